@@ -1,0 +1,47 @@
+"""The command line: `ksd-ddns` and `python -m ksd_ddns`."""
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from ksd_ddns.cli import arguments
+from ksd_ddns.cli.commands import COMMANDS
+from ksd_ddns.errors import KsdError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (by default the process's arguments) asks for; return its exit code."""
+    # The garbage collector doubles the time of big lists, and here nothing that is big goes in circles.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    signal.signal(signal.SIGTERM, _terminated)
+    options = arguments.parse(argv)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        code = COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except KsdError as e:
+        for line in str(e).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: what was sent before is in the zone, run the command again to finish", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader has seen enough; the interpreter must not fail at its last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)

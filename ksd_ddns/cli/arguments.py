@@ -1,0 +1,133 @@
+"""Arguments -> options: one flag for every setting, with its environment variable beside it in the help."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ksd_ddns import __version__
+from ksd_ddns.settings import Settings, flag_of
+
+_EXIT_CODES = """exit codes:
+  0  done, nothing to complain about
+  1  plan --exit-code: there are changes; apply: conflicts, refusals, or withdrawals kept back
+  2  a setting or the input is wrong: nothing was sent
+  3  the primary does not answer
+  4  the primary refuses the key, the zone, the transfer or the update
+  5  the primary breaks the protocol, a signature is wrong, or the zone keeps changing
+"""
+_EPILOG = "Every setting is an environment variable, too (in brackets); a flag wins.\n\n" + _EXIT_CODES
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for; `flags` are the settings given as flags, by field name."""
+
+    command: str
+    flags: dict[str, Any]
+    verbose: bool = False
+    source: str = ""
+    output: str = "text"
+    exit_code: bool = False
+    server: str = ""
+    directory: Path = Path()
+    address: str = ""
+    port: int = 0
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Return the options; ends the process with exit code 2 and a message where they are wrong."""
+    given = vars(_parser().parse_args(argv))
+    flags = {name: given.pop(name) for name in Settings.model_fields if name in given}
+    if given.pop("force", False):
+        flags["max_withdraw_percent"] = 100
+    return Options(flags=flags, **given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ksd-ddns",
+        description="DNS for the secondary networks of KubeVirt VMs, by dynamic update (RFC 2136).",
+        epilog=_EXIT_CODES,
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ksd-ddns {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    plan = _command(commands, "plan", "show what apply would change; send nothing")
+    _add_source(plan)
+    _add_output(plan, ("text", "json", "nsupdate"))
+    plan.add_argument("--exit-code", action="store_true", help="exit with 1 when there are changes")
+    _add_settings(plan)
+
+    apply = _command(commands, "apply", "bring the zone to what the VMIs say, once")
+    _add_source(apply)
+    apply.add_argument("--force", action="store_true", help="withdraw, however much it is (MAX_WITHDRAW_PERCENT=100)")
+    _add_settings(apply)
+
+    owned = _command(commands, "list", "show the records that ksd-ddns owns in the zone")
+    _add_output(owned, ("text", "json"))
+    _add_settings(owned)
+
+    bootstrap = _command(commands, "bootstrap", "write key, zone and configuration of the bundled primary, if missing")
+    bootstrap.add_argument("--server", required=True, choices=("bind9", "knot"), help="which server")
+    bootstrap.add_argument("--dir", required=True, type=Path, dest="directory", metavar="DIR", help="its directory")
+    bootstrap.add_argument("--address", default="127.0.0.1", help="where it listens (default: 127.0.0.1)")
+    bootstrap.add_argument("--port", type=int, default=5353, help="on which port, UDP and TCP (default: 5353)")
+    _add_settings(bootstrap, only=("domain", "name_server_ip"))
+    return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help with the epilog as it is written, and room for the long names of settings."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34)
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("-v", "--verbose", action="store_true", help="tell what is done, on standard error")
+    return command
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--from",
+        required=True,
+        dest="source",
+        metavar="FILE",
+        help="VMIs, as kubectl get vmi -A -o yaml (or json) writes them; - is standard input",
+    )
+
+
+def _add_output(command: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
+    command.add_argument("-o", "--output", choices=formats, default="text", help="form of the output (default: text)")
+
+
+def _add_settings(command: argparse.ArgumentParser, *, only: tuple[str, ...] = ()) -> None:
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, info in Settings.model_fields.items():
+        if only and name not in only:
+            continue
+        extra = info.json_schema_extra
+        about = extra if isinstance(extra, dict) else {}
+        title = str(about.get("group"))
+        if title not in groups:
+            groups[title] = command.add_argument_group(title)
+        text = f"{info.description} [{name.upper()}] (default: {about.get('shown')})".replace("%", "%%")
+        switch: dict[str, Any] = (
+            {"action": argparse.BooleanOptionalAction} if info.annotation is bool else {"metavar": "VALUE"}
+        )
+        # Values are judged by the settings, which know the environment, too; a flag that is not given says nothing.
+        groups[title].add_argument(flag_of(name), dest=name, default=argparse.SUPPRESS, help=text, **switch)

@@ -1,0 +1,175 @@
+"""What each command does, from its options to its exit code."""
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from socket import AF_INET, AF_INET6, inet_ntop
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from ksd_ddns import reconcile, settings, source
+from ksd_ddns.cli.arguments import Options
+from ksd_ddns.cli.progress import Steps
+from ksd_ddns.primary.keys import WEAK_ALGORITHMS
+from ksd_ddns.primary.session import Session
+from ksd_ddns.reconcile import Report
+from ksd_ddns.settings import Settings
+from ksd_ddns.zone import names, render
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.desired import Desired, desired
+from ksd_ddns.zone.marker import owned_vmi
+from ksd_ddns.zone.plan import Kind, Plan
+from ksd_ddns.zone.rrset import TXT
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
+
+
+def plan(options: Options) -> int:
+    """Show the difference; send nothing."""
+    chosen = settings.load(options.flags)
+    with Steps() as step, closing(_session(chosen)) as session:
+        zone, wanted = _desired(chosen, session, options.source, step)
+        live = reconcile.read(session, zone, step=step)
+        found = planning.full(
+            wanted, live, chosen.scope(chosen.rules(zone)), max_withdraw_percent=chosen.max_withdraw_percent
+        )
+    if options.output == "json":
+        sys.stdout.buffer.write(render.as_json(found) + b"\n")
+    elif options.output == "nsupdate":
+        server = session.server
+        lines = render.nsupdate(found, chosen.limits(), server=server.host, port=server.port)
+        sys.stdout.writelines(line + "\n" for line in lines)
+    else:
+        _print_lines(render.text(found))
+    return int(options.exit_code and bool(found.changes))
+
+
+def apply(options: Options) -> int:
+    """Send the plan, once."""
+    chosen = settings.load(options.flags)
+    with Steps() as step, closing(_session(chosen)) as session:
+        zone, wanted = _desired(chosen, session, options.source, step)
+        report = reconcile.apply(
+            session,
+            wanted,
+            chosen.scope(chosen.rules(zone)),
+            zone=zone,
+            options=reconcile.Options(limits=chosen.limits(), max_withdraw_percent=chosen.max_withdraw_percent),
+            step=step,
+        )
+    _print_report(report)
+    return 0 if report.complete else 1
+
+
+def owned(options: Options) -> int:
+    """Show the records that are ours in the zone now."""
+    chosen = settings.load(options.flags)
+    with Steps() as step, closing(_session(chosen)) as session:
+        zone = chosen.zone or session.enclosing_zone(chosen.base)
+        live = reconcile.read(session, zone, step=step)
+    scope = chosen.scope(chosen.rules(zone))
+    found = []
+    for name in sorted(planning.owned_names(live, scope), key=lambda name: names.labels(name)[::-1]):
+        node = live.get(name)
+        text = node.get(TXT)
+        vmi = owned_vmi(text.rdatas, scope.owner) if text else ""
+        found += [(name, vmi, item) for item in node.rrsets if item.type in planning.ADDRESSES]
+    if options.output == "json":
+        records = [{"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)} for name, vmi, item in found]
+        document = {"zone": names.to_text(zone), "serial": live.serial, "records": records}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    else:
+        for name, vmi, item in found:
+            print(names.to_text(name), render.rrset_text(item), vmi or "-")
+    return 0
+
+
+def write_primary(options: Options) -> int:
+    """Write key, zone and configuration of the bundled primary."""
+    chosen = settings.load(options.flags)
+    primary = bootstrap.Primary(
+        server="knot" if options.server == "knot" else "bind9",
+        directory=options.directory,
+        base=names.to_text(chosen.base),
+        name_server_ips=tuple(_address_text(address) for address in chosen.name_server_ip),
+        address=options.address,
+        port=options.port,
+    )
+    for file in bootstrap.write(primary):
+        print(f"{file.path}: {'written' if file.written else 'was there, left as it is'}")
+    print("start it with:", " ".join(bootstrap.command(primary)))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Options], int]] = {
+    "plan": plan,
+    "apply": apply,
+    "list": owned,
+    "bootstrap": write_primary,
+}
+
+
+def _session(chosen: Settings) -> Session:
+    key, transfer_key = chosen.key(), chosen.transfer_key()
+    for each in (key, transfer_key):
+        if each is not None and each.algorithm in WEAK_ALGORITHMS:
+            _warn(f"key {each.name} has the weak algorithm {each.algorithm}: make a new one with tsig-keygen")
+    return Session(chosen.servers(), key=key, transfer_key=transfer_key, timeout=chosen.dns_timeout)
+
+
+def _desired(chosen: Settings, session: Session, path: str, step: Steps) -> tuple[bytes, Desired]:
+    """Return the zone, and what the VMIs of the file want in it."""
+    step("reading VMIs", 0, None)
+    # The file is read before the primary is asked anything: bad input costs nobody a question.
+    vmis = source.read(path, namespaces=chosen.namespaces, selector=chosen.label_selector)
+    zone = chosen.zone or session.enclosing_zone(chosen.base)
+    rules = chosen.rules(zone)
+    if chosen.name_server_ip and rules.base != zone:
+        base, apex = names.to_text(rules.base), names.to_text(zone)
+        _warn(f"NAME_SERVER_IP is not published: {base} is not the apex of {apex}, its NS would hide what is below it")
+    wanted = desired(vmis, rules)
+    for notice in wanted.notices():
+        _warn(f"VMI {notice.vmi}: {notice.text}")
+    return zone, wanted
+
+
+def _print_report(report: Report) -> None:
+    done = Plan(
+        report.plan.zone, report.plan.serial, tuple(report.applied), report.plan.conflicts, report.plan.kept_back
+    )
+    lines = [line for line in render.text(done) if not line[1].startswith("Plan: ")]
+    _print_lines(lines)
+    for outcome in report.refused:
+        _print_lines([("!", f"! {names.to_text(outcome.change.name)} refused: {outcome.reason}")])
+    if report.plan.kept_back:
+        percent = 100 * len(report.plan.kept_back) // max(1, report.plan.owned)
+        _warn(
+            f"{len(report.plan.kept_back)} withdrawals ({percent} % of the {report.plan.owned} owned names) are kept back: "
+            "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
+        )
+    print(
+        f"Applied: {done.count(Kind.ADD)} added, {done.count(Kind.CHANGE)} changed, "
+        f"{done.count(Kind.WITHDRAW)} withdrawn, {len(report.refused)} refused, "
+        f"{render.conflicts_text(len(report.plan.conflicts))}. Serial {report.plan.serial}."
+    )
+
+
+def _print_lines(lines: Iterable[render.Line]) -> None:
+    """Print lines in the colours of their signs; plain, and quickly, where standard output is no terminal."""
+    if not sys.stdout.isatty():
+        sys.stdout.writelines(line + "\n" for _, line in lines)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for sign, line in lines:
+        console.print(Text(line, style=_STYLES.get(sign, "bold")))
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _address_text(address: bytes) -> str:
+    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
+

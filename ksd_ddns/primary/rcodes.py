@@ -1,0 +1,96 @@
+"""Response codes of a primary (RFC 1035, 4.1.1; RFC 2136, 2.2): what each means here, and its cure."""
+
+from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Unreachable, ZoneChanged
+
+NOERROR = 0
+FORMERR = 1
+SERVFAIL = 2
+NXDOMAIN = 3
+NOTIMP = 4
+REFUSED = 5
+YXDOMAIN = 6
+YXRRSET = 7
+NXRRSET = 8
+NOTAUTH = 9
+NOTZONE = 10
+
+PREREQUISITE_FAILED = frozenset({NXDOMAIN, YXDOMAIN, YXRRSET, NXRRSET})
+
+_TEXT = {
+    FORMERR: "FORMERR",
+    SERVFAIL: "SERVFAIL",
+    NXDOMAIN: "NXDOMAIN",
+    NOTIMP: "NOTIMP",
+    REFUSED: "REFUSED",
+    YXDOMAIN: "YXDOMAIN",
+    YXRRSET: "YXRRSET",
+    NXRRSET: "NXRRSET",
+    NOTAUTH: "NOTAUTH",
+    NOTZONE: "NOTZONE",
+}
+
+
+def text(rcode: int) -> str:
+    """Return the mnemonic of `rcode`."""
+    return _TEXT.get(rcode, f"rcode {rcode}")
+
+
+def query_error(rcode: int, *, server: str, name: str) -> PrimaryError:
+    """Return what it means that a query for the SOA of `name` was answered with `rcode`."""
+    if rcode == REFUSED:
+        return Denied(
+            f"{server} refused the question for the SOA of {name} (REFUSED): it serves no zone that holds this name, "
+            "or does not answer us; set ZONE and DNS_SERVER to a zone and its primary, and look at its allow-query"
+        )
+    return _other(rcode, server, f"the question for the SOA of {name}", "look at the server's log")
+
+
+def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:
+    """Return what it means that a transfer of `zone` was answered with `rcode`."""
+    bare = zone.removesuffix(".") or "."
+    if rcode == REFUSED:
+        return Denied(
+            f"{server} refused the transfer of {zone} to key {key} (REFUSED): nothing was sent, as what the zone holds is "
+            f'unknown; allow it there. BIND, in zone "{bare}": allow-transfer {{ key "{key}"; }};  Knot: an acl with '
+            "action: [transfer, update] and this key"
+        )
+    if rcode == NOTAUTH:
+        return Denied(
+            f"{server} is not authoritative for {zone}, or key {key} may not transfer it (NOTAUTH): set ZONE to a zone "
+            "that this server is primary of, or allow the transfer to the key"
+        )
+    return _other(rcode, server, f"the transfer of {zone}", "look at the server's log: is the zone loaded?")
+
+
+def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:
+    """Return what it means that an UPDATE of `zone` was answered with `rcode`."""
+    bare = zone.removesuffix(".") or "."
+    if rcode == REFUSED:
+        return Denied(
+            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there. BIND, in zone "
+            f'"{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Knot: an acl with action: update '
+            "and this key"
+        )
+    if rcode == NOTAUTH:
+        return Denied(
+            f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to the "
+            "zone's primary, and grant the update to the key there"
+        )
+    if rcode == NOTIMP:
+        return Denied(
+            f"{server} knows no dynamic updates for {zone} (NOTIMP): allow them there, or set another primary"
+        )
+    if rcode == SERVFAIL:
+        return Unreachable(
+            f"{server} could not carry out the update of {zone} (SERVFAIL): it may be unable to write its journal, or the "
+            "zone is frozen; look at its log (BIND: rndc thaw)"
+        )
+    if rcode in PREREQUISITE_FAILED:
+        return ZoneChanged(f"{zone} changed on {server} since it was read ({text(rcode)})")
+    return _other(rcode, server, f"the update of {zone}", "look at the server's log")
+
+
+def _other(rcode: int, server: str, what: str, cure: str) -> PrimaryError:
+    if rcode == SERVFAIL:
+        return Unreachable(f"{server} failed at {what} (SERVFAIL): {cure}")
+    return BadResponse(f"{server} answered {what} with {text(rcode)}: {cure}")

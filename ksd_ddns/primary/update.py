@@ -1,0 +1,181 @@
+"""Sends changes as UPDATE messages: several in flight, refused ones halved until the guilty name stands alone."""
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from ksd_ddns.errors import PrimaryError, Unreachable
+from ksd_ddns.primary import rcodes
+from ksd_ddns.primary.keys import KeyRejected, Verifier
+from ksd_ddns.primary.session import Progress, Session, new_id
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.plan import Change
+from ksd_ddns.zone.update import Batch, Limits, batches
+
+IN_FLIGHT = 16
+"""Messages on their way at the same time: on one connection they are applied and answered in order."""
+
+GIVE_UP_AFTER = 16
+"""Names refused one by one, with none accepted, after which it is the right that is missing, not the names."""
+
+_audit = logging.getLogger("ksd_ddns.audit")
+
+
+class Result(StrEnum):
+    """What became of a change."""
+
+    ACKNOWLEDGED = "acknowledged"
+    """The server says it is done; that it is, only reading the zone again can tell."""
+    STALE = "stale"
+    """A prerequisite of its message failed: the zone is not what the plan was made from. Nothing was applied."""
+    REFUSED = "refused"
+    """The server refuses this very name. Nothing was applied."""
+    UNKNOWN = "unknown"
+    """The message was sent, and no answer came: only reading the zone again can tell."""
+    UNSENT = "unsent"
+    """The connection was lost before the message was sent."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A change, what became of it, and why, as a sentence for people (empty when acknowledged)."""
+
+    change: Change
+    result: Result
+    reason: str = ""
+
+
+_PASSING = dict.fromkeys(rcodes.PREREQUISITE_FAILED, Result.STALE) | {rcodes.SERVFAIL: Result.UNKNOWN}
+"""Refusals that may be gone after another look at the zone."""
+
+
+class _Sent(msgspec.Struct, frozen=True):
+    batch: Batch
+    mac: bytes
+
+
+class Sender:
+    """Sends changes of one zone on a session; keeps what it learns about the right to update."""
+
+    def __init__(self, session: Session, zone: bytes, limits: Limits, *, in_flight: int = IN_FLIGHT) -> None:
+        self._session = session
+        self._zone = zone
+        self._limits = limits
+        self._in_flight = in_flight
+        self._accepted = 0
+        self._refused = 0
+
+    def send(
+        self, changes: Iterable[Change], *, halve: bool = False, progress: Progress | None = None
+    ) -> list[Outcome]:
+        """Send `changes`, each name whole in one message, and return what became of each.
+
+        A message that is stale, or that the server failed at, is worth another look at the zone first: only with
+        `halve` is it halved like a refused one, so that a name that somebody else keeps changing does not hold up the
+        others. Raises Denied where the server refuses everything.
+        """
+        queue = deque(batches(changes, self._limits))
+        flying: dict[int, _Sent] = {}
+        outcomes: list[Outcome] = []
+        try:
+            connection = self._session.connection() if queue else None
+            while connection and (queue or flying):
+                while queue and len(flying) < self._in_flight:
+                    batch = queue.popleft()
+                    ident = self._new_id(flying)
+                    request = self._encoded(ident, batch, outcomes)
+                    if request is None:
+                        continue
+                    signed, mac = self._session.key.sign(request)
+                    flying[ident] = _Sent(batch, mac)
+                    connection.send(signed)
+                if flying:
+                    self._settle(connection.receive(), flying, queue, outcomes, halve=halve)
+                    if progress:
+                        progress(len(outcomes))
+        except Unreachable as e:
+            self._session.failed()
+            outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
+            outcomes += [Outcome(change, Result.UNSENT, str(e)) for batch in queue for change in batch.changes]
+        except PrimaryError:
+            self._session.close()
+            raise
+        return outcomes
+
+    def _new_id(self, flying: dict[int, _Sent]) -> int:
+        ident = new_id()
+        while ident in flying:
+            ident = new_id()
+        return ident
+
+    def _encoded(self, ident: int, batch: Batch, outcomes: list[Outcome]) -> bytes | None:
+        try:
+            return wire.update(ident, self._zone, batch.prerequisites, batch.updates)
+        except wire.Malformed as e:
+            outcomes += [Outcome(change, Result.REFUSED, str(e)) for change in batch.changes]
+            return None
+
+    def _settle(
+        self,
+        octets: bytes,
+        flying: dict[int, _Sent],
+        queue: deque[Batch],
+        outcomes: list[Outcome],
+        *,
+        halve: bool,
+    ) -> None:
+        """Take one response: its message is done, or goes back into the queue in halves."""
+        message = self._session.parsed(octets)
+        sent = flying.get(message.id)
+        if sent is None:
+            raise self._session.foreign_response()
+        error = self._judged(message, sent)
+        del flying[message.id]
+        batch = sent.batch
+        self._log(batch, message.rcode)
+        if message.rcode == rcodes.NOERROR and error is None:
+            self._accepted += len(batch.changes)
+            outcomes += [Outcome(change, Result.ACKNOWLEDGED) for change in batch.changes]
+            return
+        passing = _PASSING.get(message.rcode) if error is None else None
+        if len(batch.changes) > 1 and (halve or passing is None):
+            queue.extendleft(reversed(batch.halves()))
+            return
+        error = error or self._error(message.rcode)
+        if passing is Result.STALE or (passing and not halve):
+            outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
+            return
+        self._refused += 1
+        if self._refused >= GIVE_UP_AFTER and not self._accepted:
+            raise error
+        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, str(error)))
+
+    def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
+        """Return the error that the signature of the response tells of, None where it is good."""
+        try:
+            Verifier(self._session.key, sent.mac, server=str(self._session.server)).verify(message)
+        except KeyRejected as e:
+            return e  # perhaps of this one name only
+        return None
+
+    def _error(self, rcode: int) -> PrimaryError:
+        return rcodes.update_error(
+            rcode, server=str(self._session.server), zone=names.to_text(self._zone), key=self._session.key.name
+        )
+
+    def _log(self, batch: Batch, rcode: int) -> None:
+        _audit.info(
+            "update of %s on %s with key %s: %d names from %s: %s",
+            names.to_text(self._zone),
+            self._session.server,
+            self._session.key.name,
+            len(batch.changes),
+            names.to_text(batch.changes[0].name),
+            rcodes.text(rcode),
+        )
+
+
+def _all(sent: Iterable[_Sent], result: Result, reason: str) -> list[Outcome]:
+    return [Outcome(change, result, reason) for item in sent for change in item.batch.changes]

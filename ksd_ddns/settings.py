@@ -1,0 +1,338 @@
+"""Every setting, once: environment variable, flag, default, what is allowed, what it means.
+
+The field `dns_server` is the environment variable DNS_SERVER and the flag --dns-server; a flag wins. Values are parsed
+here, and only here: behind this module no duration, address or name is text.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.config import JsonDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ksd_ddns.errors import SettingsError
+from ksd_ddns.primary import keys
+from ksd_ddns.primary.connection import Server
+from ksd_ddns.primary.keys import Key
+from ksd_ddns.zone import names, selector
+from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server
+from ksd_ddns.zone.plan import Ownership, Policy, Scope
+from ksd_ddns.zone.selector import Selector
+from ksd_ddns.zone.update import Limits
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_OWNER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}\Z")
+_SERVER = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?\Z|(?P<bare>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\Z"
+)
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+
+
+def _items(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(item for item in (part.strip() for part in value.split(",")) if item)
+
+
+def _name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    name = names.from_text(value.strip())
+    for label in names.labels(name):
+        if names.legal_label(label.decode("latin-1")) is None:
+            raise ValueError("a domain name of letters, digits, hyphens and dots is needed, such as example.com")
+    return name
+
+
+def _duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.match(value.strip())
+    if match is None:
+        raise ValueError("a duration is needed, such as 500ms, 30s, 5m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _address(text: str) -> bytes:
+    try:
+        return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, ValueError):
+        raise ValueError(f"{text!r} is not an IPv4 or IPv6 address") from None
+
+
+def _addresses(value: Any) -> Any:
+    return tuple(_address(item) for item in _items(value)) if isinstance(value, str) else value
+
+
+def _network(text: str) -> Network:
+    address, slash, prefix = text.partition("/")
+    packed = _address(address)
+    bits = 8 * len(packed)
+    if not slash:
+        return Network(packed, bits)
+    if not prefix.isascii() or not prefix.isdigit() or int(prefix) > bits:
+        raise ValueError(f"{text!r} is not a block of addresses, such as 10.0.0.0/8 or 2001:db8::/32")
+    if int.from_bytes(packed, "big") & ((1 << (bits - int(prefix))) - 1):
+        raise ValueError(f"{text!r} has bits set behind its prefix: write the first address of the block")
+    return Network(packed, int(prefix))
+
+
+def _networks(value: Any) -> Any:
+    return tuple(_network(item) for item in _items(value)) if isinstance(value, str) else value
+
+
+def _selector(value: Any) -> Any:
+    return selector.parse(value) if isinstance(value, str) else value
+
+
+def _namespaces(value: Any) -> Any:
+    items = _items(value)
+    for item in items:
+        if not _NAMESPACE.match(item):
+            raise ValueError(f"{item!r} is not the name of a namespace")
+    return frozenset(items)
+
+
+def _owner_id(value: str) -> str:
+    if not _OWNER_ID.match(value):
+        raise ValueError("1 to 200 letters, digits and . _ : / - are needed")
+    return value
+
+
+def _setting(default: Any, description: str, *, group: str, shown: str | None = None, **limits: Any) -> Any:
+    """Return the field of a setting; `shown` is how help and reference write the default."""
+    text = str(default.value if isinstance(default, StrEnum) else default) if shown is None else shown
+    extra: JsonDict = {"group": group, "shown": text.lower() if isinstance(default, bool) else text}
+    return Field(default=default, description=description, json_schema_extra=extra, **limits)
+
+
+_NAMES = "names and addresses"
+_PRIMARY = "the primary"
+_KEYS = "keys"
+_SAFETY = "ownership and safety"
+
+
+class Settings(BaseSettings):
+    """The settings of ksd-ddns."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    domain: Annotated[bytes, BeforeValidator(_name)] = _setting(
+        names.ROOT,
+        "Domain below which the names stand: the base is vm.DOMAIN, or vm without it",
+        group=_NAMES,
+        shown="empty",
+    )
+    name_server_ip: Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_addresses)] = _setting(
+        (),
+        "Address of the name server (comma list): NS and ns.<base> are kept in the zone where the base is its apex",
+        group=_NAMES,
+        shown="empty",
+    )
+    record_ttl: int = _setting(60, "TTL of the records, in seconds", group=_NAMES, ge=1, le=86_400)
+    default_record: bool = _setting(True, "Publish <vm>.<namespace>.<base> beside the interfaces", group=_NAMES)
+    hostname_scope: HostnameScope = _setting(
+        HostnameScope.NAMESPACE, "How far the annotation ksd-ddns/hostname reaches: off, namespace, zone", group=_NAMES
+    )
+    max_addresses: int = _setting(16, "Addresses published of one interface at most", group=_NAMES, ge=1, le=64)
+    publish_cidrs: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = _setting(
+        (), "Publish only addresses in these blocks (comma list)", group=_NAMES, shown="all"
+    )
+    exclude_cidrs: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = _setting(
+        (), "Never publish addresses in these blocks (comma list)", group=_NAMES, shown="none"
+    )
+    namespaces: Annotated[frozenset[str], NoDecode, BeforeValidator(_namespaces)] = _setting(
+        frozenset(), "Namespaces whose VMIs are published (comma list)", group=_NAMES, shown="all"
+    )
+    label_selector: Annotated[Selector, BeforeValidator(_selector)] = _setting(
+        selector.parse(""), "Labels of the VMIs that are published, as kubectl -l takes them", group=_NAMES, shown="all"
+    )
+
+    dns_server: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)] = _setting(
+        ("127.0.0.1",),
+        "The primary: host[:port], IPv6 in brackets; of several (comma list) the first that answers",
+        group=_PRIMARY,
+        shown="127.0.0.1",
+        min_length=1,
+    )
+    dns_port: int = _setting(5353, "Port of a primary in DNS_SERVER without one", group=_PRIMARY, ge=1, le=65_535)
+    dns_timeout: Annotated[float, BeforeValidator(_duration)] = _setting(
+        5.0, "Longest silence of the primary that is waited out", group=_PRIMARY, shown="5s", ge=0.05, le=300
+    )
+    zone: Annotated[bytes | None, BeforeValidator(_name)] = _setting(
+        None, "Zone that is updated", group=_PRIMARY, shown="the enclosing zone of the base, asked of the primary"
+    )
+    update_batch: int = _setting(500, "Names in one UPDATE message at most", group=_PRIMARY, ge=1, le=10_000)
+    update_octets: int = _setting(60_000, "Octets of one UPDATE message at most", group=_PRIMARY, ge=4_096, le=65_535)
+
+    tsig_key_file: Path | None = _setting(
+        None, "File with the TSIG key, as tsig-keygen writes it", group=_KEYS, shown="none"
+    )
+    tsig_key_name: str | None = _setting(None, "Name of the TSIG key, instead of a key file", group=_KEYS, shown="none")
+    tsig_algorithm: str = _setting(
+        "hmac-sha256", "Its algorithm: hmac-sha224, -sha256, -sha384, -sha512 (or -sha1, weak)", group=_KEYS
+    )
+    tsig_secret: SecretStr | None = _setting(None, "Its secret, in base64", group=_KEYS, shown="none")
+    tsig_secret_file: Path | None = _setting(None, "File with its secret, in base64", group=_KEYS, shown="none")
+    transfer_tsig_key_file: Path | None = _setting(
+        None, "File with another key, for zone transfers", group=_KEYS, shown="the key for updates"
+    )
+    transfer_tsig_key_name: str | None = _setting(
+        None, "Name of another key, for zone transfers", group=_KEYS, shown="the key for updates"
+    )
+    transfer_tsig_algorithm: str = _setting("hmac-sha256", "Its algorithm", group=_KEYS)
+    transfer_tsig_secret: SecretStr | None = _setting(None, "Its secret, in base64", group=_KEYS, shown="none")
+    transfer_tsig_secret_file: Path | None = _setting(
+        None, "File with its secret, in base64", group=_KEYS, shown="none"
+    )
+
+    ownership: Ownership = _setting(
+        Ownership.TXT, "How our names are known: txt (a marker beside each), zone (all A and AAAA)", group=_SAFETY
+    )
+    owner_id: Annotated[str, AfterValidator(_owner_id)] = _setting(
+        "default", "Who we are in the marker; several owners can share a zone", group=_SAFETY
+    )
+    policy: Policy = _setting(Policy.SYNC, "sync, or upsert-only: never withdraw a name", group=_SAFETY)
+    adopt: bool = _setting(False, "Take over unmarked names whose addresses are exactly the wanted ones", group=_SAFETY)
+    max_withdraw_percent: int = _setting(
+        30, "Keep withdrawals back that exceed this part of the owned names", group=_SAFETY, ge=0, le=100
+    )
+
+    @property
+    def base(self) -> bytes:
+        """The owner name below which everything is published."""
+        return _VM + self.domain
+
+    def servers(self) -> tuple[Server, ...]:
+        """Return the primaries, in the order in which they are tried."""
+        return tuple(_server(text, self.dns_port) for text in self.dns_server)
+
+    def key(self) -> Key:
+        """Return the key that signs updates. Raises SettingsError where none is set, or it cannot be read."""
+        found = self._key("tsig")
+        if found is None:
+            raise SettingsError(
+                "no TSIG key is set: TSIG_KEY_FILE must name a file that tsig-keygen wrote, or TSIG_KEY_NAME and "
+                "TSIG_SECRET (or TSIG_SECRET_FILE) the key"
+            )
+        return found
+
+    def transfer_key(self) -> Key | None:
+        """Return the key that signs transfers, None where it is the one for updates."""
+        return self._key("transfer_tsig")
+
+    def _key(self, prefix: str) -> Key | None:
+        file: Path | None = getattr(self, f"{prefix}_key_file")
+        name: str | None = getattr(self, f"{prefix}_key_name")
+        secret: SecretStr | None = getattr(self, f"{prefix}_secret")
+        secret_file: Path | None = getattr(self, f"{prefix}_secret_file")
+        text = prefix.upper()
+        if file is not None:
+            if name or secret or secret_file:
+                raise SettingsError(
+                    f"{text}_KEY_FILE and {text}_KEY_NAME or {text}_SECRET are set: set one or the other"
+                )
+            return keys.read_key_file(file)
+        if name is None:
+            if secret or secret_file:
+                raise SettingsError(f"{text}_SECRET is set without {text}_KEY_NAME: set the name of the key, too")
+            return None
+        if (secret is None) == (secret_file is None):
+            raise SettingsError(
+                f"{text}_KEY_NAME is set: exactly one of {text}_SECRET and {text}_SECRET_FILE must be, too"
+            )
+        return keys.key(name, getattr(self, f"{prefix}_algorithm"), _secret(secret, secret_file, text))
+
+    def rules(self, zone: bytes) -> Rules:
+        """Return how VMIs become records of `zone`. Raises SettingsError where the base does not lie in it."""
+        if not names.is_below(self.base, zone):
+            raise SettingsError(
+                f"the base {names.to_text(self.base)} does not lie in the zone {names.to_text(zone)}: set DOMAIN, or ZONE"
+            )
+        return Rules(
+            base=self.base,
+            zone=zone,
+            ttl=self.record_ttl,
+            owner=self.owner_id if self.ownership is Ownership.TXT else "",
+            default_record=self.default_record,
+            hostname_scope=self.hostname_scope,
+            max_addresses=self.max_addresses,
+            publish=self.publish_cidrs,
+            exclude=self.exclude_cidrs,
+            name_server=self.name_server_ip,
+        )
+
+    def scope(self, rules: Rules) -> Scope:
+        """Return what may be done in the zone of `rules`."""
+        return Scope(
+            base=rules.base,
+            ownership=self.ownership,
+            owner=self.owner_id,
+            policy=self.policy,
+            adopt=self.adopt,
+            protected=frozenset({rules.base, rules.name_server_name}),
+            apex=apex_name_server(rules),
+        )
+
+    def limits(self) -> Limits:
+        """Return how much goes into one UPDATE message."""
+        return Limits(octets=self.update_octets, names=self.update_batch)
+
+
+_VM = b"\2vm"
+
+
+def _server(text: str, port: int) -> Server:
+    match = _SERVER.match(text)
+    if match is None or (match["port"] and not 1 <= int(match["port"]) <= 65_535):
+        raise SettingsError(
+            f"DNS_SERVER (--dns-server) = {text!r}: host[:port] is needed, such as 10.0.0.53, ns1.example.com:53 or "
+            "[2001:db8::53]:5353"
+        )
+    return Server(match["v6"] or match["bare"] or match["host"], int(match["port"] or port))
+
+
+def _secret(secret: SecretStr | None, file: Path | None, prefix: str) -> str:
+    if secret is not None:
+        return secret.get_secret_value()
+    assert file is not None  # noqa: S101: exactly one is set
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as e:
+        reason = getattr(e, "strerror", None) or "it is not base64 text"
+        raise SettingsError(f"{prefix}_SECRET_FILE: {file} cannot be read: {reason}") from None
+
+
+def load(flags: Mapping[str, Any]) -> Settings:
+    """Return the settings of the environment, with `flags` (by field name) before it.
+
+    Raises SettingsError that says each wrong setting, its value (secrets masked) and what is allowed.
+    """
+    try:
+        settings = Settings(**flags)
+    except ValidationError as e:
+        raise SettingsError("\n".join(_complaint(error, flags) for error in e.errors())) from None
+    settings.servers()
+    return settings
+
+
+def flag_of(field: str) -> str:
+    """Return the flag of a setting: `dns_server` is --dns-server."""
+    return "--" + field.replace("_", "-")
+
+
+def _complaint(error: Any, flags: Mapping[str, Any]) -> str:
+    field = str(error["loc"][0])
+    given = error.get("input")
+    where = flag_of(field) if field in flags else field.upper()
+    value = "**********" if field.endswith("_secret") else repr(given)
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where} = {value}: {reason}"

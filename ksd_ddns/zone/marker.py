@@ -1,0 +1,71 @@
+"""The ownership marker: the TXT record that says whose a name is.
+
+`"heritage=ksd-ddns,owner=<OWNER_ID>,vmi=<namespace>/<name>"`, cut into character-strings of 255 octets (RFC 1035,
+3.3.14) that are read as one text. Fields that a later version adds are kept and ignored.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+_HERITAGE = b"heritage=ksd-ddns"
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """Who owns a name, and for which VMI (`namespace/name`; empty for the zone's own records)."""
+
+    owner: str
+    vmi: str = ""
+    extra: tuple[str, ...] = ()
+
+    def rdata(self) -> bytes:
+        """Return the marker as TXT rdata."""
+        fields = [_HERITAGE.decode(), f"owner={self.owner}", f"vmi={self.vmi}", *self.extra]
+        return text_rdata(",".join(fields).encode("utf-8", "surrogateescape"))
+
+
+def parse(rdata: bytes) -> Marker | None:
+    """Return the marker that the TXT `rdata` holds, or None where it is somebody else's text."""
+    if rdata[1 : 1 + len(_HERITAGE)] != _HERITAGE:  # the quick no, for zones full of other texts
+        return None
+    heritage, *fields = join(rdata).decode("utf-8", "surrogateescape").split(",")
+    if heritage.encode("utf-8", "surrogateescape") != _HERITAGE:
+        return None
+    known = {"owner": "", "vmi": ""}
+    extra = []
+    for field in fields:
+        key, _, value = field.partition("=")
+        if key in known and not known[key]:
+            known[key] = value
+        else:
+            extra.append(field)
+    return Marker(known["owner"], known["vmi"], tuple(extra)) if known["owner"] else None
+
+
+def owned_vmi(rdatas: Iterable[bytes], owner: str) -> str:
+    """Return the VMI that the marker of `owner` among TXT `rdatas` names, empty where there is none."""
+    return next((found.vmi for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), "")
+
+
+def join(rdata: bytes) -> bytes:
+    """Return the character-strings of a TXT `rdata` as one; a string cut short ends where the rdata does."""
+    if len(rdata) == rdata[0] + 1:
+        return rdata[1:]
+    return b"".join(strings(rdata))
+
+
+def strings(rdata: bytes) -> list[bytes]:
+    """Return the character-strings of a TXT `rdata`."""
+    found = []
+    position = 0
+    while position < len(rdata):
+        end = position + 1 + rdata[position]
+        found.append(rdata[position + 1 : end])
+        position = end
+    return found
+
+
+def text_rdata(text: bytes) -> bytes:
+    """Return `text` as TXT rdata, cut into character-strings of at most 255 octets."""
+    pieces = [text[i : i + 255] for i in range(0, len(text), 255)] or [b""]
+    return b"".join(bytes([len(piece)]) + piece for piece in pieces)

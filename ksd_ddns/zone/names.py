@@ -1,0 +1,118 @@
+"""Owner names: wire form, text form, and which name lies below which.
+
+Inside the core a name is its lower-cased, uncompressed wire form (RFC 1035, 3.1), root label included, so that equal
+names are equal bytes (RFC 4343). Length octets are at most 63 and never look like a letter, hence `bytes.lower()` on
+the whole wire form folds exactly the labels.
+"""
+
+import re
+from collections.abc import Iterable
+
+ROOT = b"\0"
+MAX_LABEL = 63
+MAX_NAME = 255
+
+_PLAIN = re.compile(rb"[a-z0-9_*-]+\Z")
+_LEGAL_LABEL = re.compile(r"[a-z0-9_-]{1,63}\Z")
+_ESCAPE = re.compile(r"\\([0-9]{3}|.)|([^\\.])|(\.)", re.DOTALL)
+_SPECIAL = b'"().;@$\\'
+
+
+def from_text(text: str) -> bytes:
+    """Return the wire form of the presentation form `text`, taken as absolute with or without the final dot.
+
+    Understands `\\.` and `\\DDD` (RFC 1035, 5.1). Raises ValueError that says what is wrong.
+    """
+    if text in {"", "."}:
+        return ROOT
+    labels: list[bytearray] = [bytearray()]
+    position = 0
+    while position < len(text):
+        match = _ESCAPE.match(text, position)
+        if match is None:
+            raise ValueError(f"{text!r} is not a domain name: it ends in a backslash")
+        escaped, plain, dot = match.groups()
+        position = match.end()
+        if dot:
+            labels.append(bytearray())
+            continue
+        try:
+            labels[-1] += _octets(escaped) if escaped is not None else plain.encode("ascii")
+        except (UnicodeEncodeError, OverflowError, ValueError) as e:
+            raise ValueError(f"{text!r} is not a domain name: {match.group(0)!r} is not allowed in it") from e
+    if not labels[-1]:
+        labels.pop()
+    return from_labels(bytes(label) for label in labels)
+
+
+def _octets(escaped: str) -> bytes:
+    return bytes([int(escaped)]) if len(escaped) == 3 else escaped.encode("ascii")
+
+
+def from_labels(labels: Iterable[bytes]) -> bytes:
+    """Return the name made of `labels`, most specific first. Raises ValueError where RFC 1035, 2.3.4 forbids it."""
+    parts: list[bytes] = []
+    for label in labels:
+        if not 1 <= len(label) <= MAX_LABEL:
+            raise ValueError(
+                f"the label {label.decode('latin-1')!r} has {len(label)} octets: 1 to {MAX_LABEL} are allowed"
+            )
+        parts.append(bytes([len(label)]) + label.lower())
+    name = b"".join(parts) + ROOT
+    if len(name) > MAX_NAME:
+        raise ValueError(f"the name {to_text(name)} has {len(name)} octets: {MAX_NAME} are allowed")
+    return name
+
+
+def to_text(name: bytes) -> str:
+    """Return the presentation form with the final dot, special octets escaped (RFC 1035, 5.1; RFC 4343, 2.1)."""
+    if name == ROOT:
+        return "."
+    return "".join(_label_text(label) + "." for label in labels(name))
+
+
+def _label_text(label: bytes) -> str:
+    if _PLAIN.match(label):
+        return label.decode("ascii")
+    return "".join(
+        f"\\{octet:03d}" if not 0x21 <= octet <= 0x7E else ("\\" if octet in _SPECIAL else "") + chr(octet)
+        for octet in label
+    )
+
+
+def labels(name: bytes) -> list[bytes]:
+    """Return the labels of `name`, most specific first, without the root."""
+    found = []
+    position = 0
+    while length := name[position]:
+        found.append(name[position + 1 : position + 1 + length])
+        position += 1 + length
+    return found
+
+
+def parent(name: bytes) -> bytes:
+    """Return `name` without its most specific label; the root has no parent and is returned as it is."""
+    return name[1 + name[0] :] if name[0] else name
+
+
+def is_below(name: bytes, ancestor: bytes) -> bool:
+    """Return whether `name` is `ancestor` or lies below it, label by label."""
+    if not name.endswith(ancestor):  # cannot be below it; the converse needs the walk
+        return False
+    start = len(name) - len(ancestor)
+    position = 0
+    while position < start:
+        position += 1 + name[position]
+    return position == start
+
+
+def legal_label(text: str) -> bytes | None:
+    """Return `text` as a length-prefixed, folded label, or None where it cannot stand in a published name.
+
+    Published are letters, digits, hyphens and underscores, 1 to 63 octets: what Kubernetes and KubeVirt let through
+    (a label `*`, which would make a wildcard, can only come from a forged object).
+    """
+    folded = text.lower()
+    if not _LEGAL_LABEL.match(folded):
+        return None
+    return bytes([len(folded)]) + folded.encode("ascii")

@@ -1,0 +1,321 @@
+"""Desired x live -> Plan: what to change, what to leave alone and why, what to keep back.
+
+A change carries what was seen and what shall be: what was seen becomes the prerequisites of the update, so a zone that
+moved in between refuses it. The plan knows nothing of how it is shown or sent.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+import msgspec
+
+from ksd_ddns.zone import marker, names
+from ksd_ddns.zone.desired import Desired
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.rrset import AAAA, CNAME, NS, TXT, A, Node, RRset, rrset
+
+ADDRESSES = (A, AAAA)
+
+CAP_FLOOR = 10
+"""Where fewer names than this are owned, a percentage says nothing: the withdrawal cap does not apply."""
+
+_PLACEHOLDER = names.from_text("localhost.")
+"""The out-of-zone name server of a bundled zone that has no address for its own yet."""
+
+
+class Ownership(StrEnum):
+    """How ksd-ddns knows its own names: by a TXT marker, or because the zone serves it alone."""
+
+    TXT = "txt"
+    ZONE = "zone"
+
+
+class Policy(StrEnum):
+    """Whether names that nothing wants any more are withdrawn."""
+
+    SYNC = "sync"
+    UPSERT_ONLY = "upsert-only"
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What the planner may do in the zone.
+
+    `base` is the name under which everything is published; `owner` the owner ID (ignored with Ownership.ZONE).
+    `protected` are names that are changed when wanted, never withdrawn. `apex` is the NS RRset that the apex shall
+    hold beside what stands there, None to leave the apex alone.
+    """
+
+    base: bytes
+    ownership: Ownership = Ownership.TXT
+    owner: str = ""
+    policy: Policy = Policy.SYNC
+    adopt: bool = False
+    protected: frozenset[bytes] = frozenset()
+    apex: RRset | None = None
+
+
+class Kind(StrEnum):
+    """What a change does to its name, as people count it."""
+
+    ADD = "add"
+    CHANGE = "change"
+    WITHDRAW = "withdraw"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One name: `old` is all that was seen there, `new` all that shall stand there afterwards."""
+
+    old: Node
+    new: Node
+    kind: Kind
+
+    @property
+    def name(self) -> bytes:
+        """The owner name."""
+        return self.old.name
+
+    def rrsets(self) -> Iterator[tuple[RRset | None, RRset | None]]:
+        """Yield the RRsets that differ, by type: what was seen, and what shall be; None where there is none."""
+        old = {item.type: item for item in self.old.rrsets}
+        new = {item.type: item for item in self.new.rrsets}
+        for rdtype in sorted(old.keys() | new.keys()):
+            if old.get(rdtype) != new.get(rdtype):
+                yield old.get(rdtype), new.get(rdtype)
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """A wanted name that is left alone. `wanted` and `found` are the two nodes, `reason` is a clause for people."""
+
+    name: bytes
+    wanted: Node
+    found: Node
+    reason: str
+    vmi: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What leads from the live zone to the desired one.
+
+    `kept_back` are withdrawals over the withdrawal cap, `owned` the number of names that are ours in the zone.
+    """
+
+    zone: bytes
+    serial: int
+    changes: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+    kept_back: tuple[Change, ...] = ()
+    owned: int = 0
+
+    def count(self, kind: Kind) -> int:
+        """Return the number of names that the plan adds, changes or withdraws."""
+        return sum(1 for change in self.changes if change.kind is kind)
+
+
+def full(desired: Desired, live: Live, scope: Scope, *, max_withdraw_percent: int = 100) -> Plan:
+    """Return the plan for the whole zone: every wanted name, and every name of ours that nothing wants.
+
+    Withdrawals here follow from absence in a list; where they exceed `max_withdraw_percent` of the owned names (and at
+    least CAP_FLOOR are owned) they are kept back, and the rest of the plan stands.
+    """
+    owned = owned_names(live, scope)
+    gone = [name for name in owned if desired.get(name) is None]
+    plan = partial((*desired.names(), *gone), desired, live, scope)
+    withdrawn = [change for change in plan.changes if change.kind is Kind.WITHDRAW]
+    excessive = len(owned) >= CAP_FLOOR and 100 * len(withdrawn) > max_withdraw_percent * len(owned)
+    return Plan(
+        plan.zone,
+        plan.serial,
+        tuple(change for change in plan.changes if not (excessive and change.kind is Kind.WITHDRAW)),
+        (*plan.conflicts, *_collisions(desired, live)),
+        tuple(withdrawn) if excessive else (),
+        len(owned),
+    )
+
+
+def partial(touched: Iterable[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
+    """Return the plan for the names in `touched`, and the apex: the cost is theirs, not the zone's."""
+    changes: list[Change] = []
+    conflicts: list[Conflict] = []
+    nodes = live.nodes
+    wanted = desired.get
+    for name in touched:
+        want = wanted(name)
+        found = nodes.get(name)
+        if want == found:
+            continue
+        verdict = _judged(name, want, found or Node(name), live, scope)
+        if isinstance(verdict, Conflict):
+            conflicts.append(_attributed(verdict, desired))
+        elif verdict is not None:
+            changes.append(verdict)
+    changes += _apex(live, scope)
+    changes.sort(key=_canonical)
+    conflicts.sort(key=_canonical)
+    return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts))
+
+
+def owned_names(live: Live, scope: Scope) -> list[bytes]:
+    """Return the names of the zone that are ours."""
+    return [name for name, node in live.nodes.items() if is_owned(node, live, scope)]
+
+
+def is_owned(node: Node, live: Live, scope: Scope) -> bool:
+    """Return whether the name of `node` is ours to withdraw."""
+    if node.name in scope.protected:
+        return False
+    if scope.ownership is Ownership.TXT:
+        text = node.get(TXT)
+        return text is not None and bool(_own_markers(text, scope))
+    return (
+        any(item.type in ADDRESSES for item in node.rrsets)
+        and names.is_below(node.name, scope.base)
+        and node.name != scope.base
+        and live.cut_above(node.name) is None
+    )
+
+
+def _canonical(item: Change | Conflict) -> list[bytes]:
+    """Sort key: the canonical order of names (RFC 4034, 6.1)."""
+    return names.labels(item.name)[::-1]
+
+
+def _judged(name: bytes, want: Node | None, found: Node, live: Live, scope: Scope) -> Change | Conflict | None:
+    if want is None:
+        if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
+            return None
+        return Change(found, _without_ours(found, scope), Kind.WITHDRAW)
+    cut = live.cut_above(name)
+    if cut is not None:
+        return Conflict(name, want, found, f"{names.to_text(cut)} is delegated, or a DNAME: it hides this name")
+    if found.get(CNAME):
+        return Conflict(name, want, found, "a CNAME that is not ours stands there")
+    if scope.ownership is Ownership.TXT:
+        return _judged_by_marker(name, want, found, scope)
+    return _change(found, found.having(want.rrsets, types=ADDRESSES), Kind.CHANGE if _addressed(found) else Kind.ADD)
+
+
+def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
+    if not found.rrsets:
+        return Change(found, want, Kind.ADD)
+    text = found.get(TXT)
+    ours = _own_markers(text, scope) if text else {}
+    if ours:
+        return _change(found, _marked(want, found, ours), Kind.CHANGE)
+    if name in scope.protected and _addressed(found) and _same_addresses(want, found):
+        return None  # the zone's own record, right as it is and not marked: nothing to take over
+    if scope.adopt and _same_addresses(want, found) and not _owners(text):
+        adopted = _marked(want, found, {})
+        keep = [item for item in found.rrsets if item.type in ADDRESSES]  # not even their TTL is touched
+        return _change(found, adopted.having(keep, types=ADDRESSES), Kind.CHANGE)
+    return Conflict(name, want, found, _reason(found, want, scope))
+
+
+def _reason(found: Node, want: Node, scope: Scope) -> str:
+    owners = _owners(found.get(TXT))
+    if owners:
+        return f"it belongs to owner {', '.join(owners)} (we are {scope.owner})"
+    if _same_addresses(want, found):
+        return "it exists with the wanted addresses, but without our marker: apply --adopt (ADOPT=true) takes it over"
+    return "it exists without our marker"
+
+
+def _change(found: Node, new: Node, kind: Kind) -> Change | None:
+    return None if new == found else Change(found, new, kind)
+
+
+def _addressed(node: Node) -> bool:
+    return any(item.type in ADDRESSES for item in node.rrsets)
+
+
+def _same_addresses(want: Node, found: Node) -> bool:
+    return all(_rdatas(want, rdtype) == _rdatas(found, rdtype) for rdtype in ADDRESSES)
+
+
+def _rdatas(node: Node, rdtype: int) -> tuple[bytes, ...]:
+    item = node.get(rdtype)
+    return item.rdatas if item else ()
+
+
+def _own_markers(text: RRset, scope: Scope) -> dict[bytes, marker.Marker]:
+    """Return our markers among the TXT records, by rdata."""
+    found = {}
+    for rdata in text.rdatas:
+        parsed = marker.parse(rdata)
+        if parsed is not None and parsed.owner == scope.owner:
+            found[rdata] = parsed
+    return found
+
+
+def _owners(text: RRset | None) -> list[str]:
+    parsed = [marker.parse(rdata) for rdata in text.rdatas] if text else []
+    return sorted({item.owner for item in parsed if item is not None})
+
+
+def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker]) -> Node:
+    """Return `found` with the wanted addresses and exactly one marker of ours; foreign texts stay, to the TTL."""
+    text = want.get(TXT)
+    if text is None:
+        raise ValueError("a wanted node without a marker, although names are owned by markers")
+    mark = text.rdatas[0]
+    parsed = marker.parse(mark)
+    for rdata, known in ours.items():
+        if parsed is not None and known.vmi == parsed.vmi:
+            mark = rdata  # the same marker, perhaps with fields of a later version: kept as it is
+            break
+    else:
+        extra = next((known.extra for known in ours.values() if known.extra), ())
+        if extra and parsed is not None:
+            mark = marker.Marker(parsed.owner, parsed.vmi, extra).rdata()
+    there = found.get(TXT)
+    foreign = [rdata for rdata in there.rdatas if rdata not in ours] if there else []
+    # One RRset has one TTL: where foreign texts share it, theirs stays (RFC 2181, 5.2).
+    ttl = there.ttl if there and foreign else text.ttl
+    addresses = [item for item in want.rrsets if item.type in ADDRESSES]
+    return found.having([*addresses, rrset(TXT, ttl, [*foreign, mark])], types=(*ADDRESSES, TXT))
+
+
+def _without_ours(found: Node, scope: Scope) -> Node:
+    """Return what stays at a withdrawn name: everything but the addresses and our marker."""
+    if scope.ownership is Ownership.ZONE:
+        return found.having((), types=ADDRESSES)
+    text = found.get(TXT)
+    ours = _own_markers(text, scope) if text else {}
+    foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
+    kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
+    return found.having(kept, types=(*ADDRESSES, TXT))
+
+
+def _apex(live: Live, scope: Scope) -> list[Change]:
+    """Return the change that puts the zone's own NS at its apex, beside any other that stands there.
+
+    Only the placeholder that a bundled zone starts with makes room, and only where the zone is ours alone.
+    """
+    if scope.apex is None:
+        return []
+    found = live.get(live.zone)
+    there = found.get(NS)
+    present = there.rdatas if there else ()
+    rdatas = {*present, *scope.apex.rdatas}
+    if scope.ownership is Ownership.ZONE:
+        rdatas.discard(_PLACEHOLDER)
+    ttl = there.ttl if there else scope.apex.ttl
+    change = _change(found, found.having([rrset(NS, ttl, rdatas)], types=(NS,)), Kind.CHANGE)
+    return [change] if change else []
+
+
+def _attributed(conflict: Conflict, desired: Desired) -> Conflict:
+    return msgspec.structs.replace(conflict, vmi=desired.vmi_of(conflict.name))
+
+
+def _collisions(desired: Desired, live: Live) -> list[Conflict]:
+    """Return the names that two VMIs want, as conflicts of the one that does not get it."""
+    return [
+        Conflict(
+            item.name,
+            item.wanted,
+            live.get(item.name),
+            f"VMI {item.winner} has this name, it was created first" if item.winner else "the zone's own record",
+            item.loser,
+        )
+        for item in desired.collisions()
+    ]

@@ -1,0 +1,125 @@
+"""Changes -> the statements of UPDATE messages, and which changes share a message (RFC 2136).
+
+The script that a person pipes into nsupdate and the messages that are sent are made from the same statements, so the
+dry run is the run.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ksd_ddns.zone.plan import ADDRESSES, Change
+from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, TXT, RRset
+from ksd_ddns.zone.wire import STATEMENT_OVERHEAD, Statement
+
+HEADER_ROOM = 1024
+"""Octets of a message that are left for header, zone section and TSIG: names of 255 octets, and a MAC."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much goes into one message: octets, counted as if no name were compressed, and names."""
+
+    octets: int = 60_000
+    names: int = 500
+
+
+def prerequisites(change: Change) -> list[Statement]:
+    """Return what must still be true for `change` to be applied: exactly what was seen at its name.
+
+    A name that did not exist must not exist; else every type that is ours to judge, and every other type that the
+    change touches, must hold exactly the values that were seen (RFC 2136, 2.4).
+    """
+    old = change.old
+    name = old.name
+    if not old.rrsets:
+        return [(name, ANY, CLASS_NONE, 0, b"")]
+    seen = {item.type: item for item in old.rrsets}
+    statements: list[Statement] = []
+    for rdtype in _judged_types(change):
+        item = seen.get(rdtype)
+        if item is None:
+            statements.append((name, rdtype, CLASS_NONE, 0, b""))
+        else:
+            # The TTL must be 0 in a prerequisite (RFC 2136, 2.4.2).
+            statements += [(name, rdtype, IN, 0, rdata) for rdata in item.rdatas]
+    return statements
+
+
+def _judged_types(change: Change) -> list[int]:
+    touched = {item.type for pair in change.rrsets() for item in pair if item is not None}
+    if touched == {NS}:
+        return [NS]
+    judged = touched | {*ADDRESSES, TXT}
+    if not any(item.type in judged for item in change.old.rrsets):
+        # Nothing that is asked for by value rules out a CNAME, beside which a server drops addresses silently.
+        judged.add(CNAME)
+    return sorted(judged)
+
+
+def updates(change: Change) -> list[Statement]:
+    """Return what leads from the old to the new node, RRset by RRset, never all types of a name (RFC 2136, 2.5)."""
+    return [statement for old, new in change.rrsets() for statement in _rrset_updates(change.name, old, new)]
+
+
+def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[Statement]:
+    if new is None:
+        return [(name, old.type, CLASS_ANY, 0, b"")] if old is not None else []
+    if old is None:
+        return [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas]
+    if old.ttl != new.ttl:
+        # Adding a record again changes its TTL on BIND, but not on Knot: the RRset goes and comes back.
+        whole = [(name, new.type, CLASS_ANY, 0, b"")]
+        return [*whole, *((name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas)]
+    gone = [(name, new.type, CLASS_NONE, 0, rdata) for rdata in old.rdatas if rdata not in new.rdatas]
+    come = [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas if rdata not in old.rdatas]
+    # The last NS of a zone cannot be deleted (RFC 2136, 3.4.2.4): the new one comes first.
+    return [*come, *gone] if new.type == NS else [*gone, *come]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The changes that share one message, with its statements."""
+
+    changes: tuple[Change, ...]
+    prerequisites: tuple[Statement, ...]
+    updates: tuple[Statement, ...]
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """Return the two batches of half the changes each. Needs at least two changes."""
+        middle = len(self.changes) // 2
+        return batch(self.changes[:middle]), batch(self.changes[middle:])
+
+
+def batch(changes: Iterable[Change]) -> Batch:
+    """Return all of `changes` as one batch, however large."""
+    together = tuple(changes)
+    return Batch(
+        together,
+        tuple(statement for change in together for statement in prerequisites(change)),
+        tuple(statement for change in together for statement in updates(change)),
+    )
+
+
+def batches(changes: Iterable[Change], limits: Limits) -> Iterator[Batch]:
+    """Yield `changes` in order, filled into messages by octets and by names; a change is never split."""
+    together: list[Change] = []
+    first: list[Statement] = []
+    second: list[Statement] = []
+    room = limits.octets - HEADER_ROOM
+    used = 0
+    for change in changes:
+        before = prerequisites(change)
+        after = updates(change)
+        size = _size(before) + _size(after)
+        if together and (used + size > room or len(together) >= limits.names):
+            yield Batch(tuple(together), tuple(first), tuple(second))
+            together, first, second, used = [], [], [], 0
+        together.append(change)
+        first += before
+        second += after
+        used += size
+    if together:
+        yield Batch(tuple(together), tuple(first), tuple(second))
+
+
+def _size(statements: list[Statement]) -> int:
+    return sum(len(name) + STATEMENT_OVERHEAD + len(rdata) for name, _, _, _, rdata in statements)

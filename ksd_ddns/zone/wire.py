@@ -1,0 +1,238 @@
+"""DNS messages as bytes: the records of a response in, queries and UPDATE messages out (RFC 1035, 1995, 2136, 5936).
+
+Reading is one flat loop over the message. Names come out folded and uncompressed, also those inside the rdata of the
+types that may be compressed there (RFC 3597, 4); nothing else is interpreted. Whatever the bytes are, the only
+exception is Malformed.
+"""
+
+import struct
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import msgspec
+
+from ksd_ddns.zone.names import MAX_NAME
+from ksd_ddns.zone.rrset import IN, IXFR, SOA, TSIG
+
+Record: TypeAlias = tuple[bytes, int, int, bytes]
+"""Owner name, type, TTL, rdata: a plain tuple, since a transfer has a hundred thousand of them."""
+
+MAX_MESSAGE = 65_535
+OPCODE_UPDATE = 5
+FLAG_QR = 0x8000
+FLAG_AA = 0x0400
+
+_HEADER = struct.Struct("!HHHHHH")
+_QUESTION = struct.Struct("!HH")
+_FIXED = struct.Struct("!HHIH")
+_MAX_JUMPS = 127  # a name has at most 127 labels, so an honest one never needs more pointers
+
+# Where the names stand in the rdata that old implementations compress: octets before, how many names. What follows
+# the names is copied. RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2535; RFC 2782; RFC 2915; RFC 3597, 4.
+_NAMES_IN_RDATA: dict[int, tuple[int, int]] = {
+    2: (0, 1),  # NS
+    3: (0, 1),  # MD
+    4: (0, 1),  # MF
+    5: (0, 1),  # CNAME
+    6: (0, 2),  # SOA
+    7: (0, 1),  # MB
+    8: (0, 1),  # MG
+    9: (0, 1),  # MR
+    12: (0, 1),  # PTR
+    14: (0, 2),  # MINFO
+    15: (2, 1),  # MX
+    17: (0, 2),  # RP
+    18: (2, 1),  # AFSDB
+    21: (2, 1),  # RT
+    26: (2, 2),  # PX
+    33: (6, 1),  # SRV
+    36: (2, 1),  # KX
+    39: (0, 1),  # DNAME
+}
+
+
+class Malformed(ValueError):
+    """The bytes are not a DNS message, or not the one that was asked for."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A response, as far as it matters here. `tsig_start` is where its TSIG record begins, None without one."""
+
+    wire: bytes
+    id: int
+    flags: int
+    rcode: int
+    question: tuple[bytes, int] | None
+    answer: list[Record]
+    authority: list[Record]
+    tsig: Record | None
+    tsig_start: int | None
+
+
+def read(wire: bytes) -> Message:
+    """Return the message that `wire` holds. Raises Malformed."""
+    try:
+        ident, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
+        seen: dict[int, bytes] = {}
+        position = _HEADER.size
+        question = None
+        for _ in range(questions):
+            name, position = _name(wire, position, seen)
+            rdtype, _ = _QUESTION.unpack_from(wire, position)
+            question = (name, rdtype)
+            position += _QUESTION.size
+        answer, position = _records(wire, position, answers, seen)
+        authority, position = _records(wire, position, authorities, seen)
+        tsig = None
+        tsig_start = None
+        if additionals:
+            _, position = _records(wire, position, additionals - 1, seen)
+            last, end = _records(wire, position, 1, seen)
+            if last[0][1] == TSIG:  # only ever the last one (RFC 8945, 5.1)
+                tsig, tsig_start = last[0], position
+            position = end
+    except (IndexError, struct.error) as e:
+        raise Malformed("the message ends in the middle of a record") from e
+    if position != len(wire):
+        raise Malformed(f"{len(wire) - position} octets follow the last record")
+    return Message(wire, ident, flags, flags & 0xF, question, answer, authority, tsig, tsig_start)
+
+
+def _records(wire: bytes, position: int, count: int, seen: dict[int, bytes]) -> tuple[list[Record], int]:
+    """Return `count` records from `position` on, and the position after them: the hot loop of every transfer."""
+    records: list[Record] = []
+    append = records.append
+    fixed = _FIXED.unpack_from
+    known = seen.get
+    size = len(wire)
+    for _ in range(count):
+        first = wire[position]
+        # Most owners are one pointer to a name that was read before.
+        if first >= 0xC0 and (found := known((first & 0x3F) << 8 | wire[position + 1])) is not None:
+            name = found
+            position += 2
+        else:
+            name, position = _name(wire, position, seen)
+        rdtype, _, ttl, length = fixed(wire, position)
+        position += 10
+        end = position + length
+        if end > size:
+            raise Malformed("the message ends in the middle of a record")
+        if rdtype in _NAMES_IN_RDATA:
+            append((name, rdtype, ttl, _expanded(wire, position, end, rdtype, seen)))
+        else:
+            append((name, rdtype, ttl, wire[position:end]))
+        position = end
+    return records, position
+
+
+def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, int]:
+    """Return the folded name at `position` and the position after it; `seen` learns every suffix of it."""
+    start = position
+    after = 0
+    pieces: list[tuple[int, bytes]] = []  # where each label begins, and the label
+    barrier = position  # a pointer goes to a prior occurrence (RFC 1035, 4.1.4): always backwards, so it ends
+    jumps = 0
+    name = b"\0"
+    while True:
+        length = wire[position]
+        if length == 0:
+            position += 1
+            break
+        if length < 0x40:
+            end = position + 1 + length
+            if end > len(wire):
+                raise Malformed("a name runs over the end of the message")
+            pieces.append((position, wire[position:end]))
+            position = end
+            continue
+        if length < 0xC0:
+            raise Malformed(f"a label of the unknown kind {length >> 6}")
+        target = (length & 0x3F) << 8 | wire[position + 1]
+        position += 2
+        if jumps == 0:
+            after = position
+        if target >= barrier:
+            raise Malformed("a compression pointer does not point backwards")
+        jumps += 1
+        if jumps > _MAX_JUMPS:
+            raise Malformed("a name of too many compression pointers")
+        if target in seen:
+            name = seen[target]
+            break
+        barrier = position = target
+    if jumps == 0:
+        after = position
+    for offset, label in reversed(pieces):
+        name = label.lower() + name
+        if offset < 0x4000:  # as far as a pointer reaches
+            seen[offset] = name
+    if len(name) > MAX_NAME:
+        raise Malformed(f"a name of {len(name)} octets")
+    if wire[start] >= 0xC0 and start < 0x4000:
+        seen[start] = name
+    return name, after
+
+
+def _expanded(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int, bytes]) -> bytes:
+    before, count = _NAMES_IN_RDATA[rdtype]
+    parts = [wire[position : position + before]]
+    position += before
+    for _ in range(count):
+        name, position = _name(wire, position, seen)
+        parts.append(name)
+    if position > end:
+        raise Malformed("a name runs over the end of its record")
+    parts.append(wire[position:end])
+    return b"".join(parts)
+
+
+def soa_serial(rdata: bytes) -> int:
+    """Return the serial of an SOA `rdata`: the first of the five numbers that end it (RFC 1035, 3.3.13)."""
+    if len(rdata) < 22:
+        raise Malformed("an SOA record that is too short")
+    return int.from_bytes(rdata[-20:-16], "big")
+
+
+def query(ident: int, name: bytes, rdtype: int) -> bytes:
+    """Return a query for the records of `rdtype` at `name`."""
+    return _HEADER.pack(ident, 0, 1, 0, 0, 0) + name + _QUESTION.pack(rdtype, IN)
+
+
+def ixfr_query(ident: int, zone: bytes, serial: int) -> bytes:
+    """Return an IXFR query for what changed in `zone` since `serial` (RFC 1995, 3)."""
+    soa = b"\0\0" + serial.to_bytes(4, "big") + bytes(16)
+    question = _HEADER.pack(ident, 0, 1, 0, 1, 0) + zone + _QUESTION.pack(IXFR, IN)
+    return question + b"\xc0\x0c" + _FIXED.pack(SOA, IN, 0, len(soa)) + soa
+
+
+def update(ident: int, zone: bytes, prerequisites: "Iterable[Statement]", updates: "Iterable[Statement]") -> bytes:
+    """Return the UPDATE message for `zone` (RFC 2136, 2). Raises Malformed when it does not fit 65,535 octets."""
+    first, count = _section(zone, prerequisites)
+    second, changes = _section(zone, updates)
+    header = _HEADER.pack(ident, OPCODE_UPDATE << 11, 1, count, changes, 0)
+    wire = b"".join((header, zone, _QUESTION.pack(SOA, IN), first, second))
+    if len(wire) > MAX_MESSAGE:
+        raise Malformed(f"an UPDATE message of {len(wire)} octets: {MAX_MESSAGE} are allowed")
+    return wire
+
+
+Statement: TypeAlias = tuple[bytes, int, int, int, bytes]
+"""A line of an UPDATE: owner name, type, class, TTL, rdata, as RFC 2136, 2.4 and 2.5 lay them out."""
+
+STATEMENT_OVERHEAD = _FIXED.size
+
+
+def _section(zone: bytes, statements: Iterable[Statement]) -> tuple[bytes, int]:
+    parts: list[bytes] = []
+    fixed = _FIXED.pack
+    cut = -len(zone)
+    last = owner = b""
+    count = 0
+    for name, rdtype, rdclass, ttl, rdata in statements:
+        if name is not last:
+            # Every owner ends in the zone's name, which stands at offset 12 of the message.
+            last, owner = name, name[:cut] + b"\xc0\x0c"
+        parts.append(owner + fixed(rdtype, rdclass, ttl, len(rdata)) + rdata)
+        count += 1
+    return b"".join(parts), count
