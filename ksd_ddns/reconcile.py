@@ -42,7 +42,7 @@ def _ignore(what: str, done: int, total: int | None) -> None:
 class Options:
     """How one pass goes about it: the size of messages, and the withdrawal cap in percent of the owned names."""
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     max_withdraw_percent: int = 30
 
 

@@ -254,9 +254,8 @@ class Settings(BaseSettings):
     def rules(self, zone: bytes) -> Rules:
         """Return how VMIs become records of `zone`. Raises SettingsError where the base does not lie in it."""
         if not names.is_below(self.base, zone):
-            raise SettingsError(
-                f"the base {names.to_text(self.base)} does not lie in the zone {names.to_text(zone)}: set DOMAIN, or ZONE"
-            )
+            base, apex = names.to_text(self.base), names.to_text(zone)
+            raise SettingsError(f"the base {base} does not lie in the zone {apex}: set DOMAIN, or ZONE")
         return Rules(
             base=self.base,
             zone=zone,
@@ -301,9 +300,8 @@ def _server(text: str, port: int) -> Server:
 
 
 def _secret(secret: SecretStr | None, file: Path | None, prefix: str) -> str:
-    if secret is not None:
-        return secret.get_secret_value()
-    assert file is not None  # noqa: S101: exactly one is set
+    if secret is not None or file is None:
+        return secret.get_secret_value() if secret is not None else ""
     try:
         return file.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as e:

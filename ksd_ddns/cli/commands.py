@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from ksd_ddns import reconcile, settings, source
+from ksd_ddns import bootstrap, reconcile, settings, source
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
@@ -89,7 +89,7 @@ def owned(options: Options) -> int:
 def write_primary(options: Options) -> int:
     """Write key, zone and configuration of the bundled primary."""
     chosen = settings.load(options.flags)
-    primary = bootstrap.Primary(
+    primary = bootstrap.BundledPrimary(
         server="knot" if options.server == "knot" else "bind9",
         directory=options.directory,
         base=names.to_text(chosen.base),
@@ -98,7 +98,7 @@ def write_primary(options: Options) -> int:
         port=options.port,
     )
     for file in bootstrap.write(primary):
-        print(f"{file.path}: {'written' if file.written else 'was there, left as it is'}")
+        print(f"{file.path}: {file.outcome.value}")
     print("start it with:", " ".join(bootstrap.command(primary)))
     return 0
 
@@ -144,9 +144,9 @@ def _print_report(report: Report) -> None:
     for outcome in report.refused:
         _print_lines([("!", f"! {names.to_text(outcome.change.name)} refused: {outcome.reason}")])
     if report.plan.kept_back:
-        percent = 100 * len(report.plan.kept_back) // max(1, report.plan.owned)
+        kept, total = len(report.plan.kept_back), report.plan.owned
         _warn(
-            f"{len(report.plan.kept_back)} withdrawals ({percent} % of the {report.plan.owned} owned names) are kept back: "
+            f"{kept} withdrawals ({100 * kept // max(1, total)} % of {total} owned names) are kept back: "
             "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
         )
     print(
@@ -172,4 +172,3 @@ def _warn(text: str) -> None:
 
 def _address_text(address: bytes) -> str:
     return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
-

@@ -109,7 +109,7 @@ class Verifier:
             signature = dns.rdata.from_wire(dns.rdataclass.ANY, dns.rdatatype.TSIG, rdata, 0, len(rdata))
             self._context = dns.tsig.validate(  # type: ignore[no-untyped-call]
                 message.wire,
-                self._key._key,  # noqa: SLF001: the pair of sign and verify
+                self._key._key,  # the pair of sign and verify
                 dns.name.from_wire(owner, 0)[0],
                 signature,
                 int(time.time()),
@@ -154,9 +154,9 @@ class Verifier:
         key = self._key
         if isinstance(error, dns.tsig.PeerBadKey):
             return (
-                f"{self._server} does not know key {key.name} with algorithm {key.algorithm} (BADKEY), or does not let it "
-                "do this: name and algorithm must be the same on both sides; compare TSIG_KEY_NAME and TSIG_ALGORITHM "
-                "(or the key file) with the server's key clause, and its grants"
+                f"{self._server} does not know key {key.name} with algorithm {key.algorithm} (BADKEY), or does not let "
+                "it do this: name and algorithm must be the same on both sides; compare TSIG_KEY_NAME and "
+                "TSIG_ALGORITHM (or the key file) with the server's key clause, and its grants"
             )
         if isinstance(error, dns.tsig.PeerBadSignature):
             return (
@@ -203,7 +203,7 @@ def key(name: str, algorithm: str, secret: str) -> Key:
 
 
 def read_key_file(path: Path) -> Key:
-    """Return the key of the one `key "name" { algorithm …; secret "…"; };` clause in the file, as tsig-keygen writes it.
+    """Return the key of the one `key "name" { algorithm …; secret "…"; };` clause of a file that tsig-keygen wrote.
 
     Raises SettingsError that names the file, never its content.
     """

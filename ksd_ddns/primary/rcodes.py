@@ -50,9 +50,9 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryEr
     bare = zone.removesuffix(".") or "."
     if rcode == REFUSED:
         return Denied(
-            f"{server} refused the transfer of {zone} to key {key} (REFUSED): nothing was sent, as what the zone holds is "
-            f'unknown; allow it there. BIND, in zone "{bare}": allow-transfer {{ key "{key}"; }};  Knot: an acl with '
-            "action: [transfer, update] and this key"
+            f"{server} refused the transfer of {zone} to key {key} (REFUSED): nothing was sent, as what the zone "
+            f'holds is unknown; allow it there. BIND, in zone "{bare}": allow-transfer {{ key "{key}"; }};  Knot: an '
+            "acl with action: [transfer, update] and this key"
         )
     if rcode == NOTAUTH:
         return Denied(
@@ -68,13 +68,13 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
     if rcode == REFUSED:
         return Denied(
             f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there. BIND, in zone "
-            f'"{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Knot: an acl with action: update '
-            "and this key"
+            f'"{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Knot: an acl with '
+            "action: update and this key"
         )
     if rcode == NOTAUTH:
         return Denied(
-            f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to the "
-            "zone's primary, and grant the update to the key there"
+            f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to "
+            "the zone's primary, and grant the update to the key there"
         )
     if rcode == NOTIMP:
         return Denied(
@@ -82,8 +82,8 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
         )
     if rcode == SERVFAIL:
         return Unreachable(
-            f"{server} could not carry out the update of {zone} (SERVFAIL): it may be unable to write its journal, or the "
-            "zone is frozen; look at its log (BIND: rndc thaw)"
+            f"{server} could not carry out the update of {zone} (SERVFAIL): it may be unable to write its journal, or "
+            "the zone is frozen; look at its log (BIND: rndc thaw)"
         )
     if rcode in PREREQUISITE_FAILED:
         return ZoneChanged(f"{zone} changed on {server} since it was read ({text(rcode)})")

@@ -153,8 +153,8 @@ class Session:
             raise rcodes.query_error(message.rcode, server=str(self.server), name=names.to_text(name))
         if not message.flags & wire.FLAG_AA:
             raise BadResponse(
-                f"{self.server} does not answer with authority for {names.to_text(name)}: it is a resolver, or the zone is "
-                "delegated elsewhere; set DNS_SERVER to the zone's primary"
+                f"{self.server} does not answer with authority for {names.to_text(name)}: it is a resolver, or the "
+                "zone is delegated elsewhere; set DNS_SERVER to the zone's primary"
             )
         return message
 

@@ -4,7 +4,7 @@ Every VMI stakes claims on names. The winner of a name is the claim of the VMI t
 depends on the VMIs alone, never on the order in which they were heard of.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
 
@@ -71,7 +71,7 @@ class Notice(msgspec.Struct, frozen=True):
 class Claim(msgspec.Struct, frozen=True, order=False):
     """What one VMI wants to stand at one name."""
 
-    rank: tuple[int, str, str, str, int]
+    rank: tuple[int, str, str, str]
     vmi: str
     node: Node
 
@@ -85,8 +85,7 @@ class Collision(msgspec.Struct, frozen=True):
     wanted: Node
 
 
-_INTERFACE, _DEFAULT, _HOSTNAME = range(3)
-_ZONE_OWN = (-1, "", "", "", 0)
+_ZONE_OWN = (-1, "", "", "")
 
 
 class Desired:
@@ -184,7 +183,7 @@ class Desired:
             del self._claims[name]
 
 
-def _rank(claim: Claim) -> tuple[int, str, str, str, int]:
+def _rank(claim: Claim) -> tuple[int, str, str, str]:
     return claim.rank
 
 
@@ -209,16 +208,8 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
         notices.append(Notice(vmi.key, f"{vmi.name}.{vmi.namespace} cannot be a DNS name: nothing is published"))
         return [], tuple(notices)
     own = stem + branch
-    ttl = vmi.ttl or rules.ttl
-    rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
-    found: dict[bytes, Claim] = {}
-
-    def claim(name: bytes, addresses: Collection[bytes], kind: int) -> bool:
-        if name in found:
-            return False
-        found[name] = Claim((*rank, kind), vmi.key, _node(name, addresses, ttl, vmi.key, rules))
-        return True
-
+    # The interfaces come first: where a hostname asks for the name of one of them, the interface has it.
+    wanted: dict[bytes, tuple[bytes, ...]] = {}
     first: dict[int, bytes] = {}
     for interface in sorted(vmi.interfaces, key=_interface_name):
         addresses = _publishable(vmi, interface, rules, notices)
@@ -229,18 +220,26 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
         label = names.legal_label(interface.name)
         if label is None or len(label) + len(own) > names.MAX_NAME:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} cannot be a DNS name: it is not published"))
-        elif not claim(label + own, addresses, _INTERFACE):
+        elif wanted.setdefault(label + own, addresses) is not addresses:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} has the DNS name of another interface"))
-    if first and rules.default_record:
-        claim(own, first.values(), _DEFAULT)
-    if first and rules.hostname_scope is not HostnameScope.OFF:
-        for hostname in vmi.hostnames:
-            name = _hostname(hostname, branch, rules)
-            if name is None:
-                notices.append(Notice(vmi.key, f"annotation ksd-ddns/hostname: {_refusal(hostname, rules)}"))
-            else:
-                claim(name, first.values(), _HOSTNAME)
-    return list(found.values()), tuple(notices)
+    if first:
+        for name in (*([own] if rules.default_record else []), *_hostnames(vmi, branch, rules, notices)):
+            wanted.setdefault(name, tuple(first.values()))
+    rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
+    ttl = vmi.ttl or rules.ttl
+    claims = [Claim(rank, vmi.key, _node(name, addresses, ttl, vmi.key, rules)) for name, addresses in wanted.items()]
+    return claims, tuple(notices)
+
+
+def _hostnames(vmi: Vmi, branch: bytes, rules: Rules, notices: list[Notice]) -> Iterator[bytes]:
+    if rules.hostname_scope is HostnameScope.OFF:
+        return
+    for hostname in vmi.hostnames:
+        name = _hostname(hostname, branch, rules)
+        if name is None:
+            notices.append(Notice(vmi.key, f"annotation ksd-ddns/hostname: {_refusal(hostname, rules)}"))
+        else:
+            yield name
 
 
 def _interface_name(interface: Interface) -> str:
@@ -257,8 +256,8 @@ def _publishable(vmi: Vmi, interface: Interface, rules: Rules, notices: list[Not
             and not any(address in network for network in rules.exclude)
         )
     if len(addresses) > rules.max_addresses:
-        text = f"interface {interface.name!r} has {len(addresses)} addresses: the first {rules.max_addresses} are published"
-        notices.append(Notice(vmi.key, text))
+        count = f"{len(addresses)} addresses: the first {rules.max_addresses} are published"
+        notices.append(Notice(vmi.key, f"interface {interface.name!r} has {count}"))
         addresses = addresses[: rules.max_addresses]
     return addresses
 

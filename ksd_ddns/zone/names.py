@@ -19,9 +19,9 @@ _SPECIAL = b'"().;@$\\'
 
 
 def from_text(text: str) -> bytes:
-    """Return the wire form of the presentation form `text`, taken as absolute with or without the final dot.
+    r"""Return the wire form of the presentation form `text`, taken as absolute with or without the final dot.
 
-    Understands `\\.` and `\\DDD` (RFC 1035, 5.1). Raises ValueError that says what is wrong.
+    Understands `\.` and `\DDD` (RFC 1035, 5.1). Raises ValueError that says what is wrong.
     """
     if text in {"", "."}:
         return ROOT

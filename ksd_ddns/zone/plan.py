@@ -117,18 +117,28 @@ def full(desired: Desired, live: Live, scope: Scope, *, max_withdraw_percent: in
     Withdrawals here follow from absence in a list; where they exceed `max_withdraw_percent` of the owned names (and at
     least CAP_FLOOR are owned) they are kept back, and the rest of the plan stands.
     """
-    owned = owned_names(live, scope)
-    gone = [name for name in owned if desired.get(name) is None]
-    plan = partial((*desired.names(), *gone), desired, live, scope)
+    owned = 0
+    differing: list[bytes] = []
+    for name, found in live.nodes.items():
+        want = desired.get(name)
+        if want == found:  # then it is ours: the quick way through a zone that is right
+            owned += name not in scope.protected
+        elif is_owned(found, live, scope):
+            owned += 1
+            differing.append(name)
+        elif want is not None:
+            differing.append(name)
+    differing += [name for name in desired.names() if name not in live.nodes]
+    plan = partial(differing, desired, live, scope)
     withdrawn = [change for change in plan.changes if change.kind is Kind.WITHDRAW]
-    excessive = len(owned) >= CAP_FLOOR and 100 * len(withdrawn) > max_withdraw_percent * len(owned)
+    excessive = owned >= CAP_FLOOR and 100 * len(withdrawn) > max_withdraw_percent * owned
     return Plan(
         plan.zone,
         plan.serial,
         tuple(change for change in plan.changes if not (excessive and change.kind is Kind.WITHDRAW)),
         (*plan.conflicts, *_collisions(desired, live)),
         tuple(withdrawn) if excessive else (),
-        len(owned),
+        owned,
     )
 
 

@@ -1,10 +1,12 @@
 """Presentation form of record types and rdata (RFC 1035, 5.1; RFC 3597, 5)."""
 
+import re
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from ksd_ddns.zone import marker, names
 from ksd_ddns.zone.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A
 
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")  # printable, neither quote nor backslash
 _TYPES = {A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", TXT: "TXT", AAAA: "AAAA", DNAME: "DNAME"}
 
 
@@ -27,6 +29,8 @@ def rdata_text(rdtype: int, rdata: bytes) -> str:
 
 
 def _quoted(string: bytes) -> str:
+    if _PLAIN.match(string):
+        return f'"{string.decode("ascii")}"'
     escaped = "".join(
         f"\\{octet:03d}" if not 0x20 <= octet <= 0x7E else ("\\" if octet in b'"\\' else "") + chr(octet)
         for octet in string
