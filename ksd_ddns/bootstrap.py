@@ -1,0 +1,469 @@
+"""Key, zone file and configuration of the bundled primary: a BIND 9 or a Knot that serves one zone, the base.
+
+Everything the server reads and writes lies in one directory, so that it runs as any unprivileged user and on a
+read-only root file system. (Knot 3 keeps its parsed configuration in a deleted file in /tmp: that must be writable.)
+
+What is there is never overwritten: not the key, not the zone with its journal, not a configuration that somebody may
+have changed.
+"""
+
+import base64
+import binascii
+import contextlib
+import errno
+import ipaddress
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Literal
+
+from ksd_ddns.errors import SettingsError
+
+KEY_FILE = "ksd-ddns.key"
+BIND_CONFIGURATION = "named.conf"
+KNOT_CONFIGURATION = "knot.conf"
+KNOT_KEY_FILE = "knot-key.conf"
+KNOT_SOCKET = "knot.sock"
+
+# The algorithms that the controller accepts too, without HMAC-MD5 (RFC 8945, 6).
+ALGORITHMS = frozenset({"hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"})
+
+# One answer per second for the same question from the same network is what resolvers need, with a TTL of a minute.
+# Many clients behind few resolvers ask for many names that do not exist, so the limit is far above that; and because
+# every answer beyond it goes out truncated instead of being dropped (slip 1), a resolver merely comes back over TCP.
+ANSWERS_PER_SECOND = 1000
+
+# Threads. A server that starts one per core of a 64-core node would outgrow its container.
+WORKERS = 2
+
+_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/opt/bin", "/opt/sbin")
+_PACKAGES = {"bind9": ("named", "bind9"), "knot": ("knotd", "knot")}
+_SOCKET_PATH_LIMIT = 107
+_ALL_V4 = "0.0.0.0"  # noqa: S104 - compared with, never bound to
+_ALL = "::"
+
+
+class Outcome(Enum):
+    """What became of one file."""
+
+    WRITTEN = "written"
+    KEPT = "kept"
+    DIFFERS = "kept, differs from what would be written today"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One file of the bundled primary and what became of it."""
+
+    path: Path
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundledPrimary:
+    """What the bundled primary is made from.
+
+    `base` is the zone it serves, as text ("vm.example."; upper case is folded, the final dot may be missing).
+    With `name_server_ips` the zone's name server is `ns.<base>` with these addresses, without them `localhost.`,
+    which lies outside the zone and therefore needs no address. `address` is one IP address; `0.0.0.0` are all of
+    IPv4, `::` all of both families. `ttl` (seconds) is that of the NS and of its addresses.
+
+    Raises SettingsError when a value is wrong, before anything is written.
+    """
+
+    server: Literal["bind9", "knot"]
+    directory: Path
+    base: str
+    name_server_ips: tuple[str, ...] = ()
+    address: str = "127.0.0.1"
+    port: int = 5353
+    key_name: str = "ksd-ddns."
+    ttl: int = 60
+
+    def __post_init__(self) -> None:
+        if self.server not in _PACKAGES:
+            raise SettingsError(f"server {self.server!r} is unknown: bind9 or knot")
+        if not 1 <= self.port <= 65535:
+            raise SettingsError(f"port {self.port} is out of range: 1 to 65535, for example 5353")
+        if not 0 <= self.ttl <= 2**31 - 1:
+            raise SettingsError(f"TTL {self.ttl} is out of range: 0 to 2147483647 seconds (RFC 2181, 8)")
+        directory = self.directory.absolute()
+        if re.search(r'["\\%\x00-\x1f\x7f]', str(directory)):
+            raise SettingsError(
+                f"directory {str(directory)!r} holds a character that the server's configuration cannot express:"
+                " choose one without quotes, backslashes, percent signs and control characters"
+            )
+        if self.server == "knot" and len(os.fsencode(directory / KNOT_SOCKET)) > _SOCKET_PATH_LIMIT:
+            raise SettingsError(
+                f"directory {directory} is too long for the control socket of Knot (a socket's path has at most"
+                f" {_SOCKET_PATH_LIMIT} octets): choose a shorter one"
+            )
+        # The values are kept in one canonical form: compared and printed they never differ in case or in a dot.
+        object.__setattr__(self, "directory", directory)
+        object.__setattr__(self, "base", _name(self.base, of="base"))
+        object.__setattr__(self, "key_name", _name(self.key_name, of="key name"))
+        object.__setattr__(self, "address", _address(self.address, of="address"))
+        ips = tuple(dict.fromkeys(_address(ip, of="name server address") for ip in self.name_server_ips))
+        for ip in map(ipaddress.ip_address, ips):
+            if ip.is_unspecified or ip.is_multicast or ip.is_loopback or ip.is_link_local:
+                raise SettingsError(
+                    f"name server address {ip} is one that nobody can reach from elsewhere: give the address under"
+                    " which resolvers find this server, or none"
+                )
+        object.__setattr__(self, "name_server_ips", ips)
+
+    @property
+    def key_file(self) -> Path:
+        """The TSIG key in the form of tsig-keygen, for `TSIG_KEY_FILE` and `nsupdate -k`."""
+        return self.directory / KEY_FILE
+
+    @property
+    def zone_file(self) -> Path:
+        """The zone file; it carries the zone's name, so that another base finds another file."""
+        return self.directory / f"{self.base}zone"
+
+    @property
+    def configuration(self) -> Path:
+        """The file that the server is started with."""
+        return self.directory / (BIND_CONFIGURATION if self.server == "bind9" else KNOT_CONFIGURATION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    name: str
+    algorithm: str
+    secret: str  # base64
+
+    def __repr__(self) -> str:
+        return f"_Key({self.name}, {self.algorithm}, ***)"
+
+
+def write(primary: BundledPrimary) -> tuple[Written, ...]:
+    """Write what is missing of key, zone file and configuration; return every file with what became of it.
+
+    Raises SettingsError when the directory or a file in it cannot be read or written, when the key file that is there
+    cannot be understood, and when a journal lies there without its zone.
+    """
+    directory = primary.directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _unusable(directory, e) from e
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise _unusable(directory, PermissionError(errno.EACCES, "not writable"))
+    journal = primary.zone_file.with_name(primary.zone_file.name + ".jnl")
+    if journal.exists() and not primary.zone_file.exists():
+        # A new zone would not fit the old journal, and BIND would refuse to load it.
+        raise SettingsError(
+            f"{journal} is there without its zone {primary.zone_file}: put the zone file back, or remove the journal"
+            " to start from an empty zone"
+        )
+
+    written = [_write(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True)]
+    key = _read_key(primary.key_file, primary.key_name)
+    written.append(_write(primary.zone_file, zone_text(primary, serial=int(time.time())), keep=True))
+    if primary.server == "bind9":
+        written.append(_write(primary.configuration, bind_configuration(primary, key_name=key.name)))
+        return tuple(written)
+    knot_key_file = directory / KNOT_KEY_FILE
+    knot_key = _write(knot_key_file, _knot_key(key), mode=0o600)
+    if knot_key.outcome is Outcome.DIFFERS:
+        raise SettingsError(
+            f"{knot_key_file} holds another key than {primary.key_file}: remove the one that is wrong and run again"
+        )
+    written.append(knot_key)
+    written.append(_write(primary.configuration, knot_configuration(primary, key_name=key.name)))
+    return tuple(written)
+
+
+def command(primary: BundledPrimary) -> tuple[str, ...]:
+    """Return the command line that serves `primary` in the foreground, as the current user, logging to stderr.
+
+    Raises SettingsError when the server is not installed.
+    """
+    program, package = _PACKAGES[primary.server]
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_DIRECTORIES))
+    binary = shutil.which(program, path=path)
+    if binary is None:
+        raise SettingsError(
+            f"{program} is not installed: on Debian and Ubuntu it comes with `apt-get install {package}`"
+        )
+    if primary.server == "knot":
+        return (binary, "-c", str(primary.configuration))
+    # -g, not -f: with -f whatever goes wrong before the configuration is read (a file that cannot be opened, an
+    # AppArmor profile) goes to syslog, which a container does not have.
+    return (binary, "-g", "-n", str(WORKERS), "-c", str(primary.configuration))
+
+
+def zone_text(primary: BundledPrimary, *, serial: int) -> str:
+    """Return the zone as it is before the first record is published."""
+    server = f"ns.{primary.base}" if primary.name_server_ips else "localhost."
+    lines = [
+        f"$ORIGIN {primary.base}",
+        f"$TTL {primary.ttl}",
+        "; Negative answers are kept for the lesser of the SOA's TTL and its last field (RFC 2308, 5): 30 seconds.",
+        "; Secondaries that get no NOTIFY ask every minute.",
+        f"@ 30 IN SOA {server} hostmaster.{primary.base} {serial} 60 30 1209600 30",
+        f"@ IN NS {server}",
+    ]
+    lines.extend(f"ns IN {'AAAA' if ':' in ip else 'A'} {ip}" for ip in primary.name_server_ips)
+    return "\n".join(lines) + "\n"
+
+
+def bind_configuration(primary: BundledPrimary, *, key_name: str) -> str:
+    """Return the named.conf of `primary` (BIND 9.16 and later)."""
+    v4, v6 = _listen(primary.address)
+    return f"""\
+// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
+include "{primary.key_file}";
+
+options {{
+    directory "{primary.directory}";
+    pid-file none;
+    session-keyfile none;
+    listen-on port {primary.port} {{ {v4 or "none"}; }};
+    listen-on-v6 port {primary.port} {{ {v6 or "none"}; }};
+    tcp-clients 500;
+
+    // Authoritative only.
+    recursion no;
+    allow-query {{ any; }};
+    allow-query-cache {{ none; }};
+    dnssec-validation no;
+    empty-zones-enable no;
+    minimal-responses yes;
+    minimal-any yes;
+    version none;
+    hostname none;
+    server-id none;
+
+    // Per network and question. What exceeds it is answered truncated (slip 1), so resolvers come back over TCP.
+    rate-limit {{
+        responses-per-second {ANSWERS_PER_SECOND};
+        slip 1;
+        exempt-clients {{ 127.0.0.0/8; ::1; }};
+    }};
+
+    // Serials come from the clock, so that secondaries keep following after this directory was lost.
+    serial-update-method unixtime;
+    max-journal-size 64m;
+    // Secondaries: name them with also-notify, and allow them in allow-transfer.
+    notify explicit;
+    allow-notify {{ none; }};
+    allow-transfer {{ none; }};
+    // Interface names may hold underscores.
+    check-names primary ignore;
+}};
+
+controls {{ }};
+
+zone "{primary.base}" {{
+    type primary;
+    file "{primary.zone_file.name}";
+    allow-transfer {{ key "{key_name}"; }};
+    update-policy {{
+        grant "{key_name}" subdomain "{primary.base}" A AAAA TXT;
+        grant "{key_name}" name "{primary.base}" NS;
+    }};
+}};
+"""
+
+
+def knot_configuration(primary: BundledPrimary, *, key_name: str) -> str:
+    """Return the knot.conf of `primary` (Knot DNS 3.1 and later)."""
+    listen = "".join(
+        f"\n    listen: {address}@{primary.port}"
+        for address in ((_ALL_V4, _ALL) if primary.address == _ALL else (primary.address,))
+    )
+    return f"""\
+# Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
+include: "{primary.directory / KNOT_KEY_FILE}"
+
+server:{listen}
+    rundir: "{primary.directory}"
+    identity: ""
+    version: ""
+    nsid: ""
+    udp-workers: {WORKERS}
+    tcp-workers: {2 * WORKERS}
+    background-workers: {WORKERS}
+    # The default of 10 s would close the controller's connection between two looks at the serial.
+    tcp-idle-timeout: 60
+    # Milliseconds. With the default of 500 a reader that pauses in a long transfer is cut off.
+    tcp-io-timeout: 3000
+
+log:
+  - target: stderr
+    any: info
+
+database:
+    storage: "{primary.directory}"
+    # An update is answered when it is on the disk.
+    journal-db-mode: robust
+    journal-db-max-size: 1G
+
+acl:
+  - id: read
+    key: {key_name}
+    action: [query, transfer]
+  # One rule for all types: a message must satisfy a single rule, and one message may hold the NS of the apex too.
+  - id: update
+    key: {key_name}
+    action: update
+    update-type: [A, AAAA, TXT, NS]
+
+# Per network and question. What exceeds it is answered truncated (slip 1), so resolvers come back over TCP.
+mod-rrl:
+  - id: default
+    rate-limit: {ANSWERS_PER_SECOND}
+    slip: 1
+    whitelist: [127.0.0.0/8, ::1]
+
+template:
+  - id: default
+    global-module: mod-rrl/default
+
+zone:
+  - domain: {primary.base}
+    storage: "{primary.directory}"
+    file: "{primary.zone_file.name}"
+    acl: [read, update]
+    # Serials come from the clock, so that secondaries keep following after this directory was lost.
+    serial-policy: unixtime
+    # At a start the zone file is loaded and then the changes since: nothing that was acknowledged is lost.
+    zonefile-load: whole
+    journal-content: changes
+    zonefile-sync: 15m
+    journal-max-usage: 64M
+    journal-max-depth: 10000
+"""
+
+
+def _listen(address: str) -> tuple[str | None, str | None]:
+    """Return what BIND listens on in IPv4 and in IPv6."""
+    if address == _ALL_V4:
+        return "any", None
+    if address == _ALL:
+        return "any", "any"
+    return (None, address) if ":" in address else (address, None)
+
+
+def _name(text: str, *, of: str) -> str:
+    """Return a domain name in lower case and with its final dot."""
+    labels = text.lower().removesuffix(".").split(".")
+    if not all(re.fullmatch(r"[a-z0-9_-]{1,63}", label) for label in labels) or sum(len(x) + 1 for x in labels) > 254:
+        raise SettingsError(
+            f"{of} {text!r} is not a domain name: labels of 1 to 63 letters, digits, hyphens and underscores,"
+            " 255 octets in all"
+        )
+    return ".".join(labels) + "."
+
+
+def _address(text: str, *, of: str) -> str:
+    try:
+        ip = ipaddress.ip_address(text.strip())
+    except ValueError as e:
+        raise SettingsError(f"{of} {text!r} is not an IP address: for example 127.0.0.1 or fd00::53") from e
+    if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id is not None:
+        raise SettingsError(f"{of} {text!r} has a scope, which holds on one host only: give an address without '%'")
+    return str(ip)
+
+
+def _write(path: Path, text: str, *, mode: int = 0o644, keep: bool = False) -> Written:
+    """Write `text` to `path` in one step, unless it is there. With `keep` a difference to `text` is no news."""
+    try:
+        if not os.path.lexists(path):
+            with contextlib.suppress(FileExistsError):
+                _create(path, text.encode(), mode)
+                return Written(path, Outcome.WRITTEN)
+        if keep or path.read_bytes() == text.encode():
+            return Written(path, Outcome.KEPT)
+        return Written(path, Outcome.DIFFERS)
+    except OSError as e:
+        raise _unusable(path, e) from e
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    """Create `path` complete and on disk, or not at all; FileExistsError when somebody was faster."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        try:
+            os.link(temporary, path)  # unlike a rename it never replaces
+        except OSError as e:
+            if e.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            temporary.rename(path)  # a file system without hard links
+            return
+        temporary.unlink()
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _unusable(path: Path, error: OSError) -> SettingsError:
+    reason = error.strerror or str(error)
+    return SettingsError(
+        f"{path} cannot be used ({reason}): the bundled primary needs a directory of its own that user {os.getuid()}"
+        " may read and write; choose another one or correct its owner and mode"
+    )
+
+
+def _new_key(name: str) -> str:
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    return f'key "{name}" {{\n\talgorithm hmac-sha256;\n\tsecret "{secret}";\n}};\n'
+
+
+def _knot_key(key: _Key) -> str:
+    return f"key:\n  - id: {key.name}\n    algorithm: {key.algorithm}\n    secret: {key.secret}\n"
+
+
+def _read_key(path: Path, wanted: str) -> _Key:
+    """Return the key of `path`: the one named `wanted`, or the only one there is."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise SettingsError(
+            f"key file {path} cannot be read ({e}): correct its mode, or remove it to get a new key"
+        ) from e
+    found = {key.name: key for key in _keys(text)}
+    key = found.get(wanted) or (next(iter(found.values())) if len(found) == 1 else None)
+    if key is None:
+        expected = 'key "name" { algorithm hmac-sha256; secret "..."; };'
+        held = f"holds the keys {', '.join(sorted(found))} but not {wanted}" if found else "holds no TSIG key"
+        raise SettingsError(
+            f"key file {path} {held}: it should read {expected}, as tsig-keygen writes it; correct it, or remove it to"
+            " get a new key"
+        )
+    return key
+
+
+_COMMENT = re.compile(r'("[^"]*")|/\*.*?\*/|//[^\n]*|#[^\n]*', re.DOTALL)
+_CLAUSE = re.compile(r'\bkey\s+"?([^\s"{};]+)"?\s*\{([^}]*)\}', re.IGNORECASE)
+_STATEMENT = re.compile(r'\b(algorithm|secret)\s+"?([^\s";]+)"?\s*;', re.IGNORECASE)
+
+
+def _keys(text: str) -> Iterator[_Key]:
+    """Yield the usable keys of a file in BIND's syntax; comments, quotes and order do not matter."""
+    plain = _COMMENT.sub(lambda match: match[1] or " ", text)
+    for clause in _CLAUSE.finditer(plain):
+        statements = {name.lower(): value for name, value in _STATEMENT.findall(clause[2])}
+        algorithm = statements.get("algorithm", "").lower().removesuffix(".")
+        secret = statements.get("secret", "")
+        try:
+            usable = algorithm in ALGORITHMS and len(base64.b64decode(secret, validate=True)) > 0
+            name = _name(clause[1], of="key name")
+        except (binascii.Error, ValueError, SettingsError):
+            continue
+        if usable:
+            yield _Key(name, algorithm, secret)

@@ -1,0 +1,71 @@
+"""Fixtures: real primaries. `tests.servers` says what they can do."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.servers import Bind, Knot, Server, stop_all
+
+S = TypeVar("S", bound=Server)
+
+
+@pytest.fixture
+def bind() -> Iterator[Bind]:
+    """Yield a BIND 9 as bootstrap sets it up for zone vm."""
+    with Bind() as server:
+        yield server
+        print(server.log()[-10_000:])
+
+
+@pytest.fixture
+def knot() -> Iterator[Knot]:
+    """Yield a Knot as bootstrap sets it up for zone vm."""
+    with Knot() as server:
+        yield server
+        print(server.log()[-10_000:])
+
+
+@pytest.fixture(params=[Bind, Knot], ids=["bind9", "knot"])
+def primary(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Yield either server as bootstrap sets it up for zone vm.: the test runs with both."""
+    with request.param() as server:
+        yield server
+        print(server.log()[-10_000:])
+
+
+@pytest.fixture
+def make_bind() -> Iterator[Callable[..., Bind]]:
+    """Yield a factory of running BIND 9s, with the arguments of `Bind`; they end with the test."""
+    with ExitStack() as stack:
+        yield _factory(stack, Bind)
+
+
+@pytest.fixture
+def make_knot() -> Iterator[Callable[..., Knot]]:
+    """Yield a factory of running Knots, with the arguments of `Knot`; they end with the test."""
+    with ExitStack() as stack:
+        yield _factory(stack, Knot)
+
+
+@pytest.fixture(params=[Bind, Knot], ids=["bind9", "knot"])
+def make_primary(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
+    """Yield a factory of running servers, of either kind: the test runs with both."""
+    with ExitStack() as stack:
+        yield _factory(stack, request.param)
+
+
+def _factory(stack: ExitStack, kind: type[S]) -> Callable[..., S]:
+    def make(**arguments: Any) -> S:
+        server = kind(**arguments)
+        stack.enter_context(server)
+        stack.callback(lambda: print(server.log()[-10_000:]))
+        return server
+
+    return make
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no server behind, also after Ctrl-C."""
+    stop_all()
