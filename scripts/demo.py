@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Shows ksd-ddns at work on a primary of its own: plan, apply, ask; change an address, plan, apply, ask again.
+
+Everything happens in a temporary directory and on 127.0.0.1. On a terminal the primary is left running until Ctrl-C.
+Exits 0 when every command and every answer was right, 1 when one was not, 2 when the primary cannot run here.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "vmis.yaml"
+ADDRESS = "127.0.0.1"
+DAEMONS = {"bind9": "named", "knot": "knotd"}
+# The demo must not reach another primary because of settings that the shell happens to hold: nothing else passes.
+KEPT_VARIABLES = ("PATH", "HOME", "TERM", "COLORTERM", "LANG", "LC_ALL", "NO_COLOR", "COLUMNS")
+START_SECONDS = 10.0
+
+
+class Wrong(Exception):
+    """A command or an answer was not as it must be."""
+
+
+class Stage:
+    """A directory and an environment in which commands are shown, run and judged."""
+
+    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | settings
+        self.colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def heading(self, text: str) -> None:
+        """Print what comes next, set off from what came before."""
+        print(f"\n{self._styled('1;36', text)}", flush=True)
+
+    def say(self, *lines: str) -> None:
+        """Print explanations, a little in the background."""
+        for line in lines:
+            print(self._styled("2", line), flush=True)
+
+    def run(self, command: str, *, expected: int = 0) -> None:
+        """Show `command` and run it with our own standard output, so that it colours as it would for anyone."""
+        self._show(command)
+        status = subprocess.run(shlex.split(command), cwd=self.directory, env=self.environment, check=False).returncode
+        if status != expected:
+            raise Wrong(f"{command}: ended with {status}, not {expected}")
+
+    def read(self, command: str) -> str:
+        """Show and run `command`, print what it says and return it."""
+        self._show(command)
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=self.directory,
+            env=self.environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        print(done.stdout.strip(), flush=True)
+        return done.stdout
+
+    def ask(self, command: str, *expected: str) -> None:
+        """Show and run a query, and compare the addresses in its answer with those expected."""
+        answer = self.read(command)
+        # "Address: X" of nslookup (that of the server has a tab), "NAME TTL IN TYPE X" of dig
+        addresses = re.findall(r"^Address: (\S+)$|\sIN\s+A{1,4}\s+(\S+)$", answer, re.MULTILINE)
+        found = sorted(a or b for a, b in addresses)
+        if found == sorted(expected):
+            print(self._styled("32", f"  right: {', '.join(found) or 'no address'}"), flush=True)
+        else:
+            raise Wrong(f"{command}: answered {found or 'nothing'}, not {sorted(expected)}")
+
+    def _show(self, command: str) -> None:
+        print(f"\n{self._styled('1', f'$ {command}')}", flush=True)
+
+    def _styled(self, style: str, text: str) -> str:
+        return f"\033[{style}m{text}\033[0m" if self.colours else text
+
+
+def main() -> int:
+    """Play the demo and return its exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--primary", choices=sorted(DAEMONS), default="bind9")
+    parser.add_argument("--port", type=int, default=5353)
+    options = parser.parse_args()
+
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, lambda number, _: sys.exit(128 + number))  # so that everything is cleaned up then, too
+    refuse_taken_port(options.port)
+    directory = Path(tempfile.mkdtemp(prefix="ksd-ddns-demo."))
+    settings = {
+        "DNS_SERVER": ADDRESS,
+        "DNS_PORT": str(options.port),
+        "TSIG_KEY_FILE": "primary/ksd-ddns.key",
+        "OWNERSHIP": "zone",
+    }
+    stage = Stage(directory, settings)
+    try:
+        play(stage, options.primary, options.port)
+    except Wrong as e:
+        print(f"demo: WRONG: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 130
+    else:
+        return 0
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def play(stage: Stage, primary: str, port: int) -> None:
+    """Start the primary and show everything. Raises Wrong at the first thing that is not right."""
+    nslookup = f"nslookup -port={port}"
+    dig = f"dig @{ADDRESS} -p {port} +noall +answer"
+
+    stage.heading(f"1. A primary: {DAEMONS[primary]} on {ADDRESS}, port {port}, with a key and the empty zone vm.")
+    said = stage.read(f"ksd-ddns bootstrap --server {primary} --dir primary --address {ADDRESS} --port {port}")
+    _, found, start = said.partition("start it with: ")
+    if not found:
+        fail("ksd-ddns bootstrap did not say how to start the primary")
+    with running(stage, start.strip(), port):
+        stage.heading("2. What would be sent for the example VMIs? Nothing is sent yet.")
+        stage.say("These settings are the same for every command:", *(f"  {k}={v}" for k, v in stage.settings.items()))
+        shutil.copy(EXAMPLE, stage.directory / "vmis.yaml")
+        stage.run("ksd-ddns plan --from vmis.yaml")
+
+        stage.heading("3. Send it, as signed dynamic updates (RFC 2136), and ask.")
+        stage.run("ksd-ddns apply --from vmis.yaml")
+        stage.ask(f"{nslookup} nic1.vmi-sec.secondary-test.vm {ADDRESS}", "10.10.0.5")
+        stage.ask(f"{dig} data.db-0.prod.vm A data.db-0.prod.vm AAAA", "10.20.0.10", "2001:db8:20::10")
+        stage.ask(f"{dig} db.prod.vm A front.web.eu.shop.vm AAAA", "192.168.50.20", "2001:db8:30::80")
+        stage.ask(f"{dig} vlan_12.legacy.shop.vm A", "10.12.0.7", "10.12.0.8")
+
+        stage.heading("4. A VMI gets another address. Only the difference is sent.")
+        stage.run("sed -i s/10.10.0.5/10.10.0.77/ vmis.yaml")
+        stage.run("ksd-ddns plan --from vmis.yaml")
+        stage.run("ksd-ddns apply --from vmis.yaml")
+        stage.ask(f"{nslookup} nic1.vmi-sec.secondary-test.vm {ADDRESS}", "10.10.0.77")
+
+        stage.heading("5. Nothing is left to do: the zone holds what the file says.")
+        stage.run("ksd-ddns plan --from vmis.yaml --exit-code")
+
+        stage.heading("Every answer was right.")
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            wait(stage, nslookup)
+
+
+def wait(stage: Stage, nslookup: str) -> None:
+    """Leave the primary running until Ctrl-C, and say what to try."""
+    lines = [
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in {"PATH": os.environ["PATH"], **stage.settings}.items()
+    ]
+    (stage.directory / "env").write_text("".join(lines))
+    print(f"""
+The primary keeps running. Try it from another terminal:
+
+    cd {stage.directory}
+    . ./env
+    {nslookup} vmi-sec.secondary-test.vm {ADDRESS}
+    ksd-ddns list
+    ksd-ddns plan --from vmis.yaml                 # edit the file first
+    ksd-ddns plan --from vmis.yaml -o nsupdate     # the very messages
+
+Ctrl-C stops the primary and removes the directory.""")
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    print()
+
+
+@contextlib.contextmanager
+def running(stage: Stage, command: str, port: int) -> Iterator[None]:
+    """Run the primary from `stage`'s directory; it serves when the block is entered and is gone when it is left."""
+    log = stage.directory / "primary.log"
+    stage.say("", f"$ {command} &")
+    with log.open("w") as output:
+        # A session of its own: Ctrl-C is for the demo, which then stops the primary in order.
+        process = subprocess.Popen(
+            shlex.split(command),
+            cwd=stage.directory,
+            env=stage.environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not serves(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                fail(f"the primary does not serve {ADDRESS}:{port}. It said:\n{log.read_text()[-3000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def serves(port: int) -> bool:
+    """Return whether the zone is answered for with authority, over UDP and TCP."""
+    query = dns.message.make_query("vm.", "SOA")
+    try:
+        answers = [ask(query, ADDRESS, port=port, timeout=1) for ask in (dns.query.udp, dns.query.tcp)]
+    except (OSError, EOFError, dns.exception.DNSException):
+        return False
+    return all(answer.flags & dns.flags.AA for answer in answers)
+
+
+def refuse_taken_port(port: int) -> None:
+    """End the demo if the port cannot be had.
+
+    Trying is the only way to know: an mDNS responder on 0.0.0.0:5353 does not stand in the way of 127.0.0.1:5353.
+    """
+    for kind, transport in ((socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as named and knotd do
+            try:
+                probe.bind((ADDRESS, port))
+                if kind == socket.SOCK_STREAM:
+                    probe.listen()
+            except OSError as e:
+                fail(
+                    f"{transport} port {port} on {ADDRESS} cannot be used: {e.strerror}. "
+                    f"Who has it: ss -ltunp 'sport = {port}'. Another port: make demo PORT=5454"
+                )
+
+
+def fail(text: str) -> NoReturn:
+    """End the demo because the primary cannot run here."""
+    print(f"demo: {text}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
