@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ksd_ddns.zone.rrset import DNAME, NS, SOA, Node, by_type, rrset
+from ksd_ddns.zone.rrset import DNAME, NS, SOA, Node, rrset
 from ksd_ddns.zone.wire import Malformed, Record
 from ksd_ddns.zone.xfr import GENERATED, Transfer
 
@@ -14,12 +14,13 @@ class Live:
     the names that exist in the sense of an RFC 2136 prerequisite, with what stands there.
     """
 
-    __slots__ = ("cuts", "nodes", "serial", "zone")
+    __slots__ = ("_proven", "cuts", "nodes", "serial", "zone")
 
     def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node]) -> None:
         self.zone = zone
         self.serial = serial
         self.nodes = nodes
+        self._proven: dict[bytes, Node] = {}
         self.cuts: set[bytes] = {name for name, node in nodes.items() if self._is_cut(node)}
 
     @classmethod
@@ -44,29 +45,51 @@ class Live:
         else:
             self.cuts.discard(node.name)
 
-    def follow(self, transfer: Transfer) -> set[bytes]:
-        """Apply a complete transfer, whole or incremental; return the names that it changed.
+    def assume(self, node: Node) -> None:
+        """Let `node` be what stands at its name until a transfer proves it, or proves otherwise.
 
-        Raises Malformed, with nothing applied, where the deltas do not fit what is here.
+        For a change that the primary has acknowledged: the next plan builds on it, `follow` judges it.
+        """
+        self._proven.setdefault(node.name, self.get(node.name))
+        self.put(node)
+
+    @property
+    def assumed(self) -> int:
+        """The number of names that hold what was assumed, not yet what was read."""
+        return len(self._proven)
+
+    def follow(self, transfer: Transfer) -> set[bytes]:
+        """Apply a complete transfer, whole or incremental; return the names that are not as they were believed to be.
+
+        Afterwards nothing is assumed any more. Raises Malformed, with nothing applied, where the deltas do not fit what
+        is here.
         """
         if transfer.nodes is not None:
-            before = self.nodes
-            after = transfer.nodes
+            before, after = self.nodes, transfer.nodes
             changed = {name for name, node in after.items() if before.get(name) != node}
             changed.update(before.keys() - after.keys())
             self.nodes = after
             self.cuts = {name for name, node in after.items() if self._is_cut(node)}
-            self.serial = transfer.serial
-            return changed
+        else:
+            proven = self._proven | self._moved(transfer)
+            changed = {name for name, node in proven.items() if self.get(name) != node}
+            for node in proven.values():
+                self.put(node)
+        self._proven = {}
+        self.serial = transfer.serial
+        return changed
+
+    def _moved(self, transfer: Transfer) -> dict[bytes, Node]:
+        """Return the nodes that the deltas lead to, from what was last read at their names."""
         records: dict[bytes, dict[int, tuple[int, set[bytes]]]] = {}
         for delta in transfer.deltas:
             self._take(records, delta.removed, removing=True)
             self._take(records, delta.added, removing=False)
+        moved = {}
         for name, by_rdtype in records.items():
-            found = [rrset(rdtype, ttl, rdatas) for rdtype, (ttl, rdatas) in by_rdtype.items() if rdatas]
-            self.put(Node(name, tuple(sorted(found, key=by_type))))
-        self.serial = transfer.serial
-        return set(records)
+            found = [rrset(rdtype, ttl, rdatas) for rdtype, (ttl, rdatas) in sorted(by_rdtype.items()) if rdatas]
+            moved[name] = Node(name, tuple(found))
+        return moved
 
     def _take(
         self,
@@ -80,7 +103,8 @@ class Live:
                 continue
             by_rdtype = records.get(name)
             if by_rdtype is None:
-                by_rdtype = {item.type: (item.ttl, set(item.rdatas)) for item in self.get(name).rrsets}
+                read = self._proven.get(name) or self.get(name)
+                by_rdtype = {item.type: (item.ttl, set(item.rdatas)) for item in read.rrsets}
                 records[name] = by_rdtype
             known_ttl, rdatas = by_rdtype.get(rdtype, (ttl, set()))
             if removing:
