@@ -173,8 +173,8 @@ def as_yaml(*documents: Mapping[str, Any]) -> bytes:
 
 
 def _managed_fields(networks: int) -> list[dict[str, Any]]:
-    keys: dict[str, Any] = {f'k:{{"name":"net{i}"}}': {".": {}, "f:multus": {".": {}, "f:networkName": {}}, "f:name": {}}
-            for i in range(networks)}  # fmt: skip
+    multus: dict[str, Any] = {".": {}, "f:multus": {".": {}, "f:networkName": {}}, "f:name": {}}
+    keys = {f'k:{{"name":"net{index}"}}': multus for index in range(networks)}
     return [
         {
             "apiVersion": "kubevirt.io/v1",

@@ -107,10 +107,12 @@ class _Part(NamedTuple):
     def typed(self, into: type[_T]) -> _T:
         try:
             typed: _T = self.convert(self.value, into)
-        except msgspec.DecodeError as e:
+        except msgspec.ValidationError as e:
             # msgspec's message ends with the path inside of the value, and calls the value `$` as the place does.
             message, at, path = str(e).partition(" - at `$")
             raise self.error(message if at else str(e), path=path.removesuffix("`")) from e
+        except msgspec.DecodeError as e:  # inside a string or a number, where Python's own decoder is more lenient
+            raise self.error(f"broken JSON: {e}") from e
         except RecursionError as e:
             raise self.error(_TOO_DEEP) from e
         return typed

@@ -1,0 +1,433 @@
+"""What naming needs of a VMI, from objects as the API gives them."""
+
+import copy
+import json
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksd_ddns.zone.vmi import MAX_WARNINGS, Interface, Vmi, VmiObject, parse
+from tests.vmis import CREATED, interface, uid_of, vmi
+
+DECODER = msgspec.json.Decoder(VmiObject)
+
+
+def parsed(obj: dict[str, Any]) -> Vmi:
+    """Parse `obj` as JSON and as plain values, which must agree."""
+    result = parse(DECODER.decode(json.dumps(obj)))
+    assert parse(msgspec.convert(obj, VmiObject)) == result
+    return result
+
+
+def packed(*addresses: str) -> tuple[bytes, ...]:
+    return tuple(inet_pton(AF_INET6 if ":" in address else AF_INET, address) for address in addresses)
+
+
+def addresses_of(result: Vmi) -> dict[str, tuple[bytes, ...]]:
+    return {interface.name: interface.addresses for interface in result.interfaces}
+
+
+def test_an_object_of_the_api() -> None:
+    obj = vmi("db", "prod", {"net2": ["10.2.0.1/24", "fd00::2"], "net1": ["10.1.0.1"]}, managed_fields=True)
+    assert parsed(obj) == Vmi(
+        namespace="prod",
+        name="db",
+        uid=uid_of("prod", "db"),
+        created=1772352000,
+        live=True,
+        interfaces=(Interface("net1", packed("10.1.0.1")), Interface("net2", packed("10.2.0.1", "fd00::2"))),
+        networks=frozenset({"net1", "net2"}),
+    )
+
+
+def test_an_object_with_nothing_but_a_name() -> None:
+    assert parsed({"metadata": {"name": "db"}}) == Vmi("default", "db", "", 0, True, (), frozenset())
+
+
+def test_what_naming_does_not_need_makes_no_difference() -> None:
+    before, after = vmi("db"), vmi("db", managed_fields=True, labels={"a": "b"}, annotations={"note": "x" * 10_000})
+    after["metadata"]["resourceVersion"] = "99999"
+    after["status"]["conditions"][0]["lastTransitionTime"] = "2027-01-01T00:00:00Z"
+    after["status"]["interfaces"].reverse()
+    assert parsed(after) == parsed(before)
+
+
+def test_the_key_is_namespace_and_name() -> None:
+    assert parsed(vmi("a.b", "prod")).key == "prod/a.b"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ["metadata", "namespace"],
+        ["metadata", "uid"],
+        ["metadata", "creationTimestamp"],
+        ["metadata", "labels"],
+        ["metadata", "labels", "kubevirt.io/domain"],
+        ["metadata", "annotations"],
+        ["spec"],
+        ["spec", "networks"],
+        ["spec", "networks", 1],
+        ["spec", "networks", 1, "name"],
+        ["spec", "networks", 1, "multus"],
+        ["spec", "networks", 0, "pod"],
+        ["status"],
+        ["status", "phase"],
+        ["status", "interfaces"],
+        ["status", "interfaces", 1],
+        ["status", "interfaces", 1, "name"],
+        ["status", "interfaces", 1, "ipAddress"],
+        ["status", "interfaces", 1, "ipAddresses"],
+        ["status", "interfaces", 1, "ipAddresses", 0],
+    ],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_null_is_as_good_as_absent(path: list[Any]) -> None:
+    null = vmi("db", interfaces={"nic1": ["10.0.0.1"]})
+    absent = copy.deepcopy(null)
+    for obj in (null, absent):
+        holder: Any = obj
+        for step in path[:-1]:
+            holder = holder[step]
+        if obj is null:
+            holder[path[-1]] = None
+        else:
+            del holder[path[-1]]
+    assert parsed(null) == parsed(absent)
+
+
+@pytest.mark.parametrize(
+    ("obj", "path"),
+    [
+        pytest.param([], "", id="array"),
+        pytest.param({}, "", id="no-metadata"),
+        pytest.param({"metadata": None}, "$.metadata", id="null-metadata"),
+        pytest.param({"metadata": {}}, "$.metadata", id="no-name"),
+        pytest.param({"metadata": {"name": ""}}, "$.metadata.name", id="empty-name"),
+        pytest.param({"metadata": {"name": 5}}, "$.metadata.name", id="number-as-name"),
+        pytest.param({"metadata": {"name": "a/b"}}, "$.metadata.name", id="slash-in-name"),
+        pytest.param({"metadata": {"name": "a", "namespace": "b/c"}}, "$.metadata.namespace", id="slash-in-namespace"),
+        pytest.param({"metadata": {"name": "a", "labels": {"b": 1}}}, "$.metadata.labels[...]", id="number-as-label"),
+        pytest.param(
+            {"metadata": {"name": "a", "annotations": {"ksd-ddns/ttl": 30}}},
+            "$.metadata.annotations.ksd-ddns/ttl",
+            id="number-as-annotation",
+        ),
+        pytest.param({"metadata": {"name": "a"}, "spec": {"networks": {}}}, "$.spec.networks", id="networks"),
+        pytest.param(
+            {"metadata": {"name": "a"}, "status": {"interfaces": [{}, {"ipAddresses": ["10.0.0.1", 5]}]}},
+            "$.status.interfaces[1].ipAddresses[1]",
+            id="number-as-address",
+        ),
+    ],
+)
+def test_a_wrong_type_is_an_error_that_says_where(obj: object, path: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as of_json:
+        DECODER.decode(json.dumps(obj))
+    with pytest.raises(msgspec.ValidationError) as of_values:
+        msgspec.convert(obj, VmiObject)
+    assert path in str(of_json.value)
+    assert path in str(of_values.value)
+
+
+@pytest.mark.parametrize(
+    ("default", "multus", "want"),
+    [
+        pytest.param("default", False, ["nic1"], id="pod"),
+        pytest.param("default", True, ["nic1"], id="multus-default"),
+        pytest.param("nic0", False, ["nic1"], id="whatever-its-name"),
+        pytest.param(None, False, ["nic1"], id="none"),
+    ],
+)
+def test_the_default_network_is_not_secondary(default: str | None, multus: bool, want: list[str]) -> None:
+    result = parsed(vmi("db", interfaces={"nic1": ["10.0.0.1"]}, default=default, default_multus=multus))
+    assert sorted(addresses_of(result)) == want
+    assert result.networks == frozenset(want)
+
+
+def test_without_a_default_network_every_named_interface_is_secondary() -> None:
+    obj = vmi("db", interfaces={"nic1": ["10.0.0.1"]}, default_addresses=["10.244.0.9"])
+    obj["spec"]["networks"] = [{"name": "default", "multus": {"networkName": "a", "default": False}}]
+    assert addresses_of(parsed(obj)) == {"default": packed("10.244.0.9"), "nic1": packed("10.0.0.1")}
+    assert parsed(obj).networks == frozenset({"default"})
+
+
+def test_an_interface_that_only_the_guest_knows_is_left_out() -> None:
+    obj = vmi("db", interfaces={})
+    obj["status"]["interfaces"].append({"name": "", "ipAddress": "10.9.9.9"})
+    assert any(entry.get("ipAddress") == "172.17.0.1" for entry in obj["status"]["interfaces"])
+    assert parsed(obj).interfaces == ()
+
+
+def test_an_interface_without_an_address_is_a_network_only() -> None:
+    result = parsed(vmi("db", interfaces={"nic1": [], "nic2": None, "nic3": ["fe80::1"]}))
+    assert result.interfaces == ()
+    assert result.networks == frozenset({"nic1", "nic2", "nic3"})
+
+
+def test_entries_of_one_name_are_one_interface() -> None:
+    obj = vmi("db", interfaces={"nic1": ["10.0.0.1", "10.0.0.2"]})
+    obj["status"]["interfaces"] += [interface("nic1", ["10.0.0.2", "10.0.0.3"]), interface("nic1", [])]
+    assert addresses_of(parsed(obj)) == {"nic1": packed("10.0.0.1", "10.0.0.2", "10.0.0.3")}
+    assert parsed(obj).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "want"),
+    [
+        pytest.param({"ipAddress": "10.0.0.1", "ipAddresses": ["10.0.0.2"]}, ["10.0.0.2"], id="ipAddresses-counts"),
+        pytest.param({"ipAddress": "10.0.0.1"}, ["10.0.0.1"], id="ipAddress-alone"),
+        pytest.param({"ipAddress": "10.0.0.1", "ipAddresses": []}, ["10.0.0.1"], id="empty-ipAddresses"),
+        pytest.param({"ipAddress": "10.0.0.1", "ipAddresses": ["", None]}, ["10.0.0.1"], id="empty-strings"),
+        pytest.param({"ipAddress": "", "ipAddresses": [""]}, [], id="nothing"),
+        pytest.param({"ipAddress": "10.0.0.1/24"}, ["10.0.0.1"], id="prefix-of-ipAddress"),
+        pytest.param({"ipAddresses": ["10.0.0.1/24", "fd00::1/64"]}, ["10.0.0.1", "fd00::1"], id="prefixes"),
+        pytest.param({"ipAddresses": ["10.0.0.2", "10.0.0.1"]}, ["10.0.0.2", "10.0.0.1"], id="order-of-the-status"),
+        pytest.param({"ipAddresses": ["10.0.0.1", "10.0.0.1/8"]}, ["10.0.0.1"], id="duplicate"),
+        pytest.param({"ipAddresses": ["fd00::1", "FD00:0::0001"]}, ["fd00::1"], id="duplicate-written-differently"),
+        pytest.param({"ipAddresses": ["192.0.2.1", "240.0.0.1"]}, ["192.0.2.1", "240.0.0.1"], id="reserved-ranges"),
+        pytest.param({"ipAddresses": ["128.0.0.1", "126.0.0.1"]}, ["128.0.0.1", "126.0.0.1"], id="around-loopback"),
+        pytest.param({"ipAddresses": ["169.253.0.1", "223.0.0.1"]}, ["169.253.0.1", "223.0.0.1"], id="around-others"),
+        pytest.param({"ipAddresses": ["fec0::1", "::2", "::1:0"]}, ["fec0::1", "::2", "::1:0"], id="around-ipv6"),
+    ],
+)
+def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
+    obj = vmi("db", interfaces={"nic1": []})
+    obj["status"]["interfaces"][1].update(entry)
+    assert addresses_of(parsed(obj)) == ({"nic1": packed(*want)} if want else {})
+    assert parsed(obj).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        pytest.param("10.0.0.999", "not an IP address", id="octet-too-big"),
+        pytest.param("10.0.0", "not an IP address", id="three-octets"),
+        pytest.param("10.0.0.01", "not an IP address", id="leading-zero"),
+        pytest.param("10.0.0.1 ", "not an IP address", id="space"),
+        pytest.param("/24", "not an IP address", id="prefix-alone"),
+        pytest.param("10.0.0.1\x00", "not an IP address", id="nul"),
+        pytest.param("\u0661\u0660.0.0.1", "not an IP address", id="arabic-digits"),
+        pytest.param("db.example.org", "not an IP address", id="name"),
+        pytest.param("fd00::1%eth0", "not an IP address", id="zone-index-on-a-global-address"),
+        pytest.param("fd00::1::2", "not an IP address", id="two-gaps"),
+        pytest.param("fe80::1%", "not an IP address", id="empty-zone-index"),
+        pytest.param(":" * 1_000_000, "not an IP address", id="a-megabyte"),
+        pytest.param("0.0.0.0", "unspecified", id="unspecified"),
+        pytest.param("::", "unspecified", id="unspecified-ipv6"),
+        pytest.param("127.0.0.1", "loopback", id="loopback"),
+        pytest.param("127.255.255.254/8", "loopback", id="loopback-with-prefix"),
+        pytest.param("::1", "loopback", id="loopback-ipv6"),
+        pytest.param("169.254.10.11", "link-local", id="link-local"),
+        pytest.param("224.0.0.251", "multicast", id="multicast"),
+        pytest.param("239.255.255.255", "multicast", id="multicast-last"),
+        pytest.param("ff02::fb", "multicast", id="multicast-ipv6"),
+        pytest.param("255.255.255.255", "broadcast", id="broadcast"),
+        pytest.param("::ffff:10.0.0.1", "IPv4-mapped", id="ipv4-mapped"),
+    ],
+)
+def test_an_address_that_is_never_published_is_named_and_the_rest_is_kept(address: str, why: str) -> None:
+    result = parsed(vmi("db", interfaces={"nic1": ["10.0.0.1", address, "10.0.0.2"]}))
+    assert addresses_of(result) == {"nic1": packed("10.0.0.1", "10.0.0.2")}
+    (warning,) = result.warnings
+    assert "'nic1'" in warning
+    assert repr(address)[:40] in warning
+    assert why in warning
+    assert len(warning) < 200
+    assert warning.isprintable()
+
+
+@pytest.mark.parametrize(
+    "address", ["fe80::1", "FE80::a:b", "febf::1", "fe80::1%eth0", "fe80::1/64", "fe80::1%eth0/64"]
+)
+def test_an_ipv6_link_local_address_is_left_out_in_silence(address: str) -> None:
+    result = parsed(vmi("db", interfaces={"nic1": ["10.0.0.1", address]}))
+    assert addresses_of(result) == {"nic1": packed("10.0.0.1")}
+    assert result.warnings == ()
+
+
+def test_addresses_of_the_default_network_are_nobodys_warning() -> None:
+    assert parsed(vmi("db", default_addresses=["127.0.0.1", "bad"])).warnings == ()
+
+
+def test_warnings_are_bounded() -> None:
+    result = parsed(vmi("db", interfaces={"nic1": [f"bad{number}" for number in range(1000)]}))
+    assert len(result.warnings) == MAX_WARNINGS + 1
+    assert str(1000 - MAX_WARNINGS) in result.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("phase", "live"),
+    [(phase, True) for phase in ("", "Pending", "Scheduling", "Scheduled", "Running", "WaitingForSync", "Unknown")]
+    + [("Succeeded", False), ("Failed", False)],
+)
+def test_phases(phase: str, live: bool) -> None:
+    assert parsed(vmi("db", phase=phase)).live is live
+
+
+@pytest.mark.parametrize(
+    ("created", "want"),
+    [
+        pytest.param("1970-01-01T00:00:01Z", 1, id="utc"),
+        pytest.param("2026-03-01T08:00:00Z", 1772352000, id="as-the-api-writes-it"),
+        pytest.param("2026-03-01T10:00:00+02:00", 1772352000, id="offset"),
+        pytest.param("2026-03-01T08:00:00.999999Z", 1772352000, id="fraction"),
+        pytest.param("2026-03-01T08:00:00.123456789Z", 1772352000, id="nanoseconds"),
+        pytest.param("2026-03-01T08:00:00", 0, id="no-offset"),
+        pytest.param("2026-02-30T08:00:00Z", 0, id="no-such-day"),
+        pytest.param("yesterday", 0, id="words"),
+        pytest.param("", 0, id="empty"),
+        pytest.param("9" * 1000, 0, id="digits"),
+    ],
+)
+def test_creation_time(created: str, want: int) -> None:
+    assert parsed(vmi("db", created=created)).created == want
+
+
+def test_the_creation_time_of_the_builder_is_parsed() -> None:
+    assert parsed(vmi("db")).created > 0
+    assert CREATED.endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("value", "ignored", "warns"),
+    [
+        pytest.param("true", True, False, id="true"),
+        pytest.param(" True ", True, False, id="spaces-and-case"),
+        pytest.param("false", False, False, id="false"),
+        pytest.param("", False, False, id="empty"),
+        pytest.param("yes", False, True, id="yes"),
+        pytest.param("1", False, True, id="one"),
+    ],
+)
+def test_ignore(value: str, ignored: bool, warns: bool) -> None:
+    result = parsed(vmi("db", annotations={"ksd-ddns/ignore": value}))
+    assert result.ignored is ignored
+    assert any("ksd-ddns/ignore" in warning and value in warning for warning in result.warnings) is warns
+
+
+@pytest.mark.parametrize(
+    ("value", "ttl", "warns"),
+    [
+        pytest.param("5", 5, False, id="least"),
+        pytest.param("86400", 86400, False, id="most"),
+        pytest.param(" 30 ", 30, False, id="spaces"),
+        pytest.param("", None, False, id="empty"),
+        pytest.param("4", None, True, id="too-small"),
+        pytest.param("86401", None, True, id="too-big"),
+        pytest.param("-30", None, True, id="negative"),
+        pytest.param("30s", None, True, id="unit"),
+        pytest.param("1_000", None, True, id="underscore"),
+        pytest.param("3e2", None, True, id="exponent"),
+        pytest.param("\u0663\u0660", None, True, id="arabic-digits"),
+        pytest.param("9" * 5000, None, True, id="five-thousand-digits"),
+    ],
+)
+def test_ttl(value: str, ttl: int | None, warns: bool) -> None:
+    result = parsed(vmi("db", annotations={"ksd-ddns/ttl": value}))
+    assert result.ttl == ttl
+    assert any("ksd-ddns/ttl" in warning and value[:20] in warning for warning in result.warnings) is warns
+
+
+@pytest.mark.parametrize(
+    ("value", "hostnames", "warns"),
+    [
+        pytest.param("db", ("db",), False, id="one"),
+        pytest.param("db, web", ("db", "web"), False, id="two"),
+        pytest.param(" db ,\tweb ", ("db", "web"), False, id="spaces"),
+        pytest.param("web,db,web", ("web", "db"), False, id="twice"),
+        pytest.param("", (), False, id="empty"),
+        pytest.param("db,,web", ("db", "web"), True, id="empty-name"),
+        pytest.param("db,", ("db",), True, id="comma-at-the-end"),
+        pytest.param(",", (), True, id="comma-alone"),
+        pytest.param("Not_Yet.Judged!", ("Not_Yet.Judged!",), False, id="judged-later"),
+    ],
+)
+def test_hostname(value: str, hostnames: tuple[str, ...], warns: bool) -> None:
+    result = parsed(vmi("db", annotations={"ksd-ddns/hostname": value}))
+    assert result.hostnames == hostnames
+    assert any("ksd-ddns/hostname" in warning for warning in result.warnings) is warns
+
+
+def test_labels_are_those_of_the_object() -> None:
+    obj = vmi("db", labels={"app": "db"})
+    obj["metadata"]["labels"]["empty"] = None
+    labels = msgspec.convert(obj, VmiObject).labels
+    assert labels["app"] == "db"
+    assert labels["empty"] == ""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def mapping(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({}, optional=fields) | JSON
+
+
+TEXT = st.text() | st.sampled_from(["10.0.0.1", "fd00::1/64", "fe80::1%x", "true", "30", CREATED, "nic1", "Failed"])
+LIKE_A_VMI = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {"name": TEXT},
+            optional={
+                "namespace": TEXT | JSON,
+                "uid": TEXT | JSON,
+                "creationTimestamp": TEXT | JSON,
+                "labels": JSON,
+                "annotations": mapping(**{"ksd-ddns/ignore": TEXT, "ksd-ddns/ttl": TEXT, "ksd-ddns/hostname": TEXT}),
+            },
+        )
+    },
+    optional={
+        "spec": mapping(networks=st.lists(mapping(name=TEXT, pod=mapping(), multus=mapping(default=st.booleans())))),
+        "status": mapping(
+            phase=TEXT | JSON,
+            interfaces=st.lists(mapping(name=TEXT, ipAddress=TEXT, ipAddresses=st.lists(TEXT | JSON))),
+        ),
+    },
+)
+
+
+@settings(max_examples=300)
+@given(JSON | LIKE_A_VMI)
+def test_nothing_in_an_object_raises_anything_but_a_validation_error(obj: object) -> None:
+    try:
+        typed = DECODER.decode(json.dumps(obj))
+    except msgspec.ValidationError:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(obj, VmiObject)
+        return
+    result = parse(typed)
+    assert result == parse(msgspec.convert(obj, VmiObject))
+    assert result.name
+    assert result.namespace
+    hash(result)
+    for found in result.interfaces:
+        assert found.name
+        assert found.addresses
+        assert len(set(found.addresses)) == len(found.addresses)
+        assert {len(address) for address in found.addresses} <= {4, 16}
+    assert [found.name for found in result.interfaces] == sorted({found.name for found in result.interfaces})
+    assert all(warning.isprintable() for warning in result.warnings)
+
+
+@given(st.ip_addresses())
+def test_addresses_agree_with_ipaddress(address: Any) -> None:
+    never = (
+        address.is_link_local
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_unspecified
+        or str(address) == "255.255.255.255"
+        or getattr(address, "ipv4_mapped", None) is not None
+    )
+    result = parsed(vmi("db", interfaces={"nic1": [str(address)]}))
+    assert addresses_of(result) == ({} if never else {"nic1": (address.packed,)})
