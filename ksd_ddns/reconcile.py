@@ -1,13 +1,20 @@
-"""Brings the zone to what is desired, once: read, plan, send, read back, and again where the zone moved meanwhile."""
+"""Brings a zone to what is desired: reads it, plans, sends, reads back, and again where the zone moved meanwhile."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from ksd_ddns.errors import Unreachable, ZoneChanged
 from ksd_ddns.primary.session import Session
@@ -27,6 +34,11 @@ ROUNDS = 8
 VISIBLE_WITHIN = 3.0
 """Seconds that an acknowledged change is waited for in the zone; a server that signs inline shows it late."""
 
+DROPPED = (
+    "the primary acknowledged this change, but it is not in the zone: a limit of its update-policy, or inline signing "
+    "that is slow"
+)
+
 Step = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and of how much where that is known."""
 
@@ -38,12 +50,68 @@ def _ignore(what: str, done: int, total: int | None) -> None:
     """Show no progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How one pass goes about it: the size of messages, and the withdrawal cap in percent of the owned names."""
+class Keeper:
+    """One zone, what is desired of it, and what the primary made of what was sent.
 
-    limits: Limits = field(default_factory=Limits)
-    max_withdraw_percent: int = 30
+    `live` is the zone as far as it is known; it must be there (`read`) before anything is planned. `refused` are the
+    names that the primary does not take, until `retry` or a change of what is wanted gives them another chance.
+    """
+
+    def __init__(
+        self, session: Session, desired: Desired, scope: Scope, *, zone: bytes, limits: Limits, step: Step = _ignore
+    ) -> None:
+        self._session = session
+        self._desired = desired
+        self._scope = scope
+        self._step = step
+        self._sender = Sender(session, zone, limits)
+        self._acknowledged: dict[bytes, Outcome] = {}
+        self.zone = zone
+        self.live = Live(zone, 0, {})
+        self.refused: dict[bytes, Outcome] = {}
+
+    def read(self) -> None:
+        """Read the whole zone."""
+        self.live = self._session.read(self.zone, lambda records: self._step("reading the zone", records, None))
+
+    def full(self, *, max_withdraw_percent: int) -> Plan:
+        """Return the plan for the whole zone."""
+        return planning.full(self._desired, self.live, self._scope, max_withdraw_percent=max_withdraw_percent)
+
+    def partial(self, names: Iterable[bytes]) -> Plan:
+        """Return the plan for `names`."""
+        return planning.partial(names, self._desired, self.live, self._scope)
+
+    def send(self, changes: Iterable[Change], *, halve: bool = False) -> list[Outcome]:
+        """Send `changes` but those of refused names; what is acknowledged is assumed until `read_back` judges it."""
+        todo = [change for change in changes if change.name not in self.refused]
+        outcomes = self._sender.send(todo, halve=halve, progress=partial(_updating, self._step, len(todo)))
+        for outcome in outcomes:
+            name = outcome.change.name
+            if outcome.result is Result.REFUSED:
+                self.refused[name] = outcome
+            elif outcome.result is Result.ACKNOWLEDGED:
+                self._acknowledged[name] = outcome
+                self.live.assume(outcome.change.new)
+        return outcomes
+
+    def read_back(self) -> set[bytes]:
+        """Bring `live` up to date; return the names that are other than they were believed to be.
+
+        NOERROR is not proof: a change that was acknowledged and left no trace is counted as refused.
+        """
+        surprising = self._session.refresh(self.live, lambda records: self._step("reading back", records, None))
+        for name in surprising & self._acknowledged.keys():
+            outcome = self._acknowledged[name]
+            if self.live.get(name) == outcome.change.old:
+                self.refused[name] = Outcome(outcome.change, Result.REFUSED, DROPPED)
+        self._acknowledged = {}
+        return surprising
+
+    def retry(self, names: Collection[bytes]) -> None:
+        """Give refused `names` another chance."""
+        for name in names:
+            self.refused.pop(name, None)
 
 
 @dataclass(slots=True)
@@ -60,76 +128,55 @@ class Report:
         return not (self.refused or self.plan.conflicts or self.plan.kept_back)
 
 
-def read(session: Session, zone: bytes, *, step: Step = _ignore) -> Live:
-    """Return the whole zone; a primary that does not answer is asked again, with growing pauses."""
-    return _persistently(lambda: session.read(zone, lambda records: step("reading the zone", records, None)))
+def read(keeper: Keeper) -> None:
+    """Read the whole zone; a primary that does not answer is asked again, with growing pauses."""
+    _persistently(keeper.read)
 
 
-def apply(
-    session: Session, desired: Desired, scope: Scope, *, zone: bytes, options: Options, step: Step = _ignore
-) -> Report:
-    """Bring `zone` to what is desired.
+def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
+    """Bring the zone to what is desired, once.
 
-    NOERROR is not proof: what was acknowledged is read back, and what the server dropped is reported as refused. A name
-    that moved meanwhile is planned again on what stands there now. Raises a PrimaryError where nothing can be done at
-    all, ZoneChanged where the zone keeps changing.
+    A name that moved meanwhile is planned again on what stands there now. Raises a PrimaryError where nothing can be
+    done at all, ZoneChanged where the zone keeps changing.
     """
-    live = read(session, zone, step=step)
-    sender = Sender(session, zone, options.limits)
-    cap = options.max_withdraw_percent
-    report = Report(planning.full(desired, live, scope, max_withdraw_percent=cap))
+    read(keeper)
+    report = Report(keeper.full(max_withdraw_percent=max_withdraw_percent))
     if report.plan.kept_back:
-        cap = 0  # what is kept back stays so, however many names this very pass adds
-    refused: dict[bytes, Outcome] = {}
+        max_withdraw_percent = 0  # what is kept back stays so, however many names this very pass adds
     outcomes: list[Outcome] = []
     for round_ in range(ROUNDS):
-        todo = [change for change in report.plan.changes if change.name not in refused]
+        todo = [change for change in report.plan.changes if change.name not in keeper.refused]
         if not todo:
-            break
+            report.refused = list(keeper.refused.values())
+            return report
         if round_ > 1:
             time.sleep(min(0.05 * 2**round_, 2.0))
-        outcomes = sender.send(todo, halve=round_ > 0, progress=partial(_updating, step, len(todo)))
-        _read_back(session, live, outcomes, step)
-        for outcome in outcomes:
-            _settle(outcome, live, report, refused)
-        report.plan = planning.full(desired, live, scope, max_withdraw_percent=cap)
-    else:
-        last = next((outcome.reason for outcome in outcomes if outcome.reason), "")
-        raise ZoneChanged(f"the zone is not as desired after {ROUNDS} attempts: {last}; run apply again")
-    report.refused = list(refused.values())
-    return report
+        outcomes = keeper.send(todo, halve=round_ > 0)
+        _read_back(keeper)
+        # What was applied shows in the zone, also where the answer was lost.
+        report.applied += [change for change in todo if keeper.live.get(change.name) == change.new]
+        report.plan = keeper.full(max_withdraw_percent=max_withdraw_percent)
+    last = next((outcome.reason for outcome in outcomes if outcome.reason), "")
+    raise ZoneChanged(f"the zone is not as desired after {ROUNDS} attempts: {last}; run apply again")
 
 
-def _read_back(session: Session, live: Live, outcomes: list[Outcome], step: Step) -> None:
-    """Bring `live` up to date with what was sent; a change that is slow to appear is waited for a little."""
+def _read_back(keeper: Keeper) -> None:
+    """Read back what was sent; a change that left no trace is waited for a little."""
+    before = set(keeper.refused)
     deadline = time.monotonic() + VISIBLE_WITHIN
     pause = 0.05
-    while True:
-        _persistently(lambda: session.refresh(live, lambda records: step("reading back", records, None)))
-        missing = any(outcome.result is Result.ACKNOWLEDGED and _dropped(outcome, live) for outcome in outcomes)
-        if not missing or time.monotonic() + pause > deadline:
+    _persistently(keeper.read_back)
+    while dropped := {
+        name: outcome
+        for name, outcome in keeper.refused.items()
+        if name not in before and outcome.reason == DROPPED and keeper.live.get(name) != outcome.change.new
+    }:
+        if time.monotonic() + pause > deadline:
             return
         time.sleep(pause)
         pause *= 2
-
-
-def _dropped(outcome: Outcome, live: Live) -> bool:
-    """Return whether an acknowledged change left no trace: its name is exactly as it was before."""
-    return live.get(outcome.change.name) == outcome.change.old
-
-
-def _settle(outcome: Outcome, live: Live, report: Report, refused: dict[bytes, Outcome]) -> None:
-    change = outcome.change
-    if outcome.result is Result.REFUSED:
-        refused[change.name] = outcome
-    elif live.get(change.name) == change.new:
-        report.applied.append(change)  # also where the answer was lost
-    elif outcome.result is Result.ACKNOWLEDGED and _dropped(outcome, live):
-        reason = (
-            "the primary acknowledged this change, but it is not in the zone: a limit of its update-policy, or "
-            "inline signing that is slow"
-        )
-        refused[change.name] = Outcome(change, Result.REFUSED, reason)
+        _persistently(keeper.read_back)
+        keeper.retry([name for name, item in dropped.items() if keeper.live.get(name) == item.change.new])
 
 
 def _updating(step: Step, total: int, done: int) -> None:
@@ -141,7 +188,7 @@ def _persistently(action: Callable[[], _T]) -> _T:
     return Retrying(
         retry=retry_if_exception_type(Unreachable),
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=0.2, max=2.0, jitter=0.2),
+        wait=wait_exponential(multiplier=0.2, max=2.0) + wait_random(0, 0.2),
         before_sleep=before_sleep_log(_log, logging.INFO),
         reraise=True,
     )(action)

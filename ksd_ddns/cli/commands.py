@@ -14,14 +14,15 @@ from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
 from ksd_ddns.primary.session import Session
-from ksd_ddns.reconcile import Report
+from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
 from ksd_ddns.zone import names, render
 from ksd_ddns.zone import plan as planning
-from ksd_ddns.zone.desired import Desired, desired
+from ksd_ddns.zone.desired import desired
 from ksd_ddns.zone.marker import owned_vmi
 from ksd_ddns.zone.plan import Kind, Plan
 from ksd_ddns.zone.rrset import TXT
+from ksd_ddns.zone.vmi import Vmi
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
 
@@ -30,11 +31,9 @@ def plan(options: Options) -> int:
     """Show the difference; send nothing."""
     chosen = settings.load(options.flags)
     with Steps() as step, closing(_session(chosen)) as session:
-        zone, wanted = _desired(chosen, session, options.source, step)
-        live = reconcile.read(session, zone, step=step)
-        found = planning.full(
-            wanted, live, chosen.scope(chosen.rules(zone)), max_withdraw_percent=chosen.max_withdraw_percent
-        )
+        keeper = _keeper(chosen, session, options.source, step)
+        reconcile.read(keeper)
+        found = keeper.full(max_withdraw_percent=chosen.max_withdraw_percent)
     if options.output == "json":
         sys.stdout.buffer.write(render.as_json(found) + b"\n")
     elif options.output == "nsupdate":
@@ -50,15 +49,8 @@ def apply(options: Options) -> int:
     """Send the plan, once."""
     chosen = settings.load(options.flags)
     with Steps() as step, closing(_session(chosen)) as session:
-        zone, wanted = _desired(chosen, session, options.source, step)
-        report = reconcile.apply(
-            session,
-            wanted,
-            chosen.scope(chosen.rules(zone)),
-            zone=zone,
-            options=reconcile.Options(limits=chosen.limits(), max_withdraw_percent=chosen.max_withdraw_percent),
-            step=step,
-        )
+        keeper = _keeper(chosen, session, options.source, step)
+        report = reconcile.apply(keeper, max_withdraw_percent=chosen.max_withdraw_percent)
     _print_report(report)
     return 0 if report.complete else 1
 
@@ -67,9 +59,9 @@ def owned(options: Options) -> int:
     """Show the records that are ours in the zone now."""
     chosen = settings.load(options.flags)
     with Steps() as step, closing(_session(chosen)) as session:
-        zone = chosen.zone or session.enclosing_zone(chosen.base)
-        live = reconcile.read(session, zone, step=step)
-    scope = chosen.scope(chosen.rules(zone))
+        keeper = _kept(chosen, session, (), step)
+        reconcile.read(keeper)
+    live, scope = keeper.live, chosen.scope(chosen.rules(keeper.zone))
     found = []
     for name in sorted(planning.owned_names(live, scope), key=lambda name: names.labels(name)[::-1]):
         node = live.get(name)
@@ -78,7 +70,7 @@ def owned(options: Options) -> int:
         found += [(name, vmi, item) for item in node.rrsets if item.type in planning.ADDRESSES]
     if options.output == "json":
         records = [{"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)} for name, vmi, item in found]
-        document = {"zone": names.to_text(zone), "serial": live.serial, "records": records}
+        document = {"zone": names.to_text(live.zone), "serial": live.serial, "records": records}
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
     else:
         for name, vmi, item in found:
@@ -119,11 +111,19 @@ def _session(chosen: Settings) -> Session:
     return Session(chosen.servers(), key=key, transfer_key=transfer_key, timeout=chosen.dns_timeout)
 
 
-def _desired(chosen: Settings, session: Session, path: str, step: Steps) -> tuple[bytes, Desired]:
-    """Return the zone, and what the VMIs of the file want in it."""
-    step("reading VMIs", 0, None)
+def _keeper(chosen: Settings, session: Session, path: str, step: Steps) -> Keeper:
+    """Return the keeper of the zone, and of what the VMIs of the file want in it."""
     # The file is read before the primary is asked anything: bad input costs nobody a question.
-    vmis = source.read(path, namespaces=chosen.namespaces, selector=chosen.label_selector)
+    vmis = source.read(
+        path,
+        namespaces=chosen.namespaces,
+        selector=chosen.label_selector,
+        progress=lambda part: step("reading VMIs", round(100 * part), 100),
+    )
+    return _kept(chosen, session, vmis, step)
+
+
+def _kept(chosen: Settings, session: Session, vmis: Iterable[Vmi], step: Steps) -> Keeper:
     zone = chosen.zone or session.enclosing_zone(chosen.base)
     rules = chosen.rules(zone)
     if chosen.name_server_ip and rules.base != zone:
@@ -132,7 +132,7 @@ def _desired(chosen: Settings, session: Session, path: str, step: Steps) -> tupl
     wanted = desired(vmis, rules)
     for notice in wanted.notices():
         _warn(f"VMI {notice.vmi}: {notice.text}")
-    return zone, wanted
+    return Keeper(session, wanted, chosen.scope(rules), zone=zone, limits=chosen.limits(), step=step)
 
 
 def _print_report(report: Report) -> None:
