@@ -25,7 +25,11 @@ class Marker(msgspec.Struct, frozen=True):
 
 
 def parse(rdata: bytes) -> Marker | None:
-    """Return the marker that the TXT `rdata` holds, or None where it is somebody else's text."""
+    """Return the marker that the TXT `rdata` holds, or None where it is somebody else's text.
+
+    Whoever writes TXT into the zone chooses the text: an owner or VMI with octets that are not printable, which no
+    marker of ours has, would reach terminals and JSON.
+    """
     if rdata[1 : 1 + len(_HERITAGE)] != _HERITAGE:  # the quick no, for zones full of other texts
         return None
     heritage, *fields = join(rdata).decode("utf-8", "surrogateescape").split(",")
@@ -39,7 +43,9 @@ def parse(rdata: bytes) -> Marker | None:
             known[key] = value
         else:
             extra.append(field)
-    return Marker(known["owner"], known["vmi"], tuple(extra)) if known["owner"] else None
+    if not known["owner"] or not (known["owner"] + known["vmi"]).isprintable():
+        return None
+    return Marker(known["owner"], known["vmi"], tuple(extra))
 
 
 def owned_vmi(rdatas: Iterable[bytes], owner: str) -> str:

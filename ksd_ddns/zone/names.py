@@ -113,6 +113,6 @@ def legal_label(text: str) -> bytes | None:
     (a label `*`, which would make a wildcard, can only come from a forged object).
     """
     folded = text.lower()
-    if not _LEGAL_LABEL.match(folded):
+    if not (text.isascii() and _LEGAL_LABEL.match(folded)):  # the Kelvin sign folds to a k, and is none
         return None
     return bytes([len(folded)]) + folded.encode("ascii")

@@ -1,0 +1,108 @@
+"""The ownership marker in TXT rdata."""
+
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.TXT
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ksd_ddns.zone import marker
+from ksd_ddns.zone.marker import Marker
+
+# What OWNER_ID and the API let through, and more: a field never holds a comma.
+FIELD = st.text(
+    st.characters(exclude_characters=",", exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"]),
+    min_size=1,
+    max_size=300,
+)
+
+
+def strings(*parts: bytes) -> bytes:
+    """Return TXT rdata of these character-strings."""
+    return b"".join(bytes([len(part)]) + part for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("rdata", "want"),
+    [
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=ns/vm"), Marker("o", "ns/vm"), id="ours"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi="), Marker("o"), id="without-a-vmi"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o"), Marker("o"), id="without-the-field-vmi"),
+        pytest.param(strings(b"heritage=ksd-ddns,vmi=a/b,owner=o"), Marker("o", "a/b"), id="in-another-order"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,family=4"), Marker("o", "a/b", ("family=4",)),
+                     id="field-of-a-later-version"),
+        pytest.param(strings(b"heritage=ksd-ddns,since=1,owner=o,vmi=a/b,x"), Marker("o", "a/b", ("since=1", "x")),
+                     id="fields-of-a-later-version-anywhere"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,owner=p,vmi=a/b"), Marker("o", "a/b", ("owner=p",)),
+                     id="the-first-owner-counts"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=a=b,vmi=a/b"), Marker("a=b", "a/b"), id="equals-sign-in-value"),
+        pytest.param(strings(b"heritage=ksd-ddns,ow", b"ner=o,vmi=a/b"), Marker("o", "a/b"), id="cut-anywhere"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=,vmi=a/b"), None, id="empty-owner"),
+        pytest.param(strings(b"heritage=ksd-ddns"), None, id="heritage-alone"),
+        pytest.param(strings(b"heritage=ksd-ddns2,owner=o,vmi=a/b"), None, id="longer-heritage"),
+        pytest.param(strings(b"heritage=external-dns,external-dns/owner=o"), None, id="of-external-dns"),
+        pytest.param(strings(b"Heritage=ksd-ddns,owner=o,vmi=a/b"), None, id="text-has-case"),
+        pytest.param(strings(b" heritage=ksd-ddns,owner=o,vmi=a/b"), None, id="leading-space"),
+        pytest.param(strings(b"v=spf1 -all"), None, id="other-text"),
+        pytest.param(strings(b""), None, id="empty-text"),
+        pytest.param(b"", None, id="no-rdata-at-all"),
+        pytest.param(b"\x40heritage=ksd-ddns,owner=o", Marker("o"), id="string-cut-short"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=\xff,vmi=a/b"), None, id="owner-is-not-text"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o\n,vmi=a/b"), None, id="newline-in-the-owner"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=\x1b[2J"), None, id="terminal-sequence-in-the-vmi"),
+        pytest.param(strings("heritage=ksd-ddns,owner=o,vmi=\u202egnp".encode()), None, id="right-to-left-override"),
+    ],
+)  # fmt: skip
+def test_parse(rdata: bytes, want: Marker | None) -> None:
+    assert marker.parse(rdata) == want
+
+
+@given(FIELD, st.just("") | FIELD, st.lists(FIELD.map(lambda value: f"x{value}"), max_size=2))
+def test_what_is_written_is_read(owner: str, vmi: str, extra: list[str]) -> None:
+    mark = Marker(owner, vmi, tuple(extra))
+    assert marker.parse(mark.rdata()) == mark
+
+
+def test_the_text_of_the_marker_is_the_documented_one() -> None:
+    text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, Marker("o", "ns/vm").rdata(), 0, 36)
+    assert text.to_text() == '"heritage=ksd-ddns,owner=o,vmi=ns/vm"'
+
+
+def test_unknown_fields_keep_their_octets() -> None:
+    rdata = strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,raw=\xff\xfe")
+    parsed = marker.parse(rdata)
+    assert parsed is not None
+    assert parsed.rdata() == rdata
+
+
+@given(st.binary(max_size=70))
+def test_no_rdata_is_too_odd(rdata: bytes) -> None:
+    for rest in (rdata, strings(b"heritage=ksd-ddns" + rdata), b"\x20heritage=ksd-ddns" + rdata):
+        parsed = marker.parse(rest)
+        assert parsed is None or parsed.owner
+
+
+@given(st.binary(max_size=1000))
+def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
+    rdata = marker.text_rdata(text)
+    oracle = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, rdata, 0, len(rdata))
+    assert isinstance(oracle, dns.rdtypes.ANY.TXT.TXT)
+    assert b"".join(oracle.strings) == text == marker.join(rdata)
+    assert list(oracle.strings) == marker.strings(rdata)
+    assert {len(string) for string in marker.strings(rdata)[:-1]} <= {255}
+
+
+@pytest.mark.parametrize(
+    ("texts", "want"),
+    [
+        pytest.param([], "", id="none"),
+        pytest.param(["v=spf1"], "", id="foreign"),
+        pytest.param(["v=spf1", "heritage=ksd-ddns,owner=me,vmi=a/b"], "a/b", id="beside-foreign"),
+        pytest.param(["heritage=ksd-ddns,owner=you,vmi=c/d"], "", id="of-another-owner"),
+        pytest.param(["heritage=ksd-ddns,owner=you,vmi=c/d", "heritage=ksd-ddns,owner=me,vmi=a/b"], "a/b", id="both"),
+    ],
+)
+def test_owned_vmi(texts: list[str], want: str) -> None:
+    assert marker.owned_vmi([marker.text_rdata(text.encode()) for text in texts], "me") == want

@@ -1,0 +1,150 @@
+"""Owner names, with dnspython as the oracle."""
+
+import dns.exception
+import dns.name
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ksd_ddns.zone import names
+from tests.zone.build import n
+
+LABEL = st.binary(min_size=1, max_size=63) | st.sampled_from([b"VM", b"vm", b"\2vm", b"a.b", b"*", b"_x", b"\0", b"\\"])
+
+
+def fits(labels: list[bytes]) -> bool:
+    return sum(len(label) + 1 for label in labels) < 255
+
+
+LABELS = st.lists(LABEL, max_size=6).filter(fits)
+
+
+def oracle(labels: list[bytes]) -> dns.name.Name:
+    return dns.name.Name((*labels, b""))
+
+
+@given(LABELS)
+def test_the_presentation_form_means_the_same_to_dnspython(labels: list[bytes]) -> None:
+    want = oracle(labels).to_digestable()
+    name = names.from_labels(labels)
+    assert name == want
+    assert names.from_text(oracle(labels).to_text()) == want
+    assert names.from_text(names.to_text(name)) == want
+    assert dns.name.from_text(names.to_text(name)).to_digestable() == want
+    assert names.to_text(name).isascii()
+    assert names.to_text(name).isprintable()
+    assert " " not in names.to_text(name)
+    assert names.labels(name) == [label.lower() for label in labels]
+
+
+@given(LABELS, LABELS)
+@example([b"a\2vm"], [b"vm"])
+@example([b"\2vm\0"], [b"vm"])
+@example([], [])
+def test_below_means_the_same_to_dnspython(labels: list[bytes], ancestor: list[bytes]) -> None:
+    for one, other in ((labels, ancestor), (labels + ancestor, ancestor), (ancestor, labels + ancestor)):
+        if fits(one) and fits(other):
+            want = oracle(one).is_subdomain(oracle(other))
+            assert names.is_below(names.from_labels(one), names.from_labels(other)) is want
+
+
+@given(LABELS)
+def test_the_parent_lacks_the_first_label(labels: list[bytes]) -> None:
+    assert names.parent(names.from_labels(labels)) == names.from_labels(labels[1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "wire"),
+    [
+        pytest.param("", b"\0", id="empty-is-the-root"),
+        pytest.param(".", b"\0", id="root"),
+        pytest.param("vm", b"\2vm\0", id="relative-is-taken-as-absolute"),
+        pytest.param("vm.", b"\2vm\0", id="absolute"),
+        pytest.param("Db.PROD.vm.", b"\2db\4prod\2vm\0", id="upper-case-is-folded"),
+        pytest.param(r"a\.b.vm.", b"\3a.b\2vm\0", id="escaped-dot"),
+        pytest.param(r"\065\255.vm.", b"\2a\xff\2vm\0", id="decimal-escapes-are-folded-too"),
+        pytest.param(r"a\\.vm.", b"\2a\\\2vm\0", id="escaped-backslash-before-a-dot"),
+        pytest.param("a b\n.vm.", b"\4a b\n\2vm\0", id="odd-octets"),
+        pytest.param("a" * 63, b"\x3f" + b"a" * 63 + b"\0", id="63-octets"),
+        pytest.param(".".join(["a" * 63] * 3 + ["b" * 61]), (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"b" * 61 + b"\0",
+                     id="255-octets"),
+    ],
+)  # fmt: skip
+def test_names_from_text(text: str, wire: bytes) -> None:
+    assert names.from_text(text) == wire
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("a..b", "0 octets", id="empty-label"),
+        pytest.param(".a", "0 octets", id="leading-dot"),
+        pytest.param("a..", "0 octets", id="two-final-dots"),
+        pytest.param("..", "0 octets", id="dots-alone"),
+        pytest.param("a" * 64, "64 octets", id="64-octets"),
+        pytest.param(".".join(["a" * 63] * 3 + ["b" * 62]), "256 octets", id="256-octets"),
+        pytest.param("a\\", "backslash", id="final-backslash"),
+        pytest.param(r"\256", "not allowed", id="escape-over-255"),
+        pytest.param("bücher", "not allowed", id="not-ascii"),
+        pytest.param("\\ü", "not allowed", id="not-ascii-escaped"),
+        pytest.param("\udcff", "not allowed", id="lone-surrogate"),
+    ],
+)
+def test_what_is_no_name_is_refused_with_a_reason(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        names.from_text(text)
+
+
+@given(st.text(st.sampled_from("aA1.\\0*_\n ü"), max_size=12))
+def test_any_text_is_a_name_or_a_value_error(text: str) -> None:
+    try:
+        name = names.from_text(text)
+    except ValueError:
+        return
+    assert names.from_labels(names.labels(name)) == name
+
+
+@given(st.text(st.sampled_from('aA1.\\"$@;()0*_-'), min_size=1, max_size=12))
+def test_what_dnspython_reads_we_read_alike(text: str) -> None:
+    try:
+        want = dns.name.from_text(text)
+    except (dns.exception.DNSException, ValueError):
+        return
+    if text != "@":  # a shorthand of zone files
+        assert names.from_text(text) == want.to_digestable()
+
+
+@pytest.mark.parametrize(
+    ("label", "folded"),
+    [
+        pytest.param("net1", b"\4net1", id="plain"),
+        pytest.param("Net1", b"\4net1", id="upper-case"),
+        pytest.param("net_1", b"\5net_1", id="underscore"),
+        pytest.param("-nic-", b"\5-nic-", id="edge-hyphens"),
+        pytest.param("7", b"\0017", id="digit"),
+        pytest.param("a" * 63, b"\x3f" + b"a" * 63, id="63-octets"),
+        pytest.param("a" * 64, None, id="64-octets"),
+        pytest.param("", None, id="empty"),
+        pytest.param("*", None, id="wildcard"),
+        pytest.param("a.b", None, id="dot"),
+        pytest.param("a b", None, id="space"),
+        pytest.param("a\n", None, id="newline-at-the-end"),
+        pytest.param("a\\", None, id="backslash"),
+        pytest.param("bücher", None, id="not-ascii"),
+        pytest.param("\N{KELVIN SIGN}8s", None, id="folds-to-ascii-but-is-not"),
+        pytest.param("\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", None, id="folds-to-two-characters"),
+        pytest.param("\N{ARABIC-INDIC DIGIT ONE}", None, id="not-an-ascii-digit"),
+    ],
+)
+def test_legal_labels(label: str, folded: bytes | None) -> None:
+    assert names.legal_label(label) == folded
+
+
+def test_an_overlong_name_is_named_whole_in_the_error() -> None:
+    with pytest.raises(ValueError, match=r"bb\. has 256 octets: 255 are allowed"):
+        names.from_labels([b"a" * 63] * 3 + [b"b" * 62])
+
+
+def test_names_differ_where_labels_differ() -> None:
+    assert n(r"a\.b.vm.") != n("a.b.vm.")
+    assert names.to_text(n(r"a\.b.vm.")) == r"a\.b.vm."
