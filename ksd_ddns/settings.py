@@ -312,10 +312,11 @@ def _secret(secret: SecretStr | None, file: Path | None, prefix: str) -> str:
 def load(flags: Mapping[str, Any]) -> Settings:
     """Return the settings of the environment, with `flags` (by field name) before it.
 
-    Raises SettingsError that says each wrong setting, its value (secrets masked) and what is allowed.
+    An empty flag is the default, as an empty variable is, whatever the environment says. Raises SettingsError that says each wrong setting, its value (secrets masked) and what is allowed.
     """
+    given = {name: Settings.model_fields[name].default if value == "" else value for name, value in flags.items()}
     try:
-        settings = Settings(**flags)
+        settings = Settings(**given)
     except ValidationError as e:
         raise SettingsError("\n".join(_complaint(error, flags) for error in e.errors())) from None
     settings.servers()

@@ -1,0 +1,176 @@
+"""ksd-ddns as a user runs it: arguments and environment in, exit code and output out."""
+
+import contextlib
+import gc
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ksd_ddns.cli import main
+from ksd_ddns.primary.connection import Server as Address
+from ksd_ddns.settings import Settings
+from tests import vmis
+from tests.servers import Server
+
+SECONDS = 60.0
+PROGRAM = (sys.executable, "-m", "ksd_ddns")
+
+_SECRET = re.compile(r'\bsecret\s+"?([^\s";]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> str:
+        """The last line of standard output."""
+        return self.out.splitlines()[-1] if self.out else ""
+
+    @property
+    def json(self) -> Any:
+        """Standard output, parsed."""
+        return json.loads(self.out)
+
+
+class Command:
+    """`ksd-ddns` with the settings that lead to one primary; nothing that it says ever holds a secret.
+
+    A call runs it in this process, which saves half a second each time; `process` is the real thing.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        self._directory = directory
+        self.settings = dict(settings)
+        self._count = 0
+
+    def but(self, *without: str, **settings: object) -> "Command":
+        """Return this command with other settings, and without those named."""
+        changed = {**self.settings, **{name: str(value) for name, value in settings.items()}}
+        return Command(self._directory, {name: value for name, value in changed.items() if name not in without})
+
+    def __call__(self, *arguments: object, vmi: Iterable[Mapping[str, Any]] | None = None) -> Done:
+        """Run it in this process; `vmi` are the VMIs of its `--from`."""
+        argv = self._arguments(arguments, vmi)
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _process_state(),
+        ):
+            try:
+                code = main(argv)
+            except SystemExit as e:
+                code = e.code if isinstance(e.code, int) else 1
+        return self._proven(Done(code, _text(out), _text(err)))
+
+    def process(
+        self,
+        *arguments: object,
+        vmi: Iterable[Mapping[str, Any]] | None = None,
+        stdin: bytes | None = None,
+        program: Iterable[str] = PROGRAM,
+    ) -> Done:
+        """Run it as a process of its own."""
+        done = subprocess.run(
+            [*program, *self._arguments(arguments, vmi)],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=self.environment,
+            timeout=SECONDS,
+            check=False,
+        )
+        return self._proven(Done(done.returncode, done.stdout.decode(), done.stderr.decode()))
+
+    @contextlib.contextmanager
+    def started(
+        self, *arguments: object, vmi: Iterable[Mapping[str, Any]] | None = None
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """Run it as a process that goes on while the block runs, and is killed at its end at the latest."""
+        with subprocess.Popen(
+            [*PROGRAM, *self._arguments(arguments, vmi)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the command: ours, with its settings instead of whatever is set here."""
+        ours = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+        return {**ours, **self.settings}
+
+    def file(self, vmi: Iterable[Mapping[str, Any]]) -> Path:
+        """Write the VMIs as kubectl does; return the path."""
+        self._count += 1
+        path = self._directory / f"vmis-{self._count}.json"
+        path.write_bytes(vmis.as_json(vmis.listing(vmi)))
+        return path
+
+    def _arguments(self, arguments: Iterable[object], vmi: Iterable[Mapping[str, Any]] | None) -> list[str]:
+        source = [] if vmi is None else ["--from", str(self.file(vmi))]
+        return [*map(str, arguments), *source]
+
+    def _proven(self, done: Done) -> Done:
+        for secret in self._secrets():
+            assert secret not in done.out, "standard output holds a secret"
+            assert secret not in done.err, "standard error holds a secret"
+        return done
+
+    def _secrets(self) -> Iterator[str]:
+        for name, value in self.settings.items():
+            if name.endswith("SECRET") and len(value) > 3:
+                yield value
+            path = Path(value)
+            if name.endswith("_FILE") and path.is_file() and os.access(path, os.R_OK):
+                text = path.read_bytes().decode(errors="replace")
+                yield from _SECRET.findall(text) if name.endswith("KEY_FILE") else [text.strip()]
+
+
+def settings_of(primary: Server, *, through: Address | None = None) -> dict[str, str]:
+    """Return the settings that lead to `primary`, or to it `through` a proxy."""
+    return {
+        "DNS_SERVER": str(through or Address(primary.address, primary.port)),
+        "DNS_TIMEOUT": "5s",
+        "TSIG_KEY_FILE": str(primary.key_file),
+    }
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+@contextlib.contextmanager
+def _process_state() -> Iterator[None]:
+    """Put back what a command sets for its whole process."""
+    handler, threshold = signal.getsignal(signal.SIGTERM), gc.get_threshold()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        gc.set_threshold(*threshold)
+        gc.unfreeze()

@@ -1,0 +1,522 @@
+"""Each command, from its arguments to its output and exit code, against real primaries."""
+
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ksd_ddns.settings import Settings, flag_of
+from tests import hostile
+from tests.e2e.command import PROGRAM, Command
+from tests.e2e.conftest import Ksd
+from tests.hostile import Proxy
+from tests.servers import Bind, Port, Server
+from tests.vmis import as_yaml, vmi
+
+DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
+WEB = vmi("web", "prod", {"net1": ["10.1.0.7"]})
+
+
+# plan
+
+
+def test_plan_shows_the_difference_and_sends_nothing(primary: Server, ksd: Ksd) -> None:
+    before = primary.axfr()
+    done = ksd(primary).process("plan", vmi=[DB])
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "+ db.prod.vm. 60 A 10.1.0.9",
+        '+ db.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/db"',
+        "+ db.prod.vm. 60 AAAA fd00::9",
+        "+ net1.db.prod.vm. 60 A 10.1.0.9",
+        '+ net1.db.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/db"',
+        "+ net1.db.prod.vm. 60 AAAA fd00::9",
+        "Plan: 2 to add, 0 to change, 0 to withdraw, 0 conflicts.",
+    ]
+    assert primary.axfr() == before
+
+
+def test_plan_reads_like_a_diff(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"vm.": "cname.prod CNAME elsewhere.example."})
+    ksd_zone = ksd(bind, OWNERSHIP="zone", DEFAULT_RECORD="false")
+    ksd_zone("apply", vmi=[DB, WEB])
+    moved = vmi("db", "prod", {"net1": ["10.1.0.12", "fd00::9"]})
+    late = vmi("prod", "default", {"web": ["10.1.0.1"]}, annotations={"ksd-ddns/hostname": "late"})
+    taken = vmi("x", "prod", {"net1": ["10.1.0.2"]}, annotations={"ksd-ddns/hostname": "cname"})
+    done = ksd_zone("plan", vmi=[moved, late, taken])
+    assert done.out.splitlines() == [
+        "+ late.default.vm. 60 A 10.1.0.1",
+        "+ web.prod.default.vm. 60 A 10.1.0.1",
+        "~ net1.db.prod.vm. 60 A 10.1.0.9 -> 10.1.0.12",
+        "- net1.web.prod.vm. 60 A 10.1.0.7",
+        "+ net1.x.prod.vm. 60 A 10.1.0.2",
+        "! cname.prod.vm. (VMI prod/x) conflict: a CNAME that is not ours stands there; found CNAME elsewhere.example.",
+        "Plan: 3 to add, 1 to change, 1 to withdraw, 1 conflict.",
+    ]
+
+
+def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    command("apply", vmi=[DB])
+    bind.nsupdate("update add web.prod.vm. 300 A 192.0.2.80")
+    moved = vmi("db", "prod", {"net1": ["10.1.0.12"]})
+    plan = command("plan", "-o", "json", vmi=[moved, WEB]).json
+    assert plan["zone"] == "vm."
+    assert plan["serial"] == bind.serial()
+    assert plan["summary"] == {"add": 1, "change": 2, "withdraw": 0, "conflicts": 1, "kept_back": 0, "owned": 2}
+    change = next(change for change in plan["changes"] if change["name"] == "net1.db.prod.vm.")
+    text = {"type": "TXT", "ttl": 60, "values": ['"heritage=ksd-ddns,owner=default,vmi=prod/db"']}
+    assert change == {
+        "name": "net1.db.prod.vm.",
+        "kind": "change",
+        "old": [
+            {"type": "A", "ttl": 60, "values": ["10.1.0.9"]},
+            text,
+            {"type": "AAAA", "ttl": 60, "values": ["fd00::9"]},
+        ],
+        "new": [{"type": "A", "ttl": 60, "values": ["10.1.0.12"]}, text],
+    }
+    (conflict,) = plan["conflicts"]
+    assert (conflict["name"], conflict["vmi"]) == ("web.prod.vm.", "prod/web")
+    assert conflict["reason"] == "it exists without our marker"
+    assert conflict["found"] == [{"type": "A", "ttl": 300, "values": ["192.0.2.80"]}]
+
+
+def test_exit_code_of_plan_tells_whether_there_are_changes(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    assert command.process("plan", vmi=[DB]).code == 0
+    assert command.process("plan", "--exit-code", vmi=[DB]).code == 1
+    assert command.process("apply", vmi=[DB]).code == 0
+    assert command.process("plan", "--exit-code", vmi=[DB]).code == 0
+
+
+# apply
+
+
+def test_apply_sends_the_plan_and_says_what_it_did(primary: Server, ksd: Ksd) -> None:
+    done = ksd(primary).process("apply", vmi=[DB])
+    assert (done.code, done.err) == (0, "")
+    assert done.summary == (
+        f"Applied: 2 added, 0 changed, 0 withdrawn, 0 refused, 0 conflicts. Serial {primary.serial()}."
+    )
+    assert primary.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+    assert primary.query("net1.db.prod.vm", "AAAA") == ["fd00::9"]
+    assert primary.query("db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_apply_replaces_withdraws_and_then_has_nothing_to_do(primary: Server, ksd: Ksd) -> None:
+    command = ksd(primary)
+    command("apply", vmi=[DB, WEB])
+    moved = vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["10.2.0.12"]})
+    done = command("apply", vmi=[moved])
+    assert done.code == 0
+    assert done.summary.startswith("Applied: 1 added, 2 changed, 2 withdrawn, ")
+    assert {(record.owner, record.rdata) for record in primary.axfr() if record.type in {"A", "AAAA"}} == {
+        ("db.prod.vm.", "10.1.0.12"),
+        ("net1.db.prod.vm.", "10.1.0.12"),
+        ("net2.db.prod.vm.", "10.2.0.12"),
+    }
+    serial = primary.serial()
+    assert command("apply", vmi=[moved]).code == 0
+    assert primary.serial() == serial, "an apply without changes must not touch the zone"
+
+
+def test_apply_ends_with_1_and_names_the_conflict(primary: Server, ksd: Ksd) -> None:
+    primary.nsupdate("update add db.prod.vm. 300 A 192.0.2.1")
+    done = ksd(primary).process("apply", vmi=[DB])
+    assert done.code == 1
+    assert "! db.prod.vm. (VMI prod/db) conflict: it exists without our marker; found A 192.0.2.1" in done.out
+    assert primary.query("db.prod.vm", "A") == ["192.0.2.1"]
+    assert primary.query("net1.db.prod.vm", "A") == ["10.1.0.9"], "the other names are published"
+
+
+def test_warnings_about_vmis_go_to_standard_error(bind: Bind, ksd: Ksd) -> None:
+    odd = vmi("a", "ns", {"x" * 64: ["10.0.0.1"], "net1": ["10.0.0.999", "fe80::1%eth0", "", "10.0.0.2"]})
+    done = ksd(bind)("apply", vmi=[odd])
+    assert done.code == 0
+    assert "warning: VMI ns/a: " in done.err
+    assert "x" * 64 in done.err
+    assert "10.0.0.999" in done.err
+    assert bind.query("net1.a.ns.vm", "A") == ["10.0.0.2"]
+
+
+# list
+
+
+def test_list_shows_what_is_ours_with_its_vmi(primary: Server, ksd: Ksd) -> None:
+    command = ksd(primary)
+    command("apply", vmi=[DB])
+    primary.nsupdate("update add foreign.prod.vm. 300 A 192.0.2.1")
+    other = ksd(primary, OWNER_ID="other")
+    other("apply", vmi=[vmi("z", "stage", {"net1": ["10.9.0.1"]})])
+    done = command.process("list")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "db.prod.vm. 60 A 10.1.0.9 prod/db",
+        "db.prod.vm. 60 AAAA fd00::9 prod/db",
+        "net1.db.prod.vm. 60 A 10.1.0.9 prod/db",
+        "net1.db.prod.vm. 60 AAAA fd00::9 prod/db",
+    ]
+    listed = other("list", "-o", "json").json
+    assert listed["zone"] == "vm."
+    assert listed["serial"] == primary.serial()
+    assert listed["records"] == [
+        {"name": name, "vmi": "stage/z", "type": "A", "ttl": 60, "values": ["10.9.0.1"]}
+        for name in ("z.stage.vm.", "net1.z.stage.vm.")
+    ]
+
+
+def test_list_of_a_zone_without_markers(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, OWNERSHIP="zone")
+    command("apply", vmi=[WEB])
+    assert command("list").out.splitlines() == ["web.prod.vm. 60 A 10.1.0.7 -", "net1.web.prod.vm. 60 A 10.1.0.7 -"]
+
+
+# bootstrap
+
+
+@pytest.mark.parametrize("server", ["bind9", "knot"])
+def test_bootstrap_writes_a_primary_that_can_be_used_at_once(server: str, tmp_path: Path, ksd: Ksd) -> None:
+    port = Port.reserve()
+    directory = tmp_path / server
+    (tmp_path / "unused").mkdir()
+    command = Command(tmp_path / "unused", {"DOMAIN": "example.com", "NAME_SERVER_IP": "192.0.2.53"})
+    done = command.process("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
+    assert (done.code, done.err) == (0, "")
+    start = shlex.split(done.out.splitlines()[-1].removeprefix("start it with: "))
+    again = command("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
+    assert again.code == 0
+    assert ": written" not in again.out
+    key = str(directory / "ksd-ddns.key")
+    command = command.but(DNS_SERVER=f"127.0.0.1:{port.number}", TSIG_KEY_FILE=key, OWNERSHIP="zone")
+    with subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
+        try:
+            deadline = time.monotonic() + 20
+            while (done := command("apply", vmi=[DB])).code == 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert (done.code, done.err) == (0, "")
+            assert command("plan", "--exit-code", vmi=[DB]).code == 0
+        finally:
+            it.terminate()
+            it.wait()
+            port.release()
+
+
+# input
+
+
+def test_vmis_from_standard_input(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind).process("apply", "--from", "-", stdin=as_yaml(DB, WEB))
+    assert (done.code, done.err) == (0, "")
+    assert bind.query("net1.web.prod.vm", "A") == ["10.1.0.7"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"a: [1,\n", ("YAML", "line 2"), id="broken-yaml"),
+        pytest.param(b'{"kind": "List", "items": [', ("JSON",), id="broken-json"),
+        pytest.param(b"\x00\xff\xfe" * 1000, ("UTF-8",), id="binary"),
+        pytest.param(b"", ("empty",), id="nothing"),
+        pytest.param(b"kind: Pod\napiVersion: v1\nmetadata: {name: a}\n", ("Pod",), id="not-a-vmi"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_bad_input_ends_with_2_before_anything_is_asked(
+    bind: Bind, ksd: Ksd, verb: str, content: bytes, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "bad-input"
+    path.write_bytes(content)
+    with Proxy(bind) as proxy:
+        done = ksd(bind, through=proxy.address)(verb, "--from", path)
+        assert proxy.connections == 0
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith(f"error: {path}: ")
+    for word in words:
+        assert word in done.err
+
+
+def test_a_missing_file_ends_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
+    done = ksd(bind).process("apply", "--from", tmp_path / "nowhere.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "nowhere.yaml: there is no such file" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_empty_list_withdraws_what_is_left_of_few(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    command("apply", vmi=[WEB])
+    assert command("apply", vmi=[]).code == 0
+    assert bind.query("web.prod.vm", "A") == []
+
+
+# help
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "list", "bootstrap"])
+def test_help_shows_both_names_of_every_setting(verb: str, tmp_path: Path) -> None:
+    done = Command(tmp_path, {}).process(verb, "--help")
+    assert (done.code, done.err) == (0, "")
+    names = ["domain", "name_server_ip"] if verb == "bootstrap" else list(Settings.model_fields)
+    text = " ".join(done.out.split())
+    for name in names:
+        assert flag_of(name) in text
+        assert f"[{name.upper()}]" in text
+    assert "exit codes:" in text
+
+
+def test_help_and_version_of_the_program(tmp_path: Path) -> None:
+    command = Command(tmp_path, {})
+    done = command.process("--help")
+    assert done.code == 0
+    for verb in ("plan", "apply", "list", "bootstrap"):
+        assert verb in done.out
+    assert command("--version").out.startswith("ksd-ddns ")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        pytest.param((), id="nothing"),
+        pytest.param(("publish",), id="unknown-command"),
+        pytest.param(("plan",), id="no-file"),
+        pytest.param(("plan", "--from", "-", "-o", "xml"), id="unknown-output"),
+        pytest.param(("list", "--from", "-"), id="flag-of-another-command"),
+        pytest.param(("apply", "--from", "-", "--forc"), id="abbreviated-flag"),
+        pytest.param(("plan", "--from", "-", "--force"), id="force-of-plan"),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_the_usage(argv: tuple[str, ...], tmp_path: Path) -> None:
+    done = Command(tmp_path, {})(*argv)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("usage: ksd-ddns")
+
+
+# settings
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Yield a listening socket; `accept` raises BlockingIOError where nobody called."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        found.setblocking(False)
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        pytest.param("RECORD_TTL", "abc", ("integer",), id="ttl-no-number"),
+        pytest.param("RECORD_TTL", "0", ("greater than or equal to 1",), id="ttl-too-small"),
+        pytest.param("RECORD_TTL", "86401", ("less than or equal to 86400",), id="ttl-too-large"),
+        pytest.param("DNS_PORT", "70000", ("65535",), id="port"),
+        pytest.param("DNS_TIMEOUT", "soon", ("'soon'", "duration", "30s"), id="timeout"),
+        pytest.param("DNS_TIMEOUT", "0", ("greater than or equal to 0.05",), id="timeout-zero"),
+        pytest.param("DNS_SERVER", "ns1 example", ("host[:port]",), id="server-with-space"),
+        pytest.param("DNS_SERVER", "10.0.0.53:99999", ("host[:port]",), id="server-port"),
+        pytest.param("DNS_SERVER", "10.0.0.53, [::1", ("'[::1'", "host[:port]"), id="second-server"),
+        pytest.param("DNS_SERVER", ",", ("at least 1",), id="no-server"),
+        pytest.param("DOMAIN", "exa mple.com", ("domain name",), id="domain-with-space"),
+        pytest.param("DOMAIN", "a..b", ("label", "1 to 63"), id="domain-with-empty-label"),
+        pytest.param("DOMAIN", "x" * 64, ("label", "1 to 63"), id="domain-with-long-label"),
+        pytest.param("ZONE", "*.example.com", ("domain name",), id="zone-wildcard"),
+        pytest.param("NAME_SERVER_IP", "10.0.0.999", ("not an IPv4 or IPv6 address",), id="name-server-ip"),
+        pytest.param("PUBLISH_CIDRS", "10.0.0.1/8", ("bits set behind its prefix",), id="cidr-with-host-bits"),
+        pytest.param("EXCLUDE_CIDRS", "10.0.0.0/33", ("block of addresses",), id="cidr-too-long"),
+        pytest.param("OWNERSHIP", "dns", ("'txt'", "'zone'"), id="ownership"),
+        pytest.param("POLICY", "never", ("'sync'", "'upsert-only'"), id="policy"),
+        pytest.param("OWNER_ID", "a,b", ("letters, digits",), id="owner-with-comma"),
+        pytest.param("MAX_WITHDRAW_PERCENT", "101", ("100",), id="percent"),
+        pytest.param("DEFAULT_RECORD", "maybe", ("boolean",), id="switch"),
+        pytest.param("HOSTNAME_SCOPE", "world", ("'namespace'",), id="hostname-scope"),
+        pytest.param("NAMESPACES", "prod, Prod!", ("'Prod!'", "namespace"), id="namespace"),
+        pytest.param("LABEL_SELECTOR", "tier in (a", ("tier",), id="selector"),
+        pytest.param("UPDATE_OCTETS", "100000", ("65535",), id="octets"),
+        pytest.param("UPDATE_BATCH", "0", ("greater than or equal to 1",), id="batch"),
+        pytest.param("MAX_ADDRESSES", "-1", ("greater than or equal to 1",), id="addresses"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
+    setting: str, value: str, words: tuple[str, ...], listener: socket.socket, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text('key "k" { algorithm hmac-sha256; secret "AAAA"; };')
+    host, port = listener.getsockname()
+    command = Command(tmp_path, {"DNS_SERVER": f"{host}:{port}", "TSIG_KEY_FILE": str(key)})
+    by_environment = command.but(**{setting: value})("apply", vmi=[DB])
+    flag = flag_of(setting.lower())
+    argument = "--default-record=maybe" if setting == "DEFAULT_RECORD" else f"{flag}={value}"
+    by_flag = command("apply", argument, vmi=[DB])
+    for done, name in ((by_environment, setting), (by_flag, flag)):
+        assert done.code == 2
+        assert done.out == ""
+        assert name in done.err
+        assert "Traceback" not in done.err
+    assert by_environment.err.startswith("error: ")
+    shown = () if setting in {"DNS_SERVER", "DNS_TIMEOUT"} else (repr(value),)  # an item of it; in seconds
+    for word in (*shown, *words):
+        assert word in by_environment.err
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
+    done = Command(tmp_path, {"RECORD_TTL": "x", "DNS_PORT": "y"}).process("plan", "--policy", "z", vmi=[DB])
+    assert done.code == 2
+    for name in ("RECORD_TTL", "DNS_PORT", "--policy"):
+        assert f"error: {name} = " in done.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param({}, ("no TSIG key is set", "TSIG_KEY_FILE", "TSIG_KEY_NAME"), id="no-key"),
+        pytest.param({"TSIG_KEY_NAME": "k"}, ("TSIG_SECRET", "TSIG_SECRET_FILE"), id="name-without-secret"),
+        pytest.param({"TSIG_SECRET": "c2VjcmV0c2VjcmV0"}, ("TSIG_KEY_NAME",), id="secret-without-name"),
+        pytest.param({"TSIG_KEY_NAME": "k", "TSIG_SECRET": "sEcReT!@#%"}, ("base64",), id="secret-not-base64"),
+        pytest.param({"TSIG_KEY_NAME": "k", "TSIG_SECRET": "c2VjcmV0cw"}, ("base64",), id="secret-cut-off"),
+        pytest.param(
+            {"TSIG_KEY_NAME": "k", "TSIG_SECRET": "c2VjcmV0c2VjcmV0", "TSIG_ALGORITHM": "hmac-md5"},
+            ("MD5", "tsig-keygen"),
+            id="md5",
+        ),
+        pytest.param(
+            {"TSIG_KEY_NAME": "k", "TSIG_SECRET": "c2VjcmV0c2VjcmV0", "TSIG_ALGORITHM": "hmac-sha3"},
+            ("hmac-sha3", "hmac-sha512"),
+            id="unknown-algorithm",
+        ),
+        pytest.param(
+            {"TSIG_KEY_NAME": "k", "TSIG_SECRET_FILE": "/nowhere/secret"},
+            ("/nowhere/secret",),
+            id="secret-file-missing",
+        ),
+        pytest.param({"TSIG_KEY_FILE": "/nowhere/key"}, ("/nowhere/key",), id="key-file-missing"),
+        pytest.param(
+            {"TSIG_KEY_FILE": "/nowhere/key", "TSIG_KEY_NAME": "k", "TSIG_SECRET": "c2VjcmV0c2VjcmV0"},
+            ("one or the other",),
+            id="two-keys",
+        ),
+        pytest.param(
+            {"TSIG_KEY_NAME": "k..k", "TSIG_SECRET": "c2VjcmV0c2VjcmV0"}, ("'k..k'", "domain name"), id="key-name"
+        ),
+    ],
+)
+def test_a_bad_key_is_told_before_any_packet(
+    settings: dict[str, str], words: tuple[str, ...], listener: socket.socket, tmp_path: Path
+) -> None:
+    host, port = listener.getsockname()
+    for verb in ("plan", "list"):
+        command = Command(tmp_path, {"DNS_SERVER": f"{host}:{port}", **settings})
+        done = command(verb, vmi=[DB] if verb == "plan" else None)
+        assert (done.code, done.out) == (2, "")
+        for word in words:
+            assert word in done.err
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_the_secret_as_a_flag_is_masked_like_the_setting(tmp_path: Path) -> None:
+    secret = "n0t-base64-but-s3cret"
+    done = Command(tmp_path, {})("plan", "--tsig-key-name=k", f"--tsig-secret={secret}", "--dns-port=0", vmi=[DB])
+    assert done.code == 2
+    assert secret not in done.out + done.err
+    assert "DNS_PORT" in done.err or "--dns-port" in done.err
+
+
+def test_a_flag_wins_over_the_environment_and_an_empty_variable_counts_as_unset(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, RECORD_TTL="300", OWNER_ID="", DOMAIN="", ZONE="", DNS_PORT="", TSIG_KEY_NAME="")
+    assert command("apply", vmi=[WEB]).code == 0
+    assert bind.ttl("net1.web.prod.vm.", "A") == 300
+    assert command("apply", "--record-ttl", "30", "--no-default-record", vmi=[WEB]).code == 0
+    assert bind.ttl("net1.web.prod.vm.", "A") == 30
+    assert bind.query("web.prod.vm", "A") == []
+    assert bind.query("net1.web.prod.vm", "TXT") == ['"heritage=ksd-ddns,owner=default,vmi=prod/web"']
+
+
+def test_an_empty_flag_counts_as_unset_too(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, DOMAIN="example.com", ZONE="example.com", NAMESPACES="prod")
+    empty = ("--domain=", "--zone=", "--namespaces=", "--label-selector=", "--name-server-ip=", "--tsig-secret-file=",
+             "--record-ttl=", "--ownership=", "--dns-timeout=")  # fmt: skip
+    assert command("apply", *empty, vmi=[WEB, vmi("x", "other")]).code == 0
+    assert bind.query("nic1.x.other.vm", "A") == ["10.0.0.1"]
+
+
+def test_a_base_outside_of_the_zone_is_a_wrong_setting(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, ZONE="example.com")("plan", vmi=[DB])
+    assert (done.code, done.out) == (2, "")
+    assert "the base vm. does not lie in the zone example.com.: set DOMAIN, or ZONE" in done.err
+
+
+def test_selection_by_namespace_and_label(bind: Bind, ksd: Ksd) -> None:
+    labelled = vmi("c", "stage", {"net1": ["10.3.0.1"]}, labels={"tier": "front"})
+    command = ksd(bind, NAMESPACES="prod, stage", LABEL_SELECTOR="tier=front")
+    assert command("apply", vmi=[DB, WEB, labelled]).code == 0
+    assert {record.owner for record in bind.axfr() if record.type == "A"} == {"c.stage.vm.", "net1.c.stage.vm."}
+
+
+# the process
+
+
+def test_a_pipe_that_is_closed_early_is_no_error_message(bind: Bind, ksd: Ksd) -> None:
+    many = [vmi(f"vm{i}", "prod", {"net1": ["10.1.0.1"]}) for i in range(1500)]
+    with ksd(bind).started("plan", vmi=many) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(20) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "")], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_ends_it_at_once_and_the_next_run_finishes(
+    bind: Bind, ksd: Ksd, number: signal.Signals, said: str
+) -> None:
+    sent = threading.Event()
+
+    def hang(message: bytes) -> list[bytes]:
+        sent.set()
+        return []
+
+    command = ksd(bind, DNS_TIMEOUT="60s")
+    with (
+        Proxy(bind, response=hostile.only(hostile.is_update, hang)) as proxy,
+        command.but(DNS_SERVER=proxy.address).started("apply", vmi=[DB]) as process,
+    ):
+        assert sent.wait(20), "no update was sent"
+        started = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - started < 5
+    assert process.returncode == 128 + number
+    assert out == ""
+    assert "Traceback" not in err
+    assert said in err
+    assert command("apply", vmi=[DB]).code == 0
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_verbose_tells_what_was_sent(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind).process("apply", "--verbose", vmi=[DB])
+    assert done.code == 0
+    assert f"update of vm. on 127.0.0.1:{bind.port} with key" in done.err
+    assert "2 names" in done.err
+    assert "NOERROR" in done.err
+
+
+def test_the_installed_program_is_the_same(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("ksd-ddns")
+    if not script.exists():
+        pytest.skip("the package is not installed in this environment")
+    program = Command(tmp_path, {}).process("--version", program=(str(script),))
+    assert program == Command(tmp_path, {}).process("--version", program=PROGRAM)
