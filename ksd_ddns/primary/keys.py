@@ -31,7 +31,7 @@ MAX_UNSIGNED = 99
 """Messages in a row that a transfer may leave unsigned (RFC 8945, 5.3.1)."""
 
 _NAME = r'"?(?P<{}>[^\s"{{}};]+)"?'
-_COMMENT = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r'("[^"]*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)  # not inside quotes: base64 has slashes
 _KEY_CLAUSE = re.compile(rf"\bkey\s+{_NAME.format('name')}\s*\{{(?P<body>[^}}]*)\}}", re.IGNORECASE)
 _ALGORITHM = re.compile(rf"\balgorithm\s+{_NAME.format('value')}\s*;", re.IGNORECASE)
 _SECRET = re.compile(r'\bsecret\s+"?(?P<value>[A-Za-z0-9+/=\s]+?)"?\s*;', re.IGNORECASE)
@@ -213,7 +213,7 @@ def read_key_file(path: Path) -> Key:
         raise SettingsError(f"key file {path} is not text: make one with tsig-keygen > {path}") from None
     except OSError as e:
         raise SettingsError(f"key file {path} cannot be read: {e.strerror or e}") from e
-    clauses = list(_KEY_CLAUSE.finditer(_COMMENT.sub(" ", text)))
+    clauses = list(_KEY_CLAUSE.finditer(_COMMENT.sub(lambda match: match[1] or " ", text)))
     if len(clauses) != 1:
         found = f"{len(clauses)} key clauses" if clauses else "no key clause"
         raise SettingsError(
