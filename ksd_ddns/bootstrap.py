@@ -155,7 +155,7 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise _unusable(directory, e) from e
-    if not os.access(directory, os.W_OK | os.X_OK):
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise _unusable(directory, PermissionError(errno.EACCES, "not writable"))
     journal = primary.zone_file.with_name(primary.zone_file.name + ".jnl")
     if journal.exists() and not primary.zone_file.exists():
@@ -340,7 +340,6 @@ zone:
     zonefile-load: whole
     journal-content: changes
     zonefile-sync: 15m
-    journal-max-usage: 64M
     journal-max-depth: 10000
 """
 
@@ -461,7 +460,7 @@ def _keys(text: str) -> Iterator[_Key]:
         algorithm = statements.get("algorithm", "").lower().removesuffix(".")
         secret = statements.get("secret", "")
         try:
-            usable = algorithm in ALGORITHMS and len(base64.b64decode(secret, validate=True)) > 0
+            usable = algorithm in ALGORITHMS and len(binascii.a2b_base64(secret, strict_mode=True)) > 0
             name = _name(clause[1], of="key name")
         except (binascii.Error, ValueError, SettingsError):
             continue
