@@ -189,11 +189,15 @@ items:
   metadata: {<<: *meta, name: b}
   ? status
   : *status
+- kind: VirtualMachineInstance
+  metadata: {name: c, namespace: ns, uid: from-a}
+  spec: &both {interfaces: [{name: net1, ipAddress: 10.0.0.1}]}
+  status: *both
 """)
     vmis = source.read(path)
-    assert keys(vmis) == ["ns/a", "default/first", "ns/b"]
-    assert [vmi.uid for vmi in vmis] == ["from-a", "", "from-a"]
-    assert [len(vmi.interfaces) for vmi in vmis] == [1, 1, 1]
+    assert keys(vmis) == ["ns/a", "default/first", "ns/b", "ns/c"]
+    assert [vmi.uid for vmi in vmis] == ["from-a", "", "from-a", "from-a"]
+    assert [len(vmi.interfaces) for vmi in vmis] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +216,7 @@ items:
         pytest.param(b'{"kind": "List"}', ["$:", "no items"], id="json-list-without-items"),
         pytest.param(b'{"kind": "List", "items": {}}', ["$.items:", "`array | null`"], id="items-of-no-type"),
         pytest.param(b'{"kind": "List", "items": [null]}', ["$.items[0]:", "`null`"], id="null-item"),
+        pytest.param(b'{"kind": "List", "items": [{"metadata": {"name": "db"}}]}', ["no kind"], id="item-without-kind"),
         pytest.param(as_json(listing([DB, listing([WEB])])), ["$.items[1]:", "'List'"], id="list-in-a-list"),
         pytest.param(
             as_yaml(DB, {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"networks": 5}}),

@@ -86,6 +86,7 @@ def test_grammar(text: str, want: list[Requirement]) -> None:
         pytest.param("a>b", 3, "an integer", id="greater-than-a-word"),
         pytest.param("a>", 3, "an integer", id="greater-than-nothing"),
         pytest.param("a>99999999999999999999", 3, "an integer", id="more-than-64-bits"),
+        pytest.param("a<9223372036854775808", 3, "an integer", id="one-more-than-63-bits"),
         pytest.param("-a=b", 1, "not a label key", id="hyphen-first"),
         pytest.param("a-=b", 1, "not a label key", id="hyphen-last"),
         pytest.param("x/y/z", 1, "prefix", id="two-slashes"),

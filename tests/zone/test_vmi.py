@@ -149,6 +149,13 @@ def test_the_default_network_is_not_secondary(default: str | None, multus: bool,
     assert result.networks == frozenset(want)
 
 
+def test_a_network_that_is_listed_twice_is_the_default_one() -> None:
+    obj = vmi("db", interfaces={"nic1": ["10.0.0.1"]})
+    obj["spec"]["networks"].append({"name": "default", "multus": {"networkName": "a"}})
+    assert parsed(obj).networks == frozenset({"nic1"})
+    assert list(addresses_of(parsed(obj))) == ["nic1"]
+
+
 def test_without_a_default_network_every_named_interface_is_secondary() -> None:
     obj = vmi("db", interfaces={"nic1": ["10.0.0.1"]}, default_addresses=["10.244.0.9"])
     obj["spec"]["networks"] = [{"name": "default", "multus": {"networkName": "a", "default": False}}]
