@@ -1,15 +1,18 @@
 """Plan -> text for people, JSON for programs, a script for nsupdate and knsupdate."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from ksd_ddns.zone import names
-from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan
+from ksd_ddns.zone.plan import ADDRESSES, Change, Conflict, Kind, Plan
 from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, Node, RRset
 from ksd_ddns.zone.text import rdata_text, rdtype_text
 from ksd_ddns.zone.update import Limits, batches
 from ksd_ddns.zone.wire import Statement
+
+_HOST_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z")
 
 Line = tuple[str, str]
 """A line of the text form, and its sign: `+`, `-`, `~`, `!`, or a space."""
@@ -141,6 +144,12 @@ def nsupdate(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[
         yield _comment(_conflict_line(conflict))
     for change in plan.kept_back:
         yield _comment(f"kept back by the withdrawal cap: {names.to_text(change.name)}")
+    odd = [change.name for change in plan.changes if _refused_by_nsupdate(change)]
+    if odd:
+        yield (
+            f"; nsupdate by itself refuses {len(odd)} names such as {names.to_text(odd[0])}: put the line "
+            '"check-names no" before this one (knsupdate takes them, and does not know that line)'
+        )
     if not plan.changes:
         return
     yield f"server {server} {port}"
@@ -149,6 +158,12 @@ def nsupdate(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[
         yield from _lines(batch.prerequisites, _prerequisite_line)
         yield from _lines(batch.updates, _update_line)
         yield "send"
+
+
+def _refused_by_nsupdate(change: Change) -> bool:
+    """Return whether `change` adds addresses to what is no host name (RFC 952, RFC 1123, 2.1)."""
+    adds = any(new is not None and new.type in ADDRESSES for _, new in change.rrsets())
+    return adds and not all(_HOST_LABEL.match(label) for label in names.labels(change.name))
 
 
 def _comment(line: str) -> str:

@@ -1,0 +1,158 @@
+"""`plan -o nsupdate`, piped into nsupdate and knsupdate: what they send is what `apply` sends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Ksd
+from tests.servers import Bind, Knot, Record, Server
+from tests.vmis import vmi
+
+FEW = (vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"], "net2": ["10.2.0.9"]}),)
+
+
+def many(count: int, *, octet: int = 1) -> list[dict[str, Any]]:
+    """Return `count` VMIs with two interfaces, one of them with two families."""
+    return [
+        vmi(
+            f"vm-{i}",
+            f"ns-{i % 7}",
+            {
+                "net1": [f"10.{octet}.{i >> 8}.{i & 255}", f"fd00:{octet}::{i:x}"],
+                "net2": [f"10.200.{i >> 8}.{i & 255}"],
+            },
+        )
+        for i in range(count)
+    ]
+
+
+def pipe(primary: Server, script: str) -> None:
+    """Feed `script` to the client that comes with the server, which must not complain."""
+    # The script's own `server` and `zone` are in force; those that the fixture puts before it are the same.
+    update = primary.knsupdate if isinstance(primary, Knot) else primary.nsupdate
+    answer = update(script)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def ours(primary: Server) -> frozenset[Record]:
+    """Return the zone without what every update changes."""
+    return primary.axfr(soa=False)
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_the_script_and_apply_bring_the_zone_to_the_same_state(
+    make_primary: Callable[..., Server], ksd: Ksd, count: int, ownership: str
+) -> None:
+    scripted, applied = make_primary(), make_primary()
+    wanted = list(FEW) if count == 1 else many(count)
+    command = ksd(scripted, OWNERSHIP=ownership)
+    pipe(scripted, command("plan", "-o", "nsupdate", vmi=wanted).out)
+    assert command("plan", "--exit-code", vmi=wanted).code == 0
+    other = ksd(applied, OWNERSHIP=ownership)
+    assert other("apply", vmi=wanted).code == 0
+    assert other("plan", "--exit-code", vmi=wanted).code == 0
+    assert ours(scripted) == ours(applied)
+    published = {record.owner for record in ours(applied) if record.type == "A"}
+    assert len(published) == 3 * count
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_changes_and_withdrawals_by_script(primary: Server, ksd: Ksd, ownership: str) -> None:
+    command = ksd(primary, OWNERSHIP=ownership, MAX_WITHDRAW_PERCENT=100)
+    command("apply", vmi=many(20))
+    # Others move, get another TTL, lose an interface, end; one is new.
+    later = [
+        *many(15, octet=2)[:5],
+        *many(15)[5:10],
+        *(vmi(f"vm-{i}", f"ns-{i % 7}", {"net2": [f"10.200.0.{i}"]}) for i in range(10, 15)),
+        vmi("new", "ns-1", {"net1": ["10.3.0.1"]}, annotations={"ksd-ddns/ttl": "30", "ksd-ddns/hostname": "www"}),
+    ]
+    shorter = command.but(RECORD_TTL=45)
+    script = shorter("plan", "-o", "nsupdate", vmi=later).out
+    pipe(primary, script)
+    assert shorter("plan", "--exit-code", vmi=later).code == 0
+    assert primary.query("net1.vm-3.ns-3.vm", "A") == ["10.2.0.3"]
+    assert primary.ttl("net1.vm-7.ns-0.vm.", "A") == 45
+    assert primary.query("net1.vm-12.ns-5.vm", "A") == []
+    assert primary.query("vm-19.ns-5.vm", "A") == []
+    assert primary.ttl("www.ns-1.vm.", "A") == 30
+
+
+def test_a_script_is_void_once_the_zone_has_moved(primary: Server, ksd: Ksd) -> None:
+    command = ksd(primary, OWNERSHIP="zone")
+    script = command("plan", "-o", "nsupdate", vmi=FEW).out
+    primary.nsupdate("update add net1.db.prod.vm. 60 A 192.0.2.1")
+    before = ours(primary)
+    update = primary.knsupdate if isinstance(primary, Knot) else primary.nsupdate
+    answer = update(script, check=False)
+    assert "YXDOMAIN" in answer.stdout + answer.stderr
+    assert ours(primary) == before
+
+
+def test_a_script_has_one_message_for_what_apply_sends_in_one(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, UPDATE_BATCH="7")
+    script = command("plan", "-o", "nsupdate", vmi=many(10)).out.splitlines()
+    assert script.count("send") == 5  # 30 names, 7 in a message
+    assert script.count("zone vm.") == 5
+    assert "" not in script
+    verbose = command("apply", "--verbose", vmi=many(10))
+    assert verbose.code == 0
+    assert all(line.startswith(("prereq ", "update ", "zone ", "server ", "send", "; ")) for line in script)
+
+
+def test_a_script_without_changes_is_a_comment(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    command("apply", vmi=FEW)
+    serial = bind.serial()
+    done = command("plan", "-o", "nsupdate", vmi=FEW)
+    assert [line[0] for line in done.out.splitlines()] == [";"]
+    assert bind.serial() == serial
+
+
+def test_conflicts_and_what_is_kept_back_are_comments(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    command("apply", vmi=many(10))
+    bind.nsupdate("update add db.prod.vm. 60 A 192.0.2.1")
+    evil = vmi("db", "prod", {"net1": ["10.1.0.9"]})
+    done = command("plan", "-o", "nsupdate", vmi=[evil])
+    assert "; ! db.prod.vm. (VMI prod/db) conflict: it exists without our marker" in done.out
+    assert "; kept back by the withdrawal cap: net1.vm-3.ns-3.vm." in done.out
+    pipe(bind, done.out)
+    assert bind.query("db.prod.vm", "A") == ["192.0.2.1"]
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+    assert bind.query("net1.vm-3.ns-3.vm", "A") == ["10.1.0.3"]
+
+
+def test_names_that_nsupdate_refuses_by_itself_come_with_the_cure(bind: Bind, ksd: Ksd) -> None:
+    odd = [vmi("a", "ns", {"net_1": ["10.0.0.1"], "nic-": ["10.0.0.2"]})]
+    command = ksd(bind)
+    script = command("plan", "-o", "nsupdate", vmi=odd).out
+    cure = next(line for line in script.splitlines() if line.startswith(";") and "check-names no" in line)
+    assert "net_1.a.ns.vm." in cure
+    pipe(bind, f"check-names no\n{script}")
+    assert command("plan", "--exit-code", vmi=odd).code == 0
+    assert "check-names" not in command("plan", "-o", "nsupdate", vmi=[*odd, *FEW]).out, "only for what is added"
+
+
+def test_names_with_underscores_need_no_cure_in_knsupdate(knot: Knot, ksd: Ksd) -> None:
+    odd = [vmi("a", "ns", {"net_1": ["10.0.0.1"], "nic-": ["10.0.0.2"]})]
+    command = ksd(knot)
+    pipe(knot, command("plan", "-o", "nsupdate", vmi=odd).out)
+    assert command("plan", "--exit-code", vmi=odd).code == 0
+
+
+def test_texts_of_others_beside_our_marker_survive_a_script(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+    primary = make_primary(zones={"vm.": ""})
+    command = ksd(primary)
+    command("apply", vmi=FEW)
+    odd = r'"say \"hi\"; \\ and \007" "second string"'
+    primary.nsupdate(f"update add net1.db.prod.vm. 60 TXT {odd}")
+    moved = [vmi("db", "prod", {"net1": ["10.1.0.10"]})]
+    renamed = [vmi("db2", "prod", {"net1": ["10.1.0.10"]}, annotations={"ksd-ddns/hostname": "net1.db"})]
+    for wanted in (moved, renamed, []):
+        pipe(primary, command("plan", "-o", "nsupdate", vmi=wanted).out)
+        assert command("plan", "--exit-code", vmi=wanted).code == 0
+        assert odd in primary.query("net1.db.prod.vm", "TXT")
+    assert {record.owner for record in ours(primary)} == {"vm.", "net1.db.prod.vm."}
