@@ -25,10 +25,11 @@ FLAG_AA = 0x0400
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _FIXED = struct.Struct("!HHIH")
+_NAPTR = 35
 _MAX_JUMPS = 127  # a name has at most 127 labels, so an honest one never needs more pointers
 
 # Where the names stand in the rdata that old implementations compress: octets before, how many names. What follows
-# the names is copied. RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2535; RFC 2782; RFC 2915; RFC 3597, 4.
+# the names is copied. RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2230; RFC 2535; RFC 2782; RFC 3403; RFC 3597, 4; RFC 6672.
 _NAMES_IN_RDATA: dict[int, tuple[int, int]] = {
     2: (0, 1),  # NS
     3: (0, 1),  # MD
@@ -44,8 +45,11 @@ _NAMES_IN_RDATA: dict[int, tuple[int, int]] = {
     17: (0, 2),  # RP
     18: (2, 1),  # AFSDB
     21: (2, 1),  # RT
+    24: (18, 1),  # SIG
     26: (2, 2),  # PX
+    30: (0, 1),  # NXT
     33: (6, 1),  # SRV
+    35: (4, 1),  # NAPTR: and then three character-strings before the name
     36: (2, 1),  # KX
     39: (0, 1),  # DNAME
 }
@@ -133,6 +137,7 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
     pieces: list[tuple[int, bytes]] = []  # where each label begins, and the label
     barrier = position  # a pointer goes to a prior occurrence (RFC 1035, 4.1.4): always backwards, so it ends
     jumps = 0
+    size = 1
     name = b"\0"
     while True:
         length = wire[position]
@@ -141,8 +146,9 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
             break
         if length < 0x40:
             end = position + 1 + length
-            if end > len(wire):
-                raise Malformed("a name runs over the end of the message")
+            size += 1 + length
+            if end > len(wire) or size > MAX_NAME:  # here, before each suffix of a name without end is kept
+                raise Malformed(f"a name runs over the end of the message, or over {MAX_NAME} octets")
             pieces.append((position, wire[position:end]))
             position = end
             continue
@@ -168,7 +174,7 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
         if offset < 0x4000:  # as far as a pointer reaches
             seen[offset] = name
     if len(name) > MAX_NAME:
-        raise Malformed(f"a name of {len(name)} octets")
+        raise Malformed(f"a name of more than {MAX_NAME} octets")
     if wire[start] >= 0xC0 and start < 0x4000:
         seen[start] = name
     return name, after
@@ -176,6 +182,9 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
 
 def _expanded(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int, bytes]) -> bytes:
     before, count = _NAMES_IN_RDATA[rdtype]
+    if rdtype == _NAPTR:
+        for _ in range(3):
+            before += 1 + wire[position + before]
     parts = [wire[position : position + before]]
     position += before
     for _ in range(count):
@@ -188,10 +197,15 @@ def _expanded(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int,
 
 
 def soa_serial(rdata: bytes) -> int:
-    """Return the serial of an SOA `rdata`: the first of the five numbers that end it (RFC 1035, 3.3.13)."""
-    if len(rdata) < 22:
-        raise Malformed("an SOA record that is too short")
-    return int.from_bytes(rdata[-20:-16], "big")
+    """Return the serial of an SOA `rdata`: the first of five numbers behind two names (RFC 1035, 3.3.13)."""
+    start = 0
+    for _ in range(2):
+        while rdata[start : start + 1] > b"\0":
+            start += 1 + rdata[start]
+        start += 1
+    if len(rdata) != start + 20:
+        raise Malformed("an SOA record that is too short or too long")
+    return int.from_bytes(rdata[start : start + 4], "big")
 
 
 def query(ident: int, name: bytes, rdtype: int) -> bytes:
@@ -206,15 +220,20 @@ def ixfr_query(ident: int, zone: bytes, serial: int) -> bytes:
     return question + b"\xc0\x0c" + _FIXED.pack(SOA, IN, 0, len(soa)) + soa
 
 
+def reply(ident: int, flags: int, name: bytes) -> bytes:
+    """Return a response without records to the question for the SOA of `name`."""
+    return _HEADER.pack(ident, flags, 1, 0, 0, 0) + name + _QUESTION.pack(SOA, IN)
+
+
 def update(ident: int, zone: bytes, prerequisites: "Iterable[Statement]", updates: "Iterable[Statement]") -> bytes:
     """Return the UPDATE message for `zone` (RFC 2136, 2). Raises Malformed when it does not fit 65,535 octets."""
     first, count = _section(zone, prerequisites)
     second, changes = _section(zone, updates)
+    size = _HEADER.size + len(zone) + _QUESTION.size + len(first) + len(second)
+    if size > MAX_MESSAGE:
+        raise Malformed(f"an UPDATE message of {size} octets: {MAX_MESSAGE} are allowed")
     header = _HEADER.pack(ident, OPCODE_UPDATE << 11, 1, count, changes, 0)
-    wire = b"".join((header, zone, _QUESTION.pack(SOA, IN), first, second))
-    if len(wire) > MAX_MESSAGE:
-        raise Malformed(f"an UPDATE message of {len(wire)} octets: {MAX_MESSAGE} are allowed")
-    return wire
+    return b"".join((header, zone, _QUESTION.pack(SOA, IN), first, second))
 
 
 Statement: TypeAlias = tuple[bytes, int, int, int, bytes]

@@ -148,6 +148,59 @@ def records(nodes: Iterable[Node]) -> list[Record]:
     return [(item.name, each.type, each.ttl, rdata) for item in nodes for each in item.rrsets for rdata in each.rdatas]
 
 
+_L = "L" * 63
+VARIED = rf"""
+@               NS      ns1.SubDomain
+ns1.SubDomain   A       192.0.2.53
+                AAAA    2001:DB8::53
+Upper.CASE      A       192.0.2.1
+UPPER.case      A       192.0.2.2
+                300     TXT     "Text Keeps Its Case" "two strings"
+long.txt        TXT     "{"x" * 255}" "{"y" * 255}" "{"z" * 200}"
+empty.txt       TXT     ""
+odd.txt         TXT     "quote \" backslash \\ semicolon ; \000\010\255"
+cname           CNAME   Upper.CASE
+far             CNAME   Elsewhere.Example.ORG.
+mail            MX      10 Mail.CASE
+                MX      20 mail.example.ORG.
+_sip._TCP       SRV     1 2 5060 Sip.CASE
+ptr             PTR     Upper.CASE
+rp              RP      Admin.CASE Text.CASE
+afsdb           AFSDB   1 Afs.CASE
+rt              RT      5 Rt.CASE
+kx              KX      5 Kx.CASE
+px              TYPE26  \# 18 0005 03 4D 41 50 00 05 4F 74 68 65 72 03 6D 61 70 00
+naptr           NAPTR   100 10 "u" "E2U+sip" "!^.*$!sip:info@example.com!" .
+                NAPTR   100 20 "s" "SIP+D2U" "" _sip._UDP.CASE
+hinfo           HINFO   "PDP-11" "UNIX"
+loc             LOC     52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m
+sshfp           SSHFP   4 2 {"ab" * 32}
+_443._tcp.tlsa  TLSA    3 1 1 {"cd" * 32}
+caa             CAA     0 issue "ca.example.net; Policy=EV"
+_ftp._tcp.uri   URI     10 1 "ftp://Ftp.example/Public"
+svcb            SVCB    1 Svc.CASE alpn="h2,h3" port=8443 ipv4hint=192.0.2.1 key65333=Ex
+https           HTTPS   0 Alias.CASE
+unknown         TYPE65280 \# 4 0A000001
+                TYPE65281 \# 0
+dname           DNAME   Target.CASE
+*.wild          A       192.0.2.3
+*               TXT     "wildcard at the apex"
+deleg           NS      Ns.deleg
+                DS      12345 13 2 {"ef" * 32}
+Ns.deleg        A       192.0.2.4
+below.deleg     TXT     "hidden below the delegation"
+a\.b            TXT     "a dot in a label"
+sp\032ace       TXT     "a space"
+\000\255\"\;\@\$  TXT  "odd octets"
+_under_score    TXT     "underscores"
+-edge-          TXT     "hyphens"
+{_L}.{_L}.{_L}.{"m" * 53} TXT "a name of 255 octets"
+target-of-long  MX      1 {_L}.{_L}.{_L}.{"M" * 53}
+deep.{".".join("abcdefghijklmnopqrstuvwxyz" * 4)} AAAA 2001:db8::1
+"""
+"""Records of a zone `example.` in the presentation form: every type, every kind of name."""
+
+
 class Primary:
     """A zone that takes UPDATE messages exactly as RFC 2136, 3 says, independent of the code under test.
 
