@@ -18,6 +18,9 @@ demo: ## ksd-ddns at work: a BIND (PRIMARY=knot: a Knot) on 127.0.0.1:5353 (PORT
 test: ## every test, against real named and knotd on free loopback ports (ARGS="-k transfer -x")
 	@scripts/setup $(servers) && pytest $(ARGS)
 
+bench: ## speed against dig and nsupdate in the same run, as ratios (ARGS=--quick: a tenth)
+	@scripts/setup $(servers) && python -m bench $(ARGS)
+
 lint: ## style and likely bugs: ruff, and shellcheck for the scripts
 	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck $(bash-scripts)
 
@@ -36,4 +39,4 @@ lock: ## refreshes the pins in requirements/ from pyproject.toml
 clean: ## removes the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types layers fmt lock clean
+.PHONY: help demo test bench lint types layers fmt lock clean
