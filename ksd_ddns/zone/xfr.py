@@ -108,6 +108,8 @@ class Transfer:
                 delta = self.deltas[-1]
                 (delta.added if self._adding else delta.removed).append(record)
                 continue
+            if name != self._zone:
+                raise Malformed("the zone holds a second SOA")
             serial = soa_serial(rdata)
             if not self._adding:
                 self.deltas[-1].serial = serial
@@ -116,6 +118,8 @@ class Transfer:
             if serial != self.deltas[-1].serial:
                 raise Malformed(f"deltas that do not join: {self.deltas[-1].serial}, then {serial}")
             if serial == self.serial:  # the final SOA
+                if rdata != self._soa:
+                    raise Malformed("the zone changed in the middle of the transfer")
                 if index + 1 != len(records):
                     raise Malformed("a record follows the final SOA")
                 return self._end()
@@ -148,9 +152,8 @@ class Transfer:
     def _end_run(self, name: bytes, rdtype: int, rdatas: list[bytes]) -> None:
         if rdtype < 0 or rdtype in GENERATED:
             return
-        if len(rdatas) > 1:
-            rdatas.sort()
-        found = RRset(rdtype, self._run_ttl, tuple(rdatas))
+        ttl = self._run_ttl
+        found = RRset(rdtype, ttl, tuple(rdatas)) if len(rdatas) == 1 else rrset(rdtype, ttl, rdatas)
         rrsets = self._whole.get(name)
         if rrsets is None:
             if not names.is_below(name, self._zone):
@@ -160,15 +163,16 @@ class Transfer:
             rrsets.append(found)
 
     def _finish(self) -> None:
-        self.nodes = {
+        nodes = {
             name: Node(name, tuple(rrsets) if len(rrsets) == 1 else _merged(rrsets))
             for name, rrsets in self._whole.items()
         }
         self._whole = {}
-        apex = self.nodes.get(self._zone)
+        apex = nodes.get(self._zone)
         if apex is None or apex.get(NS) is None:
             # No primary serves such a zone: rather half a transfer than a zone without anything.
             raise Malformed("the transfer holds no NS record of the zone")
+        self.nodes = nodes
 
 
 def _merged(rrsets: list[RRset]) -> tuple[RRset, ...]:

@@ -7,7 +7,7 @@ from ksd_ddns.zone import marker, names
 from ksd_ddns.zone.desired import Desired, Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Policy, Scope
-from ksd_ddns.zone.rrset import AAAA, CNAME, DNAME, NS, PTR, TXT, A, Node, RRset, rrset
+from ksd_ddns.zone.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A, Node, RRset, rrset
 from ksd_ddns.zone.vmi import Interface, Vmi
 from ksd_ddns.zone.wire import Record, Statement
 
@@ -141,6 +141,12 @@ def scope(rules: Rules, **settings: object) -> Scope:
 def wanted(*vmis: Vmi, rules: Rules | None = None) -> Desired:
     """Return what `vmis` want, in a zone where names are marked unless `rules` say otherwise."""
     return desired(vmis, rules or txt_rules())
+
+
+def soa(serial: int, *, zone: bytes = ZONE, minimum: int = 30) -> Record:
+    """Return an SOA record."""
+    numbers = b"".join(number.to_bytes(4, "big") for number in (serial, 3600, 600, 86400, minimum))
+    return zone, SOA, 3600, n("ns.elsewhere.") + n("hostmaster.elsewhere.") + numbers
 
 
 def records(nodes: Iterable[Node]) -> list[Record]:
