@@ -16,7 +16,7 @@ from tenacity import (
     wait_random,
 )
 
-from ksd_ddns.errors import Unreachable, ZoneChanged
+from ksd_ddns.errors import Denied, Unreachable, ZoneChanged
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.update import Outcome, Result, Sender
 from ksd_ddns.zone import plan as planning
@@ -137,7 +137,7 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
     """Bring the zone to what is desired, once.
 
     A name that moved meanwhile is planned again on what stands there now. Raises a PrimaryError where nothing can be
-    done at all, ZoneChanged where the zone keeps changing.
+    done at all, Denied where every name is refused, ZoneChanged where the zone keeps changing.
     """
     read(keeper)
     report = Report(keeper.full(max_withdraw_percent=max_withdraw_percent))
@@ -148,6 +148,7 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
         todo = [change for change in report.plan.changes if change.name not in keeper.refused]
         if not todo:
             report.refused = list(keeper.refused.values())
+            _check_right(report)
             return report
         if round_ > 1:
             time.sleep(min(0.05 * 2**round_, 2.0))
@@ -158,6 +159,12 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
         report.plan = keeper.full(max_withdraw_percent=max_withdraw_percent)
     last = next((outcome.reason for outcome in outcomes if outcome.reason), "")
     raise ZoneChanged(f"the zone is not as desired after {ROUNDS} attempts: {last}; run apply again")
+
+
+def _check_right(report: Report) -> None:
+    """Raise Denied where it is the right that is missing, not some names that are odd: nothing of ours is taken."""
+    if report.refused and not (report.applied or report.plan.owned) and all(item.denied for item in report.refused):
+        raise Denied(report.refused[0].reason)
 
 
 def _read_back(keeper: Keeper) -> None:

@@ -1,6 +1,6 @@
 """Fixtures: real primaries. `tests.servers` says what they can do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -54,6 +54,21 @@ def make_primary(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve
     """Yield a factory of running servers, of either kind: the test runs with both."""
     with ExitStack() as stack:
         yield _factory(stack, request.param)
+
+
+@pytest.fixture(params=["bind9", "knot"])
+def make_either(
+    request: pytest.FixtureRequest, make_bind: Callable[..., Bind], make_knot: Callable[..., Knot]
+) -> Callable[..., Server]:
+    """Return a factory of running servers that are configured each in its own way: the test runs with both.
+
+    `make_either(zones=..., bind={"zone_options": ...}, knot={"extra": ..., "zone_options": ...})`
+    """
+
+    def make(*, bind: Mapping[str, Any], knot: Mapping[str, Any], **both: Any) -> Server:
+        return make_bind(**both, **bind) if request.param == "bind9" else make_knot(**both, **knot)
+
+    return make
 
 
 def _factory(stack: ExitStack, kind: type[S]) -> Callable[..., S]:

@@ -47,7 +47,7 @@ class Cut(Exception):
 
 
 class Proxy:
-    """Listens on a free loopback port and passes messages on, as its hooks let it."""
+    """Listens on a free loopback port, its `address`, and passes messages on, as its hooks let it."""
 
     def __init__(self, primary: Server, *, request: Hook | None = None, response: Hook | None = None) -> None:
         self._primary = (primary.address, primary.port)
@@ -55,6 +55,7 @@ class Proxy:
         self.response: Hook = response or pass_on
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address(*self._listener.getsockname())
         self._listener.settimeout(0.05)
         self._done = threading.Event()
         self._mistakes: list[BaseException] = []
@@ -71,12 +72,6 @@ class Proxy:
         self._listener.close()
         if error is None and self._mistakes:
             raise self._mistakes[0]
-
-    @property
-    def address(self) -> Address:
-        """Where it listens."""
-        host, port = self._listener.getsockname()
-        return Address(host, port)
 
     def _start(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -156,6 +151,12 @@ def replaced(octets: bytes) -> Hook:
 def after(count: int, hook: Hook) -> Hook:
     """Return a hook that lets `count` messages through before `hook` gets the others."""
     return _Counted(count, pass_on, hook)
+
+
+def behind(count: int, hook: Hook) -> Hook:
+    """Return a hook that lets `count` messages of every request through before `hook` gets the others."""
+    by_id: dict[bytes, Hook] = {}
+    return lambda message: by_id.setdefault(message[:2], after(count, hook))(message)
 
 
 def first(count: int, hook: Hook) -> Hook:

@@ -314,6 +314,7 @@ class Server:
         """Keep the server from answering, its sockets open, while the block runs (SIGSTOP)."""
         process = self._running_process()
         process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until its last thread stands still
         try:
             yield
         finally:

@@ -35,6 +35,7 @@ class Connection:
         self._timeout = timeout
         self._buffer = bytearray()
         self._start = 0
+        self._ended: Unreachable | None = None
         try:
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
@@ -78,6 +79,8 @@ class Connection:
     def receive(self) -> bytes:
         """Return the next message, waiting for it. Raises Unreachable after `timeout` seconds of silence."""
         while (message := self._take()) is None:
+            if self._ended is not None:
+                raise self._ended
             if not self._fill():
                 if not self._wait(select.POLLIN, self._timeout):
                     raise Unreachable(f"{self.server} did not answer within {self._timeout:g} s")
@@ -86,8 +89,11 @@ class Connection:
 
     def drain(self) -> None:
         """Take what has arrived out of the kernel, without waiting: a server may cut a reader that is slow."""
-        while self._fill():
-            pass
+        try:
+            while self._ended is None and self._fill():
+                pass
+        except Unreachable as e:
+            self._ended = e  # told when it is missed: what arrived before is whole
 
     def _take(self) -> bytes | None:
         start = self._start + 2

@@ -48,34 +48,37 @@ def query_error(rcode: int, *, server: str, name: str) -> PrimaryError:
 
 def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:
     """Return what it means that a transfer of `zone` was answered with `rcode`."""
-    bare = zone.removesuffix(".") or "."
     if rcode == REFUSED:
         return Denied(
             f"{server} refused the transfer of {zone} to key {key} (REFUSED): nothing was sent, as what the zone "
-            f'holds is unknown; allow it there. BIND, in zone "{bare}": allow-transfer {{ key "{key}"; }};  Knot: an '
-            "acl with action: [transfer, update] and this key"
+            f"holds is unknown; allow it there. {transfer_grant(zone, key)}"
         )
     if rcode == NOTAUTH:
         return Denied(
             f"{server} is not authoritative for {zone}, or key {key} may not transfer it (NOTAUTH): set ZONE to a zone "
-            "that this server is primary of, or allow the transfer to the key"
+            f"that this server is primary of, or allow the transfer to the key. {transfer_grant(zone, key)}"
         )
     return _other(rcode, server, f"the transfer of {zone}", "look at the server's log: is the zone loaded?")
 
 
+def transfer_grant(zone: str, key: str) -> str:
+    """Return what lets `key` transfer `zone`, on either server."""
+    return (
+        f'BIND, in zone "{_bare(zone)}": allow-transfer {{ key "{key}"; }};  Knot: an acl with action: '
+        "[query, transfer, update] and this key"
+    )
+
+
 def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:
     """Return what it means that an UPDATE of `zone` was answered with `rcode`."""
-    bare = zone.removesuffix(".") or "."
     if rcode == REFUSED:
         return Denied(
-            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there. BIND, in zone "
-            f'"{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Knot: an acl with '
-            "action: update and this key"
+            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there. {update_grant(zone, key)}"
         )
     if rcode == NOTAUTH:
         return Denied(
             f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to "
-            "the zone's primary, and grant the update to the key there"
+            f"the zone's primary, and grant the update to the key there. {update_grant(zone, key)}"
         )
     if rcode == NOTIMP:
         return Denied(
@@ -89,6 +92,19 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
     if rcode in PREREQUISITE_FAILED:
         return ZoneChanged(f"{zone} changed on {server} since it was read ({text(rcode)})")
     return _other(rcode, server, f"the update of {zone}", "look at the server's log")
+
+
+def update_grant(zone: str, key: str) -> str:
+    """Return what lets `key` update `zone`, on either server."""
+    bare = _bare(zone)
+    return (
+        f'BIND, in zone "{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Knot: an acl with '
+        "action: update and this key"
+    )
+
+
+def _bare(zone: str) -> str:
+    return zone.removesuffix(".") or "."
 
 
 def _other(rcode: int, server: str, what: str, cure: str) -> PrimaryError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server
-from ksd_ddns.primary.keys import Key, Verifier
+from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.rrset import AXFR, SOA
@@ -105,6 +105,10 @@ class Session:
                 if progress:
                     progress(transfer.records)
             verifier.finish()
+        except KeyRejected as e:
+            self.close()
+            grant = rcodes.transfer_grant(names.to_text(zone), self.transfer_key.name)
+            raise KeyRejected(f"{e}. To let it transfer {names.to_text(zone)}: {grant}") from e
         except Malformed as e:
             self.close()
             raise BadResponse(f"the transfer of {names.to_text(zone)} from {self.server} is broken: {e}") from e

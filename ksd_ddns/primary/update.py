@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.errors import PrimaryError, Unreachable
+from ksd_ddns.errors import Denied, PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.keys import KeyRejected, Verifier
 from ksd_ddns.primary.session import Progress, Session, new_id
@@ -20,6 +20,8 @@ IN_FLIGHT = 16
 
 GIVE_UP_AFTER = 16
 """Names refused one by one, with none accepted, after which it is the right that is missing, not the names."""
+
+_ANY_NAME = "check-names primary ignore;"
 
 _audit = logging.getLogger("ksd_ddns.audit")
 
@@ -40,11 +42,15 @@ class Result(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A change, what became of it, and why, as a sentence for people (empty when acknowledged)."""
+    """A change, what became of it, and why, as a sentence for people (empty when acknowledged).
+
+    `denied` tells that the server does not let us, not that it cannot.
+    """
 
     change: Change
     result: Result
     reason: str = ""
+    denied: bool = False
 
 
 _PASSING = dict.fromkeys(rcodes.PREREQUISITE_FAILED, Result.STALE) | {rcodes.SERVFAIL: Result.UNKNOWN}
@@ -150,14 +156,20 @@ class Sender:
         self._refused += 1
         if self._refused >= GIVE_UP_AFTER and not self._accepted:
             raise error
-        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, str(error)))
+        name = batch.changes[0].name
+        reason = str(error)
+        if message.rcode == rcodes.REFUSED and not names.is_host_name(name):
+            reason += f". Or it is the name alone: it is no host name, which BIND refuses without {_ANY_NAME}"
+        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, reason, isinstance(error, Denied)))
 
     def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
         """Return the error that the signature of the response tells of, None where it is good."""
         try:
             Verifier(self._session.key, sent.mac, server=str(self._session.server)).verify(message)
         except KeyRejected as e:
-            return e  # perhaps of this one name only
+            # Perhaps of this one name only.
+            grant = rcodes.update_grant(names.to_text(self._zone), self._session.key.name)
+            return KeyRejected(f"{e}. To let it update {names.to_text(self._zone)}: {grant}")
         return None
 
     def _error(self, rcode: int) -> PrimaryError:

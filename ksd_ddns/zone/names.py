@@ -14,6 +14,7 @@ MAX_NAME = 255
 
 _PLAIN = re.compile(rb"[a-z0-9_*-]+\Z")
 _LEGAL_LABEL = re.compile(r"[a-z0-9_-]{1,63}\Z")
+_HOST_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z")
 _ESCAPE = re.compile(r"\\([0-9]{3}|.)|([^\\.])|(\.)", re.DOTALL)
 _SPECIAL = b'"().;@$\\'
 
@@ -104,6 +105,11 @@ def is_below(name: bytes, ancestor: bytes) -> bool:
     while position < start:
         position += 1 + name[position]
     return position == start
+
+
+def is_host_name(name: bytes) -> bool:
+    """Return whether `name` may have addresses where host names are checked (RFC 952; RFC 1123, 2.1)."""
+    return all(_HOST_LABEL.match(label) for label in labels(name))
 
 
 def legal_label(text: str) -> bytes | None:

@@ -1,6 +1,5 @@
 """Plan -> text for people, JSON for programs, a script for nsupdate and knsupdate."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -11,8 +10,6 @@ from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, Node, RRset
 from ksd_ddns.zone.text import rdata_text, rdtype_text
 from ksd_ddns.zone.update import Limits, batches
 from ksd_ddns.zone.wire import Statement
-
-_HOST_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z")
 
 Line = tuple[str, str]
 """A line of the text form, and its sign: `+`, `-`, `~`, `!`, or a space."""
@@ -161,9 +158,9 @@ def nsupdate(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[
 
 
 def _refused_by_nsupdate(change: Change) -> bool:
-    """Return whether `change` adds addresses to what is no host name (RFC 952, RFC 1123, 2.1)."""
+    """Return whether `change` adds addresses to what is no host name."""
     adds = any(new is not None and new.type in ADDRESSES for _, new in change.rrsets())
-    return adds and not all(_HOST_LABEL.match(label) for label in names.labels(change.name))
+    return adds and not names.is_host_name(change.name)
 
 
 def _comment(line: str) -> str:

@@ -1,0 +1,288 @@
+"""Everything a primary, a key or the way between can do wrong: what, why, what to do, exit code, a zone untouched."""
+
+import base64
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import hostile
+from tests.e2e.command import Done
+from tests.e2e.conftest import Ksd
+from tests.hostile import Cut, Hook, Proxy, Resigner
+from tests.servers import Bind, Key, Port, Server
+from tests.vmis import vmi
+
+DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
+MANY = [vmi(f"vm-{i}", "prod", {"net1": [f"10.1.0.{i}"]}) for i in range(12)]
+WITNESS = Key("witness.", secret=base64.b64encode(b"the tests look through this key.").decode())
+
+
+@contextlib.contextmanager
+def untouched(primary: Server, zone: str | None = None, *, witness: bool = False) -> Iterator[None]:
+    """Prove, by asking the server, that the block changes nothing in the zone, its serial included."""
+    key: Path | bool = WITNESS.file(primary.directory) if witness else True
+    before = primary.axfr(zone, key=key or True)
+    yield
+    assert primary.axfr(zone, key=key or True) == before
+
+
+def failed(done: Done, code: int, *words: str) -> None:
+    """Check that it failed as it should, and said so in so many words."""
+    assert (done.code, done.out) == (code, ""), done.err
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err
+
+
+# Keys and clocks
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_key_that_the_server_does_not_know(primary: Server, ksd: Ksd, verb: str) -> None:
+    command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret)
+    with untouched(primary):
+        done = command(verb, vmi=[DB])
+    failed(done, 4, f"127.0.0.1:{primary.port}", "other.", "BADKEY", "TSIG_KEY_NAME", "TSIG_ALGORITHM")
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_wrong_secret(primary: Server, ksd: Ksd, verb: str) -> None:
+    wrong = base64.b64encode(b"this is not the secret of the key").decode()
+    command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME=primary.key_name, TSIG_SECRET=wrong)
+    with untouched(primary):
+        done = command(verb, vmi=[DB])
+    failed(done, 4, f"127.0.0.1:{primary.port}", primary.key_name, "BADSIG", "copy the secret")
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_wrong_algorithm(primary: Server, ksd: Ksd, verb: str) -> None:
+    command = ksd(primary).but(
+        "TSIG_KEY_FILE", TSIG_KEY_NAME=primary.key_name, TSIG_SECRET=primary.secret, TSIG_ALGORITHM="hmac-sha512"
+    )
+    with untouched(primary):
+        done = command(verb, vmi=[DB])
+    failed(done, 4, primary.key_name, "hmac-sha512", "algorithm", "TSIG_ALGORITHM")
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
+def test_a_clock_that_is_off_by_an_hour(primary: Server, ksd: Ksd, hours: int) -> None:
+    # A process whose clock stands elsewhere: everything from the import on sees that time.
+    clock = f"import time; now = time.time; time.time = lambda: now() + {3600 * hours}"
+    run = "import sys; from ksd_ddns.cli import main; sys.exit(main())"
+    with untouched(primary):
+        done = ksd(primary).process("apply", vmi=[DB], program=(sys.executable, "-c", f"{clock}; {run}"))
+    failed(done, 4, "BADTIME", "NTP")
+    if primary.kind == "bind9":  # Knot does not say what time it is there
+        assert "behind us" in done.err if hours > 0 else "ahead of us" in done.err
+        assert any(f"{seconds} s" in done.err for seconds in range(3595, 3606))
+
+
+# Zones and rights
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_zone_that_the_server_does_not_serve(primary: Server, ksd: Ksd, verb: str) -> None:
+    command = ksd(primary, DOMAIN="example.com")
+    with untouched(primary):
+        by_soa = command(verb, vmi=[DB])
+        by_setting = command.but(ZONE="example.com")(verb, vmi=[DB])
+    failed(by_soa, 4, f"127.0.0.1:{primary.port}", "vm.example.com.", "REFUSED", "set ZONE and DNS_SERVER")
+    failed(by_setting, 4, f"127.0.0.1:{primary.port}", "example.com.", "set ZONE")
+
+
+def test_a_zone_that_is_delegated_elsewhere(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"example.": "vm NS ns.elsewhere.test."})
+    with untouched(bind):
+        done = ksd(bind, DOMAIN="example")("apply", vmi=[DB])
+    failed(done, 5, "vm.example.", "delegated elsewhere", "DNS_SERVER")
+
+
+def test_no_right_to_transfer(make_either: Callable[..., Server], ksd: Ksd) -> None:
+    grant = 'update-policy { grant "update-only." subdomain vm. A AAAA TXT; };'
+    primary = make_either(
+        zones={"vm.": "www A 192.0.2.1"},
+        keys=[Key("update-only."), WITNESS],
+        bind={"zone_options": f'allow-transfer {{ key "witness."; }}; {grant}'},
+        knot={
+            "extra": "  - id: update\n    key: update-only.\n    action: [query, update]\n"
+            "  - id: look\n    key: witness.\n    action: [query, transfer]\n",
+            "zone_options": "acl: [update, look]",
+        },
+    )
+    with untouched(primary, witness=True):
+        for verb in ("plan", "apply"):
+            done = ksd(primary)(verb, vmi=[DB])
+            failed(done, 4, f"127.0.0.1:{primary.port}", "vm.", 'allow-transfer { key "update-only."; }', "Knot", "acl")
+
+
+@pytest.mark.parametrize("vmis", [[DB], MANY], ids=["1-vmi", "12-vmis"])
+def test_no_right_to_update(make_either: Callable[..., Server], ksd: Ksd, vmis: list[dict[str, Any]]) -> None:
+    primary = make_either(
+        zones={"vm.": "www A 192.0.2.1"},
+        keys=[Key("read-only.")],
+        bind={"zone_options": 'allow-transfer { key "read-only."; };'},
+        knot={
+            "extra": "  - id: read\n    key: read-only.\n    action: [query, transfer]\n",
+            "zone_options": "acl: read",
+        },
+    )
+    with untouched(primary):
+        done = ksd(primary)("apply", vmi=vmis)
+    failed(done, 4, f"127.0.0.1:{primary.port}", "read-only.", "grant")
+
+
+# The way between, and servers that are none
+
+
+def half(message: bytes) -> Iterable[bytes]:
+    """Send the first half of a message, then hang up."""
+    framed = len(message).to_bytes(2, "big") + message
+    raise Cut(framed[: len(framed) // 2])
+
+
+def each(change: Callable[[bytes], bytes]) -> Hook:
+    """Return a hook that changes every message."""
+    return lambda message: [change(message)]
+
+
+GARBAGE = bytes(range(256)) * 3
+
+TAMPERING = [
+    pytest.param(hostile.swallow, 3, ("did not answer within 0.3 s",), id="silence"),
+    pytest.param(hostile.cut(), 3, ("closed the connection",), id="closes"),
+    pytest.param(hostile.cut(reset=True), 3, ("connection",), id="resets"),
+    pytest.param(half, 3, ("closed the connection in the middle of a message",), id="half-a-message"),
+    pytest.param(hostile.cut(b"HTTP/1.1 400 Bad Request\r\n\r\n"), 3, ("closed the connection",), id="http"),
+    pytest.param(hostile.replaced(GARBAGE), 5, ("not a DNS message",), id="garbage"),
+    pytest.param(hostile.replaced(b""), 5, ("not a DNS message",), id="empty-message"),
+    pytest.param(each(lambda message: message[:-7]), 5, ("not a DNS message",), id="cut-short"),
+    pytest.param(each(lambda message: message + b"x"), 5, ("not a DNS message",), id="too-long"),
+    pytest.param(each(hostile.renumbered), 5, ("another question",), id="other-id"),
+    pytest.param(each(hostile.unsigned), 5, ("without a signature",), id="unsigned"),
+    pytest.param(each(hostile.flipped), 5, ("does not verify", "not used"), id="changed"),
+]
+
+
+@pytest.mark.parametrize(("hook", "code", "words"), TAMPERING)
+@pytest.mark.parametrize("zone", ["", "vm"], ids=["soa-query", "transfer"])
+def test_a_bad_answer_to_what_is_read(
+    bind: Bind, ksd: Ksd, zone: str, hook: Hook, code: int, words: tuple[str, ...]
+) -> None:
+    with Proxy(bind, response=hook) as proxy, untouched(bind):
+        command = ksd(bind, through=proxy.address, ZONE=zone, DNS_TIMEOUT="300ms")
+        for verb in ("plan", "apply"):
+            failed(command(verb, vmi=[DB]), code, str(proxy.address), *words)
+
+
+def test_an_answer_signed_with_another_key(bind: Bind, ksd: Ksd) -> None:
+    stranger = Resigner(Key(bind.key_name, secret=WITNESS.secret))
+    with Proxy(bind, request=stranger.request, response=stranger.response) as proxy, untouched(bind):
+        done = ksd(bind, through=proxy.address)("apply", vmi=[DB])
+    failed(done, 5, str(proxy.address), "does not verify", bind.key_name)
+
+
+def test_an_answer_from_another_time(bind: Bind, ksd: Ksd) -> None:
+    late = Resigner(Key(bind.key_name, secret=bind.secret), offset=-3600)
+    with Proxy(bind, request=late.request, response=late.response) as proxy, untouched(bind):
+        done = ksd(bind, through=proxy.address)("apply", vmi=[DB])
+    failed(done, 5, str(proxy.address), "the clocks differ", "NTP")
+
+
+def test_a_true_answer_signed_anew_is_taken(bind: Bind, ksd: Ksd) -> None:
+    """Proves that the two tests above fail for the reason that they name."""
+    faithful = Resigner(Key(bind.key_name, secret=bind.secret))
+    with Proxy(bind, request=faithful.request, response=faithful.response) as proxy:
+        assert ksd(bind, through=proxy.address)("apply", vmi=[DB]).code == 0
+
+
+# Transfers of several messages
+
+LARGE = "\n".join(f"host-with-a-long-name-{i} A 10.9.{i >> 8}.{i & 255}" for i in range(6000))
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Bind]:
+    """Yield a primary whose zone needs several messages; nobody changes it."""
+    with Bind(zones={"vm.": LARGE}) as bind:
+        yield bind
+
+
+class Reordered:
+    """Swaps the second message with the third."""
+
+    def __init__(self) -> None:
+        self._messages: list[bytes] = []
+
+    def __call__(self, message: bytes) -> Iterable[bytes]:
+        self._messages.append(message)
+        count = len(self._messages)
+        return [] if count == 2 else [message, self._messages[1]] if count == 3 else [message]
+
+
+@pytest.mark.parametrize(
+    ("hook", "code", "words"),
+    [
+        pytest.param(hostile.behind(1, hostile.cut()), 3, ("ended after", "closed the connection"), id="clean-close"),
+        pytest.param(hostile.behind(1, hostile.cut(reset=True)), 3, ("ended",), id="reset"),
+        pytest.param(hostile.behind(1, half), 3, ("ended after", "in the middle of a message"), id="half-a-message"),
+        pytest.param(hostile.behind(1, hostile.swallow), 3, ("ended after", "did not answer"), id="silence"),
+        pytest.param(hostile.after(1, hostile.replaced(GARBAGE)), 5, ("not a DNS message",), id="garbage"),
+        pytest.param(hostile.after(1, each(hostile.renumbered)), 5, ("another question",), id="other-id"),
+        pytest.param(hostile.after(1, hostile.first(1, hostile.swallow)), 5, ("does not verify",), id="one-left-out"),
+        pytest.param(hostile.after(1, hostile.first(1, lambda m: [m, m])), 5, ("does not verify",), id="one-twice"),
+        pytest.param(Reordered(), 5, ("does not verify",), id="reordered"),
+        pytest.param(hostile.after(1, each(hostile.flipped)), 5, ("does not verify",), id="changed"),
+        pytest.param(hostile.after(1, hostile.first(1, each(hostile.unsigned))), 5, (), id="one-unsigned"),
+        pytest.param(hostile.after(1, each(hostile.unsigned)), 5, ("unsigned",), id="end-unsigned"),
+    ],
+)
+def test_a_transfer_that_goes_wrong_in_the_middle(
+    large: Bind, ksd: Ksd, hook: Hook, code: int, words: tuple[str, ...]
+) -> None:
+    with Proxy(large, response=hook) as proxy, untouched(large):
+        done = ksd(large, through=proxy.address, ZONE="vm", DNS_TIMEOUT="300ms")("apply", vmi=[DB])
+    failed(done, code, str(proxy.address), *words)
+
+
+def test_a_transfer_that_goes_wrong_once_is_tried_again(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"vm.": LARGE})
+    with Proxy(bind, response=hostile.after(2, hostile.first(1, half))) as proxy:
+        assert ksd(bind, through=proxy.address)("apply", vmi=[DB]).code == 0
+        assert proxy.connections == 2
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_a_server_that_closes_after_every_answer_is_a_server(primary: Server, ksd: Ksd) -> None:
+    def last_words(message: bytes) -> Iterable[bytes]:
+        raise Cut(len(message).to_bytes(2, "big") + message)
+
+    with Proxy(primary, response=last_words) as proxy:
+        assert ksd(primary, through=proxy.address)("apply", vmi=[DB]).code == 0
+        assert proxy.connections >= 4
+    assert primary.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+# Servers that are not there
+
+
+def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
+    port = Port.reserve()
+    done = ksd(bind, DNS_SERVER=f"127.0.0.1:{port.number}")("apply", vmi=[DB])
+    port.release()
+    failed(done, 3, f"127.0.0.1:{port.number} cannot be reached", "Connection refused", "DNS_SERVER and DNS_PORT")
+
+
+def test_a_server_name_that_does_not_resolve(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, DNS_SERVER="nowhere.invalid")("apply", vmi=[DB])
+    failed(done, 3, "nowhere.invalid:5353 cannot be reached", "set DNS_SERVER to a name that resolves")
+
+
+def test_a_server_that_is_stopped(bind: Bind, ksd: Ksd) -> None:
+    with bind.paused():
+        done = ksd(bind, DNS_TIMEOUT="100ms")("apply", vmi=[DB])
+    failed(done, 3, f"127.0.0.1:{bind.port} did not answer within 0.1 s")
