@@ -276,7 +276,7 @@ zone "{primary.base}" {{
 
 
 def knot_configuration(primary: BundledPrimary, *, key_name: str) -> str:
-    """Return the knot.conf of `primary` (Knot DNS 3.1 and later)."""
+    """Return the knot.conf of `primary` (Knot DNS 3.2 and later)."""
     listen = "".join(
         f"\n    listen: {address}@{primary.port}"
         for address in ((_ALL_V4, _ALL) if primary.address == _ALL else (primary.address,))
@@ -318,7 +318,8 @@ acl:
     action: update
     update-type: [A, AAAA, TXT, NS]
 
-# Per network and question. What exceeds it is answered truncated (slip 1), so resolvers come back over TCP.
+# Per network and question, since Knot 3.4 per address. What exceeds it is answered truncated (slip 1), so resolvers
+# come back over TCP.
 mod-rrl:
   - id: default
     rate-limit: {ANSWERS_PER_SECOND}

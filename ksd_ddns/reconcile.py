@@ -17,7 +17,7 @@ from tenacity import (
 )
 
 from ksd_ddns.errors import Denied, Unreachable, ZoneChanged
-from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.session import Refreshed, Session
 from ksd_ddns.primary.update import Outcome, Result, Sender
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired
@@ -95,18 +95,18 @@ class Keeper:
                 self.live.assume(outcome.change.new)
         return outcomes
 
-    def read_back(self) -> set[bytes]:
-        """Bring `live` up to date; return the names that are other than they were believed to be.
+    def read_back(self) -> Refreshed:
+        """Bring `live` up to date.
 
         NOERROR is not proof: a change that was acknowledged and left no trace is counted as refused.
         """
-        surprising = self._session.refresh(self.live, lambda records: self._step("reading back", records, None))
-        for name in surprising & self._acknowledged.keys():
+        refreshed = self._session.refresh(self.live, lambda records: self._step("reading back", records, None))
+        for name in refreshed.changed & self._acknowledged.keys():
             outcome = self._acknowledged[name]
             if self.live.get(name) == outcome.change.old:
                 self.refused[name] = Outcome(outcome.change, Result.REFUSED, DROPPED)
         self._acknowledged = {}
-        return surprising
+        return refreshed
 
     def retry(self, names: Collection[bytes]) -> None:
         """Give refused `names` another chance."""

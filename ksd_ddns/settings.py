@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.config import JsonDict
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import keys
@@ -31,6 +31,7 @@ _OWNER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}\Z")
 _SERVER = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?\Z|(?P<bare>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\Z"
 )
+_LISTENER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]*)):(?P<port>\d{1,5})\Z")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
@@ -99,6 +100,18 @@ def _namespaces(value: Any) -> Any:
     return frozenset(items)
 
 
+def _listener(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _LISTENER.match(value.strip())
+    if match is None or int(match["port"]) > 65_535:
+        raise ValueError("address:port is needed, such as :8081, 127.0.0.1:8081 or [::1]:8081")
+    host = match["v6"] or match["v4"] or ""
+    if host:
+        _address(host)
+    return Server(host, int(match["port"]))
+
+
 def _owner_id(value: str) -> str:
     if not _OWNER_ID.match(value):
         raise ValueError("1 to 200 letters, digits and . _ : / - are needed")
@@ -116,13 +129,19 @@ _NAMES = "names and addresses"
 _PRIMARY = "the primary"
 _KEYS = "keys"
 _SAFETY = "ownership and safety"
+_CONTROLLER = "the controller"
 
 
 class Settings(BaseSettings):
     """The settings of ksd-ddns."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+        env_ignore_empty=True,
+        enable_decoding=False,
+        extra="ignore",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
     )
 
     domain: Annotated[bytes, BeforeValidator(_name)] = _setting(
@@ -131,7 +150,7 @@ class Settings(BaseSettings):
         group=_NAMES,
         shown="empty",
     )
-    name_server_ip: Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_addresses)] = _setting(
+    name_server_ip: Annotated[tuple[bytes, ...], BeforeValidator(_addresses)] = _setting(
         (),
         "Address of the name server (comma list): NS and ns.<base> are kept in the zone where the base is its apex",
         group=_NAMES,
@@ -143,20 +162,20 @@ class Settings(BaseSettings):
         HostnameScope.NAMESPACE, "How far the annotation ksd-ddns/hostname reaches: off, namespace, zone", group=_NAMES
     )
     max_addresses: int = _setting(16, "Addresses published of one interface at most", group=_NAMES, ge=1, le=64)
-    publish_cidrs: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = _setting(
+    publish_cidrs: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = _setting(
         (), "Publish only addresses in these blocks (comma list)", group=_NAMES, shown="all"
     )
-    exclude_cidrs: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = _setting(
+    exclude_cidrs: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = _setting(
         (), "Never publish addresses in these blocks (comma list)", group=_NAMES, shown="none"
     )
-    namespaces: Annotated[frozenset[str], NoDecode, BeforeValidator(_namespaces)] = _setting(
+    namespaces: Annotated[frozenset[str], BeforeValidator(_namespaces)] = _setting(
         frozenset(), "Namespaces whose VMIs are published (comma list)", group=_NAMES, shown="all"
     )
     label_selector: Annotated[Selector, BeforeValidator(_selector)] = _setting(
         selector.parse(""), "Labels of the VMIs that are published, as kubectl -l takes them", group=_NAMES, shown="all"
     )
 
-    dns_server: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)] = _setting(
+    dns_server: Annotated[tuple[str, ...], BeforeValidator(_items)] = _setting(
         ("127.0.0.1",),
         "The primary: host[:port], IPv6 in brackets; of several (comma list) the first that answers",
         group=_PRIMARY,
@@ -197,8 +216,11 @@ class Settings(BaseSettings):
     ownership: Ownership = _setting(
         Ownership.TXT, "How our names are known: txt (a marker beside each), zone (all A and AAAA)", group=_SAFETY
     )
-    owner_id: Annotated[str, AfterValidator(_owner_id)] = _setting(
-        "default", "Who we are in the marker; several owners can share a zone", group=_SAFETY
+    owner_id: Annotated[str, AfterValidator(_owner_id)] | None = _setting(
+        None,
+        "Who we are in the marker; several owners can share a zone",
+        group=_SAFETY,
+        shown="the UID of the cluster's namespace kube-system; default with --from",
     )
     policy: Policy = _setting(Policy.SYNC, "sync, or upsert-only: never withdraw a name", group=_SAFETY)
     adopt: bool = _setting(False, "Take over unmarked names whose addresses are exactly the wanted ones", group=_SAFETY)
@@ -206,10 +228,38 @@ class Settings(BaseSettings):
         30, "Keep withdrawals back that exceed this part of the owned names", group=_SAFETY, ge=0, le=100
     )
 
+    hold_down: Annotated[float, BeforeValidator(_duration)] = _setting(
+        300.0,
+        "How long addresses that vanish from the status of a living VMI are held",
+        group=_CONTROLLER,
+        shown="300s",
+        ge=0,
+        le=86_400,
+    )
+    drift_interval: Annotated[float, BeforeValidator(_duration)] = _setting(
+        30.0,
+        "How often the zone's serial is asked for, to see what others change",
+        group=_CONTROLLER,
+        shown="30s",
+        ge=0.5,
+        le=86_400,
+    )
+    notify_listen: Annotated[Server | None, BeforeValidator(_listener)] = _setting(
+        None, "Where NOTIFY is listened for, as addr:port, to see it at once", group=_CONTROLLER, shown="nowhere"
+    )
+    status_address: Annotated[Server, BeforeValidator(_listener)] = _setting(
+        Server("", 8081), "Where health, metrics and the status page are", group=_CONTROLLER, shown=":8081"
+    )
+
     @property
     def base(self) -> bytes:
         """The owner name below which everything is published."""
         return _VM + self.domain
+
+    @property
+    def owner(self) -> str:
+        """The owner ID: `default` where neither a setting nor a cluster says it."""
+        return self.owner_id or "default"
 
     def servers(self) -> tuple[Server, ...]:
         """Return the primaries, in the order in which they are tried."""
@@ -260,7 +310,7 @@ class Settings(BaseSettings):
             base=self.base,
             zone=zone,
             ttl=self.record_ttl,
-            owner=self.owner_id if self.ownership is Ownership.TXT else "",
+            owner=self.owner if self.ownership is Ownership.TXT else "",
             default_record=self.default_record,
             hostname_scope=self.hostname_scope,
             max_addresses=self.max_addresses,
@@ -274,7 +324,7 @@ class Settings(BaseSettings):
         return Scope(
             base=rules.base,
             ownership=self.ownership,
-            owner=self.owner_id,
+            owner=self.owner,
             policy=self.policy,
             adopt=self.adopt,
             protected=frozenset({rules.base, rules.name_server_name}),
@@ -312,7 +362,8 @@ def _secret(secret: SecretStr | None, file: Path | None, prefix: str) -> str:
 def load(flags: Mapping[str, Any]) -> Settings:
     """Return the settings of the environment, with `flags` (by field name) before it.
 
-    An empty flag is the default, as an empty variable is, whatever the environment says. Raises SettingsError that says each wrong setting, its value (secrets masked) and what is allowed.
+    An empty flag is the default, as an empty variable is, whatever the environment says. Raises SettingsError that says
+    each wrong setting, its value (secrets masked) and what is allowed.
     """
     given = {name: Settings.model_fields[name].default if value == "" else value for name, value in flags.items()}
     try:

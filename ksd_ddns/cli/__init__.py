@@ -1,7 +1,6 @@
 """The command line: `ksd-ddns` and `python -m ksd_ddns`."""
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from ksd_ddns.cli import arguments
+from ksd_ddns.cli import arguments, log
 from ksd_ddns.cli.commands import COMMANDS
 from ksd_ddns.errors import KsdError
 
@@ -21,11 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000, 50, 100)
     signal.signal(signal.SIGTERM, _terminated)
     options = arguments.parse(argv)
-    logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log.set_up(verbose=options.verbose, lines=options.command == "run")
     try:
         code = COMMANDS[options.command](options)
         sys.stdout.flush()

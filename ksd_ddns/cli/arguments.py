@@ -66,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--force", action="store_true", help="withdraw, however much it is (MAX_WITHDRAW_PERCENT=100)")
     _add_settings(apply)
 
+    run = _command(commands, "run", "keep the zone as the VMIs are, until SIGTERM")
+    _add_source(run)
+    _add_settings(run)
+
     owned = _command(commands, "list", "show the records that ksd-ddns owns in the zone")
     _add_output(owned, ("text", "json"))
     _add_settings(owned)
@@ -104,10 +108,10 @@ def _command(
 def _add_source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--from",
-        required=True,
+        default="",
         dest="source",
         metavar="FILE",
-        help="VMIs, as kubectl get vmi -A -o yaml (or json) writes them; - is standard input",
+        help="VMIs, as kubectl get vmi -A -o yaml (or json) writes them; - is standard input (default: the cluster)",
     )
 
 

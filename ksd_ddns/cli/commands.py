@@ -9,10 +9,13 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from ksd_ddns import bootstrap, reconcile, settings, source
+from ksd_ddns import bootstrap, reconcile, settings
+from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.progress import Steps
-from ksd_ddns.primary.keys import WEAK_ALGORITHMS
+from ksd_ddns.cli.run import run
+from ksd_ddns.cli.session import session as open_session
+from ksd_ddns.cli.session import warn
 from ksd_ddns.primary.session import Session
 from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
@@ -30,7 +33,7 @@ _STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
 def plan(options: Options) -> int:
     """Show the difference; send nothing."""
     chosen = settings.load(options.flags)
-    with Steps() as step, closing(_session(chosen)) as session:
+    with Steps() as step, closing(open_session(chosen)) as session:
         keeper = _keeper(chosen, session, options.source, step)
         reconcile.read(keeper)
         found = keeper.full(max_withdraw_percent=chosen.max_withdraw_percent)
@@ -48,7 +51,7 @@ def plan(options: Options) -> int:
 def apply(options: Options) -> int:
     """Send the plan, once."""
     chosen = settings.load(options.flags)
-    with Steps() as step, closing(_session(chosen)) as session:
+    with Steps() as step, closing(open_session(chosen)) as session:
         keeper = _keeper(chosen, session, options.source, step)
         report = reconcile.apply(keeper, max_withdraw_percent=chosen.max_withdraw_percent)
     _print_report(report)
@@ -57,8 +60,8 @@ def apply(options: Options) -> int:
 
 def owned(options: Options) -> int:
     """Show the records that are ours in the zone now."""
-    chosen = settings.load(options.flags)
-    with Steps() as step, closing(_session(chosen)) as session:
+    chosen = sources.owning(settings.load(options.flags), None)
+    with Steps() as step, closing(open_session(chosen)) as session:
         keeper = _kept(chosen, session, (), step)
         reconcile.read(keeper)
     live, scope = keeper.live, chosen.scope(chosen.rules(keeper.zone))
@@ -98,29 +101,17 @@ def write_primary(options: Options) -> int:
 COMMANDS: dict[str, Callable[[Options], int]] = {
     "plan": plan,
     "apply": apply,
+    "run": run,
     "list": owned,
     "bootstrap": write_primary,
 }
 
 
-def _session(chosen: Settings) -> Session:
-    key, transfer_key = chosen.key(), chosen.transfer_key()
-    for each in (key, transfer_key):
-        if each is not None and each.algorithm in WEAK_ALGORITHMS:
-            _warn(f"key {each.name} has the weak algorithm {each.algorithm}: make a new one with tsig-keygen")
-    return Session(chosen.servers(), key=key, transfer_key=transfer_key, timeout=chosen.dns_timeout)
-
-
 def _keeper(chosen: Settings, session: Session, path: str, step: Steps) -> Keeper:
-    """Return the keeper of the zone, and of what the VMIs of the file want in it."""
-    # The file is read before the primary is asked anything: bad input costs nobody a question.
-    vmis = source.read(
-        path,
-        namespaces=chosen.namespaces,
-        selector=chosen.label_selector,
-        progress=lambda part: step("reading VMIs", round(100 * part), 100),
-    )
-    return _kept(chosen, session, vmis, step)
+    """Return the keeper of the zone, and of what the VMIs of the file or the cluster want in it."""
+    # The VMIs are read before the primary is asked anything: bad input costs nobody a question.
+    found = sources.vmis(chosen, path, step)
+    return _kept(sources.owning(chosen, path), session, found, step)
 
 
 def _kept(chosen: Settings, session: Session, vmis: Iterable[Vmi], step: Steps) -> Keeper:
@@ -128,10 +119,10 @@ def _kept(chosen: Settings, session: Session, vmis: Iterable[Vmi], step: Steps) 
     rules = chosen.rules(zone)
     if chosen.name_server_ip and rules.base != zone:
         base, apex = names.to_text(rules.base), names.to_text(zone)
-        _warn(f"NAME_SERVER_IP is not published: {base} is not the apex of {apex}, its NS would hide what is below it")
+        warn(f"NAME_SERVER_IP is not published: {base} is not the apex of {apex}, its NS would hide what is below it")
     wanted = desired(vmis, rules)
     for notice in wanted.notices():
-        _warn(f"VMI {notice.vmi}: {notice.text}")
+        warn(f"VMI {notice.vmi}: {notice.text}")
     return Keeper(session, wanted, chosen.scope(rules), zone=zone, limits=chosen.limits(), step=step)
 
 
@@ -145,7 +136,7 @@ def _print_report(report: Report) -> None:
         _print_lines([("!", f"! {names.to_text(outcome.change.name)} refused: {outcome.reason}")])
     if report.plan.kept_back:
         kept, total = len(report.plan.kept_back), report.plan.owned
-        _warn(
+        warn(
             f"{kept} withdrawals ({100 * kept // max(1, total)} % of {total} owned names) are kept back: "
             "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
         )
@@ -164,10 +155,6 @@ def _print_lines(lines: Iterable[render.Line]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for sign, line in lines:
         console.print(Text(line, style=_STYLES.get(sign, "bold")))
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
 
 
 def _address_text(address: bytes) -> str:

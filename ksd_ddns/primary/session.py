@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
@@ -15,6 +16,13 @@ from ksd_ddns.zone.xfr import Transfer
 
 Progress = Callable[[int], None]
 """Told how many records or names are done so far."""
+
+
+class Refreshed(NamedTuple):
+    """What a refresh brought: the names that are other than they were believed to be, and whether all was read."""
+
+    changed: set[bytes]
+    whole: bool
 
 
 class Session:
@@ -127,16 +135,18 @@ class Session:
         """Return the whole zone as the primary holds it now."""
         return Live.of(zone, self.transfer(zone, progress=progress))
 
-    def refresh(self, live: Live, progress: Progress | None = None) -> set[bytes]:
-        """Bring `live` up to date, by IXFR where the server offers it; return the names that changed."""
+    def refresh(self, live: Live, progress: Progress | None = None) -> "Refreshed":
+        """Bring `live` up to date, by IXFR where the server offers it."""
         transfer = self.transfer(live.zone, live.serial, progress)
         if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
             # The primary is behind us: it was restored from a backup. Only the whole zone tells what it holds.
             transfer = self.transfer(live.zone, progress=progress)
         try:
-            return live.follow(transfer)
+            changed = live.follow(transfer)
         except Malformed:
-            return live.follow(self.transfer(live.zone, progress=progress))
+            transfer = self.transfer(live.zone, progress=progress)
+            changed = live.follow(transfer)
+        return Refreshed(changed, transfer.nodes is not None)
 
     def _ask(self, name: bytes) -> Message:
         """Return the authoritative answer to a question for the SOA of `name`."""

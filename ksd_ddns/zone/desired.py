@@ -211,7 +211,7 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
     # The interfaces come first: where a hostname asks for the name of one of them, the interface has it.
     wanted: dict[bytes, tuple[bytes, ...]] = {}
     first: dict[int, bytes] = {}
-    for interface in sorted(vmi.interfaces, key=_interface_name):
+    for interface in vmi.interfaces:
         addresses = _publishable(vmi, interface, rules, notices)
         if not addresses:
             continue
@@ -231,6 +231,15 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
     return claims, tuple(notices)
 
 
+def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
+    """Return the owner name of an interface of `vmi`, or None where it cannot be a DNS name."""
+    branch, stem, label = _branch(vmi.namespace, rules.base), _stem(vmi.name), names.legal_label(interface)
+    if branch is None or stem is None or label is None:
+        return None
+    name = label + stem + branch
+    return name if len(name) <= names.MAX_NAME else None
+
+
 def _hostnames(vmi: Vmi, branch: bytes, rules: Rules, notices: list[Notice]) -> Iterator[bytes]:
     if rules.hostname_scope is HostnameScope.OFF:
         return
@@ -240,10 +249,6 @@ def _hostnames(vmi: Vmi, branch: bytes, rules: Rules, notices: list[Notice]) -> 
             notices.append(Notice(vmi.key, f"annotation ksd-ddns/hostname: {_refusal(hostname, rules)}"))
         else:
             yield name
-
-
-def _interface_name(interface: Interface) -> str:
-    return interface.name
 
 
 def _publishable(vmi: Vmi, interface: Interface, rules: Rules, notices: list[Notice]) -> tuple[bytes, ...]:

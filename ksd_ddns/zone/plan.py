@@ -169,13 +169,14 @@ def owned_names(live: Live, scope: Scope) -> list[bytes]:
     return [name for name, node in live.nodes.items() if is_owned(node, live, scope)]
 
 
-def is_owned(node: Node, live: Live, scope: Scope) -> bool:
-    """Return whether the name of `node` is ours to withdraw."""
+def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
+    """Return whether the name of `node` is ours to withdraw; with `vmi` and markers, whether it is that VMI's."""
     if node.name in scope.protected:
         return False
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
-        return text is not None and bool(_own_markers(text, scope))
+        ours = _own_markers(text, scope) if text else {}
+        return any(not vmi or mark.vmi == vmi for mark in ours.values())
     return (
         any(item.type in ADDRESSES for item in node.rrsets)
         and names.is_below(node.name, scope.base)

@@ -51,6 +51,16 @@ class Requirement(msgspec.Struct, frozen=True):
             return False
         return number > bound if self.operator == ">" else number < bound
 
+    def __str__(self) -> str:
+        """Return the requirement as `parse` reads it."""
+        if self.operator == "exists":
+            return self.key
+        if self.operator == "!":
+            return f"!{self.key}"
+        if self.operator in {"in", "notin"}:
+            return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+        return f"{self.key}{self.operator}{next(iter(self.values))}"
+
 
 class Selector(msgspec.Struct, frozen=True):
     """A label selector; without requirements it matches everything."""
@@ -60,6 +70,10 @@ class Selector(msgspec.Struct, frozen=True):
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Return whether an object with `labels` meets every requirement."""
         return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        """Return the selector as `parse` reads it, empty where it matches everything."""
+        return ",".join(map(str, self.requirements))
 
 
 EVERYTHING = Selector()

@@ -1,0 +1,139 @@
+"""The VMIs as the source tells them, and what the zone should hold for them: hold-down and fairness included."""
+
+import heapq
+
+from ksd_ddns.controller.pace import Pace
+from ksd_ddns.zone import hold
+from ksd_ddns.zone.desired import Desired, Rules
+from ksd_ddns.zone.feed import Changed, Gone, Listed
+from ksd_ddns.zone.hold import Vanished
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.vmi import Vmi
+
+_Hold = tuple[float, tuple[bytes, ...]]
+"""Until when, and which addresses."""
+
+
+class Known:
+    """Takes what the source tells, and returns the owner names whose wanted content that may change.
+
+    All times are by the monotonic clock, in seconds. `due` is when to call `tick` next.
+    """
+
+    def __init__(self, desired: Desired, rules: Rules, scope: Scope, *, hold_down: float) -> None:
+        self._desired = desired
+        self._rules = rules
+        self._scope = scope
+        self._hold_down = hold_down
+        self._vmis: dict[str, Vmi] = {}
+        self._held: dict[str, dict[Vanished, _Hold]] = {}
+        self._ended: set[str] = set()
+        self._slowed: dict[str, Vmi] = {}
+        self._timers: list[tuple[float, str]] = []
+        self._pace = Pace()
+
+    def __len__(self) -> int:
+        return len(self._vmis)
+
+    @property
+    def names(self) -> int:
+        """The number of owner names that are wanted."""
+        return len(self._desired)
+
+    def wants(self, name: bytes) -> bool:
+        """Return whether anything is wanted at the owner name."""
+        return self._desired.get(name) is not None
+
+    def held(self, now: float) -> int:
+        """Return the number of address families that are held."""
+        return sum(until > now for families in self._held.values() for until, _ in families.values())
+
+    @property
+    def due(self) -> float | None:
+        """When the next hold ends, or the next slowed change is due; None where nothing waits."""
+        return self._timers[0][0] if self._timers else None
+
+    def listed(self, told: Listed, live: Live, now: float) -> set[bytes]:
+        """Take a whole list: what is missing in it is gone."""
+        prefix = f"{told.scope}/" if told.scope else ""
+        keys = {vmi.key for vmi in told.vmis}
+        gone = [key for key in self._vmis if key not in keys and key.startswith(prefix)]
+        touched: set[bytes] = set()
+        for key in gone:
+            touched |= self._forget(key)
+        for vmi in told.vmis:
+            if self._vmis.get(vmi.key) != vmi or vmi.key in self._slowed:
+                self._slowed.pop(vmi.key, None)
+                touched |= self._put(vmi, live, now)
+        return touched
+
+    def changed(self, told: Changed, live: Live, now: float) -> set[bytes]:
+        """Take one VMI as it is now; one that changes all the time waits for its turn."""
+        vmi = told.vmi
+        known = self._vmis.get(vmi.key)
+        if known is not None and known.uid == vmi.uid and known.interfaces != vmi.interfaces:
+            due = self._pace.due(vmi.key, now)
+            if due > now:
+                if vmi.key not in self._slowed:
+                    heapq.heappush(self._timers, (due, vmi.key))
+                self._slowed[vmi.key] = vmi
+                return set()
+            self._pace.passes(vmi.key, now)
+        self._slowed.pop(vmi.key, None)
+        return self._put(vmi, live, now)
+
+    def gone(self, told: Gone) -> set[bytes]:
+        """Take the deletion of one VMI."""
+        return self._forget(told.key)
+
+    def tick(self, live: Live, now: float) -> set[bytes]:
+        """Let holds end and slowed changes pass whose time has come."""
+        touched: set[bytes] = set()
+        while self._timers and self._timers[0][0] <= now:
+            _, key = heapq.heappop(self._timers)
+            if (slowed := self._slowed.pop(key, None)) is not None:
+                self._pace.passes(key, now)
+                touched |= self._put(slowed, live, now)
+            elif key in self._held and key in self._vmis:
+                touched |= self._put(self._vmis[key], live, now)
+        return touched
+
+    def settled(self) -> None:
+        """Take note that the zone has followed all deletions: what stands there now belongs to living VMIs."""
+        self._ended.clear()
+
+    def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
+        known = self._vmis.get(vmi.key)
+        successor = vmi.key in self._ended or (known is not None and known.uid != vmi.uid)
+        self._vmis[vmi.key] = vmi
+        return self._desired.put(hold.holding(vmi, self._hold(vmi, live, now, successor=successor)))
+
+    def _hold(self, vmi: Vmi, live: Live, now: float, *, successor: bool) -> dict[Vanished, tuple[bytes, ...]]:
+        """Return what of `vmi` is held now.
+
+        A hold that has ended is remembered as long as the family is missing, so that it does not begin anew; a VMI
+        that took the name of another one inherits nothing.
+        """
+        before = self._held.pop(vmi.key, {})
+        if self._hold_down <= 0:
+            return {}
+        holds: dict[Vanished, _Hold] = {}
+        for vanished in hold.missing(vmi):
+            if vanished in before:
+                holds[vanished] = before[vanished]
+            elif rdatas := hold.standing(vmi, vanished, live, self._rules, self._scope):
+                until = now if successor else now + self._hold_down
+                holds[vanished] = (until, rdatas)
+                heapq.heappush(self._timers, (until, vmi.key))
+        if holds:
+            self._held[vmi.key] = holds
+        return {vanished: rdatas for vanished, (until, rdatas) in holds.items() if until > now}
+
+    def _forget(self, key: str) -> set[bytes]:
+        if self._vmis.pop(key, None) is not None:
+            self._ended.add(key)
+        self._held.pop(key, None)
+        self._slowed.pop(key, None)
+        self._pace.forget(key)
+        return self._desired.remove(key)

@@ -1,0 +1,426 @@
+"""The reconcile loop: one thread that owns all state and reads one queue.
+
+Sources are listened to on threads of their own, which only put into the queue. What they tell makes owner names
+"touched"; touched names are planned on the zone as it is known, sent, and read back. An idle controller sends at once;
+while it waits for answers, more gathers in the queue. Whole-zone work happens at the start, after a list, and when the
+primary cannot say what changed.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Protocol, TypeAlias
+
+from ksd_ddns.controller.account import Account
+from ksd_ddns.controller.known import Known
+from ksd_ddns.errors import PrimaryError, SourceError
+from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.update import Outcome, Result
+from ksd_ddns.reconcile import Keeper
+from ksd_ddns.snapshot import Snapshot
+from ksd_ddns.zone import names
+from ksd_ddns.zone.desired import Desired, Rules
+from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
+from ksd_ddns.zone.plan import Plan, Scope
+from ksd_ddns.zone.update import Limits
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+"""Seconds between attempts at a primary that does not do what it is asked."""
+
+FIRST_RETRY, LONGEST_RETRY = 5.0, 600.0
+"""Seconds until a refused name is tried again."""
+
+READ_BACK_WITHIN = 1.0
+"""Seconds that what was acknowledged may stay unproven while changes come thick."""
+
+AT_ONCE = 10_000
+"""What is taken out of the queue between two plans, at most."""
+
+TRANSFER_SHARE = 20
+"""Where only whole zones are to be had, one of them is read in this many times its duration, at most."""
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where VMIs come from; `scope` is the part of them that it lists by itself."""
+
+    scope: str
+
+    def run(self, tell: Callable[[Told], None], stop: Event) -> None:
+        """Tell what there is, and what becomes of it, until `stop` is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is kept, and how. Durations are in seconds.
+
+    `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
+    is known, and may raise SettingsError.
+    """
+
+    zone: bytes | None
+    base: bytes
+    rules: Callable[[bytes], Rules]
+    scope: Callable[[Rules], Scope]
+    limits: Limits
+    max_withdraw_percent: int = 30
+    hold_down: float = 300.0
+    drift_interval: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Notified:
+    zone: bytes
+
+
+_Heard: TypeAlias = Listed | Changed | Gone
+
+
+class Controller:
+    """Keeps one zone as its sources say."""
+
+    def __init__(self, session: Session, sources: Collection[Source], options: Options) -> None:
+        self._session = session
+        self._sources = tuple(sources)
+        self._options = options
+        self._queue: SimpleQueue[Told | _Notified | None] = SimpleQueue()
+        self._stop = Event()
+        self._early: list[_Heard] = []
+        self._loop: _Loop | None = None
+        self._unlisted = {source.scope for source in self._sources}
+        self._paused_until = 0.0
+        self._pause = 0.0
+        self._account = Account()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is known now; safe to read from any thread."""
+        return self._account.snapshot
+
+    def notified(self, zone: bytes) -> None:
+        """Take note that `zone` may have changed; safe to call from any thread."""
+        self._queue.put(_Notified(zone))
+
+    def stop(self) -> None:
+        """End `run` as soon as what is in flight is done; safe to call from a signal handler."""
+        self._stop.set()
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """Keep the zone until `stop`. Raises SettingsError where the zone and the settings do not fit."""
+        for source in self._sources:
+            Thread(target=source.run, args=(self._queue.put, self._stop), name="source", daemon=True).start()
+        while not self._stop.is_set():
+            self._take()
+            now = time.monotonic()
+            if self._stop.is_set() or now < self._paused_until:
+                continue
+            try:
+                self._step(now)
+            except PrimaryError as e:
+                _log.warning("the primary is tried again: %s", e)
+                self._account.primary(str(e))
+                if self._loop is not None:
+                    self._loop.in_doubt()
+                self._back_off()
+            except SourceError as e:
+                _log.warning("the owner ID is asked for again: %s", e)
+                self._account.source("owner", str(e))
+                self._back_off()
+            self._publish()
+        self._session.close()
+
+    def _step(self, now: float) -> None:
+        if self._loop is None:
+            self._loop = self._begin()
+            self._account.source("owner", "")
+        in_order = self._loop.work(now, listed=not self._unlisted, idle=self._queue.empty())
+        if in_order:
+            self._pause = 0.0
+            self._account.primary("")
+        else:
+            self._back_off()
+
+    def _begin(self) -> "_Loop":
+        """Find the zone, read it, and take what the sources have said until now."""
+        options = self._options
+        zone = options.zone or self._session.enclosing_zone(options.base)
+        rules = options.rules(zone)
+        scope = options.scope(rules)
+        desired = Desired(rules)
+        keeper = Keeper(self._session, desired, scope, zone=zone, limits=options.limits)
+        known = Known(desired, rules, scope, hold_down=options.hold_down)
+        loop = _Loop(self._session, keeper, known, self._account, options)
+        loop.read(time.monotonic())
+        early, self._early = self._early, []
+        for told in early:
+            loop.hear(told)
+        return loop
+
+    def _back_off(self) -> None:
+        """Wait before the next attempt; the first time only as long as it takes to say so."""
+        self._paused_until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 spreads, hides nothing
+        self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+
+    def _wait(self) -> float:
+        """Return how many seconds there is nothing to do, unless something is heard."""
+        now = time.monotonic()
+        if now < self._paused_until:
+            return self._paused_until - now
+        return 0.0 if self._loop is None else self._loop.wait(now, listed=not self._unlisted)
+
+    def _take(self) -> None:
+        """Take what is in the queue, after waiting for the first of it as long as there is nothing to do."""
+        seconds = self._wait()
+        try:
+            self._take_one(self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait())
+            for _ in range(AT_ONCE):
+                self._take_one(self._queue.get_nowait())
+        except Empty:
+            return
+
+    def _take_one(self, told: Told | _Notified | None) -> None:
+        if told is None:
+            return
+        if isinstance(told, _Notified):
+            if self._loop is not None and self._loop.zone == told.zone:
+                self._loop.look_now()
+        elif isinstance(told, Failing):
+            if told.reason:
+                _log.warning("VMIs cannot be read, what is known is kept: %s", told.reason)
+            self._account.source(told.scope, told.reason)
+        else:
+            if isinstance(told, Listed):
+                self._unlisted.discard(told.scope)
+            if self._loop is None:
+                self._early.append(told)  # what is to be held can only be told when the zone has been read
+            else:
+                self._loop.hear(told)
+
+    def _publish(self) -> None:
+        loop = self._loop
+        self._account.publish(
+            server=str(self._session.server),
+            zone=names.to_text(loop.zone) if loop else "",
+            serial=loop.keeper.live.serial if loop else 0,
+            counts=loop.counts(time.monotonic()) if loop else {},
+            refused=loop.keeper.refused.values() if loop else (),
+        )
+
+
+class _Loop:
+    """What is known once the zone has been read: which names are touched, unproven, in doubt, refused, kept back."""
+
+    def __init__(self, session: Session, keeper: Keeper, known: Known, account: Account, options: Options) -> None:
+        self._session = session
+        self.keeper = keeper
+        self._known = known
+        self._account = account
+        self._options = options
+        self._touched: set[bytes] = set()
+        self._doubted: set[bytes] = set()
+        self._deleted: set[bytes] = set()
+        self._kept_back: set[bytes] = set()
+        self._retries: dict[bytes, tuple[float, float]] = {}
+        self._heard: dict[bytes, float] = {}
+        self._whole = True
+        self._unproven_since: float | None = None
+        self._look_at = 0.0
+        self._strikes = 0
+        self._only_whole = False
+        self._not_before = 0.0
+
+    @property
+    def zone(self) -> bytes:
+        """The zone that is kept."""
+        return self.keeper.zone
+
+    def counts(self, now: float) -> dict[str, int]:
+        """Return the counts of a snapshot."""
+        return {
+            "vmis": len(self._known),
+            "names": self._known.names,
+            "held": self._known.held(now),
+            "pending": len(self._touched) + len(self._doubted),
+        }
+
+    def look_now(self) -> None:
+        """Ask for the zone's serial at the next occasion."""
+        self._look_at = 0.0
+
+    def in_doubt(self) -> None:
+        """Note that what was sent last may be in the zone or not: it is read before anything is planned."""
+        self._unproven_since = self._unproven_since or time.monotonic()
+        self._doubted |= self._touched
+        self._touched = set()
+
+    def wait(self, now: float, *, listed: bool) -> float:
+        """Return how many seconds there is nothing to do."""
+        if listed and (self._touched or self._whole):
+            return 0.0
+        due = [self._look_at]
+        if self._unproven_since is not None or self._doubted:
+            due.append(self._not_before if self._only_whole else now)
+        if listed:
+            due += [at for at, _ in self._retries.values()]
+            due += [] if self._known.due is None else [self._known.due]
+        return max(0.0, min(due) - now)
+
+    def hear(self, told: _Heard) -> None:
+        """Take what a source says."""
+        now = time.monotonic()
+        live = self.keeper.live
+        self._account.events += 1
+        if isinstance(told, Listed):
+            self._touched |= self._known.listed(told, live, now)
+            self._whole = True
+            return
+        if isinstance(told, Gone):
+            touched = self._known.gone(told)
+            self._deleted |= touched
+        else:
+            touched = self._known.changed(told, live, now)
+        for name in touched:
+            self._heard.setdefault(name, told.at)
+        self.keeper.retry(touched)
+        self._touched |= touched
+
+    def read(self, now: float) -> None:
+        """Read the whole zone."""
+        self.keeper.read()
+        self._account.transferred("axfr")
+        self._read_whole(now)
+        self._plan_look(now)
+
+    def work(self, now: float, *, listed: bool, idle: bool) -> bool:
+        """Do what there is to do: look, plan, send, read back; return whether all went as it should.
+
+        Nothing is planned before the sources have been `listed`. Where the queue is not `idle`, reading back can wait.
+        """
+        if now >= self._look_at:
+            self._look(now)
+        elif self._doubted:
+            self._read_back(now)
+        if not listed:
+            return True
+        self._touched |= self._known.tick(self.keeper.live, now)
+        in_order = True
+        if self._touched or self._whole or self._retries:
+            in_order = self._send(self._plan(now), now)
+        if self._unproven_since is not None and (idle or now - self._unproven_since > READ_BACK_WITHIN):
+            self._read_back(now)
+        if not self._touched and not self._doubted:
+            self._account.in_step()
+            if self._unproven_since is None:
+                self._known.settled()
+        return in_order
+
+    def _plan(self, now: float) -> Plan:
+        retried = self._retried(now)
+        touched = self._touched | retried
+        whole = self._whole
+        if whole:
+            plan = self.keeper.full(max_withdraw_percent=self._options.max_withdraw_percent)
+            # What the watch saw to be deleted does not follow from absence in a list.
+            seen = tuple(change for change in plan.kept_back if change.name in self._deleted)
+            self._kept_back = {change.name for change in plan.kept_back} - self._deleted
+            plan = Plan(plan.zone, plan.serial, (*plan.changes, *seen), plan.conflicts, (), plan.owned)
+            self._account.kept_back(len(self._kept_back), plan.owned)
+        else:
+            released = {name for name in self._kept_back & touched if name in self._deleted or self._known.wants(name)}
+            if released:
+                self._kept_back -= released
+                self._account.kept_back(len(self._kept_back), self._known.names)
+            plan = self.keeper.partial(touched - self._kept_back - self._doubted)
+        self._whole = False
+        self._touched = set()
+        self._deleted -= touched
+        changing = {change.name for change in plan.changes}
+        for name in retried - changing:
+            del self._retries[name]
+        for name in touched - changing:
+            self._heard.pop(name, None)
+        self._account.planned(plan, touched, whole=whole)
+        return plan
+
+    def _retried(self, now: float) -> set[bytes]:
+        """Return the refused names whose time has come; refused again, they wait twice as long."""
+        due = {name for name, (at, _) in self._retries.items() if at <= now}
+        self.keeper.retry(due)
+        return due
+
+    def _send(self, plan: Plan, now: float) -> bool:
+        if not plan.changes:
+            return True
+        try:
+            outcomes = self.keeper.send(plan.changes, halve=self._strikes > 0)
+        except PrimaryError:
+            self._doubted.update(change.name for change in plan.changes)
+            raise
+        done = time.monotonic()
+        self._unproven_since = self._unproven_since or now
+        for outcome in outcomes:
+            self._take_outcome(outcome, done)
+        if outcomes and all(outcome.result is Result.REFUSED for outcome in outcomes):
+            self._account.primary(outcomes[0].reason)
+        lost = next((item.reason for item in outcomes if item.result in {Result.UNKNOWN, Result.UNSENT}), "")
+        if lost:
+            _log.warning("the zone is read again, since an answer is missing: %s", lost)
+        self._strikes = self._strikes + 1 if self._doubted else 0
+        return not self._doubted
+
+    def _take_outcome(self, outcome: Outcome, done: float) -> None:
+        name = outcome.change.name
+        self._account.outcome(outcome)
+        if outcome.result is Result.ACKNOWLEDGED:
+            self._retries.pop(name, None)
+            if (heard := self._heard.pop(name, None)) is not None:
+                self._account.latency(done - heard)
+        elif outcome.result is Result.REFUSED:
+            self._heard.pop(name, None)
+            self._refused(outcome)
+        else:
+            self._doubted.add(name)
+
+    def _refused(self, outcome: Outcome) -> None:
+        name = outcome.change.name
+        pause = min(2 * self._retries[name][1] if name in self._retries else FIRST_RETRY, LONGEST_RETRY)
+        self._retries[name] = (time.monotonic() + pause * random.uniform(0.8, 1.0), pause)  # noqa: S311 spreads only
+        _log.warning("%s is refused, and tried again in %.0f s: %s", names.to_text(name), pause, outcome.reason)
+
+    def _plan_look(self, now: float) -> None:
+        self._look_at = now + self._options.drift_interval * random.uniform(0.9, 1.1)  # noqa: S311 spreads only
+
+    def _look(self, now: float) -> None:
+        """Ask for the serial; where it is another one, read what changed."""
+        serial = self._session.serial(self.zone)
+        self._plan_look(now)
+        if self._doubted or self._unproven_since is not None or serial != self.keeper.live.serial:
+            self._read_back(now)
+
+    def _read_back(self, now: float) -> None:
+        """Bring the live zone up to date, and touch the names that are other than they were believed to be."""
+        if self._only_whole and now < self._not_before:
+            self._look_at = min(self._look_at, self._not_before)
+            return
+        refused = set(self.keeper.refused)
+        changed, whole = self.keeper.read_back()
+        self._account.transferred("axfr" if whole else "ixfr")
+        self._only_whole = whole
+        if whole:
+            self._read_whole(now)
+        self._unproven_since = None
+        dropped = set(self.keeper.refused) - refused
+        for name in dropped:
+            self._refused(self.keeper.refused[name])
+        self._touched |= (changed - dropped) | self._doubted
+        self._doubted = set()
+
+    def _read_whole(self, began: float) -> None:
+        now = time.monotonic()
+        self._not_before = now + TRANSFER_SHARE * (now - began)

@@ -1,0 +1,156 @@
+"""Health, readiness, metrics and the status page over HTTP, all from immutable snapshots of the controller."""
+
+import html
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from ksd_ddns.errors import SettingsError
+from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
+
+_PATIENCE = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Metrics(Collector):
+    """The snapshot as Prometheus metrics; docs/reference/metrics.md lists them."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> "Iterator[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]":
+        """Yield the metrics of this moment."""
+        now = self._snapshot()
+        for name, text, value in (
+            ("synced", "1 once the zone has been brought to what the cluster says", int(now.synced)),
+            ("ready", "1 while nothing is wrong", int(not now.complaints)),
+            ("vmis", "VMIs that are known", now.vmis),
+            ("names", "Owner names that are wanted in the zone", now.names),
+            ("conflicts", "Wanted names that somebody else has", len(now.conflicts)),
+            ("refused_names", "Names that the primary does not take", len(now.refused)),
+            ("kept_back_withdrawals", "Withdrawals that the withdrawal cap keeps back", now.kept_back),
+            ("held_families", "Address families that vanished and are held", now.held),
+            ("pending_names", "Names that are to be looked at again", now.pending),
+            ("zone_serial", "Serial of the zone, as last read", now.serial),
+        ):
+            yield GaugeMetricFamily(f"ksd_ddns_{name}", text, value=value)
+        yield CounterMetricFamily("ksd_ddns_events", "Changes of VMIs and lists heard", value=now.events)
+        for name, text, label, by_label in (
+            ("changes", "Names added, changed and withdrawn", "kind", now.applied),
+            ("update_outcomes", "Names sent, by what became of them", "result", now.outcomes),
+            ("transfers", "Zone transfers", "kind", now.transfers),
+        ):
+            family = CounterMetricFamily(f"ksd_ddns_{name}", text, labels=[label])
+            for key, count in sorted(by_label.items()):
+                family.add_metric([key], count)
+            yield family
+        yield self._latency(now)
+
+    def _latency(self, now: Snapshot) -> HistogramMetricFamily:
+        buckets, total = [], 0
+        for bound, count in zip((*map(str, LATENCY_BUCKETS), "+Inf"), now.latencies, strict=True):
+            total += count
+            buckets.append((bound, total))
+        text = "Seconds from a change being heard to the primary's answer"
+        return HistogramMetricFamily("ksd_ddns_change_seconds", text, buckets=buckets, sum_value=now.latency_sum)
+
+
+class StatusServer:
+    """Serves the snapshots on one address; an empty host is every address."""
+
+    def __init__(self, host: str, port: int, snapshot: Callable[[], Snapshot]) -> None:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Metrics(snapshot))
+
+        class Handler(_Handler):
+            pages = _Pages(snapshot, registry)
+
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+            daemon_threads = True
+
+        try:
+            self._server = Server((host or "::", port), Handler)
+        except OSError as e:
+            raise SettingsError(f"STATUS_ADDRESS = {host}:{port}: cannot listen there: {e.strerror or e}") from e
+        self.port: int = self._server.server_address[1]
+
+    def start(self) -> None:
+        """Begin to serve, on a thread of its own."""
+        Thread(target=self._server.serve_forever, name="status", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Pages:
+    def __init__(self, snapshot: Callable[[], Snapshot], registry: CollectorRegistry) -> None:
+        self._snapshot = snapshot
+        self._registry = registry
+
+    def page(self, path: str, query: dict[str, list[str]]) -> tuple[HTTPStatus, str, bytes]:
+        """Return status, content type and body of the page at `path`."""
+        if path == "/healthz":
+            return HTTPStatus.OK, "text/plain", b"ok\n"
+        if path == "/readyz":
+            return self._readiness(query.get("exclude", []))
+        if path == "/metrics":
+            return HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, exposition.generate_latest(self._registry)
+        if path == "/":
+            return HTTPStatus.OK, "text/html", self._overview().encode()
+        return HTTPStatus.NOT_FOUND, "text/plain", b"there are /healthz /readyz /metrics and /\n"
+
+    def _readiness(self, excluded: list[str]) -> tuple[HTTPStatus, str, bytes]:
+        """As the Kubernetes API server does it: one line a check, `?exclude=source` leaves one out."""
+        complaints = self._snapshot().complaints
+        wrong = {part: text for part, text in complaints.items() if part not in excluded}
+        lines = [f"[-] {part}: {text}" for part, text in wrong.items()]
+        lines += [f"[ ] {part}: {text} (excluded)" for part, text in complaints.items() if part not in wrong]
+        lines.append("not ready" if wrong else "ok")
+        status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
+        return status, "text/plain", ("\n".join(lines) + "\n").encode()
+
+    def _overview(self) -> str:
+        rows = []
+        for name, value in asdict(self._snapshot()).items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            rows.append(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>")
+        return (
+            "<!doctype html><html lang=en><meta charset=utf-8><title>ksd-ddns</title>"
+            "<style>body{font-family:sans-serif}th{text-align:left;vertical-align:top;padding-right:1em}</style>"
+            f"<h1>ksd-ddns</h1><table>{''.join(rows)}</table></html>"
+        )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    pages: _Pages
+    timeout = _PATIENCE
+    server_version = "ksd-ddns"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        status, content_type, body = self.pages.page(url.path, parse_qs(url.query))
+        self.send_response(status)
+        self.send_header(
+            "Content-Type", content_type if "charset" in content_type else f"{content_type}; charset=utf-8"
+        )
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class names it
+        _log.debug(format, *args)

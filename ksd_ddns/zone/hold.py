@@ -1,0 +1,57 @@
+"""Hold-down: addresses that vanished from the status of a living VMI stay in DNS for a while.
+
+A guest agent that restarts and a migration make addresses disappear from the status for seconds, although the guest
+never lost them. What is held is what stands in the live zone, so it outlives a restart of the controller.
+"""
+
+import msgspec
+
+from ksd_ddns.zone.desired import Rules, interface_name
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Scope, is_owned
+from ksd_ddns.zone.rrset import AAAA, A
+from ksd_ddns.zone.vmi import Interface, Vmi
+
+Vanished = tuple[str, int]
+"""The name of an interface, and the record type of an address family that it had."""
+
+_OCTETS = {A: 4, AAAA: 16}
+
+
+def missing(vmi: Vmi) -> list[Vanished]:
+    """Return the address families that `vmi` could have and has not.
+
+    Only of interfaces that are in `spec`, of a VMI that lives and is published, and only whole families: where one of
+    two addresses went, it went.
+    """
+    if not vmi.live or vmi.ignored:
+        return []
+    present = {
+        (interface.name, rdtype)
+        for interface in vmi.interfaces
+        for rdtype, octets in _OCTETS.items()
+        if any(len(address) == octets for address in interface.addresses)
+    }
+    return [(network, rdtype) for network in vmi.networks for rdtype in _OCTETS if (network, rdtype) not in present]
+
+
+def standing(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Scope) -> tuple[bytes, ...]:
+    """Return the addresses that stand in the zone for a family of `vmi`, none where the name is not that VMI's."""
+    network, rdtype = vanished
+    name = interface_name(vmi, network, rules)
+    node = live.nodes.get(name) if name else None
+    if node is None or not is_owned(node, live, scope, vmi=vmi.key):
+        return ()
+    rrset = node.get(rdtype)
+    return rrset.rdatas if rrset else ()
+
+
+def holding(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
+    """Return `vmi` with the addresses of `held` beside its own."""
+    if not held:
+        return vmi
+    addresses = {interface.name: interface.addresses for interface in vmi.interfaces}
+    for (network, _), rdatas in sorted(held.items()):
+        addresses[network] = (*addresses.get(network, ()), *rdatas)
+    interfaces = tuple(Interface(name, addresses[name]) for name in sorted(addresses))
+    return msgspec.structs.replace(vmi, interfaces=interfaces)
