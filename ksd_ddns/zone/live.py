@@ -126,7 +126,8 @@ class Live:
             return None
         ancestor = name
         while len(ancestor) >= len(self.zone):
-            if ancestor in self.cuts and (ancestor != name or self.get(name).get(NS)):
+            # A DNAME does not hide its own name, and the NS of the apex are no delegation.
+            if ancestor in self.cuts and (ancestor != name or (name != self.zone and self.get(name).get(NS))):
                 return ancestor
             if not ancestor[0]:
                 break
