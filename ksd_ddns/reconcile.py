@@ -128,6 +128,11 @@ class Report:
         return not (self.refused or self.plan.conflicts or self.plan.kept_back)
 
 
+def enclosing_zone(session: Session, name: bytes) -> bytes:
+    """Return the apex of the zone that holds `name`; a primary that does not answer is asked again."""
+    return _persistently(lambda: session.enclosing_zone(name))
+
+
 def read(keeper: Keeper) -> None:
     """Read the whole zone; a primary that does not answer is asked again, with growing pauses."""
     _persistently(keeper.read)

@@ -115,7 +115,7 @@ def _keeper(chosen: Settings, session: Session, path: str, step: Steps) -> Keepe
 
 
 def _kept(chosen: Settings, session: Session, vmis: Iterable[Vmi], step: Steps) -> Keeper:
-    zone = chosen.zone or session.enclosing_zone(chosen.base)
+    zone = chosen.zone or reconcile.enclosing_zone(session, chosen.base)
     rules = chosen.rules(zone)
     if chosen.name_server_ip and rules.base != zone:
         base, apex = names.to_text(rules.base), names.to_text(zone)

@@ -38,6 +38,7 @@ class Session:
         self.transfer_key = transfer_key or key
         self._timeout = timeout
         self._connection: Connection | None = None
+        self._read_from: Server | None = None
 
     @property
     def server(self) -> Server:
@@ -113,6 +114,7 @@ class Session:
                 if progress:
                     progress(transfer.records)
             verifier.finish()
+            self._read_from = connection.server
         except KeyRejected as e:
             self.close()
             grant = rcodes.transfer_grant(names.to_text(zone), self.transfer_key.name)
@@ -137,7 +139,9 @@ class Session:
 
     def refresh(self, live: Live, progress: Progress | None = None) -> "Refreshed":
         """Bring `live` up to date, by IXFR where the server offers it."""
-        transfer = self.transfer(live.zone, live.serial, progress)
+        # Another server may count its serials in its own way: after a failover the zone is read whole.
+        same = self.connection().server == self._read_from
+        transfer = self.transfer(live.zone, live.serial if same else None, progress)
         if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
             # The primary is behind us: it was restored from a backup. Only the whole zone tells what it holds.
             transfer = self.transfer(live.zone, progress=progress)
@@ -157,14 +161,16 @@ class Session:
             connection.send(signed)
             message = self.parsed(connection.receive(), ident)
             Verifier(self.transfer_key, mac, server=str(self.server)).verify(message)
+            if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
+                raise rcodes.query_error(message.rcode, server=str(self.server), name=names.to_text(name))
+            if message.tsig is None:
+                raise BadResponse(f"{self.server} says without a signature that {names.to_text(name)} does not exist")
         except Unreachable:
             self.failed()
             raise
         except PrimaryError:
             self.close()
             raise
-        if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
-            raise rcodes.query_error(message.rcode, server=str(self.server), name=names.to_text(name))
         if not message.flags & wire.FLAG_AA:
             raise BadResponse(
                 f"{self.server} does not answer with authority for {names.to_text(name)}: it is a resolver, or the "

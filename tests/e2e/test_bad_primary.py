@@ -179,6 +179,14 @@ def test_a_bad_answer_to_what_is_read(
             failed(command(verb, vmi=[DB]), code, str(proxy.address), *words)
 
 
+def test_an_unsigned_word_on_which_zone_it_is(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"example.": ""})
+    with Proxy(bind, response=hostile.first(1, each(hostile.unsigned))) as proxy, untouched(bind):
+        command = ksd(bind, through=proxy.address, DOMAIN="example")
+        failed(command("apply", vmi=[DB]), 5, str(proxy.address), "vm.example.", "without a signature")
+        assert command("plan", vmi=[DB]).code == 0, "the same answer with its signature is good"
+
+
 def test_an_answer_signed_with_another_key(bind: Bind, ksd: Ksd) -> None:
     stranger = Resigner(Key(bind.key_name, secret=WITNESS.secret))
     with Proxy(bind, request=stranger.request, response=stranger.response) as proxy, untouched(bind):
@@ -275,6 +283,32 @@ def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, DNS_SERVER=f"127.0.0.1:{port.number}")("apply", vmi=[DB])
     port.release()
     failed(done, 3, f"127.0.0.1:{port.number} cannot be reached", "Connection refused", "DNS_SERVER and DNS_PORT")
+
+
+@pytest.mark.parametrize("zone", ["", "vm"], ids=["soa-query", "transfer"])
+@pytest.mark.parametrize("trouble", [hostile.swallow, hostile.cut(), half], ids=["silence", "closes", "half-a-message"])
+def test_the_next_server_when_the_first_fails(bind: Bind, ksd: Ksd, zone: str, trouble: Hook) -> None:
+    with Proxy(bind, response=trouble) as first:
+        servers = f"127.0.0.1:1, {first.address}, 127.0.0.1:{bind.port}"
+        command = ksd(bind, DNS_SERVER=servers, ZONE=zone, DNS_TIMEOUT="300ms")
+        assert command("apply", vmi=[DB]).code == 0
+        assert first.connections == 1
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_the_next_server_when_the_first_cannot_serve_the_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    empty = 'zone "vm." { type secondary; file "none"; primaries { 127.0.0.1 port 1; }; };'
+    broken = make_bind(zones={"other.": ""}, extra=empty)
+    assert broken.status("vm.", "SOA") == "SERVFAIL"
+    bind = make_bind(zones={"vm.": ""}, keys=broken.keys)
+    done = ksd(bind, DNS_SERVER=f"127.0.0.1:{broken.port}, 127.0.0.1:{bind.port}")("apply", vmi=[DB])
+    assert (done.code, done.err) == (0, "")
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_every_server_is_named_when_none_answers(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, DNS_SERVER="127.0.0.1:1, 127.0.0.1:2")("plan", vmi=[DB])
+    failed(done, 3, "127.0.0.1:1 cannot be reached", "127.0.0.1:2 cannot be reached")
 
 
 def test_a_server_name_that_does_not_resolve(bind: Bind, ksd: Ksd) -> None:
