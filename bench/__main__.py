@@ -1,0 +1,54 @@
+"""`python -m bench` measures ksd-ddns against dig, nsupdate and bare loops, and prints the ratios.
+
+Needs named, knotd, dig and nsupdate; everything happens on free ports of the loopback interface, in servers of its own.
+The machine's own speed, and what else it does, are in both sides of every ratio: they can be compared between machines,
+the seconds cannot. Ends with 1 where a target was missed; with --quick there are none, as at that size the start of a
+process is most of it.
+"""
+
+import argparse
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from bench import read, single, sync
+from bench.timing import Contest, table
+from tests.servers import stop_all
+
+FULL = 100_000
+QUICK = 10_000
+
+
+def main() -> int:
+    """Measure, print, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--only", choices=("read", "sync", "single"), help="this measurement alone")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the records, few runs: says if it works")
+    options = parser.parse_args()
+    quick = options.quick
+    records = QUICK if quick else FULL
+    measurements: dict[str, Callable[[], Iterator[Contest]]] = {
+        "read": lambda: read.contests(records=records, times=3 if quick else 9),
+        "sync": lambda: sync.contests(records=records, times=1 if quick else 5),
+        "single": lambda: single.contests(sizes=(1_000, records), times=30 if quick else 500),
+    }
+    # As the command line does it.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    missed = False
+    try:
+        for name, measure in measurements.items():
+            if options.only in {None, name}:
+                contests = [replace(contest, target=None) if quick else contest for contest in measure()]
+                print(*table(contests), "", sep="\n", flush=True)
+                missed |= any(contest.missed for contest in contests)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        stop_all()
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""The least that can be done: messages made and signed beforehand, sent by a loop that only looks at the RCODE."""
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+
+from ksd_ddns.primary.keys import Key
+from ksd_ddns.zone import wire
+from ksd_ddns.zone.plan import Change
+from ksd_ddns.zone.update import batch
+from tests.servers import Server
+
+
+def signed(zone: bytes, changes: Sequence[Change], key: Key, *, ident: int = 1) -> bytes:
+    """Return the UPDATE message of `changes`, signed, with its length in front; good for as long as the TSIG fudge."""
+    together = batch(changes)
+    message, _ = key.sign(wire.update(ident, zone, together.prerequisites, together.updates))
+    return len(message).to_bytes(2, "big") + message
+
+
+class Client:
+    """A blocking socket."""
+
+    def __init__(self, server: Server) -> None:
+        self._socket = socket.create_connection((server.address, server.port), 60.0)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._responses = self._socket.makefile("rb")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._responses.close()
+        self._socket.close()
+
+    def exchange(self, message: bytes) -> None:
+        """Send one message and await its answer."""
+        self._socket.sendall(message)
+        self._answer()
+
+    def send_all(self, messages: Sequence[bytes], *, in_flight: int) -> None:
+        """Send all messages, so many at a time, and await their answers."""
+        waiting = deque(messages)
+        flying = 0
+        while waiting or flying:
+            while waiting and flying < in_flight:
+                self._socket.sendall(waiting.popleft())
+                flying += 1
+            self._answer()
+            flying -= 1
+
+    def _answer(self) -> None:
+        length = int.from_bytes(self._responses.read(2), "big")
+        answer = self._responses.read(length)
+        if len(answer) < 12 or answer[3] & 0xF:
+            raise RuntimeError(f"the primary refused a message: {answer[:12].hex()}")

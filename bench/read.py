@@ -1,0 +1,60 @@
+"""Reading: the whole zone by AXFR and a plan with no changes, against dig that transfers the same zone."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.timing import Contest, in_turn, say
+from bench.workload import ZONE, Workload, connect, dig_axfr
+from ksd_ddns.reconcile import Keeper
+from ksd_ddns.zone.plan import Ownership
+from ksd_ddns.zone.update import Limits
+from tests.servers import Bind, Server
+
+
+def contests(*, records: int, times: int) -> Iterator[Contest]:
+    """Yield the comparisons, both ownership modes.
+
+    dig verifies the signatures as we do, and prints every record as text (to nowhere); `dig +noall` prints nothing,
+    and is shown beside it: it is what a transfer costs a C program. The command is measured as a process: with start
+    of the interpreter, and the file of VMIs.
+    """
+    for ownership in (Ownership.ZONE, Ownership.TXT):
+        work = Workload(records, ownership)
+        say(f"read: filling a zone with {work.records} records, OWNERSHIP={ownership}")
+        with Bind() as server, tempfile.TemporaryDirectory() as directory:
+            path = work.write(Path(directory, "vmis.json"))
+            work.command(server, "apply", "--from", str(path))
+            work.check(server)
+            yield from _contests(work, server, path, times=times)
+
+
+def _contests(work: Workload, server: Server, path: Path, *, times: int) -> Iterator[Contest]:
+    desired = work.desired()
+
+    def read_and_plan() -> None:
+        with contextlib.closing(connect(server)) as session:
+            keeper = Keeper(session, desired, work.scope, zone=ZONE, limits=Limits())
+            keeper.read()
+            found = keeper.full(max_withdraw_percent=30)
+        if found.changes or found.conflicts or found.owned < work.vmis:
+            raise RuntimeError(
+                f"{len(found.changes)} changes and {len(found.conflicts)} conflicts in a zone that is right"
+            )
+
+    def command() -> None:
+        work.command(server, "plan", "--exit-code", "--from", str(path))
+
+    def dig() -> None:
+        dig_axfr(server)
+
+    def silent_dig() -> None:
+        dig_axfr(server, "+noall")
+
+    say(f"read: {times} times, OWNERSHIP={work.ownership}")
+    ours, whole, theirs, silent = in_turn([read_and_plan, command, dig, silent_dig], times=times)
+    name = f"read {work.records} records, {work.ownership}"
+    yield Contest(f"{name}: AXFR and plan", "dig axfr", ours, theirs, 2.5)
+    yield Contest(f"{name}: AXFR and plan", "dig axfr +noall", ours, silent)
+    yield Contest(f"{name}: ksd-ddns plan --from FILE.json", "dig axfr", whole, theirs)

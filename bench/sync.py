@@ -1,0 +1,83 @@
+"""Filling an empty zone, against nsupdate with the same records, and against messages that are ready to send."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import bare
+from bench.timing import Contest, Stopwatch, say
+from bench.workload import ZONE, Workload, connect, run
+from ksd_ddns import reconcile
+from ksd_ddns.primary.keys import read_key_file
+from ksd_ddns.primary.update import IN_FLIGHT
+from ksd_ddns.reconcile import Keeper
+from ksd_ddns.zone.plan import Change, Ownership
+from ksd_ddns.zone.update import Limits, batches
+from tests.servers import Bind, Knot, Server, program
+
+PER_MESSAGE = 500
+"""Records in one message of nsupdate."""
+
+
+def contests(*, records: int, times: int) -> Iterator[Contest]:
+    """Yield the comparisons: BIND in both ownership modes, Knot in that of the bundled primary.
+
+    Each run has a server of its own, just started, with the empty zone that bootstrap writes. Ours is measured twice:
+    with the VMIs in memory (the empty zone read, planned, sent, read back and compared) and as a process, from the
+    start of the interpreter to the last line of the report, with a file of VMIs to read. nsupdate (-v: TCP) has its
+    additions in a file, with the zone given, and neither prerequisites nor a look at the result. The bare loop has the
+    messages of `apply`, made and signed before.
+    """
+    for kind, ownership in ((Bind, Ownership.ZONE), (Bind, Ownership.TXT), (Knot, Ownership.ZONE)):
+        work = Workload(records, ownership)
+        with tempfile.TemporaryDirectory() as directory:
+            race = _Race(kind, work, Path(directory))
+            for round_ in range(times):
+                say(f"sync: {work.records} records into {kind.program}, OWNERSHIP={ownership}: {round_ + 1} of {times}")
+                race.run()
+        name = f"sync {work.records} records, {kind.program}, {ownership}"
+        theirs = f"nsupdate -v, {PER_MESSAGE} a message"
+        yield Contest(f"{name}: VMIs in memory", theirs, race.in_memory.seconds, race.nsupdate.seconds, 1.0)
+        yield Contest(f"{name}: VMIs in memory", "bare loop, messages ready", race.in_memory.seconds, race.bare.seconds)
+        yield Contest(
+            f"{name}: ksd-ddns apply --from FILE.json", theirs, race.command.seconds, race.nsupdate.seconds, 1.0
+        )
+
+
+class _Race:
+    """The ways to fill a zone, one after the other."""
+
+    def __init__(self, kind: type[Server], work: Workload, directory: Path) -> None:
+        self._kind = kind
+        self._work = work
+        self._vmis = work.write(directory / "vmis.json")
+        self._desired = work.desired()
+        self._commands = directory / "nsupdate.txt"
+        self._script = work.script(per_message=PER_MESSAGE)
+        self._batches: list[tuple[Change, ...]] = [each.changes for each in batches(work.additions().changes, Limits())]
+        self.in_memory, self.command, self.nsupdate, self.bare = Stopwatch(), Stopwatch(), Stopwatch(), Stopwatch()
+
+    def run(self) -> None:
+        with self._kind() as server, contextlib.closing(connect(server)) as session:
+            keeper = Keeper(session, self._desired, self._work.scope, zone=ZONE, limits=Limits())
+            self.in_memory.time(lambda: _apply(keeper))
+            self._work.check(server)
+        with self._kind() as server:
+            self.command.time(lambda: self._work.command(server, "apply", "--from", str(self._vmis)))
+            self._work.check(server)
+        with self._kind() as server:
+            self._commands.write_text(f"server {server.address} {server.port}\n{self._script}")
+            command = [program("nsupdate"), "-v", "-k", str(server.key_file), str(self._commands)]
+            self.nsupdate.time(lambda: run(command))
+            self._work.check(server)
+        with self._kind() as server, contextlib.closing(bare.Client(server)) as client:
+            key = read_key_file(server.key_file)
+            ready = [bare.signed(ZONE, changes, key, ident=i) for i, changes in enumerate(self._batches)]
+            self.bare.time(lambda: client.send_all(ready, in_flight=IN_FLIGHT))
+            self._work.check(server)
+
+
+def _apply(keeper: Keeper) -> None:
+    if not reconcile.apply(keeper, max_withdraw_percent=30).complete:
+        raise RuntimeError("something was refused, or in conflict, in a zone that was empty")

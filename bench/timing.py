@@ -1,0 +1,98 @@
+"""Timing of several contestants in turn, and the table that compares them."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One comparison: what took ksd-ddns and the other contestant how many seconds, each time.
+
+    `target` is what ours / theirs should not exceed, None where there is nothing to reach.
+    """
+
+    what: str
+    against: str
+    ours: Sequence[float]
+    theirs: Sequence[float]
+    target: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """The ratio of the medians."""
+        return statistics.median(self.ours) / statistics.median(self.theirs)
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a target that was not reached."""
+        return self.target is not None and self.ratio > self.target
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Collects the seconds of one contestant; what is done outside of `time` is not counted."""
+
+    seconds: list[float] = field(default_factory=list)
+
+    def time(self, action: Callable[[], None]) -> None:
+        """Do `action` and note how long it took."""
+        start = time.perf_counter()
+        action()
+        self.seconds.append(time.perf_counter() - start)
+
+
+def in_turn(contestants: Sequence[Callable[[], None]], *, times: int, seconds: float = 300.0) -> list[list[float]]:
+    """Do A B C A B C ..., so that a slow minute of the machine hits all alike; return the seconds of each.
+
+    The first round is for the caches, and is not counted. Ends after `times` rounds, or (with one round at least)
+    when `seconds` are over.
+    """
+    watches = [Stopwatch() for _ in contestants]
+    deadline = time.perf_counter() + seconds
+    for action in contestants:
+        action()
+    for _ in range(times):
+        for watch, action in zip(watches, contestants, strict=True):
+            watch.time(action)
+        if time.perf_counter() > deadline:
+            break
+    return [watch.seconds for watch in watches]
+
+
+def table(contests: Iterable[Contest]) -> list[str]:
+    """Return the lines of a table of medians and their ratios."""
+    rows = [("", "ksd-ddns", "", "", "ratio", "target", "runs")]
+    rows += [
+        (
+            contest.what,
+            _text(statistics.median(contest.ours)),
+            _text(statistics.median(contest.theirs)),
+            contest.against,
+            f"{contest.ratio:.2f}",
+            "" if contest.target is None else f"{contest.target:g}{' MISSED' if contest.missed else ''}",
+            str(min(len(contest.ours), len(contest.theirs))),
+        )
+        for contest in contests
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = {0, 3, 5}
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _text(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds:.3f} s"
+
+
+def say(text: str) -> None:
+    """Tell on a terminal what is being done; in a pipe nothing but the table is of interest."""
+    if sys.stderr.isatty():
+        print(f"  {text}", file=sys.stderr, flush=True)
