@@ -311,18 +311,26 @@ def _hostname(hostname: str, branch: bytes, rules: Rules) -> bytes | None:
     if not absolute:
         return stem + branch if len(stem) + len(branch) <= names.MAX_NAME else None
     name = stem + names.ROOT
-    if len(name) > names.MAX_NAME or not names.is_below(name, rules.zone) or name == rules.zone:
+    if len(name) > names.MAX_NAME or not names.is_below(name, rules.zone) or _is_reserved(name, rules):
         return None
     if rules.hostname_scope is HostnameScope.ZONE or (names.is_below(name, branch) and name != branch):
         return name
     return None
 
 
+def _is_reserved(name: bytes, rules: Rules) -> bool:
+    """Return whether `name` is the zone's own, whoever asks for it."""
+    return name in {rules.zone, rules.base, rules.name_server_name}
+
+
 def _refusal(hostname: str, rules: Rules) -> str:
-    if _stem(hostname.removesuffix(".")) is None:
+    stem = _stem(hostname.removesuffix("."))
+    if stem is None:
         return f"{hostname!r} cannot be a DNS name"
     if hostname.endswith(".") and rules.hostname_scope is HostnameScope.NAMESPACE:
         return f"{hostname!r} is outside of the VMI's namespace; an admin allows it with HOSTNAME_SCOPE=zone"
+    if _is_reserved(stem + names.ROOT, rules):
+        return f"{hostname!r} is kept for the zone itself"
     return f"{hostname!r} is not in the zone {names.to_text(rules.zone)}, or too long"
 
 

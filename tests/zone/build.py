@@ -1,6 +1,6 @@
 """Builders of zone content for the tests of the core, and a primary that follows RFC 2136 to the letter."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 from ksd_ddns.zone import marker, names
@@ -95,7 +95,7 @@ def live(*nodes: Node, zone: bytes = ZONE, serial: int = 1) -> Live:
 def vmi(
     name: str = "db",
     namespace: str = "prod",
-    interfaces: dict[str, Sequence[str]] | None = None,
+    interfaces: Mapping[str, Sequence[str]] | None = None,
     *,
     created: int = 1000,
     ttl: int | None = None,
