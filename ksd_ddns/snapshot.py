@@ -30,6 +30,6 @@ class Snapshot:
     applied: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     transfers: dict[str, int] = field(default_factory=dict)
-    events: int = 0
+    events: dict[str, int] = field(default_factory=dict)
     latencies: tuple[int, ...] = (0,) * (len(LATENCY_BUCKETS) + 1)
     latency_sum: float = 0.0

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ksd_ddns.errors import SettingsError
@@ -23,58 +25,67 @@ _PATIENCE = 10.0
 _log = logging.getLogger(__name__)
 
 
+Snapshots = Callable[[], tuple[Snapshot, ...]]
+
+_GAUGES: tuple[tuple[str, str, Callable[[Snapshot], int]], ...] = (
+    ("synced", "1 once the zone has been brought to what the cluster says", lambda now: now.synced),
+    ("ready", "1 while nothing is wrong", lambda now: not now.complaints),
+    ("vmis", "VMIs that are known", lambda now: now.vmis),
+    ("names", "Owner names that are wanted in the zone", lambda now: now.names),
+    ("conflicts", "Wanted names that somebody else has", lambda now: len(now.conflicts)),
+    ("refused_names", "Names that the primary does not take", lambda now: len(now.refused)),
+    ("kept_back_withdrawals", "Withdrawals that the withdrawal cap keeps back", lambda now: now.kept_back),
+    ("held_families", "Address families that vanished and are held", lambda now: now.held),
+    ("pending_names", "Names that are to be looked at again", lambda now: now.pending),
+    ("zone_serial", "Serial of the zone, as last read", lambda now: now.serial),
+)
+
+_COUNTERS: tuple[tuple[str, str, str, Callable[[Snapshot], dict[str, int]]], ...] = (
+    ("changes", "Names added, changed and withdrawn", "kind", lambda now: now.applied),
+    ("update_outcomes", "Names sent, by what became of them", "result", lambda now: now.outcomes),
+    ("transfers", "Zone transfers", "kind", lambda now: now.transfers),
+    ("events", "Lists and changes of VMIs heard", "kind", lambda now: now.events),
+)
+
+
 class Metrics(Collector):
-    """The snapshot as Prometheus metrics; docs/reference/metrics.md lists them."""
+    """The snapshots as Prometheus metrics, one series a zone; docs/reference/metrics.md lists them."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
 
-    def collect(self) -> "Iterator[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]":
+    def collect(self) -> Iterator[Metric]:
         """Yield the metrics of this moment."""
-        now = self._snapshot()
-        for name, text, value in (
-            ("synced", "1 once the zone has been brought to what the cluster says", int(now.synced)),
-            ("ready", "1 while nothing is wrong", int(not now.complaints)),
-            ("vmis", "VMIs that are known", now.vmis),
-            ("names", "Owner names that are wanted in the zone", now.names),
-            ("conflicts", "Wanted names that somebody else has", len(now.conflicts)),
-            ("refused_names", "Names that the primary does not take", len(now.refused)),
-            ("kept_back_withdrawals", "Withdrawals that the withdrawal cap keeps back", now.kept_back),
-            ("held_families", "Address families that vanished and are held", now.held),
-            ("pending_names", "Names that are to be looked at again", now.pending),
-            ("zone_serial", "Serial of the zone, as last read", now.serial),
-        ):
-            yield GaugeMetricFamily(f"ksd_ddns_{name}", text, value=value)
-        yield CounterMetricFamily("ksd_ddns_events", "Changes of VMIs and lists heard", value=now.events)
-        for name, text, label, by_label in (
-            ("changes", "Names added, changed and withdrawn", "kind", now.applied),
-            ("update_outcomes", "Names sent, by what became of them", "result", now.outcomes),
-            ("transfers", "Zone transfers", "kind", now.transfers),
-        ):
-            family = CounterMetricFamily(f"ksd_ddns_{name}", text, labels=[label])
-            for key, count in sorted(by_label.items()):
-                family.add_metric([key], count)
-            yield family
-        yield self._latency(now)
-
-    def _latency(self, now: Snapshot) -> HistogramMetricFamily:
-        buckets, total = [], 0
-        for bound, count in zip((*map(str, LATENCY_BUCKETS), "+Inf"), now.latencies, strict=True):
-            total += count
-            buckets.append((bound, total))
+        snapshots = self._snapshots()
+        for name, text, value in _GAUGES:
+            gauge = GaugeMetricFamily(f"ksd_ddns_{name}", text, labels=["zone"])
+            for now in snapshots:
+                gauge.add_metric([now.zone], value(now))
+            yield gauge
+        for name, text, label, counts in _COUNTERS:
+            counter = CounterMetricFamily(f"ksd_ddns_{name}", text, labels=["zone", label])
+            for now in snapshots:
+                for key, count in sorted(counts(now).items()):
+                    counter.add_metric([now.zone, key], count)
+            yield counter
         text = "Seconds from a change being heard to the primary's answer"
-        return HistogramMetricFamily("ksd_ddns_change_seconds", text, buckets=buckets, sum_value=now.latency_sum)
+        histogram = HistogramMetricFamily("ksd_ddns_change_seconds", text, labels=["zone"])
+        for now in snapshots:
+            bounds = (*map(str, LATENCY_BUCKETS), "+Inf")
+            buckets = list(zip(bounds, accumulate(now.latencies), strict=True))
+            histogram.add_metric([now.zone], buckets, now.latency_sum)
+        yield histogram
 
 
 class StatusServer:
     """Serves the snapshots on one address; an empty host is every address."""
 
-    def __init__(self, host: str, port: int, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, host: str, port: int, snapshots: Snapshots) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(Metrics(snapshot))
+        registry.register(Metrics(snapshots))
 
         class Handler(_Handler):
-            pages = _Pages(snapshot, registry)
+            pages = _Pages(snapshots, registry)
 
         class Server(ThreadingHTTPServer):
             address_family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
@@ -97,8 +108,8 @@ class StatusServer:
 
 
 class _Pages:
-    def __init__(self, snapshot: Callable[[], Snapshot], registry: CollectorRegistry) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshots: Snapshots, registry: CollectorRegistry) -> None:
+        self._snapshots = snapshots
         self._registry = registry
 
     def page(self, path: str, query: dict[str, list[str]]) -> tuple[HTTPStatus, str, bytes]:
@@ -115,23 +126,28 @@ class _Pages:
 
     def _readiness(self, excluded: list[str]) -> tuple[HTTPStatus, str, bytes]:
         """As the Kubernetes API server does it: one line a check, `?exclude=source` leaves one out."""
-        complaints = self._snapshot().complaints
-        wrong = {part: text for part, text in complaints.items() if part not in excluded}
-        lines = [f"[-] {part}: {text}" for part, text in wrong.items()]
-        lines += [f"[ ] {part}: {text} (excluded)" for part, text in complaints.items() if part not in wrong]
+        lines, wrong = [], False
+        for now in self._snapshots():
+            for part, text in now.complaints.items():
+                ignored = part in excluded
+                wrong |= not ignored
+                lines.append(f"[{' ' if ignored else '-'}] {part}{now.zone and f' of {now.zone}'}: {text}")
         lines.append("not ready" if wrong else "ok")
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
         return status, "text/plain", ("\n".join(lines) + "\n").encode()
 
     def _overview(self) -> str:
-        rows = []
-        for name, value in asdict(self._snapshot()).items():
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            rows.append(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>")
+        tables = []
+        for now in self._snapshots():
+            rows = []
+            for name, value in asdict(now).items():
+                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                rows.append(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>")
+            tables.append(f"<table>{''.join(rows)}</table>")
         return (
             "<!doctype html><html lang=en><meta charset=utf-8><title>ksd-ddns</title>"
             "<style>body{font-family:sans-serif}th{text-align:left;vertical-align:top;padding-right:1em}</style>"
-            f"<h1>ksd-ddns</h1><table>{''.join(rows)}</table></html>"
+            f"<h1>ksd-ddns</h1>{''.join(tables)}</html>"
         )
 
 

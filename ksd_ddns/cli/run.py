@@ -10,7 +10,7 @@ from ksd_ddns import settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import session
-from ksd_ddns.controller import Controller
+from ksd_ddns.controller import Controller, Fleet
 from ksd_ddns.controller import Options as ControllerOptions
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
@@ -39,9 +39,10 @@ def run(options: Options) -> int:
     def scope(made: Rules) -> Scope:
         return owned[0].scope(made)
 
+    told_by = sources.followed(chosen, options.source)
     controller = Controller(
         conversation,
-        sources.followed(chosen, options.source),
+        [source.scope for source in told_by],
         ControllerOptions(
             zone=chosen.zone,
             base=chosen.base,
@@ -53,31 +54,32 @@ def run(options: Options) -> int:
             drift_interval=chosen.drift_interval,
         ),
     )
-    status = StatusServer(chosen.status_address.host, chosen.status_address.port, lambda: controller.snapshot)
+    fleet = Fleet(told_by, [controller])
+    status = StatusServer(chosen.status_address.host, chosen.status_address.port, fleet.snapshots)
     status.start()
     if chosen.notify_listen is not None:
         Listener(
             chosen.notify_listen,
             primaries=chosen.servers(),
             key=conversation.transfer_key,
-            heard=controller.notified,
+            heard=fleet.notified,
         ).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _Ending(controller))
+        signal.signal(number, _Ending(fleet))
     _log.info("running: status on port %d", status.port)
-    controller.run()
+    fleet.run()
     _log.info("ended: what was in flight is done")
     return 0
 
 
 class _Ending:
-    """Ends the controller at a signal, and the process soon after, should a primary be silent just then."""
+    """Ends the controllers at a signal, and the process soon after, should a primary be silent just then."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._controller.stop()
+        self._fleet.stop()
         last = threading.Timer(END_WITHIN, os._exit, (0,))
         last.daemon = True
         last.start()

@@ -4,7 +4,7 @@ import os
 
 from ksd_ddns import source
 from ksd_ddns.cli.progress import Steps
-from ksd_ddns.controller.loop import Source
+from ksd_ddns.controller import Source
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.settings import Settings
 from ksd_ddns.source.follow import Follow

@@ -15,7 +15,6 @@ class Account:
 
     def __init__(self) -> None:
         self.snapshot = Snapshot(complaints={"sync": "the first full sync is not done yet"})
-        self.events = 0
         self._synced = False
         self._sources: dict[str, str] = {}
         self._primary = ""
@@ -24,6 +23,7 @@ class Account:
         self._conflicts: dict[bytes, Conflict] = {}
         self._applied: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
+        self._events: Counter[str] = Counter()
         self._transfers: Counter[str] = Counter()
         self._latencies = [0] * (len(LATENCY_BUCKETS) + 1)
         self._latency_sum = 0.0
@@ -64,6 +64,10 @@ class Account:
         if outcome.result is Result.ACKNOWLEDGED:
             self._applied[outcome.change.kind.value] += 1
 
+    def heard(self, kind: str) -> None:
+        """Count what a source said: `listed`, `changed` or `gone`."""
+        self._events[kind] += 1
+
     def transferred(self, kind: str) -> None:
         """Count a transfer: `axfr` or `ixfr`."""
         self._transfers[kind] += 1
@@ -102,7 +106,7 @@ class Account:
             applied=dict(self._applied),
             outcomes=dict(self._outcomes),
             transfers=dict(self._transfers),
-            events=self.events,
+            events=dict(self._events),
             latencies=tuple(self._latencies),
             latency_sum=self._latency_sum,
             **counts,

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
-from typing import Protocol, TypeAlias
+from threading import Event
+from typing import TypeAlias
 
 from ksd_ddns.controller.account import Account
 from ksd_ddns.controller.known import Known
@@ -46,15 +46,6 @@ TRANSFER_SHARE = 20
 _log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
-    """Where VMIs come from; `scope` is the part of them that it lists by itself."""
-
-    scope: str
-
-    def run(self, tell: Callable[[Told], None], stop: Event) -> None:
-        """Tell what there is, and what becomes of it, until `stop` is set."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What is kept, and how. Durations are in seconds.
@@ -82,17 +73,16 @@ _Heard: TypeAlias = Listed | Changed | Gone
 
 
 class Controller:
-    """Keeps one zone as its sources say."""
+    """Keeps one zone as the VMIs are that it is told of; `scopes` are the parts in which they are listed."""
 
-    def __init__(self, session: Session, sources: Collection[Source], options: Options) -> None:
+    def __init__(self, session: Session, scopes: Collection[str], options: Options) -> None:
         self._session = session
-        self._sources = tuple(sources)
         self._options = options
         self._queue: SimpleQueue[Told | _Notified | None] = SimpleQueue()
         self._stop = Event()
         self._early: list[_Heard] = []
         self._loop: _Loop | None = None
-        self._unlisted = {source.scope for source in self._sources}
+        self._unlisted = set(scopes)
         self._paused_until = 0.0
         self._pause = 0.0
         self._account = Account()
@@ -101,6 +91,10 @@ class Controller:
     def snapshot(self) -> Snapshot:
         """What is known now; safe to read from any thread."""
         return self._account.snapshot
+
+    def tell(self, told: Told) -> None:
+        """Take what a source says; safe to call from any thread."""
+        self._queue.put(told)
 
     def notified(self, zone: bytes) -> None:
         """Take note that `zone` may have changed; safe to call from any thread."""
@@ -111,10 +105,13 @@ class Controller:
         self._stop.set()
         self._queue.put(None)
 
+    def give_up(self, reason: str) -> None:
+        """Say that this zone cannot be kept, for `reason`, once `run` has ended."""
+        self._account.primary(reason)
+        self._publish()
+
     def run(self) -> None:
         """Keep the zone until `stop`. Raises SettingsError where the zone and the settings do not fit."""
-        for source in self._sources:
-            Thread(target=source.run, args=(self._queue.put, self._stop), name="source", daemon=True).start()
         while not self._stop.is_set():
             self._take()
             now = time.monotonic()
@@ -275,7 +272,7 @@ class _Loop:
         """Take what a source says."""
         now = time.monotonic()
         live = self.keeper.live
-        self._account.events += 1
+        self._account.heard(type(told).__name__.lower())
         if isinstance(told, Listed):
             self._touched |= self._known.listed(told, live, now)
             self._whole = True

@@ -1,0 +1,75 @@
+"""Several zones side by side: one controller each, one thread each, all told the same by the same sources.
+
+A zone whose primary is broken or slow holds up no other.
+"""
+
+import logging
+from collections.abc import Callable, Collection
+from threading import Event, Thread
+from typing import Protocol
+
+from ksd_ddns.controller.loop import Controller
+from ksd_ddns.errors import KsdError
+from ksd_ddns.snapshot import Snapshot
+from ksd_ddns.zone.feed import Told
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where VMIs come from; `scope` is the part of them that it lists by itself."""
+
+    scope: str
+
+    def run(self, tell: Callable[[Told], None], stop: Event) -> None:
+        """Tell what there is, and what becomes of it, until `stop` is set."""
+
+
+class Fleet:
+    """The controllers of all zones, and the sources that they are told of VMIs by. The first zone is the main one."""
+
+    def __init__(self, sources: Collection[Source], controllers: Collection[Controller]) -> None:
+        self._sources = tuple(sources)
+        self._first, *self._others = controllers
+        self._stop = Event()
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return what is known now of each zone; safe to call from any thread."""
+        return tuple(controller.snapshot for controller in (self._first, *self._others))
+
+    def notified(self, zone: bytes) -> None:
+        """Take note that `zone` may have changed; safe to call from any thread."""
+        for controller in (self._first, *self._others):
+            controller.notified(zone)
+
+    def stop(self) -> None:
+        """End `run` as soon as what is in flight is done; safe to call from a signal handler."""
+        self._stop.set()
+        for controller in (self._first, *self._others):
+            controller.stop()
+
+    def run(self) -> None:
+        """Keep the zones until `stop`. Raises SettingsError where the main zone and the settings do not fit."""
+        for source in self._sources:
+            Thread(target=source.run, args=(self._tell, self._stop), name="source", daemon=True).start()
+        threads = [Thread(target=_kept, args=(other,), name="zone", daemon=True) for other in self._others]
+        for thread in threads:
+            thread.start()
+        try:
+            self._first.run()
+        finally:
+            self.stop()
+        for thread in threads:
+            thread.join()
+
+    def _tell(self, told: Told) -> None:
+        for controller in (self._first, *self._others):
+            controller.tell(told)
+
+
+def _kept(controller: Controller) -> None:
+    try:
+        controller.run()
+    except KsdError as e:
+        _log.error("a zone is not kept: %s", e)
+        controller.give_up(str(e))
