@@ -214,10 +214,9 @@ def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Cha
         return _change(found, _marked(want, found, ours), Kind.CHANGE)
     if name in scope.protected and _addressed(found) and _same_addresses(want, found):
         return None  # the zone's own record, right as it is and not marked: nothing to take over
-    if scope.adopt and _same_addresses(want, found) and not _owners(text):
-        adopted = _marked(want, found, {})
-        keep = [item for item in found.rrsets if item.type in ADDRESSES]  # not even their TTL is touched
-        return _change(found, adopted.having(keep, types=ADDRESSES), Kind.CHANGE)
+    if scope.adopt and _same(want, found, scope) and not _owners(text):
+        # With the wanted TTL at once: the name is ours then, and the next plan must find nothing to change.
+        return _change(found, _marked(want, found, {}), Kind.CHANGE)
     return Conflict(name, want, found, _reason(found, want, scope))
 
 
