@@ -181,10 +181,26 @@ def _is_free(address: str, number: int) -> bool:
 
 
 def scratch() -> Path:
-    """Return a new directory in shared memory if there is any: a name server syncs its journal at every update."""
+    """Return a new directory in shared memory if there is any: a name server syncs its journal at every update.
+
+    It lasts until somebody removes it, or the next tests after this process was killed do.
+    """
     shm = Path("/dev/shm")
-    parent = shm if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK) else None
-    return Path(tempfile.mkdtemp(prefix="ksd-", dir=parent))
+    parent = shm if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    _sweep(parent)
+    return Path(tempfile.mkdtemp(prefix=f"ksd-{os.getpid()}-", dir=parent))
+
+
+@cache
+def _sweep(parent: Path) -> None:
+    """Remove what tests left behind that were killed."""
+    for directory in parent.glob("ksd-*-*"):
+        owner = directory.name.split("-")[1]
+        with contextlib.suppress(FileNotFoundError):  # others sweep too
+            hours = (time.time() - directory.stat().st_mtime) / 3600
+            # The age: in another container the owner may live under another number.
+            if owner.isdecimal() and hours > 1 and not Path("/proc", owner).exists():
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def zone_file(name: str, text: str, *, serial: int = 1) -> str:
