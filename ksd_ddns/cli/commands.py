@@ -70,7 +70,7 @@ def owned(options: Options) -> int:
         node = live.get(name)
         text = node.get(TXT)
         vmi = owned_vmi(text.rdatas, scope.owner) if text else ""
-        found += [(name, vmi, item) for item in node.rrsets if item.type in planning.ADDRESSES]
+        found += [(name, vmi, item) for item in node.rrsets if item.type in scope.types]
     if options.output == "json":
         records = [{"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)} for name, vmi, item in found]
         document = {"zone": names.to_text(live.zone), "serial": live.serial, "records": records}

@@ -12,7 +12,7 @@ import msgspec
 
 from ksd_ddns.zone import names
 from ksd_ddns.zone.marker import Marker
-from ksd_ddns.zone.rrset import AAAA, NS, TXT, A, Node, RRset, rrset
+from ksd_ddns.zone.rrset import AAAA, NS, PTR, TXT, A, Node, RRset, rrset
 from ksd_ddns.zone.vmi import Interface, Vmi
 
 
@@ -42,6 +42,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `base` and `zone` are owner names, `base` in `zone`. `ttl` is in seconds. `owner` is the owner ID of the TXT marker
     that every node carries, empty where names are not marked. `name_server` are the packed addresses of `ns.<base>`.
+
+    With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
+    `base`; several VMIs may share one.
     """
 
     base: bytes
@@ -54,6 +57,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     publish: tuple[Network, ...] = ()
     exclude: tuple[Network, ...] = ()
     name_server: tuple[bytes, ...] = ()
+    reverse: bytes = b""
 
     @property
     def name_server_name(self) -> bytes:
@@ -106,7 +110,7 @@ class Desired:
     def put(self, vmi: Vmi) -> set[bytes]:
         """Take `vmi` as it is now; return the names whose content that may change."""
         touched = self.remove(vmi.key)
-        claims, notices = _claims(vmi, self._rules)
+        claims, notices = _pointers(vmi, self._rules) if self._rules.reverse else _claims(vmi, self._rules)
         for claim in claims:
             self._stake(claim)
         if claims:
@@ -129,7 +133,9 @@ class Desired:
         held = self._claims.get(name)
         if held is None:
             return None
-        return held[0].node if isinstance(held, list) else held.node
+        if not isinstance(held, list):
+            return held.node
+        return _shared(held) if self._rules.reverse else held[0].node
 
     def vmi_of(self, name: bytes) -> str:
         """Return `namespace/name` of the VMI that has `name`, empty for the zone's own records and unwanted names."""
@@ -151,7 +157,9 @@ class Desired:
 
     def collisions(self) -> list[Collision]:
         """Return every claim that lost its name to another VMI's, in the order of names."""
-        found = []
+        found: list[Collision] = []
+        if self._rules.reverse:
+            return found
         for name in sorted(self._contested):
             held = self._claims[name]
             if isinstance(held, list):
@@ -192,7 +200,7 @@ def _own_records(rules: Rules) -> Iterable[Node]:
 
     Inside a larger zone an NS at the base would be a delegation that hides everything below it.
     """
-    if not rules.name_server or rules.base != rules.zone:
+    if not rules.name_server or rules.base != rules.zone or rules.reverse:
         return
     yield _node(rules.name_server_name, rules.name_server, rules.ttl, "", rules)
 
@@ -238,6 +246,43 @@ def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
         return None
     name = label + stem + branch
     return name if len(name) <= names.MAX_NAME else None
+
+
+def _pointers(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
+    """Return a PTR for every published address of `vmi` below `rules.reverse`, to the name of its interface.
+
+    What is wrong with the VMI is said where its names are made.
+    """
+    if vmi.ignored or not vmi.live:
+        return [], ()
+    targets: dict[bytes, set[bytes]] = {}
+    for interface in vmi.interfaces:
+        target = interface_name(vmi, interface.name, rules)
+        if target is None:
+            continue
+        for address in _publishable(vmi, interface, rules, []):
+            name = names.reverse(address)
+            if names.is_below(name, rules.reverse):
+                targets.setdefault(name, set()).add(target)
+    rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
+    ttl = vmi.ttl or rules.ttl
+    return [
+        Claim(rank, vmi.key, Node(name, _with_marker(rrset(PTR, ttl, found), vmi.key, rules)))
+        for name, found in targets.items()
+    ], ()
+
+
+def _with_marker(published: RRset, vmi: str, rules: Rules) -> tuple[RRset, ...]:
+    return (published, RRset(TXT, published.ttl, (_marker(rules.owner, vmi),))) if rules.owner else (published,)
+
+
+def _shared(claims: list[Claim]) -> Node:
+    """Return the first claim's node with the PTR records of all of them: one address, several names."""
+    first = claims[0].node
+    found = [item.node.get(PTR) for item in claims]
+    ttl = min(item.ttl for item in found if item)
+    together = rrset(PTR, ttl, [rdata for item in found if item for rdata in item.rdatas])
+    return first.having([together], types=(PTR,))
 
 
 def _hostnames(vmi: Vmi, branch: bytes, rules: Rules, notices: list[Notice]) -> Iterator[bytes]:
@@ -336,7 +381,7 @@ def _refusal(hostname: str, rules: Rules) -> str:
 
 def apex_name_server(rules: Rules) -> RRset | None:
     """Return the NS RRset that the apex needs for the zone's own name server, or None where it needs none."""
-    if not rules.name_server or rules.base != rules.zone:
+    if not rules.name_server or rules.base != rules.zone or rules.reverse:
         return None
     return RRset(NS, rules.ttl, (rules.name_server_name,))
 

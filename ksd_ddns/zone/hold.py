@@ -6,6 +6,7 @@ never lost them. What is held is what stands in the live zone, so it outlives a 
 
 import msgspec
 
+from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Rules, interface_name
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_owned
@@ -39,11 +40,20 @@ def standing(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Scop
     """Return the addresses that stand in the zone for a family of `vmi`, none where the name is not that VMI's."""
     network, rdtype = vanished
     name = interface_name(vmi, network, rules)
+    if rules.reverse:
+        return _pointed(name, _OCTETS[rdtype], live, scope) if name else ()
     node = live.nodes.get(name) if name else None
     if node is None or not is_owned(node, live, scope, vmi=vmi.key):
         return ()
     rrset = node.get(rdtype)
     return rrset.rdatas if rrset else ()
+
+
+def _pointed(target: bytes, octets: int, live: Live, scope: Scope) -> tuple[bytes, ...]:
+    """Return the addresses of a family whose reverse names, as far as they are ours, point to `target`."""
+    owned = (name for name in sorted(live.pointers(target)) if is_owned(live.get(name), live, scope))
+    addresses = (names.reversed_address(name) for name in owned)
+    return tuple(address for address in addresses if address is not None and len(address) == octets)
 
 
 def holding(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:

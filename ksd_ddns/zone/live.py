@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ksd_ddns.zone.rrset import DNAME, NS, SOA, Node, rrset
+from ksd_ddns.zone.rrset import DNAME, NS, PTR, SOA, Node, rrset
 from ksd_ddns.zone.wire import Malformed, Record
 from ksd_ddns.zone.xfr import GENERATED, Transfer
 
@@ -14,13 +14,14 @@ class Live:
     the names that exist in the sense of an RFC 2136 prerequisite, with what stands there.
     """
 
-    __slots__ = ("_proven", "cuts", "nodes", "serial", "zone")
+    __slots__ = ("_pointers", "_proven", "cuts", "nodes", "serial", "zone")
 
     def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node]) -> None:
         self.zone = zone
         self.serial = serial
         self.nodes = nodes
         self._proven: dict[bytes, Node] = {}
+        self._pointers: dict[bytes, set[bytes]] | None = None
         self.cuts: set[bytes] = {name for name, node in nodes.items() if self._is_cut(node)}
 
     @classmethod
@@ -36,6 +37,8 @@ class Live:
 
     def put(self, node: Node) -> None:
         """Let `node` be what stands at its name."""
+        self._unpoint(self.get(node.name))
+        self._point(node)
         if node.rrsets:
             self.nodes[node.name] = node
         else:
@@ -44,6 +47,26 @@ class Live:
             self.cuts.add(node.name)
         else:
             self.cuts.discard(node.name)
+
+    def pointers(self, target: bytes) -> set[bytes]:
+        """Return the owner names with a PTR record to `target`."""
+        if self._pointers is None:
+            self._pointers = {}
+            for node in self.nodes.values():
+                self._point(node)
+        return self._pointers.get(target, set())
+
+    def _point(self, node: Node) -> None:
+        there = node.get(PTR)
+        if self._pointers is not None and there is not None:
+            for target in there.rdatas:
+                self._pointers.setdefault(target, set()).add(node.name)
+
+    def _unpoint(self, node: Node) -> None:
+        there = node.get(PTR)
+        if self._pointers is not None and there is not None:
+            for target in there.rdatas:
+                self._pointers[target].discard(node.name)
 
     def assume(self, node: Node) -> None:
         """Let `node` be what stands at its name until a transfer proves it, or proves otherwise.
@@ -69,12 +92,13 @@ class Live:
             changed = {name for name, node in after.items() if before.get(name) != node}
             changed.update(before.keys() - after.keys())
             self.nodes = after
+            self._pointers = None
             self.cuts = {name for name, node in after.items() if self._is_cut(node)}
         else:
             proven = self._proven | self._moved(transfer)
             changed = {name for name, node in proven.items() if self.get(name) != node}
-            for node in proven.values():
-                self.put(node)
+            for name in changed:
+                self.put(proven[name])
         self._proven = {}
         self.serial = transfer.serial
         return changed
@@ -106,15 +130,16 @@ class Live:
                 read = self._proven.get(name) or self.get(name)
                 by_rdtype = {item.type: (item.ttl, set(item.rdatas)) for item in read.rrsets}
                 records[name] = by_rdtype
-            known_ttl, rdatas = by_rdtype.get(rdtype, (ttl, set()))
+            known = by_rdtype.get(rdtype)
             if removing:
-                if rdata not in rdatas:
+                if known is None or rdata not in known[1]:
                     raise Malformed("the deltas remove a record that is not in the zone")
-                rdatas.discard(rdata)
-                by_rdtype[rdtype] = (known_ttl, rdatas)
+                known[1].discard(rdata)
+            elif known is None:
+                by_rdtype[rdtype] = (ttl, {rdata})
             else:
-                rdatas.add(rdata)
-                by_rdtype[rdtype] = (ttl, rdatas)
+                known[1].add(rdata)
+                by_rdtype[rdtype] = (ttl, known[1])
 
     def _is_cut(self, node: Node) -> bool:
         """Return whether names below `node` belong to somebody else: a delegation or a DNAME."""

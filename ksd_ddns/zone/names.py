@@ -12,7 +12,7 @@ ROOT = b"\0"
 MAX_LABEL = 63
 MAX_NAME = 255
 
-_PLAIN = re.compile(rb"[a-z0-9_*-]+\Z")
+_PLAIN = re.compile(rb"[a-z0-9_*.-]+\Z")
 _LEGAL_LABEL = re.compile(r"[a-z0-9_-]{1,63}\Z")
 _HOST_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z")
 _ESCAPE = re.compile(r"\\([0-9]{3}|.)|([^\\.])|(\.)", re.DOTALL)
@@ -67,14 +67,14 @@ def from_labels(labels: Iterable[bytes]) -> bytes:
 
 def to_text(name: bytes) -> str:
     """Return the presentation form with the final dot, special octets escaped (RFC 1035, 5.1; RFC 4343, 2.1)."""
-    if name == ROOT:
-        return "."
-    return "".join(_label_text(label) + "." for label in labels(name))
+    found = labels(name)
+    text = b".".join(found) + b"."
+    if _PLAIN.match(text) and text.count(b".") == len(found or [ROOT]):  # nearly all; more dots stand inside of labels
+        return text.decode("ascii")
+    return "".join(_label_text(label) + "." for label in found)
 
 
 def _label_text(label: bytes) -> str:
-    if _PLAIN.match(label):
-        return label.decode("ascii")
     return "".join(
         f"\\{octet:03d}" if not 0x21 <= octet <= 0x7E else ("\\" if octet in _SPECIAL else "") + chr(octet)
         for octet in label
@@ -110,6 +110,43 @@ def is_below(name: bytes, ancestor: bytes) -> bool:
 def is_host_name(name: bytes) -> bool:
     """Return whether `name` may have addresses where host names are checked (RFC 952; RFC 1123, 2.1)."""
     return all(_HOST_LABEL.match(label) for label in labels(name))
+
+
+IN_ADDR_ARPA = b"\7in-addr\4arpa\0"
+IP6_ARPA = b"\3ip6\4arpa\0"
+
+
+def reverse(address: bytes, prefix: int | None = None) -> bytes:
+    """Return the reverse name of a packed address, or of its first `prefix` bits (RFC 1035, 3.5; RFC 3596, 2.5).
+
+    Raises ValueError where the prefix does not end between two labels: at 8 bits (IPv4) or 4 (IPv6).
+    """
+    v4 = len(address) == 4
+    step = 8 if v4 else 4
+    bits = 8 * len(address) if prefix is None else prefix
+    if bits % step:
+        raise ValueError(f"a reverse zone ends between two labels: a prefix of {step}, {2 * step}, … bits is needed")
+    if v4:
+        found = [str(octet).encode() for octet in address]
+    else:
+        found = [digit.encode() for digit in address.hex()]
+    below = b"".join(bytes([len(label)]) + label for label in reversed(found[: bits // step]))
+    return below + (IN_ADDR_ARPA if v4 else IP6_ARPA)
+
+
+def reversed_address(name: bytes) -> bytes | None:
+    """Return the packed address whose reverse name is `name`, None where it is none."""
+    found = [label.decode("latin-1") for label in reversed(labels(name))]
+    try:
+        if is_below(name, IN_ADDR_ARPA) and len(found) == 6:
+            address = bytes(int(label) for label in found[2:])
+        elif is_below(name, IP6_ARPA) and len(found) == 34:
+            address = bytes.fromhex("".join(found[2:]))
+        else:
+            return None
+    except ValueError:
+        return None
+    return address if reverse(address) == name else None
 
 
 def legal_label(text: str) -> bytes | None:

@@ -12,9 +12,10 @@ import msgspec
 from ksd_ddns.zone import marker, names
 from ksd_ddns.zone.desired import Desired
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.rrset import AAAA, CNAME, NS, TXT, A, Node, RRset, rrset
+from ksd_ddns.zone.rrset import AAAA, CNAME, NS, PTR, TXT, A, Node, RRset, rrset
 
 ADDRESSES = (A, AAAA)
+POINTERS = (PTR,)
 
 CAP_FLOOR = 10
 """Where fewer names than this are owned, a percentage says nothing: the withdrawal cap does not apply."""
@@ -40,12 +41,14 @@ class Policy(StrEnum):
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner may do in the zone.
 
-    `base` is the name under which everything is published; `owner` the owner ID (ignored with Ownership.ZONE).
+    `base` is the name under which everything is published, `types` are the record types that are published there (the
+    marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE).
     `protected` are names that are changed when wanted, never withdrawn. `apex` is the NS RRset that the apex shall
     hold beside what stands there, None to leave the apex alone.
     """
 
     base: bytes
+    types: tuple[int, ...] = ADDRESSES
     ownership: Ownership = Ownership.TXT
     owner: str = ""
     policy: Policy = Policy.SYNC
@@ -63,11 +66,15 @@ class Kind(StrEnum):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One name: `old` is all that was seen there, `new` all that shall stand there afterwards."""
+    """One name: `old` is all that was seen there, `new` all that shall stand there afterwards.
+
+    `types` are the record types that were judged, present or not.
+    """
 
     old: Node
     new: Node
     kind: Kind
+    types: tuple[int, ...] = ADDRESSES
 
     @property
     def name(self) -> bytes:
@@ -76,6 +83,10 @@ class Change(msgspec.Struct, frozen=True):
 
     def rrsets(self) -> Iterator[tuple[RRset | None, RRset | None]]:
         """Yield the RRsets that differ, by type: what was seen, and what shall be; None where there is none."""
+        if not self.old.rrsets:
+            for item in self.new.rrsets:
+                yield None, item
+            return
         old = {item.type: item for item in self.old.rrsets}
         new = {item.type: item for item in self.new.rrsets}
         for rdtype in sorted(old.keys() | new.keys()):
@@ -178,7 +189,7 @@ def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
         ours = _own_markers(text, scope) if text else {}
         return any(not vmi or mark.vmi == vmi for mark in ours.values())
     return (
-        any(item.type in ADDRESSES for item in node.rrsets)
+        _published(node, scope)
         and names.is_below(node.name, scope.base)
         and node.name != scope.base
         and live.cut_above(node.name) is None
@@ -194,29 +205,30 @@ def _judged(name: bytes, want: Node | None, found: Node, live: Live, scope: Scop
     if want is None:
         if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
             return None
-        return Change(found, _without_ours(found, scope), Kind.WITHDRAW)
+        return Change(found, _without_ours(found, scope), Kind.WITHDRAW, scope.types)
     cut = live.cut_above(name)
     if cut is not None:
         return Conflict(name, want, found, f"{names.to_text(cut)} is delegated, or a DNAME: it hides this name")
+    if not found.rrsets:
+        return Change(found, want, Kind.ADD, scope.types)
     if found.get(CNAME):
         return Conflict(name, want, found, "a CNAME that is not ours stands there")
     if scope.ownership is Ownership.TXT:
         return _judged_by_marker(name, want, found, scope)
-    return _change(found, found.having(want.rrsets, types=ADDRESSES), Kind.CHANGE if _addressed(found) else Kind.ADD)
+    kind = Kind.CHANGE if _published(found, scope) else Kind.ADD
+    return _change(found, found.having(want.rrsets, types=scope.types), kind, scope)
 
 
 def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
-    if not found.rrsets:
-        return Change(found, want, Kind.ADD)
     text = found.get(TXT)
     ours = _own_markers(text, scope) if text else {}
     if ours:
-        return _change(found, _marked(want, found, ours), Kind.CHANGE)
-    if name in scope.protected and _addressed(found) and _same_addresses(want, found):
+        return _change(found, _marked(want, found, ours, scope), Kind.CHANGE, scope)
+    if name in scope.protected and _published(found, scope) and _same(want, found, scope):
         return None  # the zone's own record, right as it is and not marked: nothing to take over
     if scope.adopt and _same(want, found, scope) and not _owners(text):
         # With the wanted TTL at once: the name is ours then, and the next plan must find nothing to change.
-        return _change(found, _marked(want, found, {}), Kind.CHANGE)
+        return _change(found, _marked(want, found, {}, scope), Kind.CHANGE, scope)
     return Conflict(name, want, found, _reason(found, want, scope))
 
 
@@ -224,21 +236,21 @@ def _reason(found: Node, want: Node, scope: Scope) -> str:
     owners = _owners(found.get(TXT))
     if owners:
         return f"it belongs to owner {', '.join(owners)} (we are {scope.owner})"
-    if _same_addresses(want, found):
-        return "it exists with the wanted addresses, but without our marker: apply --adopt (ADOPT=true) takes it over"
+    if _same(want, found, scope):
+        return "it exists with the wanted records, but without our marker: apply --adopt (ADOPT=true) takes it over"
     return "it exists without our marker"
 
 
-def _change(found: Node, new: Node, kind: Kind) -> Change | None:
-    return None if new == found else Change(found, new, kind)
+def _change(found: Node, new: Node, kind: Kind, scope: Scope) -> Change | None:
+    return None if new == found else Change(found, new, kind, scope.types)
 
 
-def _addressed(node: Node) -> bool:
-    return any(item.type in ADDRESSES for item in node.rrsets)
+def _published(node: Node, scope: Scope) -> bool:
+    return any(item.type in scope.types for item in node.rrsets)
 
 
-def _same_addresses(want: Node, found: Node) -> bool:
-    return all(_rdatas(want, rdtype) == _rdatas(found, rdtype) for rdtype in ADDRESSES)
+def _same(want: Node, found: Node, scope: Scope) -> bool:
+    return all(_rdatas(want, rdtype) == _rdatas(found, rdtype) for rdtype in scope.types)
 
 
 def _rdatas(node: Node, rdtype: int) -> tuple[bytes, ...]:
@@ -261,8 +273,8 @@ def _owners(text: RRset | None) -> list[str]:
     return sorted({item.owner for item in parsed if item is not None})
 
 
-def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker]) -> Node:
-    """Return `found` with the wanted addresses and exactly one marker of ours; foreign texts stay, to the TTL."""
+def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker], scope: Scope) -> Node:
+    """Return `found` with the wanted records and exactly one marker of ours; foreign texts stay, to the TTL."""
     text = want.get(TXT)
     if text is None:
         raise ValueError("a wanted node without a marker, although names are owned by markers")
@@ -280,19 +292,19 @@ def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker]) -> Node:
     foreign = [rdata for rdata in there.rdatas if rdata not in ours] if there else []
     # One RRset has one TTL: where foreign texts share it, theirs stays (RFC 2181, 5.2).
     ttl = there.ttl if there and foreign else text.ttl
-    addresses = [item for item in want.rrsets if item.type in ADDRESSES]
-    return found.having([*addresses, rrset(TXT, ttl, [*foreign, mark])], types=(*ADDRESSES, TXT))
+    published = [item for item in want.rrsets if item.type in scope.types]
+    return found.having([*published, rrset(TXT, ttl, [*foreign, mark])], types=(*scope.types, TXT))
 
 
 def _without_ours(found: Node, scope: Scope) -> Node:
-    """Return what stays at a withdrawn name: everything but the addresses and our marker."""
+    """Return what stays at a withdrawn name: everything but what is published and our marker."""
     if scope.ownership is Ownership.ZONE:
-        return found.having((), types=ADDRESSES)
+        return found.having((), types=scope.types)
     text = found.get(TXT)
     ours = _own_markers(text, scope) if text else {}
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
-    return found.having(kept, types=(*ADDRESSES, TXT))
+    return found.having(kept, types=(*scope.types, TXT))
 
 
 def _apex(live: Live, scope: Scope) -> list[Change]:
@@ -309,7 +321,7 @@ def _apex(live: Live, scope: Scope) -> list[Change]:
     if scope.ownership is Ownership.ZONE:
         rdatas.discard(_PLACEHOLDER)
     ttl = there.ttl if there else scope.apex.ttl
-    change = _change(found, found.having([rrset(NS, ttl, rdatas)], types=(NS,)), Kind.CHANGE)
+    change = _change(found, found.having([rrset(NS, ttl, rdatas)], types=(NS,)), Kind.CHANGE, scope)
     return [change] if change else []
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ksd_ddns.zone.plan import ADDRESSES, Change
+from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, TXT, RRset
 from ksd_ddns.zone.wire import STATEMENT_OVERHEAD, Statement
 
@@ -49,7 +49,7 @@ def _judged_types(change: Change) -> list[int]:
     touched = {item.type for pair in change.rrsets() for item in pair if item is not None}
     if touched == {NS}:
         return [NS]
-    judged = touched | {*ADDRESSES, TXT}
+    judged = touched | {*change.types, TXT}
     if not any(item.type in judged for item in change.old.rrsets):
         # Nothing that is asked for by value rules out a CNAME, beside which a server drops addresses silently.
         judged.add(CNAME)
@@ -122,4 +122,7 @@ def batches(changes: Iterable[Change], limits: Limits) -> Iterator[Batch]:
 
 
 def _size(statements: list[Statement]) -> int:
-    return sum(len(name) + STATEMENT_OVERHEAD + len(rdata) for name, _, _, _, rdata in statements)
+    size = 0
+    for name, _, _, _, rdata in statements:
+        size += len(name) + STATEMENT_OVERHEAD + len(rdata)
+    return size
