@@ -52,12 +52,10 @@ def read(
     """
     name = "standard input" if path == STDIN else path
     data = _utf8(name, _content(name, path))
-    documents = _json_documents(name, data) if _STARTS_JSON.match(data) else _yaml_documents(name, data, progress)
-    if not documents:
-        raise SourceError(f"{name}: it is empty, which a list without VMIs is not (did kubectl fail?): {_CURE}")
+    objects = _plain_list(data) or _objects(_documents(name, data, progress))
     vmis: list[Vmi] = []
     places: dict[str, str] = {}
-    for place, obj in _objects(documents):
+    for place, obj in objects:
         key = f"{obj.namespace}/{obj.metadata.name}"
         if key in places:
             raise SourceError(
@@ -85,6 +83,8 @@ def _content(name: str, path: str) -> bytes:
 
 
 def _utf8(name: str, data: bytes) -> bytes:
+    if data.isascii():
+        return data
     encoding = "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
@@ -93,6 +93,13 @@ def _utf8(name: str, data: bytes) -> bytes:
     except UnicodeDecodeError as e:
         raise SourceError(f"{name}: this is not text in UTF-8 (byte {e.start + 1}: {e.reason}): {_CURE}") from e
     return data if encoding == "utf-8-sig" and not data.startswith(codecs.BOM_UTF8) else text.encode()
+
+
+def _documents(name: str, data: bytes, progress: Progress | None) -> "list[_Part]":
+    documents = _json_documents(name, data) if _STARTS_JSON.match(data) else _yaml_documents(name, data, progress)
+    if not documents:
+        raise SourceError(f"{name}: it is empty, which a list without VMIs is not (did kubectl fail?): {_CURE}")
+    return documents
 
 
 class _Part(NamedTuple):
@@ -137,15 +144,36 @@ class _YamlList(msgspec.Struct):
     items: list[Any] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class _PlainList(_Head, rename="camel", kw_only=True):
+    items: list[VmiObject]
+
+
 _VMI = "VirtualMachineInstance"
 _VMI_LIST = "VirtualMachineInstanceList"
+_LISTS = ("List", _VMI_LIST)
+
+
+def _plain_list(data: bytes) -> Iterator[tuple[str, VmiObject]] | None:
+    """Return the VMIs of one JSON list and their places, in a single pass over the bytes.
+
+    None where it is anything else, or anything is wrong with it: the long way says what.
+    """
+    try:
+        listing = msgspec.json.decode(data, type=_PlainList)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if listing.kind not in _LISTS or not all(
+        _is_vmi(item, kindless=listing.kind == _VMI_LIST) for item in listing.items
+    ):
+        return None
+    return ((f"$.items[{index}]", item) for index, item in enumerate(listing.items))
 
 
 def _objects(documents: list[_Part]) -> Iterator[tuple[str, VmiObject]]:
     """Yield the VMIs of all documents, each with the place where it stands."""
     for document in documents:
         head = document.typed(_Head)
-        if head.kind not in ("List", _VMI_LIST):
+        if head.kind not in _LISTS:
             yield document.place.removesuffix(", $"), _vmi(document, kindless=False)
             continue
         items = document.typed(document.listing).items
@@ -168,9 +196,13 @@ def _vmi(part: _Part, *, kindless: bool) -> VmiObject:
     return obj
 
 
-def _check_kind(part: _Part, head: _Head | VmiObject, *, kindless: bool) -> None:
+def _is_vmi(head: _Head | VmiObject, *, kindless: bool) -> bool:
     group = (head.api_version or "kubevirt.io/").partition("/")[0]
-    if group == "kubevirt.io" and (head.kind == _VMI or (kindless and head.kind is None)):
+    return group == "kubevirt.io" and (head.kind == _VMI or (kindless and head.kind is None))
+
+
+def _check_kind(part: _Part, head: _Head | VmiObject, *, kindless: bool) -> None:
+    if _is_vmi(head, kindless=kindless):
         return
     if not head.kind:
         raise part.error("found no kind: this is not a VMI, or the file is cut off")
