@@ -1,0 +1,75 @@
+"""A look at a real zone and the plan made from it, in steps that somebody else can come between."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ksd_ddns.primary import keys
+from ksd_ddns.primary.connection import Server as Address
+from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.update import Outcome, Result, Sender
+from ksd_ddns.zone import names, vmi
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.desired import Rules, desired
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Change, Ownership, Plan, Scope
+from ksd_ddns.zone.update import Limits
+from tests.servers import Server
+
+VM = names.from_text("vm.")
+
+
+@dataclass
+class Looking:
+    """One conversation with one primary about the zone vm."""
+
+    session: Session
+    ownership: Ownership = Ownership.TXT
+
+    def live(self) -> Live:
+        """Return the zone as it is now."""
+        return self.session.read(VM)
+
+    def plan(self, vmis: Sequence[Mapping[str, Any]], live: Live | None = None) -> Plan:
+        """Look at the zone (unless it is given), and return the plan for the VMIs."""
+        owner = "default" if self.ownership is Ownership.TXT else ""
+        wanted = desired(
+            (vmi.parse(msgspec.convert(item, vmi.VmiObject)) for item in vmis), Rules(base=VM, zone=VM, owner=owner)
+        )
+        scope = Scope(base=VM, ownership=self.ownership, owner="default", protected=frozenset({VM}))
+        return planning.full(wanted, live or self.live(), scope)
+
+    def send(
+        self, changes: Sequence[Change], *, limits: Limits | None = None, halve: bool = False
+    ) -> dict[str, Outcome]:
+        """Send the changes; return what became of each, by name."""
+        outcomes = Sender(self.session, VM, limits or Limits()).send(changes, halve=halve)
+        assert len(outcomes) == len(changes), "every change has one outcome"
+        return {names.to_text(outcome.change.name): outcome for outcome in outcomes}
+
+    def apply(self, vmis: Sequence[Mapping[str, Any]]) -> None:
+        """Bring the zone to what the VMIs want; it must do at once."""
+        outcomes = self.send(self.plan(vmis).changes)
+        assert {outcome.result for outcome in outcomes.values()} <= {Result.ACKNOWLEDGED}
+        assert not self.plan(vmis).changes
+
+
+@contextmanager
+def looking(
+    primary: Server, *, at: Address | None = None, ownership: str = "txt", timeout: float = 5.0
+) -> Iterator[Looking]:
+    """Yield a conversation with `primary`, or `at` a proxy before it."""
+    key = keys.read_key_file(primary.key_file)
+    session = Session([at or Address(primary.address, primary.port)], key=key, timeout=timeout)
+    try:
+        yield Looking(session, Ownership(ownership))
+    finally:
+        session.close()
+
+
+def results(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """Return the bare results."""
+    return {name: outcome.result.value for name, outcome in outcomes.items()}
