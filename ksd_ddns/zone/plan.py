@@ -43,8 +43,9 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     `base` is the name under which everything is published, `types` are the record types that are published there (the
     marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE).
-    `protected` are names that are changed when wanted, never withdrawn. `apex` is the NS RRset that the apex shall
-    hold beside what stands there, None to leave the apex alone.
+    Where it is `confined`, names outside of the base are not ours even with our marker: the base is one of several in
+    the zone. `protected` are names that are changed when wanted, never withdrawn. `apex` is the NS RRset that the apex
+    shall hold beside what stands there, None to leave the apex alone.
     """
 
     base: bytes
@@ -53,6 +54,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     policy: Policy = Policy.SYNC
     adopt: bool = False
+    confined: bool = False
     protected: frozenset[bytes] = frozenset()
     apex: RRset | None = None
 
@@ -182,18 +184,18 @@ def owned_names(live: Live, scope: Scope) -> list[bytes]:
 
 def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
     """Return whether the name of `node` is ours to withdraw; with `vmi` and markers, whether it is that VMI's."""
-    if node.name in scope.protected:
+    if node.name in scope.protected or (scope.confined and not names.is_below(node.name, scope.base)):
         return False
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
         ours = _own_markers(text, scope) if text else {}
         return any(not vmi or mark.vmi == vmi for mark in ours.values())
-    return (
-        _published(node, scope)
-        and names.is_below(node.name, scope.base)
-        and node.name != scope.base
-        and live.cut_above(node.name) is None
-    )
+    return _published(node, scope) and _can_be_owned(node.name, scope) and live.cut_above(node.name) is None
+
+
+def _can_be_owned(name: bytes, scope: Scope) -> bool:
+    """Return whether `name` can be ours where no marker says so: below the base, which is not."""
+    return scope.ownership is Ownership.TXT or (name != scope.base and names.is_below(name, scope.base))
 
 
 def _canonical(item: Change | Conflict) -> list[bytes]:
@@ -206,13 +208,28 @@ def _judged(name: bytes, want: Node | None, found: Node, live: Live, scope: Scop
         if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
             return None
         return Change(found, _without_ours(found, scope), Kind.WITHDRAW, scope.types)
-    cut = live.cut_above(name)
-    if cut is not None:
-        return Conflict(name, want, found, f"{names.to_text(cut)} is delegated, or a DNAME: it hides this name")
+    obstacle = _obstacle(found, live, scope)
+    if obstacle:
+        return Conflict(name, want, found, obstacle)
     if not found.rrsets:
         return Change(found, want, Kind.ADD, scope.types)
+    return _judged_in_use(name, want, found, scope)
+
+
+def _obstacle(found: Node, live: Live, scope: Scope) -> str:
+    """Return why nothing can be published at the name of `found`, whoever owns it; empty where something can."""
+    cut = live.cut_above(found.name)
+    if cut is not None:
+        return f"{names.to_text(cut)} is delegated, or a DNAME: it hides this name"
     if found.get(CNAME):
-        return Conflict(name, want, found, "a CNAME that is not ours stands there")
+        return "a CNAME that is not ours stands there"
+    if _can_be_owned(found.name, scope):
+        return ""
+    # What is published there could never be told from what others put there, or be withdrawn.
+    return f"it is not below {names.to_text(scope.base)}, and OWNERSHIP=zone owns nothing else; OWNERSHIP=txt does"
+
+
+def _judged_in_use(name: bytes, want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
     if scope.ownership is Ownership.TXT:
         return _judged_by_marker(name, want, found, scope)
     kind = Kind.CHANGE if _published(found, scope) else Kind.ADD

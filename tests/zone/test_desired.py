@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -371,7 +372,7 @@ def state(of: Desired) -> object:
 
 @settings(max_examples=300, deadline=None)
 @given(RULES, st.lists(EVENT, max_size=12), st.randoms(use_true_random=False))
-def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vmi | str], random: object) -> None:
+def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vmi | str], random: Random) -> None:
     found = Desired(rules)
     last: dict[str, Vmi] = {}
     for event in events:
@@ -385,7 +386,7 @@ def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vm
         after = {name: found.get(name) for name in found.names()}
         assert touched >= {name for name in before | after if before.get(name) != after.get(name)}
     vmis = list(last.values())
-    random.shuffle(vmis)  # type: ignore[attr-defined]
+    random.shuffle(vmis)
     assert state(found) == state(desired(vmis, rules))
 
 

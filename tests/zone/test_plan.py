@@ -1,0 +1,610 @@
+"""Desired x live -> Plan, as truth tables, and what must hold whatever the world is like."""
+
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksd_ddns.zone import marker, names
+from ksd_ddns.zone.desired import HostnameScope, Rules
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import (
+    ADDRESSES,
+    Change,
+    Conflict,
+    Kind,
+    Ownership,
+    Plan,
+    Policy,
+    full,
+    is_owned,
+    owned_names,
+    partial,
+)
+from ksd_ddns.zone.rrset import CNAME, NS, TXT, Node, RRset
+from tests.zone.build import (
+    BASE,
+    OWNER,
+    ZONE,
+    a,
+    aaaa,
+    cname,
+    dname,
+    ips,
+    live,
+    mark,
+    n,
+    node,
+    ns,
+    scope,
+    sshfp,
+    txt,
+    txt_rules,
+    vmi,
+    wanted,
+    zone_rules,
+)
+from tests.zone.worlds import World, contents, worlds
+
+NAME = n("net1.db.prod.vm.example.")
+TXT_MODE = txt_rules(default_record=False)
+ZONE_MODE = zone_rules(default_record=False)
+WANTED = ("10.1.0.9",)  # what VMI prod/db wants at NAME
+MARK = mark("prod/db")
+
+Rrsets = list[RRset]
+
+
+def planned(rules: Rules, *nodes: Node, vmis: int = 1, **settings: object) -> Plan:
+    """Return the plan for a zone of `nodes` and the VMI prod/db, or none."""
+    found = live(*nodes, zone=rules.zone)
+    return full(wanted(*[vmi()] * vmis, rules=rules), found, scope(rules, **settings))
+
+
+def only_change(plan: Plan) -> Change:
+    (change,) = plan.changes
+    assert plan.conflicts == ()
+    return change
+
+
+# What becomes of a wanted name, by what stands there: names known by markers
+
+ADD, CHANGE = Kind.ADD, Kind.CHANGE
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "new"),
+    [
+        pytest.param([], ADD, [a(*WANTED), txt(MARK)], id="free"),
+        pytest.param([a("10.1.0.1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="other-address"),
+        pytest.param([a("10.1.0.1", *WANTED), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="one-address-too-many"),
+        pytest.param([txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="addresses-lost"),
+        pytest.param([aaaa("fd00::1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="other-family"),
+        pytest.param([a(*WANTED, ttl=5), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="other-ttl"),
+        pytest.param([a(*WANTED), txt(MARK, ttl=5)], CHANGE, [a(*WANTED), txt(MARK)], id="other-ttl-of-the-marker"),
+        pytest.param([a("10.1.0.1"), sshfp(), txt(MARK)], CHANGE, [a(*WANTED), sshfp(), txt(MARK)], id="sshfp-stays"),
+        pytest.param([a("10.1.0.1"), txt(MARK + ",family=4")], CHANGE, [a(*WANTED), txt(MARK + ",family=4")],
+                     id="marker-of-a-later-version-stays-as-it-is"),
+        pytest.param([a(*WANTED), txt(mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK)], id="marker-of-another-vmi"),
+        pytest.param([a(*WANTED), txt(mark("prod/old", more=",family=4"))], CHANGE,
+                     [a(*WANTED), txt(MARK + ",family=4")], id="marker-of-another-vmi-and-a-later-version"),
+        pytest.param([a(*WANTED), txt(MARK, mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK)], id="two-markers"),
+        pytest.param([a(*WANTED), txt(MARK + ",x=1", mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK + ",x=1")],
+                     id="two-markers-one-with-more-fields"),
+        pytest.param([a("10.1.0.1"), txt(MARK, "foreign", ttl=300)], CHANGE,
+                     [a(*WANTED), txt(MARK, "foreign", ttl=300)], id="foreign-text-keeps-its-ttl"),
+        pytest.param([a(*WANTED), txt(mark("prod/old"), "foreign", ttl=300)], CHANGE,
+                     [a(*WANTED), txt(MARK, "foreign", ttl=300)], id="new-marker-takes-the-ttl-of-a-foreign-text"),
+    ],
+)  # fmt: skip
+def test_marked_name_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
+    change = only_change(planned(TXT_MODE, node(NAME, *found)))
+    assert change == Change(node(NAME, *found), node(NAME, *new), kind)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([a(*WANTED), txt(MARK)], id="right"),
+        pytest.param([a(*WANTED), txt(MARK), sshfp(ttl=5)], id="sshfp-beside"),
+        pytest.param([a(*WANTED), txt(MARK + ",family=4")], id="more-fields"),
+        pytest.param([a(*WANTED), txt(f"heritage=ksd-ddns,vmi=prod/db,owner={OWNER}")], id="fields-in-another-order"),
+        pytest.param([a(*WANTED), txt(MARK, "foreign", ttl=300)], id="foreign-text-beside"),
+    ],
+)
+def test_marked_name_is_right(found: Rrsets) -> None:
+    plan = planned(TXT_MODE, node(NAME, *found))
+    assert (plan.changes, plan.conflicts, plan.owned) == ((), (), 1)
+
+
+ADOPTABLE = "without our marker: apply --adopt"
+UNMARKED = "it exists without our marker"
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        pytest.param([a("10.1.0.1")], UNMARKED, id="a"),
+        pytest.param([a(*WANTED)], ADOPTABLE, id="a-with-the-wanted-address"),
+        pytest.param([a(*WANTED, ttl=5), txt("foreign")], ADOPTABLE, id="wanted-address-beside-a-foreign-text"),
+        pytest.param([a(*WANTED, "10.1.0.1")], UNMARKED, id="a-with-one-address-more"),
+        pytest.param([a(*WANTED), aaaa("fd00::1")], UNMARKED, id="a-with-another-family-beside"),
+        pytest.param([aaaa("fd00::1")], UNMARKED, id="aaaa"),
+        pytest.param([txt("foreign")], UNMARKED, id="txt"),
+        pytest.param([txt("heritage=external-dns,external-dns/owner=x")], UNMARKED, id="of-external-dns"),
+        pytest.param([sshfp()], UNMARKED, id="sshfp-only"),
+        pytest.param([cname("elsewhere.")], "a CNAME that is not ours", id="cname"),
+        pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], "belongs to owner other (we are test)",
+                     id="another-owner"),
+        pytest.param([txt(mark("prod/db", owner="b"), mark("x/y", owner="a"))], "belongs to owner a, b (we are test)",
+                     id="two-other-owners"),
+        pytest.param([ns("ns.elsewhere.")], "net1.db.prod.vm.example. is delegated", id="delegation"),
+        pytest.param([dname("elsewhere.")], UNMARKED, id="dname"),
+    ],
+)  # fmt: skip
+def test_foreign_name_is_a_conflict(found: Rrsets, reason: str) -> None:
+    plan = planned(TXT_MODE, node(NAME, *found))
+    (conflict,) = plan.conflicts
+    assert plan.changes == ()
+    assert plan.owned == 0
+    assert (conflict.name, conflict.found, conflict.vmi) == (NAME, node(NAME, *found), "prod/db")
+    assert conflict.wanted == node(NAME, a(*WANTED), txt(MARK))
+    assert reason in conflict.reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "above"),
+    [
+        pytest.param(rules, above, id=f"{mode}-{what}")
+        for mode, rules in (("txt", TXT_MODE), ("zone", ZONE_MODE))
+        for what, above in (
+            ("delegation-above", node("prod.vm.example.", ns("ns.elsewhere."))),
+            ("dname-above", node("db.prod.vm.example.", dname("elsewhere."))),
+        )
+    ],
+)
+@pytest.mark.parametrize("glue", [[], [a("10.1.0.1")]], ids=["free", "glue"])
+def test_hidden_name_is_a_conflict(rules: Rules, above: Node, glue: Rrsets) -> None:
+    plan = planned(rules, above, *([node(NAME, *glue)] if glue else []))
+    (conflict,) = plan.conflicts
+    assert plan.changes == ()
+    assert f"{names.to_text(above.name)} is delegated, or a DNAME" in conflict.reason
+
+
+@pytest.mark.parametrize(
+    ("found", "new"),
+    [
+        pytest.param([a(*WANTED)], [a(*WANTED), txt(MARK)], id="exactly"),
+        pytest.param([a(*WANTED, ttl=3600)], [a(*WANTED), txt(MARK)], id="other-ttl"),
+        pytest.param([a(*WANTED), sshfp()], [a(*WANTED), sshfp(), txt(MARK)], id="sshfp-beside"),
+        pytest.param(
+            [a(*WANTED), txt("foreign", ttl=300)], [a(*WANTED), txt("foreign", MARK, ttl=300)], id="text-beside"
+        ),
+    ],
+)
+def test_unmarked_name_with_the_wanted_addresses_is_adopted(found: Rrsets, new: Rrsets) -> None:
+    assert planned(TXT_MODE, node(NAME, *found)).changes == ()
+    change = only_change(planned(TXT_MODE, node(NAME, *found), adopt=True))
+    assert change == Change(node(NAME, *found), node(NAME, *new), Kind.CHANGE)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([a("10.1.0.1")], id="other-address"),
+        pytest.param([a(*WANTED, "10.1.0.1")], id="one-address-more"),
+        pytest.param([a(*WANTED), aaaa("fd00::1")], id="one-family-more"),
+        pytest.param([txt("foreign")], id="no-address"),
+        pytest.param([cname("elsewhere.")], id="cname"),
+        pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], id="another-owner"),
+    ],
+)
+def test_what_is_not_adopted(found: Rrsets) -> None:
+    plan = planned(TXT_MODE, node(NAME, *found), adopt=True)
+    assert plan.changes == ()
+    assert len(plan.conflicts) == 1
+
+
+WILDCARD = node("*.db.prod.vm.example.", a("10.9.9.9"), txt("foreign"))
+
+
+def test_a_foreign_wildcard_neither_stops_us_nor_is_touched() -> None:
+    assert only_change(planned(TXT_MODE, WILDCARD)).name == NAME
+
+
+# What becomes of a name that nothing wants
+
+OUTSIDE = n("net1.db.prod.vm.old.example.")
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "new"),
+    [
+        pytest.param(NAME, [a("10.1.0.1"), aaaa("fd00::1"), txt(MARK)], [], id="ours"),
+        pytest.param(NAME, [a("10.1.0.1"), sshfp(), txt(MARK)], [sshfp()], id="sshfp-stays"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(MARK, "foreign", ttl=300)], [txt("foreign", ttl=300)], id="text-stays"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(MARK, mark("prod/x"))], [], id="two-markers"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(MARK + ",family=4")], [], id="more-fields"),
+        pytest.param(NAME, [txt(MARK)], [], id="marker-alone"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(mark(""))], [], id="marker-without-a-vmi"),
+        pytest.param(OUTSIDE, [a("10.1.0.1"), txt(MARK)], [], id="outside-of-todays-base"),
+        pytest.param(n("*.prod.vm.example."), [a("10.1.0.1"), txt(MARK)], [], id="wildcard-of-ours"),
+    ],
+)
+def test_marked_name_is_withdrawn(name: bytes, found: Rrsets, new: Rrsets) -> None:
+    plan = planned(TXT_MODE, node(name, *found), vmis=0)
+    assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.WITHDRAW)
+    assert plan.owned == 1
+
+
+MARKED = [a("10.1.0.1"), txt(MARK)]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "settings"),
+    [
+        pytest.param(NAME, [a("10.1.0.1")], {}, id="unmarked"),
+        pytest.param(NAME, [a("10.1.0.1"), txt("foreign")], {}, id="foreign-text"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(mark("prod/db", owner="other"))], {}, id="another-owner"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(mark("prod/db", owner="test2"))], {}, id="owner-that-begins-alike"),
+        pytest.param(NAME, MARKED, {"policy": Policy.UPSERT_ONLY}, id="upsert-only"),
+        pytest.param(NAME, MARKED, {"protected": frozenset({NAME})}, id="protected"),
+        pytest.param(BASE, MARKED, {}, id="base"),
+        pytest.param(n("ns.vm.example."), MARKED, {}, id="name-server"),
+        pytest.param(NAME, [cname("elsewhere.")], {}, id="cname"),
+    ],
+)
+def test_what_is_not_withdrawn(name: bytes, found: Rrsets, settings: dict[str, object]) -> None:
+    plan = planned(TXT_MODE, node(name, *found), vmis=0, **settings)
+    assert (plan.changes, plan.conflicts) == ((), ())
+
+
+def test_upsert_only_still_adds_and_changes() -> None:
+    plan = planned(txt_rules(), node(NAME, *MARKED), policy=Policy.UPSERT_ONLY)
+    assert [(change.name, change.kind) for change in plan.changes] == [(n("db.prod.vm.example."), ADD), (NAME, CHANGE)]
+
+
+# A zone that serves ksd-ddns alone
+
+INSIDE = zone_rules(zone=ZONE, default_record=False)  # the base inside of a larger zone, everything below it ours
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "new"),
+    [
+        pytest.param([], ADD, [a(*WANTED)], id="free"),
+        pytest.param([a("10.1.0.1")], CHANGE, [a(*WANTED)], id="other-address"),
+        pytest.param([a(*WANTED, ttl=5)], CHANGE, [a(*WANTED)], id="other-ttl"),
+        pytest.param([a(*WANTED), aaaa("fd00::1")], CHANGE, [a(*WANTED)], id="one-family-more"),
+        pytest.param(
+            [txt("foreign", ttl=5), sshfp()], ADD, [a(*WANTED), txt("foreign", ttl=5), sshfp()], id="others-stay"
+        ),
+        pytest.param([a("10.1.0.1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="markers-are-just-text"),
+    ],
+)
+def test_name_of_a_zone_of_our_own_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
+    for rules in (ZONE_MODE, INSIDE):
+        change = only_change(planned(rules, node(NAME, *found)))
+        assert change == Change(node(NAME, *found), node(NAME, *new), kind)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        pytest.param([cname("elsewhere.")], "a CNAME that is not ours", id="cname"),
+        pytest.param([ns("elsewhere.")], "is delegated", id="delegation"),
+    ],
+)
+def test_conflicts_in_a_zone_of_our_own(found: Rrsets, reason: str) -> None:
+    plan = planned(ZONE_MODE, node(NAME, *found))
+    assert plan.changes == ()
+    assert [reason in conflict.reason for conflict in plan.conflicts] == [True]
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "found", "new"),
+    [
+        pytest.param(ZONE_MODE, NAME, [a("10.1.0.1"), aaaa("fd00::1")], [], id="addresses"),
+        pytest.param(ZONE_MODE, NAME, [a("10.1.0.1"), sshfp(), txt("x")], [sshfp(), txt("x")], id="others-stay"),
+        pytest.param(ZONE_MODE, n("*.prod.vm.example."), [a("10.1.0.1")], [], id="wildcard"),
+        pytest.param(INSIDE, NAME, [a("10.1.0.1")], [], id="below-the-base-in-a-larger-zone"),
+    ],
+)
+def test_name_of_a_zone_of_our_own_is_withdrawn(rules: Rules, name: bytes, found: Rrsets, new: Rrsets) -> None:
+    plan = planned(rules, node(name, *found), vmis=0)
+    assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.WITHDRAW)
+    assert planned(rules, node(name, *found), vmis=0, policy=Policy.UPSERT_ONLY).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "nodes"),
+    [
+        pytest.param(ZONE_MODE, [node(BASE, ns("localhost."), a("10.1.0.1"))], id="apex"),
+        pytest.param(INSIDE, [node(BASE, a("10.1.0.1"))], id="base"),
+        pytest.param(ZONE_MODE, [node("ns.vm.example.", a("192.0.2.53"))], id="name-server"),
+        pytest.param(INSIDE, [node("www.example.", a("10.1.0.1"))], id="outside-of-the-base"),
+        pytest.param(INSIDE, [node("xvm.example.", a("10.1.0.1"))], id="name-that-ends-like-the-base"),
+        pytest.param(ZONE_MODE, [node(NAME, txt("x"), sshfp())], id="other-types"),
+        pytest.param(ZONE_MODE, [node(NAME, cname("elsewhere."))], id="cname"),
+        pytest.param(ZONE_MODE, [node("prod.vm.example.", ns(r"x.prod.vm.example.")), node(NAME, a("10.1.0.1"))],
+                     id="glue-below-a-delegation"),
+    ],
+)  # fmt: skip
+def test_what_is_not_withdrawn_from_a_zone_of_our_own(rules: Rules, nodes: list[Node]) -> None:
+    plan = planned(rules, *nodes, vmis=0)
+    assert (plan.changes, plan.conflicts, plan.owned) == ((), (), 0)
+
+
+@pytest.mark.parametrize(
+    "found", [[], [a("10.9.9.9")], [a(*WANTED, ttl=5)], [txt("foreign")]], ids=["free", "address", "ttl", "text"]
+)
+def test_without_markers_nothing_outside_of_the_base_is_ours(found: Rrsets) -> None:
+    rules = msgspec.structs.replace(INSIDE, hostname_scope=HostnameScope.ZONE)
+    zone = live(*([node("www.example.", *found)] if found else []), node(NAME, a(*WANTED)))
+    plan = full(wanted(vmi(hostnames=["www.example."]), rules=rules), zone, scope(rules))
+    assert plan.changes == ()
+    (conflict,) = plan.conflicts
+    assert (conflict.name, conflict.found.rrsets) == (n("www.example."), tuple(found))
+    assert "vm.example." in conflict.reason
+    assert "OWNERSHIP=txt" in conflict.reason
+
+
+def test_with_markers_a_hostname_may_stand_anywhere_in_the_zone() -> None:
+    rules = msgspec.structs.replace(TXT_MODE, hostname_scope=HostnameScope.ZONE)
+    zone = live(node(NAME, a(*WANTED), txt(MARK)))
+    plan = full(wanted(vmi(hostnames=["www.example."]), rules=rules), zone, scope(rules))
+    assert [change.name for change in plan.changes] == [n("www.example.")]
+
+
+# The zone's own records
+
+NS_RULES = zone_rules(name_server=ips("192.0.2.53"))
+OURS = "ns.vm.example."
+
+
+@pytest.mark.parametrize(
+    ("owner", "found", "new"),
+    [
+        pytest.param("", ns("localhost."), ns(OURS), id="placeholder-makes-room"),
+        pytest.param("", ns("localhost.", ttl=300), ns(OURS, ttl=300), id="the-ttl-stays"),
+        pytest.param("", ns("a.elsewhere."), ns("a.elsewhere.", OURS), id="another-stays"),
+        pytest.param("", ns("localhost.", "a.elsewhere."), ns("a.elsewhere.", OURS), id="placeholder-beside-another"),
+        pytest.param("", ns(OURS, "localhost."), ns(OURS), id="placeholder-left-over"),
+        pytest.param("", ns(OURS), None, id="right"),
+        pytest.param("", ns(OURS, "a.elsewhere."), None, id="right-beside-another"),
+        pytest.param(OWNER, ns("localhost."), ns("localhost.", OURS), id="txt-placeholder-stays"),
+        pytest.param(OWNER, ns(OURS, ttl=5), None, id="txt-right"),
+    ],
+)
+def test_ns_of_the_apex(owner: str, found: RRset, new: RRset | None) -> None:
+    rules = msgspec.structs.replace(NS_RULES, owner=owner)
+    own = wanted(rules=rules).get(n(OURS))
+    assert own is not None
+    zone = live(node(BASE, found, txt("foreign")), own, zone=BASE)
+    apex = RRset(NS, 60, (n(OURS),))
+    plan = full(wanted(rules=rules), zone, scope(rules, apex=apex))
+    old = node(BASE, found, txt("foreign"))
+    assert plan.changes == ((Change(old, node(BASE, new, txt("foreign")), CHANGE),) if new else ())
+    assert partial([], wanted(rules=rules), zone, scope(rules, apex=apex)).changes == plan.changes
+    assert full(wanted(rules=rules), zone, scope(rules)).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("owner", "found", "new"),
+    [
+        pytest.param("", [], [a("192.0.2.53")], id="missing"),
+        pytest.param("", [a("192.0.2.1")], [a("192.0.2.53")], id="old-address"),
+        pytest.param("", [a("192.0.2.53")], None, id="right"),
+        pytest.param(OWNER, [], [a("192.0.2.53"), txt(mark(""))], id="txt-missing"),
+        pytest.param(OWNER, [a("192.0.2.1"), txt(mark(""))], [a("192.0.2.53"), txt(mark(""))], id="txt-old-address"),
+        pytest.param(OWNER, [a("192.0.2.53", ttl=5)], None, id="txt-right-though-unmarked"),
+    ],
+)
+def test_address_of_the_name_server(owner: str, found: Rrsets, new: Rrsets | None) -> None:
+    rules = msgspec.structs.replace(NS_RULES, owner=owner)
+    plan = planned(rules, *([node(OURS, *found)] if found else []), vmis=0)
+    assert [change.new for change in plan.changes] == ([node(OURS, *new)] if new else [])
+    assert plan.conflicts == ()
+    assert plan.owned == 0
+
+
+# Names that several VMIs want
+
+
+def test_a_collision_is_a_conflict_of_the_one_that_loses() -> None:
+    older, younger = vmi("b", interfaces={"a": ["10.0.0.1"]}, created=1), vmi("a.b", interfaces={}, created=2)
+    younger = msgspec.structs.replace(younger, interfaces=older.interfaces)
+    plan = full(wanted(older, younger), live(), scope(txt_rules()))
+    (conflict,) = plan.conflicts
+    assert conflict.name == n("a.b.prod.vm.example.")
+    assert conflict.vmi == "prod/a.b"
+    assert "VMI prod/b has this name" in conflict.reason
+    assert conflict.wanted.name == conflict.found.name == conflict.name
+    assert len(plan.changes) == 3
+
+
+# The withdrawal cap
+
+
+@pytest.mark.parametrize(
+    ("owned", "kept", "percent", "withdrawn"),
+    [
+        pytest.param(9, 0, 30, 9, id="nine-owned-all-gone"),
+        pytest.param(9, 0, 0, 9, id="nine-owned-no-percentage"),
+        pytest.param(10, 0, 30, 0, id="ten-owned-all-gone"),
+        pytest.param(10, 7, 30, 3, id="exactly-the-percentage"),
+        pytest.param(10, 6, 30, 0, id="one-over-the-percentage"),
+        pytest.param(10, 0, 99, 0, id="all-are-more-than-99-percent"),
+        pytest.param(10, 0, 100, 10, id="100-percent-is-no-cap"),
+        pytest.param(10, 9, 0, 0, id="zero-percent-keeps-everything"),
+        pytest.param(10, 10, 0, 0, id="nothing-to-withdraw"),
+        pytest.param(101, 71, 30, 30, id="30-of-101"),
+        pytest.param(101, 70, 30, 0, id="31-of-101"),
+    ],
+)
+@pytest.mark.parametrize("rules", [txt_rules(), zone_rules()], ids=["txt", "zone"])
+def test_withdrawals_over_the_cap_are_kept_back(
+    rules: Rules, owned: int, kept: int, percent: int, withdrawn: int
+) -> None:
+    rules = msgspec.structs.replace(rules, default_record=False)
+    before = wanted(*(vmi(f"old{index}") for index in range(owned)), rules=rules)
+    nodes = [before.get(name) or Node(name) for name in before.names()]
+    after = wanted(*(vmi(f"old{index}") for index in range(kept)), vmi("new"), rules=rules)
+    zone = live(*nodes, node(rules.zone, ns("a."), a("10.0.0.1")), zone=rules.zone)
+    plan = full(after, zone, scope(rules), max_withdraw_percent=percent)
+    assert plan.count(Kind.ADD) == 1  # additions go, whatever is kept back
+    assert plan.count(Kind.WITHDRAW) == withdrawn
+    assert len(plan.kept_back) == owned - kept - withdrawn
+    assert {change.kind for change in plan.kept_back} <= {Kind.WITHDRAW}
+    assert plan.owned == owned
+
+
+def test_explicit_withdrawals_are_not_capped() -> None:
+    zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
+    plan = partial(list(zone.nodes), wanted(), zone, scope(txt_rules()))
+    assert (plan.count(Kind.WITHDRAW), plan.kept_back) == (20, ())
+
+
+# Whatever the world is like
+
+
+def own_texts(item: Node) -> list[bytes]:
+    text = item.get(TXT)
+    parsed = {rdata: marker.parse(rdata) for rdata in (text.rdatas if text else ())}
+    return [rdata for rdata, found in parsed.items() if found and found.owner == OWNER]
+
+
+def foreign(item: Node, ownership: Ownership) -> list[tuple[int, int, tuple[bytes, ...]]]:
+    """Return the part of a node that is never ours, TTLs included."""
+    ours = own_texts(item) if ownership is Ownership.TXT else []
+    found = []
+    for each in item.rrsets:
+        rdatas = tuple(rdata for rdata in each.rdatas if each.type != TXT or rdata not in ours)
+        if each.type not in ADDRESSES and rdatas:
+            found.append((each.type, each.ttl, rdatas))
+    return found
+
+
+def addresses(item: Node | None) -> list[tuple[int, tuple[bytes, ...]]]:
+    return [(each.type, each.rdatas) for each in item.rrsets if each.type in ADDRESSES] if item else []
+
+
+def applied(plan: Plan, zone: Live) -> Live:
+    after = Live(zone.zone, zone.serial + 1, dict(zone.nodes))
+    for change in plan.changes:
+        after.put(change.new)
+    return after
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_a_second_plan_is_empty(world: World) -> None:
+    plan = full(world.wanted, world.zone, world.scope)
+    again = full(world.wanted, applied(plan, world.zone), world.scope)
+    assert again.changes == ()
+    assert {(conflict.name, conflict.vmi) for conflict in again.conflicts} == {
+        (conflict.name, conflict.vmi) for conflict in plan.conflicts
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_nothing_foreign_is_changed(world: World) -> None:
+    bounds = world.scope
+    for change in full(world.wanted, world.zone, bounds).changes:
+        old, new = change.old, change.new
+        assert old == world.zone.get(change.name)
+        assert old != new
+        assert names.is_below(change.name, world.rules.zone)
+        if change.name == world.rules.zone:
+            assert bounds.apex is not None
+            assert [item for item in old.rrsets if item.type != NS] == [item for item in new.rrsets if item.type != NS]
+            continue
+        assert foreign(old, bounds.ownership) == foreign(new, bounds.ownership)
+        assert new.get(CNAME) is None
+        want = world.wanted.get(change.name)
+        assert (change.kind is Kind.WITHDRAW) is (want is None)
+        if want is None:
+            assert bounds.policy is Policy.SYNC
+            assert change.name not in bounds.protected
+        if bounds.ownership is Ownership.ZONE:
+            assert names.is_below(change.name, BASE)
+            assert change.name != BASE
+        else:
+            adopted = bounds.adopt and addresses(want) == addresses(old)
+            assert not old.rrsets or own_texts(old) or adopted
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_everything_wanted_stands_or_is_a_conflict(world: World) -> None:
+    plan = full(world.wanted, world.zone, world.scope)
+    after = applied(plan, world.zone)
+    conflicts = {conflict.name for conflict in plan.conflicts}
+    for name in world.wanted.names():
+        assert name in conflicts or addresses(after.get(name)) == addresses(world.wanted.get(name))
+    if world.scope.policy is Policy.SYNC:
+        for name, item in after.nodes.items():
+            unwanted = world.wanted.get(name) is None and name not in world.scope.protected
+            if world.scope.ownership is Ownership.TXT:
+                assert not (unwanted and own_texts(item))
+            assert not (unwanted and is_owned(item, after, world.scope))
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Random) -> None:
+    nodes, vmis = list(world.zone.nodes.values()), list(world.vmis)
+    random.shuffle(nodes)
+    random.shuffle(vmis)
+    plan = full(world.wanted, world.zone, world.scope)
+    assert full(wanted(*vmis, rules=world.rules), live(*nodes, zone=world.rules.zone), world.scope) == plan
+    keys = [names.labels(change.name)[::-1] for change in plan.changes]
+    assert keys == sorted(keys)
+    assert len({change.name for change in plan.changes}) == len(plan.changes)
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.sampled_from(["a", "b", "a.b"]), st.lists(contents(), max_size=3))
+def test_the_plan_for_what_an_event_touches_is_the_whole_plan(
+    world: World, gone: str, moved: list[tuple[RRset, ...]]
+) -> None:
+    zone = applied(full(world.wanted, world.zone, world.scope), world.zone)
+    touched = world.wanted.remove(f"prod/{gone}")
+    for name, rrsets in zip(sorted(touched), moved, strict=False):
+        if not any(item.type not in ADDRESSES for item in rrsets):  # no new cut above names that nobody touched
+            zone.put(node(name, *rrsets))
+    whole = full(world.wanted, zone, world.scope)
+    part = partial(touched, world.wanted, zone, world.scope)
+    assert part.changes == whole.changes
+    assert set(part.conflicts) <= set(whole.conflicts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_owned_names_are_those_that_are_owned(world: World) -> None:
+    found = owned_names(world.zone, world.scope)
+    assert sorted(found) == sorted(
+        name for name, item in world.zone.nodes.items() if is_owned(item, world.zone, world.scope)
+    )
+    if world.scope.ownership is Ownership.TXT:
+        for name in found:
+            item = world.zone.get(name)
+            assert own_texts(item)
+            owners = {mark.vmi for mark in map(marker.parse, own_texts(item)) if mark}
+            for key in ("prod/a", "prod/b"):
+                assert is_owned(item, world.zone, world.scope, vmi=key) is (key in owners)
+
+
+def test_conflicts_know_their_vmi() -> None:
+    plan = planned(TXT_MODE, node(NAME, a("10.1.0.1")))
+    assert [conflict.vmi for conflict in plan.conflicts] == ["prod/db"]
+    assert isinstance(plan.conflicts[0], Conflict)
+
+
+def test_a_wanted_node_without_a_marker_is_refused_where_names_are_marked() -> None:
+    zone = live(node(NAME, a("10.1.0.1"), txt(MARK)))
+    with pytest.raises(ValueError, match="without a marker"):
+        full(wanted(vmi(), rules=INSIDE), zone, scope(TXT_MODE))
