@@ -16,7 +16,7 @@ from tenacity import (
     wait_random,
 )
 
-from ksd_ddns.errors import Denied, Unreachable, ZoneChanged
+from ksd_ddns.errors import Unreachable, ZoneChanged
 from ksd_ddns.primary.session import Refreshed, Session
 from ksd_ddns.primary.update import Outcome, Result, Sender
 from ksd_ddns.zone import plan as planning
@@ -38,6 +38,8 @@ DROPPED = (
     "the primary acknowledged this change, but it is not in the zone: a limit of its update-policy, or inline signing "
     "that is slow"
 )
+
+_UNANSWERED = frozenset({Result.UNKNOWN, Result.UNSENT})
 
 Step = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and of how much where that is known."""
@@ -142,13 +144,14 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
     """Bring the zone to what is desired, once.
 
     A name that moved meanwhile is planned again on what stands there now. Raises a PrimaryError where nothing can be
-    done at all, Denied where every name is refused, ZoneChanged where the zone keeps changing.
+    done at all, ZoneChanged where the zone keeps changing.
     """
     read(keeper)
     report = Report(keeper.full(max_withdraw_percent=max_withdraw_percent))
     if report.plan.kept_back:
         max_withdraw_percent = 0  # what is kept back stays so, however many names this very pass adds
     outcomes: list[Outcome] = []
+    silent = 0
     for round_ in range(ROUNDS):
         todo = [change for change in report.plan.changes if change.name not in keeper.refused]
         if not todo:
@@ -160,16 +163,21 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
         outcomes = keeper.send(todo, halve=round_ > 0)
         _read_back(keeper)
         # What was applied shows in the zone, also where the answer was lost.
-        report.applied += [change for change in todo if keeper.live.get(change.name) == change.new]
+        applied = [change for change in todo if keeper.live.get(change.name) == change.new]
+        report.applied += applied
+        silent = 0 if applied or any(outcome.result not in _UNANSWERED for outcome in outcomes) else silent + 1
+        if silent == ATTEMPTS:
+            raise Unreachable(outcomes[0].reason)
         report.plan = keeper.full(max_withdraw_percent=max_withdraw_percent)
     last = next((outcome.reason for outcome in outcomes if outcome.reason), "")
     raise ZoneChanged(f"the zone is not as desired after {ROUNDS} attempts: {last}; run apply again")
 
 
 def _check_right(report: Report) -> None:
-    """Raise Denied where it is the right that is missing, not some names that are odd: nothing of ours is taken."""
-    if report.refused and not (report.applied or report.plan.owned) and all(item.denied for item in report.refused):
-        raise Denied(report.refused[0].reason)
+    """Raise what the primary said where it takes nothing and nothing of ours is there: then it is not the names."""
+    errors = [outcome.error for outcome in report.refused if outcome.error is not None]
+    if errors and len(errors) == len(report.refused) and not (report.applied or report.plan.owned):
+        raise errors[0]
 
 
 def _read_back(keeper: Keeper) -> None:

@@ -21,7 +21,7 @@ from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import Key
 from ksd_ddns.zone import names, selector
 from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server
-from ksd_ddns.zone.plan import Ownership, Policy, Scope
+from ksd_ddns.zone.plan import ADDRESSES, POINTERS, Ownership, Policy, Scope
 from ksd_ddns.zone.selector import Selector
 from ksd_ddns.zone.update import Limits
 
@@ -86,6 +86,20 @@ def _network(text: str) -> Network:
 
 def _networks(value: Any) -> Any:
     return tuple(_network(item) for item in _items(value)) if isinstance(value, str) else value
+
+
+def _reverse_zone(text: str) -> bytes:
+    if "/" in text:
+        network = _network(text)
+        return names.reverse(network.address, network.prefix)
+    name = names.from_text(text)
+    if not any(names.is_below(name, above) for above in (names.IN_ADDR_ARPA, names.IP6_ARPA)):
+        raise ValueError(f"{text!r} is no reverse zone, such as 10.in-addr.arpa or 10.0.0.0/8")
+    return name
+
+
+def _reverse_zones(value: Any) -> Any:
+    return tuple(map(_reverse_zone, _items(value))) if isinstance(value, str) else value
 
 
 def _selector(value: Any) -> Any:
@@ -167,6 +181,12 @@ class Settings(BaseSettings):
     )
     exclude_cidrs: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = _setting(
         (), "Never publish addresses in these blocks (comma list)", group=_NAMES, shown="none"
+    )
+    reverse_zones: Annotated[tuple[bytes, ...], BeforeValidator(_reverse_zones)] = _setting(
+        (),
+        "Where PTR records are published: reverse zones by name, or by block of addresses (comma list)",
+        group=_NAMES,
+        shown="nowhere",
     )
     namespaces: Annotated[frozenset[str], BeforeValidator(_namespaces)] = _setting(
         frozenset(), "Namespaces whose VMIs are published (comma list)", group=_NAMES, shown="all"
@@ -301,11 +321,18 @@ class Settings(BaseSettings):
             )
         return keys.key(name, getattr(self, f"{prefix}_algorithm"), _secret(secret, secret_file, text))
 
-    def rules(self, zone: bytes) -> Rules:
-        """Return how VMIs become records of `zone`. Raises SettingsError where the base does not lie in it."""
-        if not names.is_below(self.base, zone):
-            base, apex = names.to_text(self.base), names.to_text(zone)
-            raise SettingsError(f"the base {base} does not lie in the zone {apex}: set DOMAIN, or ZONE")
+    def bases(self) -> tuple[bytes, ...]:
+        """Return the names below which records are published, that of the VMIs' names first."""
+        return (self.base, *self.reverse_zones)
+
+    def rules(self, zone: bytes, base: bytes) -> Rules:
+        """Return how VMIs become records below `base`, one of `bases`, in `zone`.
+
+        Raises SettingsError where the base does not lie in the zone.
+        """
+        if not names.is_below(base, zone):
+            shown, apex = names.to_text(base), names.to_text(zone)
+            raise SettingsError(f"the base {shown} does not lie in the zone {apex}: set DOMAIN, or ZONE")
         return Rules(
             base=self.base,
             zone=zone,
@@ -317,17 +344,20 @@ class Settings(BaseSettings):
             publish=self.publish_cidrs,
             exclude=self.exclude_cidrs,
             name_server=self.name_server_ip,
+            reverse=base if base != self.base else b"",
         )
 
     def scope(self, rules: Rules) -> Scope:
         """Return what may be done in the zone of `rules`."""
         return Scope(
-            base=rules.base,
+            base=rules.reverse or rules.base,
+            types=POINTERS if rules.reverse else ADDRESSES,
+            confined=bool(rules.reverse),
             ownership=self.ownership,
             owner=self.owner,
             policy=self.policy,
             adopt=self.adopt,
-            protected=frozenset({rules.base, rules.name_server_name}),
+            protected=frozenset({rules.reverse} if rules.reverse else {rules.base, rules.name_server_name}),
             apex=apex_name_server(rules),
         )
 

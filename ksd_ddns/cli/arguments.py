@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     bootstrap.add_argument("--dir", required=True, type=Path, dest="directory", metavar="DIR", help="its directory")
     bootstrap.add_argument("--address", default="127.0.0.1", help="where it listens (default: 127.0.0.1)")
     bootstrap.add_argument("--port", type=int, default=5353, help="on which port, UDP and TCP (default: 5353)")
-    _add_settings(bootstrap, only=("domain", "name_server_ip"))
+    _add_settings(bootstrap, only=("domain", "name_server_ip", "record_ttl"))
     return parser
 
 

@@ -1,9 +1,11 @@
 """What each command does, from its options to its exit code."""
 
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from socket import AF_INET, AF_INET6, inet_ntop
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from rich.console import Console
@@ -16,16 +18,20 @@ from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.run import run
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
+from ksd_ddns.errors import KsdError
 from ksd_ddns.primary.session import Session
 from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
 from ksd_ddns.zone import names, render
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import desired
+from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.marker import owned_vmi
-from ksd_ddns.zone.plan import Kind, Plan
-from ksd_ddns.zone.rrset import TXT
+from ksd_ddns.zone.plan import Kind, Plan, Scope
+from ksd_ddns.zone.rrset import TXT, RRset
 from ksd_ddns.zone.vmi import Vmi
+
+_T = TypeVar("_T")
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
 
@@ -34,51 +40,91 @@ def plan(options: Options) -> int:
     """Show the difference; send nothing."""
     chosen = settings.load(options.flags)
     with Steps() as step, closing(open_session(chosen)) as session:
-        keeper = _keeper(chosen, session, options.source, step)
-        reconcile.read(keeper)
-        found = keeper.full(max_withdraw_percent=chosen.max_withdraw_percent)
-    if options.output == "json":
-        sys.stdout.buffer.write(render.as_json(found) + b"\n")
-    elif options.output == "nsupdate":
+        # The VMIs are read before the primary is asked anything: bad input costs nobody a question.
+        vmis = sources.vmis(chosen, options.source, step)
+        chosen = sources.owning(chosen, options.source)
+
+        def planned(base: bytes) -> Plan:
+            keeper = _keeper(chosen, session, base, vmis, step)
+            reconcile.read(keeper)
+            return keeper.full(max_withdraw_percent=chosen.max_withdraw_percent)
+
+        plans, code = _in_each_zone(chosen, planned)
         server = session.server
-        lines = render.nsupdate(found, chosen.limits(), server=server.host, port=server.port)
-        sys.stdout.writelines(line + "\n" for line in lines)
-    else:
-        _print_lines(render.text(found))
-    return int(options.exit_code and bool(found.changes))
+    for found in plans:
+        if options.output == "json":
+            sys.stdout.buffer.write(render.as_json(found) + b"\n")
+        elif options.output == "nsupdate":
+            lines = render.nsupdate(found, chosen.limits(), server=server.host, port=server.port)
+            sys.stdout.writelines(line + "\n" for line in lines)
+        else:
+            _print_heading(chosen, found.zone)
+            _print_lines(render.text(found))
+    return code or int(options.exit_code and any(found.changes for found in plans))
 
 
 def apply(options: Options) -> int:
     """Send the plan, once."""
     chosen = settings.load(options.flags)
     with Steps() as step, closing(open_session(chosen)) as session:
-        keeper = _keeper(chosen, session, options.source, step)
-        report = reconcile.apply(keeper, max_withdraw_percent=chosen.max_withdraw_percent)
-    _print_report(report)
-    return 0 if report.complete else 1
+        vmis = sources.vmis(chosen, options.source, step)
+        chosen = sources.owning(chosen, options.source)
+
+        def applied(base: bytes) -> Report:
+            keeper = _keeper(chosen, session, base, vmis, step)
+            return reconcile.apply(keeper, max_withdraw_percent=chosen.max_withdraw_percent)
+
+        reports, code = _in_each_zone(chosen, applied)
+    for report in reports:
+        _print_heading(chosen, report.plan.zone)
+        _print_report(report)
+    return code or int(not all(report.complete for report in reports))
 
 
 def owned(options: Options) -> int:
     """Show the records that are ours in the zone now."""
     chosen = sources.owning(settings.load(options.flags), None)
     with Steps() as step, closing(open_session(chosen)) as session:
-        keeper = _kept(chosen, session, (), step)
-        reconcile.read(keeper)
-    live, scope = keeper.live, chosen.scope(chosen.rules(keeper.zone))
-    found = []
-    for name in sorted(planning.owned_names(live, scope), key=lambda name: names.labels(name)[::-1]):
-        node = live.get(name)
-        text = node.get(TXT)
-        vmi = owned_vmi(text.rdatas, scope.owner) if text else ""
-        found += [(name, vmi, item) for item in node.rrsets if item.type in scope.types]
-    if options.output == "json":
-        records = [{"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)} for name, vmi, item in found]
-        document = {"zone": names.to_text(live.zone), "serial": live.serial, "records": records}
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-    else:
-        for name, vmi, item in found:
+
+        def listed(base: bytes) -> _Owned:
+            keeper = _keeper(chosen, session, base, (), step)
+            reconcile.read(keeper)
+            return _Owned(keeper.live, chosen.scope(chosen.rules(keeper.zone, base)))
+
+        zones, code = _in_each_zone(chosen, listed)
+    for zone in zones:
+        if options.output == "json":
+            sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(zone.as_json()), indent=2) + b"\n")
+            continue
+        _print_heading(chosen, zone.live.zone)
+        for name, vmi, item in zone.records():
             print(names.to_text(name), render.rrset_text(item), vmi or "-")
-    return 0
+    return code
+
+
+class _Owned(NamedTuple):
+    live: Live
+    scope: Scope
+
+    def records(self) -> Iterator[tuple[bytes, str, RRset]]:
+        """Yield owner name, VMI and RRset of what is ours, in the order of names."""
+        for name in sorted(planning.owned_names(self.live, self.scope), key=lambda name: names.labels(name)[::-1]):
+            node = self.live.get(name)
+            text = node.get(TXT)
+            vmi = owned_vmi(text.rdatas, self.scope.owner) if text else ""
+            for item in node.rrsets:
+                if item.type in self.scope.types:
+                    yield name, vmi, item
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "zone": names.to_text(self.live.zone),
+            "serial": self.live.serial,
+            "records": [
+                {"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)}
+                for name, vmi, item in self.records()
+            ],
+        }
 
 
 def write_primary(options: Options) -> int:
@@ -91,10 +137,11 @@ def write_primary(options: Options) -> int:
         name_server_ips=tuple(_address_text(address) for address in chosen.name_server_ip),
         address=options.address,
         port=options.port,
+        ttl=chosen.record_ttl,
     )
     for file in bootstrap.write(primary):
         print(f"{file.path}: {file.outcome.value}")
-    print("start it with:", " ".join(bootstrap.command(primary)))
+    print("start it with:", shlex.join(bootstrap.command(primary)))
     return 0
 
 
@@ -107,23 +154,37 @@ COMMANDS: dict[str, Callable[[Options], int]] = {
 }
 
 
-def _keeper(chosen: Settings, session: Session, path: str, step: Steps) -> Keeper:
-    """Return the keeper of the zone, and of what the VMIs of the file or the cluster want in it."""
-    # The VMIs are read before the primary is asked anything: bad input costs nobody a question.
-    found = sources.vmis(chosen, path, step)
-    return _kept(sources.owning(chosen, path), session, found, step)
+def _in_each_zone(chosen: Settings, action: Callable[[bytes], _T]) -> tuple[list[_T], int]:
+    """Return what `action` makes of each base, and the exit code: a zone that is broken holds up no other."""
+    bases = chosen.bases()
+    if len(bases) == 1:
+        return [action(bases[0])], 0
+    results, code = [], 0
+    for base in bases:
+        try:
+            results.append(action(base))
+        except KsdError as e:
+            print(f"error: {names.to_text(base)}: {e}", file=sys.stderr)
+            code = max(code, e.exit_code)
+    return results, code
 
 
-def _kept(chosen: Settings, session: Session, vmis: Iterable[Vmi], step: Steps) -> Keeper:
-    zone = chosen.zone or reconcile.enclosing_zone(session, chosen.base)
-    rules = chosen.rules(zone)
-    if chosen.name_server_ip and rules.base != zone:
-        base, apex = names.to_text(rules.base), names.to_text(zone)
-        warn(f"NAME_SERVER_IP is not published: {base} is not the apex of {apex}, its NS would hide what is below it")
+def _keeper(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi], step: Steps) -> Keeper:
+    """Return the keeper of the zone that holds `base`, and of what the VMIs want in it."""
+    zone = (chosen.zone if base == chosen.base else None) or reconcile.enclosing_zone(session, base)
+    rules = chosen.rules(zone, base)
+    if chosen.name_server_ip and base == chosen.base != zone:
+        shown, apex = names.to_text(base), names.to_text(zone)
+        warn(f"NAME_SERVER_IP is not published: {shown} is not the apex of {apex}, its NS would hide what is below it")
     wanted = desired(vmis, rules)
     for notice in wanted.notices():
         warn(f"VMI {notice.vmi}: {notice.text}")
     return Keeper(session, wanted, chosen.scope(rules), zone=zone, limits=chosen.limits(), step=step)
+
+
+def _print_heading(chosen: Settings, zone: bytes) -> None:
+    if len(chosen.bases()) > 1:
+        _print_lines([(" ", f"Zone {names.to_text(zone)}")])
 
 
 def _print_report(report: Report) -> None:

@@ -15,8 +15,6 @@ from ksd_ddns.controller import Options as ControllerOptions
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
-from ksd_ddns.zone.desired import Rules
-from ksd_ddns.zone.plan import Scope
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
@@ -25,51 +23,56 @@ _log = logging.getLogger(__name__)
 
 
 def run(options: Options) -> int:
-    """Keep the zone as the VMIs are."""
+    """Keep the zones as the VMIs are."""
     chosen = settings.load(options.flags)
-    conversation = session(chosen)
-    owned: list[Settings] = []
-
-    def rules(zone: bytes) -> Rules:
-        # The cluster that names the owner may not answer at first: the controller asks again.
-        if not owned:
-            owned.append(sources.owning(chosen, options.source))
-        return owned[0].rules(zone)
-
-    def scope(made: Rules) -> Scope:
-        return owned[0].scope(made)
-
+    owner = _Owner(chosen, options.source)
     told_by = sources.followed(chosen, options.source)
-    controller = Controller(
-        conversation,
-        [source.scope for source in told_by],
-        ControllerOptions(
-            zone=chosen.zone,
-            base=chosen.base,
-            rules=rules,
-            scope=scope,
-            limits=chosen.limits(),
-            max_withdraw_percent=chosen.max_withdraw_percent,
-            hold_down=chosen.hold_down,
-            drift_interval=chosen.drift_interval,
-        ),
+    scopes = [source.scope for source in told_by]
+    fleet = Fleet(
+        told_by, [Controller(session(chosen), scopes, _options(chosen, owner, base)) for base in chosen.bases()]
     )
-    fleet = Fleet(told_by, [controller])
     status = StatusServer(chosen.status_address.host, chosen.status_address.port, fleet.snapshots)
     status.start()
     if chosen.notify_listen is not None:
-        Listener(
-            chosen.notify_listen,
-            primaries=chosen.servers(),
-            key=conversation.transfer_key,
-            heard=fleet.notified,
-        ).start()
+        key = chosen.transfer_key() or chosen.key()
+        Listener(chosen.notify_listen, primaries=chosen.servers(), key=key, heard=fleet.notified).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _Ending(fleet))
     _log.info("running: status on port %d", status.port)
     fleet.run()
     _log.info("ended: what was in flight is done")
     return 0
+
+
+class _Owner:
+    """Settles whose names they are when that is first needed: the cluster that says it may not answer at first."""
+
+    def __init__(self, chosen: Settings, path: str) -> None:
+        self._chosen = chosen
+        self._path = path
+        self._settled = False
+        self._lock = threading.Lock()
+
+    def settings(self) -> Settings:
+        """Return the settings with their owner ID. Raises SourceError where the cluster does not say it."""
+        with self._lock:
+            if not self._settled:
+                self._chosen = sources.owning(self._chosen, self._path)
+                self._settled = True
+            return self._chosen
+
+
+def _options(chosen: Settings, owner: _Owner, base: bytes) -> ControllerOptions:
+    return ControllerOptions(
+        zone=chosen.zone if base == chosen.base else None,
+        base=base,
+        rules=lambda zone: owner.settings().rules(zone, base),
+        scope=lambda rules: owner.settings().scope(rules),
+        limits=chosen.limits(),
+        max_withdraw_percent=chosen.max_withdraw_percent,
+        hold_down=chosen.hold_down,
+        drift_interval=chosen.drift_interval,
+    )
 
 
 class _Ending:

@@ -73,7 +73,8 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
     """Return what it means that an UPDATE of `zone` was answered with `rcode`."""
     if rcode == REFUSED:
         return Denied(
-            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there. {update_grant(zone, key)}"
+            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there, or thaw the zone if it is "
+            f"frozen (rndc thaw). {update_grant(zone, key)}"
         )
     if rcode == NOTAUTH:
         return Denied(
@@ -87,7 +88,7 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
     if rcode == SERVFAIL:
         return Unreachable(
             f"{server} could not carry out the update of {zone} (SERVFAIL): it may be unable to write its journal, or "
-            "the zone is frozen; look at its log (BIND: rndc thaw)"
+            "this is more than the zone may hold (BIND: max-records, max-records-per-type); look at its log"
         )
     if rcode in PREREQUISITE_FAILED:
         return ZoneChanged(f"{zone} changed on {server} since it was read ({text(rcode)})")

@@ -7,19 +7,22 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.errors import Denied, PrimaryError, Unreachable
+from ksd_ddns.errors import PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.keys import KeyRejected, Verifier
 from ksd_ddns.primary.session import Progress, Session, new_id
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.plan import Change
-from ksd_ddns.zone.update import Batch, Limits, batches
+from ksd_ddns.zone.update import Batch, Limits, batch, batches
 
 IN_FLIGHT = 16
 """Messages on their way at the same time: on one connection they are applied and answered in order."""
 
 GIVE_UP_AFTER = 16
-"""Names refused one by one, with none accepted, after which it is the right that is missing, not the names."""
+"""Names refused one by one, with none accepted, after which it may be the right that is missing, not the names."""
+
+SAMPLE = 64
+"""Names from all over the plan that are asked for then: what is granted may be one branch of many."""
 
 _ANY_NAME = "check-names primary ignore;"
 
@@ -44,13 +47,13 @@ class Result(StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """A change, what became of it, and why, as a sentence for people (empty when acknowledged).
 
-    `denied` tells that the server does not let us, not that it cannot.
+    `error` is what the server said of a change that it refuses, None where it said nothing of the kind.
     """
 
     change: Change
     result: Result
     reason: str = ""
-    denied: bool = False
+    error: PrimaryError | None = None
 
 
 _PASSING = dict.fromkeys(rcodes.PREREQUISITE_FAILED, Result.STALE) | {rcodes.SERVFAIL: Result.UNKNOWN}
@@ -72,6 +75,7 @@ class Sender:
         self._in_flight = in_flight
         self._accepted = 0
         self._refused = 0
+        self._give_up_after = GIVE_UP_AFTER
 
     def send(
         self, changes: Iterable[Change], *, halve: bool = False, progress: Progress | None = None
@@ -91,10 +95,10 @@ class Sender:
                 while queue and len(flying) < self._in_flight:
                     batch = queue.popleft()
                     ident = self._new_id(flying)
-                    request = self._encoded(ident, batch, outcomes)
+                    request = self._signed(ident, batch, outcomes)
                     if request is None:
                         continue
-                    signed, mac = self._session.key.sign(request)
+                    signed, mac = request
                     flying[ident] = _Sent(batch, mac)
                     connection.send(signed)
                 if flying:
@@ -116,12 +120,16 @@ class Sender:
             ident = new_id()
         return ident
 
-    def _encoded(self, ident: int, batch: Batch, outcomes: list[Outcome]) -> bytes | None:
+    def _signed(self, ident: int, batch: Batch, outcomes: list[Outcome]) -> tuple[bytes, bytes] | None:
+        """Return the message of `batch`, signed as of now, and its MAC; None where no message can hold it."""
         try:
-            return wire.update(ident, self._zone, batch.prerequisites, batch.updates)
+            signed, mac = self._session.key.sign(wire.update(ident, self._zone, batch.prerequisites, batch.updates))
+            if len(signed) > wire.MAX_MESSAGE:
+                raise wire.Malformed(f"a signed UPDATE of {len(signed)} octets: {wire.MAX_MESSAGE} are allowed")
         except wire.Malformed as e:
             outcomes += [Outcome(change, Result.REFUSED, str(e)) for change in batch.changes]
             return None
+        return signed, mac
 
     def _settle(
         self,
@@ -153,14 +161,27 @@ class Sender:
         if passing is Result.STALE or (passing and not halve):
             outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
             return
-        self._refused += 1
-        if self._refused >= GIVE_UP_AFTER and not self._accepted:
-            raise error
+        self._count_refusal(error, queue)
         name = batch.changes[0].name
         reason = str(error)
         if message.rcode == rcodes.REFUSED and not names.is_host_name(name):
             reason += f". Or it is the name alone: it is no host name, which BIND refuses without {_ANY_NAME}"
-        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, reason, isinstance(error, Denied)))
+        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, reason, error))
+
+    def _count_refusal(self, error: PrimaryError, queue: deque[Batch]) -> None:
+        """Raise `error` where it is the right that is missing, not some names that are odd."""
+        self._refused += 1
+        if self._accepted or self._refused < self._give_up_after:
+            return
+        if self._give_up_after > GIVE_UP_AFTER:
+            raise error
+        waiting = [change for item in queue for change in item.changes]
+        step = len(waiting) // SAMPLE + 1
+        sample = waiting[::step]
+        self._give_up_after += max(1, len(sample))
+        queue.clear()
+        queue.extend(batch([change]) for change in sample)
+        queue.extend(batches((change for i, change in enumerate(waiting) if i % step), self._limits))
 
     def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
         """Return the error that the signature of the response tells of, None where it is good."""

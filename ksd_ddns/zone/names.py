@@ -126,10 +126,7 @@ def reverse(address: bytes, prefix: int | None = None) -> bytes:
     bits = 8 * len(address) if prefix is None else prefix
     if bits % step:
         raise ValueError(f"a reverse zone ends between two labels: a prefix of {step}, {2 * step}, … bits is needed")
-    if v4:
-        found = [str(octet).encode() for octet in address]
-    else:
-        found = [digit.encode() for digit in address.hex()]
+    found = [digit.encode() for digit in (map(str, address) if v4 else address.hex())]
     below = b"".join(bytes([len(label)]) + label for label in reversed(found[: bits // step]))
     return below + (IN_ADDR_ARPA if v4 else IP6_ARPA)
 

@@ -43,6 +43,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     `base` is the name under which everything is published, `types` are the record types that are published there (the
     marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE).
+
     Where it is `confined`, names outside of the base are not ours even with our marker: the base is one of several in
     the zone. `protected` are names that are changed when wanted, never withdrawn. `apex` is the NS RRset that the apex
     shall hold beside what stands there, None to leave the apex alone.

@@ -287,7 +287,6 @@ def test_help_and_version_of_the_program(tmp_path: Path) -> None:
     [
         pytest.param((), id="nothing"),
         pytest.param(("publish",), id="unknown-command"),
-        pytest.param(("plan",), id="no-file"),
         pytest.param(("plan", "--from", "-", "-o", "xml"), id="unknown-output"),
         pytest.param(("list", "--from", "-"), id="flag-of-another-command"),
         pytest.param(("apply", "--from", "-", "--forc"), id="abbreviated-flag"),
