@@ -15,8 +15,8 @@ help: ## this list
 demo: ## ksd-ddns at work: a BIND (PRIMARY=knot: a Knot) on 127.0.0.1:5353 (PORT=...), example VMIs, answers
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
-test: ## every test, against real named and knotd on free loopback ports (ARGS="-k transfer -x")
-	@scripts/setup $(servers) && pytest $(ARGS)
+test: ## every test, against real named and knotd on free loopback ports (ARGS="-n 0 -x -k transfer")
+	@scripts/setup $(servers) && pytest -n auto $(ARGS)
 
 bench: ## speed against dig and nsupdate in the same run, as ratios (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
