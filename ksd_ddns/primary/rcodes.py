@@ -73,8 +73,8 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
     """Return what it means that an UPDATE of `zone` was answered with `rcode`."""
     if rcode == REFUSED:
         return Denied(
-            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there, or thaw the zone if it is "
-            f"frozen (rndc thaw). {update_grant(zone, key)}"
+            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there, or thaw the zone where "
+            f"it is frozen (rndc thaw). {update_grant(zone, key)}"
         )
     if rcode == NOTAUTH:
         return Denied(
