@@ -1,0 +1,22 @@
+"""Fixtures of the fake API server; `tests.kube` says what it can do."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.kube import Kube
+
+
+@pytest.fixture
+def kube() -> Iterator[Kube]:
+    """Yield a running API server without TLS, which lets everybody in."""
+    with Kube() as server:
+        yield server
+
+
+@pytest.fixture
+def make_kube() -> Iterator[Callable[..., Kube]]:
+    """Yield a factory of running API servers, with the arguments of `Kube`; they end with the test."""
+    with ExitStack() as stack:
+        yield lambda **arguments: stack.enter_context(Kube(**arguments))
