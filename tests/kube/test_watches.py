@@ -1,0 +1,187 @@
+"""Watches as the real client gets them: order, selection, bookmarks, and what happens when history is gone."""
+
+import json
+import threading
+import time
+
+import pytest
+from kubernetes import watch
+from kubernetes.client.exceptions import ApiException
+
+from tests.kube import Kube
+from tests.kube.client import PATH, Client, Connect, MakeKube, lines, status_of, version
+from tests.vmis import vmi
+
+
+def test_events_come_in_order_with_their_versions_from_the_list_on(kube: Kube, api: Client) -> None:
+    kube.put(vmi("old"))
+    begin = version(api.listed())
+    made = kube.put(vmi("a", "ns1"))
+    kube.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "namespace": "ns1"}})
+    bumped = kube.bump("default", "old")
+    kube.delete("ns1", "a")
+    assert lines(api.watched(kube, begin)) == [
+        ("ADDED", "a", made),
+        ("MODIFIED", "old", bumped),
+        ("DELETED", "a", bumped + 1),  # the version of the deletion
+    ]
+
+
+def test_changes_reach_an_open_watch_at_once_and_none_is_lost(kube: Kube, api: Client) -> None:
+    seen: list[tuple[float, int]] = []
+
+    def read() -> None:
+        for event in api.watch(kube.revision, seconds=30):
+            seen.append((time.monotonic(), version(event["object"])))
+            if event["object"]["metadata"]["name"] == "last":
+                return
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    kube.wait_watches()
+    written = [kube.put(vmi(f"vm-{i % 7}")) for i in range(300)]
+    kube.wait(lambda: len(seen) == 300, "300 events")
+    now = time.monotonic()
+    written.append(kube.put(vmi("last")))
+    thread.join(5)
+    assert [revision for _, revision in seen] == written
+    assert seen[-1][0] - now < 1
+    kube.wait(lambda: not kube.watches, "the server forgets a watch whose client went")
+
+
+def test_a_watch_is_of_its_namespace(kube: Kube, api: Client) -> None:
+    begin = kube.revision
+    kube.put(vmi("x", "a"))
+    kube.put(vmi("y", "a-b"))
+    assert [name for _, name, _ in lines(api.watched(kube, begin, namespace="a"))] == ["x"]
+    assert [name for _, name, _ in lines(api.watched(kube, begin))] == ["x", "y"]
+
+
+@pytest.mark.parametrize("resource_version", ["", "0"])
+def test_a_watch_from_nowhere_begins_with_the_state(kube: Kube, api: Client, resource_version: str) -> None:
+    first, second = kube.put(vmi("b")), kube.put(vmi("a"))
+    assert lines(api.watched(kube, resource_version)) == [("ADDED", "a", second), ("ADDED", "b", first)]
+
+
+def test_objects_that_come_into_the_selection_are_added_and_that_leave_it_are_deleted(kube: Kube, api: Client) -> None:
+    begin = kube.put(vmi("a"))
+    into = kube.put(vmi("a", labels={"l": "x"}))
+    within = kube.put(vmi("a", labels={"l": "x", "m": "y"}))
+    out = kube.put(vmi("a", labels={"l": "z"}))
+    kube.put(vmi("b", labels={"l": "z"}))
+    kube.delete("default", "a")
+    events = api.watched(kube, begin, label_selector="l=x")
+    assert lines(events) == [("ADDED", "a", into), ("MODIFIED", "a", within), ("DELETED", "a", out)]
+    assert events[-1]["object"]["metadata"]["labels"]["l"] == "x"  # as it was before
+
+
+def test_bookmarks_come_when_asked_for(make_kube: MakeKube, connect: Connect) -> None:
+    kube = make_kube(bookmark_seconds=0.2)
+    api = connect(kube)
+    begin = kube.put(vmi("a"))
+    kube.add_namespace("elsewhere")
+    events = list(api.watch(begin, seconds=1, allow_watch_bookmarks=True))
+    assert len(events) >= 2
+    assert {event["type"] for event in events} == {"BOOKMARK"}
+    assert events[0]["object"] == {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstance",
+        "metadata": {"resourceVersion": str(begin + 1)},
+    }
+    assert api.watched(kube, begin) == []
+
+
+def test_the_last_bookmark_comes_before_the_end_and_one_can_begin_there(kube: Kube, api: Client) -> None:
+    begin = kube.revision
+    for name in "abc":
+        kube.put(vmi(name))
+    *events, bookmark = lines(api.watch(begin, seconds=1, allow_watch_bookmarks=True))
+    assert [name for _, name, _ in events] == ["a", "b", "c"]
+    assert bookmark == ("BOOKMARK", "", kube.revision)
+    later = kube.put(vmi("d"))
+    assert lines(api.watched(kube, bookmark[2])) == [("ADDED", "d", later)]
+
+
+def test_a_watch_ends_in_order_at_its_timeout(kube: Kube, api: Client) -> None:
+    begin = time.monotonic()
+    answer = api.raw(PATH, watch="true", resourceVersion=str(kube.revision), timeoutSeconds="1")
+    assert (answer.status, answer.data) == (200, b"")
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert 0.9 < time.monotonic() - begin < 2
+    api.listed()
+    assert {request.connection for request in kube.requests()} == {1}  # the connection is still good
+
+
+def test_a_version_that_is_too_old_gets_http_200_and_an_error_event(kube: Kube, api: Client) -> None:
+    begin = kube.put(vmi("a"))
+    oldest = kube.compact()
+    answer = api.raw(PATH, watch="1", resourceVersion=str(begin), timeoutSeconds="5")
+    assert answer.status == 200
+    assert json.loads(answer.data) == {
+        "type": "ERROR",
+        "object": {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": f"too old resource version: {begin} ({oldest})",
+            "reason": "Expired",
+            "code": 410,
+        },
+    }
+    with pytest.raises(ApiException) as error:
+        api.watched(kube, begin)
+    assert error.value.status == 410
+    assert api.watched(kube, version(api.listed())) == []
+
+
+def test_a_version_that_is_too_old_can_be_http_410(kube: Kube, api: Client) -> None:
+    kube.api.gone_as_status = True
+    kube.compact()
+    with pytest.raises(ApiException) as error:
+        api.watched(kube, 1)
+    assert (error.value.status, status_of(error)["reason"]) == (410, "Expired")
+
+
+def test_the_history_is_as_long_as_it_is(make_kube: MakeKube, connect: Connect) -> None:
+    kube = make_kube(history=5)
+    api = connect(kube)
+    versions = [kube.put(vmi("a")) for _ in range(10)]
+    assert [revision for _, _, revision in lines(api.watched(kube, versions[4]))] == versions[5:]
+    with pytest.raises(ApiException):
+        api.watched(kube, versions[3])
+
+
+def test_an_open_watch_survives_a_compaction(kube: Kube, api: Client) -> None:
+    kube.put(vmi("a"))
+    events = api.watch(kube.revision)
+    kube.bump("default", "a")
+    assert next(events)["type"] == "MODIFIED"
+    kube.compact()
+    kube.bump("default", "a")
+    assert next(events)["type"] == "MODIFIED"
+
+
+def test_a_watch_from_the_future_is_silent_until_then(kube: Kube, api: Client) -> None:
+    """So it is after a cluster came back from an older backup: the client waits for versions that it has seen."""
+    begin = kube.revision
+    for name in "abcd":
+        kube.put(vmi(name))
+    assert lines(api.watched(kube, begin + 3)) == [("ADDED", "d", begin + 4)]
+
+
+def test_a_streaming_list_ends_with_a_marked_bookmark(kube: Kube, api: Client) -> None:
+    kube.put(vmi("a"))
+    options = {"watch": "1", "sendInitialEvents": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "1"}
+    answer = api.raw(PATH, resourceVersionMatch="NotOlderThan", **options)
+    added, bookmark = (json.loads(line) for line in answer.data.splitlines()[:2])
+    assert added["type"] == "ADDED"
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert api.raw(PATH, **options).status == 422
+
+
+def test_watches_of_built_in_kinds(kube: Kube, api: Client) -> None:
+    begin = kube.revision
+    kube.add_namespace("new")
+    stream = watch.Watch().stream(api.core.list_namespace, resource_version=str(begin), timeout_seconds=1)
+    assert [(event["type"], event["object"].metadata.name) for event in stream] == [("ADDED", "new")]
