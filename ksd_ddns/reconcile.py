@@ -76,11 +76,13 @@ class Keeper:
         """Read the whole zone."""
         self.live = self._session.read(self.zone, lambda records: self._step("reading the zone", records, None))
 
-    def full(self, *, max_withdraw_percent: int) -> Plan:
-        """Return the plan for the whole zone."""
-        return planning.full(self._desired, self.live, self._scope, max_withdraw_percent=max_withdraw_percent)
+    def full(self, *, max_withdraw_percent: int, seen: Collection[bytes] = ()) -> Plan:
+        """Return the plan for the whole zone; withdrawals of the names in `seen` are not capped."""
+        return planning.full(
+            self._desired, self.live, self._scope, max_withdraw_percent=max_withdraw_percent, seen=seen
+        )
 
-    def partial(self, names: Iterable[bytes]) -> Plan:
+    def partial(self, names: Collection[bytes]) -> Plan:
         """Return the plan for `names`."""
         return planning.partial(names, self._desired, self.live, self._scope)
 

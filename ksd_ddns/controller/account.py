@@ -20,7 +20,8 @@ class Account:
         self._primary = ""
         self._kept_back = ""
         self._kept = 0
-        self._conflicts: dict[bytes, Conflict] = {}
+        self._conflicts: dict[bytes, list[Conflict]] = {}
+        self._conflict_texts: tuple[str, ...] | None = ()
         self._applied: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
@@ -51,12 +52,13 @@ class Account:
 
     def planned(self, plan: Plan, touched: Collection[bytes], *, whole: bool) -> None:
         """Note the conflicts of a plan for the whole zone, or for the names in `touched`."""
-        if whole:
-            self._conflicts.clear()
-        else:
-            for name in touched:
-                self._conflicts.pop(name, None)
-        self._conflicts.update((conflict.name, conflict) for conflict in plan.conflicts)
+        if self._conflicts:
+            for name in tuple(self._conflicts) if whole else touched:
+                if self._conflicts.pop(name, None):
+                    self._conflict_texts = None
+        for conflict in plan.conflicts:
+            self._conflicts.setdefault(conflict.name, []).append(conflict)
+            self._conflict_texts = None
 
     def outcome(self, outcome: Outcome) -> None:
         """Count what became of a change."""
@@ -85,6 +87,8 @@ class Account:
         self, *, server: str, zone: str, serial: int, counts: dict[str, int], refused: Collection[Outcome]
     ) -> None:
         """Make a new snapshot; `counts` are its vmis, names, held and pending."""
+        if self._conflict_texts is None:  # made anew only when they changed: there can be many, and events are more
+            self._conflict_texts = tuple(_conflict_text(item) for found in self._conflicts.values() for item in found)
         complaints = {}
         if not self._synced:
             complaints["sync"] = "the first full sync is not done yet"
@@ -100,7 +104,7 @@ class Account:
             serial=serial,
             synced=self._synced,
             complaints=complaints,
-            conflicts=tuple(_conflict_text(conflict) for conflict in self._conflicts.values()),
+            conflicts=self._conflict_texts,
             refused=tuple(f"{names.to_text(outcome.change.name)}: {outcome.reason}" for outcome in refused),
             kept_back=self._kept,
             applied=dict(self._applied),

@@ -72,7 +72,7 @@ class Known:
         """Take one VMI as it is now; one that changes all the time waits for its turn."""
         vmi = told.vmi
         known = self._vmis.get(vmi.key)
-        if known is not None and known.uid == vmi.uid and known.interfaces != vmi.interfaces:
+        if known is not None and known.uid == vmi.uid and vmi.live and known.interfaces != vmi.interfaces:
             due = self._pace.due(vmi.key, now)
             if due > now:
                 if vmi.key not in self._slowed:
@@ -92,10 +92,13 @@ class Known:
         touched: set[bytes] = set()
         while self._timers and self._timers[0][0] <= now:
             _, key = heapq.heappop(self._timers)
-            if (slowed := self._slowed.pop(key, None)) is not None:
+            if key in self._slowed and (due := self._pace.due(key, now)) > now:
+                heapq.heappush(self._timers, (due, key))  # it was a hold that ended
+            elif key in self._slowed:
                 self._pace.passes(key, now)
-                touched |= self._put(slowed, live, now)
-            elif key in self._held and key in self._vmis:
+                touched |= self._put(self._slowed.pop(key), live, now)
+                continue
+            if key in self._held and key in self._vmis:
                 touched |= self._put(self._vmis[key], live, now)
         return touched
 
@@ -107,28 +110,36 @@ class Known:
         known = self._vmis.get(vmi.key)
         successor = vmi.key in self._ended or (known is not None and known.uid != vmi.uid)
         self._vmis[vmi.key] = vmi
-        return self._desired.put(hold.holding(vmi, self._hold(vmi, live, now, successor=successor)))
+        held = self._held.pop(vmi.key, {})
+        # A VMI that took the name of another one inherits nothing of it.
+        holds = {} if successor or self._hold_down <= 0 else self._holds(vmi, known, held, live, now)
+        if holds:
+            self._held[vmi.key] = holds
+        present = {vanished: addresses for vanished, (until, addresses) in holds.items() if until > now}
+        return self._desired.put(hold.holding(vmi, present))
 
-    def _hold(self, vmi: Vmi, live: Live, now: float, *, successor: bool) -> dict[Vanished, tuple[bytes, ...]]:
-        """Return what of `vmi` is held now.
+    def _holds(
+        self, vmi: Vmi, known: Vmi | None, before: dict[Vanished, _Hold], live: Live, now: float
+    ) -> dict[Vanished, _Hold]:
+        """Return until when which vanished families of `vmi` are held, or were.
 
-        A hold that has ended is remembered as long as the family is missing, so that it does not begin anew; a VMI
-        that took the name of another one inherits nothing.
+        What it had when it was last heard of vanished now; of a VMI that is new here, the zone tells what it had.
+        A hold that has ended is remembered as long as the family is missing, so that it does not begin anew.
         """
-        before = self._held.pop(vmi.key, {})
-        if self._hold_down <= 0:
-            return {}
         holds: dict[Vanished, _Hold] = {}
         for vanished in hold.missing(vmi):
             if vanished in before:
                 holds[vanished] = before[vanished]
-            elif rdatas := hold.standing(vmi, vanished, live, self._rules, self._scope):
-                until = now if successor else now + self._hold_down
-                holds[vanished] = (until, rdatas)
+                continue
+            if known is not None:
+                addresses = hold.had(known, vanished)
+            else:
+                addresses = hold.standing(vmi, vanished, live, self._rules, self._scope)
+            if addresses:
+                until = now + self._hold_down
+                holds[vanished] = (until, addresses)
                 heapq.heappush(self._timers, (until, vmi.key))
-        if holds:
-            self._held[vmi.key] = holds
-        return {vanished: rdatas for vanished, (until, rdatas) in holds.items() if until > now}
+        return holds
 
     def _forget(self, key: str) -> set[bytes]:
         if self._vmis.pop(key, None) is not None:

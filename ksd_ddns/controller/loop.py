@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from ksd_ddns.controller.account import Account
 from ksd_ddns.controller.known import Known
-from ksd_ddns.errors import PrimaryError, SourceError
+from ksd_ddns.errors import Denied, PrimaryError, SourceError
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.update import Outcome, Result
 from ksd_ddns.reconcile import Keeper
@@ -25,20 +25,26 @@ from ksd_ddns.snapshot import Snapshot
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
-from ksd_ddns.zone.plan import Plan, Scope
+from ksd_ddns.zone.plan import Kind, Plan, Scope
 from ksd_ddns.zone.update import Limits
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds between attempts at a primary that does not do what it is asked."""
 
 FIRST_RETRY, LONGEST_RETRY = 5.0, 600.0
-"""Seconds until a refused name is tried again."""
+"""Seconds until a refused name is tried again; no longer than LONGEST_PAUSE while nothing at all is taken."""
+
+STRIKES = 3
+"""Attempts in a row after which a zone that keeps changing, or a server that fails, is worth a complaint."""
 
 READ_BACK_WITHIN = 1.0
 """Seconds that what was acknowledged may stay unproven while changes come thick."""
 
 AT_ONCE = 10_000
 """What is taken out of the queue between two plans, at most."""
+
+PUBLISH_EVERY = 0.1
+"""Seconds between two snapshots while there is more to do."""
 
 TRANSFER_SHARE = 20
 """Where only whole zones are to be had, one of them is read in this many times its duration, at most."""
@@ -71,6 +77,9 @@ class _Notified:
 
 _Heard: TypeAlias = Listed | Changed | Gone
 
+_UNSURE = frozenset({Result.STALE, Result.UNKNOWN, Result.UNSENT})
+"""What only another look at the zone clears up."""
+
 
 class Controller:
     """Keeps one zone as the VMIs are that it is told of; `scopes` are the parts in which they are listed."""
@@ -80,11 +89,12 @@ class Controller:
         self._options = options
         self._queue: SimpleQueue[Told | _Notified | None] = SimpleQueue()
         self._stop = Event()
-        self._early: list[_Heard] = []
+        self._early = _Early()
         self._loop: _Loop | None = None
         self._unlisted = set(scopes)
         self._paused_until = 0.0
         self._pause = 0.0
+        self._published = 0.0
         self._account = Account()
 
     @property
@@ -115,31 +125,36 @@ class Controller:
         while not self._stop.is_set():
             self._take()
             now = time.monotonic()
-            if self._stop.is_set() or now < self._paused_until:
-                continue
-            try:
-                self._step(now)
-            except PrimaryError as e:
-                _log.warning("the primary is tried again: %s", e)
-                self._account.primary(str(e))
-                if self._loop is not None:
-                    self._loop.in_doubt()
-                self._back_off()
-            except SourceError as e:
-                _log.warning("the owner ID is asked for again: %s", e)
-                self._account.source("owner", str(e))
-                self._back_off()
-            self._publish()
+            if not self._stop.is_set() and now >= self._paused_until:
+                self._attempt(now)
+            # Under load a snapshot now and then will do: the last one comes when the queue is empty.
+            if self._queue.empty() or now >= self._published + PUBLISH_EVERY:
+                self._publish()
         self._session.close()
+
+    def _attempt(self, now: float) -> None:
+        """Do what there is to do; where the primary fails, wait before the next attempt."""
+        try:
+            self._step(now)
+        except PrimaryError as e:
+            _log.warning("the primary is tried again: %s", e)
+            self._account.primary(str(e))
+            if self._loop is not None:
+                self._loop.in_doubt()
+            self._back_off()
+        except SourceError as e:
+            _log.warning("the owner ID is asked for again: %s", e)
+            self._account.source("owner", str(e))
+            self._back_off()
 
     def _step(self, now: float) -> None:
         if self._loop is None:
             self._loop = self._begin()
             self._account.source("owner", "")
         in_order = self._loop.work(now, listed=not self._unlisted, idle=self._queue.empty())
+        self._account.primary(self._loop.complaint)
         if in_order:
             self._pause = 0.0
-            self._account.primary("")
         else:
             self._back_off()
 
@@ -154,8 +169,7 @@ class Controller:
         known = Known(desired, rules, scope, hold_down=options.hold_down)
         loop = _Loop(self._session, keeper, known, self._account, options)
         loop.read(time.monotonic())
-        early, self._early = self._early, []
-        for told in early:
+        for told in self._early.heard():
             loop.hear(told)
         return loop
 
@@ -195,11 +209,12 @@ class Controller:
             if isinstance(told, Listed):
                 self._unlisted.discard(told.scope)
             if self._loop is None:
-                self._early.append(told)  # what is to be held can only be told when the zone has been read
+                self._early.keep(told)  # what is to be held can only be told when the zone has been read
             else:
                 self._loop.hear(told)
 
     def _publish(self) -> None:
+        self._published = time.monotonic()
         loop = self._loop
         self._account.publish(
             server=str(self._session.server),
@@ -208,6 +223,31 @@ class Controller:
             counts=loop.counts(time.monotonic()) if loop else {},
             refused=loop.keeper.refused.values() if loop else (),
         )
+
+
+class _Early:
+    """What is heard before the zone has been read: of each VMI what still counts, however long that takes."""
+
+    def __init__(self) -> None:
+        self._lists: dict[str, Listed] = {}
+        self._news: dict[str, list[Changed | Gone]] = {}
+
+    def keep(self, told: _Heard) -> None:
+        """Take what a source says."""
+        if isinstance(told, Listed):
+            self._lists[told.scope] = told
+            prefix = f"{told.scope}/" if told.scope else ""
+            self._news = {key: news for key, news in self._news.items() if not key.startswith(prefix)}
+        elif isinstance(told, Gone):
+            self._news[told.key] = [told]
+        else:
+            # Who comes after a VMI that went inherits nothing of it: that it went must not be forgotten.
+            before = [item for item in self._news.get(told.vmi.key, ()) if isinstance(item, Gone)]
+            self._news[told.vmi.key] = [*before, told]
+
+    def heard(self) -> list[_Heard]:
+        """Return what is to be heard."""
+        return [*self._lists.values(), *(item for news in self._news.values() for item in news)]
 
 
 class _Loop:
@@ -221,14 +261,19 @@ class _Loop:
         self._options = options
         self._touched: set[bytes] = set()
         self._doubted: set[bytes] = set()
-        self._deleted: set[bytes] = set()
+        self._seen: set[bytes] = set()
         self._kept_back: set[bytes] = set()
         self._retries: dict[bytes, tuple[float, float]] = {}
         self._heard: dict[bytes, float] = {}
         self._whole = True
         self._unproven_since: float | None = None
         self._look_at = 0.0
+        self._distrusted = False
         self._strikes = 0
+        self._lost = ""
+        self._stuck = False
+        self._blocked = ""
+        self._accepted = False
         self._only_whole = False
         self._not_before = 0.0
 
@@ -246,19 +291,22 @@ class _Loop:
             "pending": len(self._touched) + len(self._doubted),
         }
 
+    @property
+    def complaint(self) -> str:
+        """What is wrong with the primary, although it answers: nothing gets through; empty where it does."""
+        return self._lost or (self._blocked if self.keeper.refused else "")
+
     def look_now(self) -> None:
         """Ask for the zone's serial at the next occasion."""
         self._look_at = 0.0
 
     def in_doubt(self) -> None:
-        """Note that what was sent last may be in the zone or not: it is read before anything is planned."""
-        self._unproven_since = self._unproven_since or time.monotonic()
-        self._doubted |= self._touched
-        self._touched = set()
+        """Note that the primary failed: it is asked how the zone is before anything is planned."""
+        self._distrusted = True
 
     def wait(self, now: float, *, listed: bool) -> float:
         """Return how many seconds there is nothing to do."""
-        if listed and (self._touched or self._whole):
+        if self._distrusted or (listed and (self._touched or self._whole)):
             return 0.0
         due = [self._look_at]
         if self._unproven_since is not None or self._doubted:
@@ -274,16 +322,13 @@ class _Loop:
         live = self.keeper.live
         self._account.heard(type(told).__name__.lower())
         if isinstance(told, Listed):
-            self._touched |= self._known.listed(told, live, now)
+            touched = self._known.listed(told, live, now)
             self._whole = True
-            return
-        if isinstance(told, Gone):
-            touched = self._known.gone(told)
-            self._deleted |= touched
         else:
-            touched = self._known.changed(told, live, now)
-        for name in touched:
-            self._heard.setdefault(name, told.at)
+            touched = self._known.gone(told) if isinstance(told, Gone) else self._known.changed(told, live, now)
+            self._seen |= touched
+            for name in touched:
+                self._heard.setdefault(name, told.at)
         self.keeper.retry(touched)
         self._touched |= touched
 
@@ -299,13 +344,15 @@ class _Loop:
 
         Nothing is planned before the sources have been `listed`. Where the queue is not `idle`, reading back can wait.
         """
-        if now >= self._look_at:
+        if now >= self._look_at or self._distrusted:
             self._look(now)
         elif self._doubted:
             self._read_back(now)
         if not listed:
             return True
-        self._touched |= self._known.tick(self.keeper.live, now)
+        ended = self._known.tick(self.keeper.live, now)
+        self._seen |= ended
+        self._touched |= ended
         in_order = True
         if self._touched or self._whole or self._retries:
             in_order = self._send(self._plan(now), now)
@@ -322,22 +369,19 @@ class _Loop:
         touched = self._touched | retried
         whole = self._whole
         if whole:
-            plan = self.keeper.full(max_withdraw_percent=self._options.max_withdraw_percent)
-            # What the watch saw to be deleted does not follow from absence in a list.
-            seen = tuple(change for change in plan.kept_back if change.name in self._deleted)
-            self._kept_back = {change.name for change in plan.kept_back} - self._deleted
-            plan = Plan(plan.zone, plan.serial, (*plan.changes, *seen), plan.conflicts, (), plan.owned)
+            plan = self.keeper.full(max_withdraw_percent=self._options.max_withdraw_percent, seen=self._seen)
+            self._kept_back = {change.name for change in plan.kept_back}
             self._account.kept_back(len(self._kept_back), plan.owned)
         else:
-            released = {name for name in self._kept_back & touched if name in self._deleted or self._known.wants(name)}
+            released = {name for name in self._kept_back & touched if name in self._seen or self._known.wants(name)}
             if released:
                 self._kept_back -= released
                 self._account.kept_back(len(self._kept_back), self._known.names)
             plan = self.keeper.partial(touched - self._kept_back - self._doubted)
         self._whole = False
         self._touched = set()
-        self._deleted -= touched
         changing = {change.name for change in plan.changes}
+        self._seen -= touched - changing - self._doubted
         for name in retried - changing:
             del self._retries[name]
         for name in touched - changing:
@@ -352,30 +396,56 @@ class _Loop:
         return due
 
     def _send(self, plan: Plan, now: float) -> bool:
-        if not plan.changes:
-            return True
         try:
             outcomes = self.keeper.send(plan.changes, halve=self._strikes > 0)
         except PrimaryError:
             self._doubted.update(change.name for change in plan.changes)
             raise
+        if not outcomes:
+            return True
         done = time.monotonic()
         self._unproven_since = self._unproven_since or now
+        self._judge(outcomes)
         for outcome in outcomes:
             self._take_outcome(outcome, done)
-        if outcomes and all(outcome.result is Result.REFUSED for outcome in outcomes):
-            self._account.primary(outcomes[0].reason)
-        lost = next((item.reason for item in outcomes if item.result in {Result.UNKNOWN, Result.UNSENT}), "")
+        unsure = [outcome for outcome in outcomes if outcome.result in _UNSURE]
+        self._strikes = self._strikes + 1 if unsure else 0
+        lost = next((outcome.reason for outcome in unsure if outcome.result is not Result.STALE), "")
         if lost:
             _log.warning("the zone is read again, since an answer is missing: %s", lost)
-        self._strikes = self._strikes + 1 if self._doubted else 0
-        return not self._doubted
+        self._lost = lost or (unsure[0].reason if self._strikes >= STRIKES else "")
+        return not unsure
+
+    def _judge(self, outcomes: Collection[Outcome]) -> None:
+        """See whether the primary refuses some names, or everything: a zone that is frozen, a right that is gone.
+
+        A new name may be refused for itself; one that was taken before is not.
+        """
+        if any(outcome.result is Result.ACKNOWLEDGED for outcome in outcomes):
+            self._accepted = True
+            if self._stuck:
+                self._retry_all()
+            self._stuck, self._blocked = False, ""
+        elif all(outcome.result is Result.REFUSED for outcome in outcomes):
+            plain = [outcome for outcome in outcomes if names.is_host_name(outcome.change.name)]
+            self._stuck = self._stuck or bool(plain)
+            telling = [
+                one
+                for one in plain
+                if not (isinstance(one.error, Denied) and one.change.kind is Kind.ADD and self._accepted)
+            ]
+            self._blocked = telling[0].reason if telling else self._blocked
+
+    def _retry_all(self) -> None:
+        """Let every refused name be tried again at once: what was in the way is gone."""
+        self._retries = {name: (0.0, pause) for name, (_, pause) in self._retries.items()}
 
     def _take_outcome(self, outcome: Outcome, done: float) -> None:
         name = outcome.change.name
         self._account.outcome(outcome)
         if outcome.result is Result.ACKNOWLEDGED:
             self._retries.pop(name, None)
+            self._seen.discard(name)
             if (heard := self._heard.pop(name, None)) is not None:
                 self._account.latency(done - heard)
         elif outcome.result is Result.REFUSED:
@@ -386,7 +456,8 @@ class _Loop:
 
     def _refused(self, outcome: Outcome) -> None:
         name = outcome.change.name
-        pause = min(2 * self._retries[name][1] if name in self._retries else FIRST_RETRY, LONGEST_RETRY)
+        longest = LONGEST_PAUSE if self._stuck else LONGEST_RETRY
+        pause = min(2 * self._retries[name][1] if name in self._retries else FIRST_RETRY, longest)
         self._retries[name] = (time.monotonic() + pause * random.uniform(0.8, 1.0), pause)  # noqa: S311 spreads only
         _log.warning("%s is refused, and tried again in %.0f s: %s", names.to_text(name), pause, outcome.reason)
 
@@ -397,14 +468,18 @@ class _Loop:
         """Ask for the serial; where it is another one, read what changed."""
         serial = self._session.serial(self.zone)
         self._plan_look(now)
-        if self._doubted or self._unproven_since is not None or serial != self.keeper.live.serial:
+        if self._distrusted or self._doubted or self._unproven_since is not None or serial != self.keeper.live.serial:
             self._read_back(now)
+        if self._distrusted:
+            self._distrusted = False
+            self._retry_all()
 
     def _read_back(self, now: float) -> None:
         """Bring the live zone up to date, and touch the names that are other than they were believed to be."""
         if self._only_whole and now < self._not_before:
             self._look_at = min(self._look_at, self._not_before)
             return
+        self._lost = ""
         refused = set(self.keeper.refused)
         changed, whole = self.keeper.read_back()
         self._account.transferred("axfr" if whole else "ixfr")

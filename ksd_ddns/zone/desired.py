@@ -155,12 +155,12 @@ class Desired:
         """Return what the VMIs' owners should know, in the order of the VMIs' names."""
         return [notice for key in sorted(self._notices) for notice in self._notices[key]]
 
-    def collisions(self) -> list[Collision]:
-        """Return every claim that lost its name to another VMI's, in the order of names."""
+    def collisions(self, among: Collection[bytes] | None = None) -> list[Collision]:
+        """Return every claim that lost its name (one of `among`, or any) to another VMI's, in the order of names."""
         found: list[Collision] = []
         if self._rules.reverse:
             return found
-        for name in sorted(self._contested):
+        for name in sorted(self._contested if among is None else self._contested.intersection(among)):
             held = self._claims[name]
             if isinstance(held, list):
                 winner = held[0].vmi

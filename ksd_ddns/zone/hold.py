@@ -1,7 +1,7 @@
 """Hold-down: addresses that vanished from the status of a living VMI stay in DNS for a while.
 
 A guest agent that restarts and a migration make addresses disappear from the status for seconds, although the guest
-never lost them. What is held is what stands in the live zone, so it outlives a restart of the controller.
+never lost them. After a restart of the controller, what is held is what stands in the live zone.
 """
 
 import msgspec
@@ -34,6 +34,15 @@ def missing(vmi: Vmi) -> list[Vanished]:
         if any(len(address) == octets for address in interface.addresses)
     }
     return [(network, rdtype) for network in vmi.networks for rdtype in _OCTETS if (network, rdtype) not in present]
+
+
+def had(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
+    """Return the addresses of a family that `vmi` has, none where it is not published."""
+    if not vmi.live or vmi.ignored:
+        return ()
+    network, rdtype = vanished
+    found = (interface.addresses for interface in vmi.interfaces if interface.name == network)
+    return tuple(address for address in next(found, ()) if len(address) == _OCTETS[rdtype])
 
 
 def standing(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Scope) -> tuple[bytes, ...]:

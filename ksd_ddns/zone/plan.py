@@ -4,7 +4,7 @@ A change carries what was seen and what shall be: what was seen becomes the prer
 moved in between refuses it. The plan knows nothing of how it is shown or sent.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -125,11 +125,14 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(1 for change in self.changes if change.kind is kind)
 
 
-def full(desired: Desired, live: Live, scope: Scope, *, max_withdraw_percent: int = 100) -> Plan:
+def full(
+    desired: Desired, live: Live, scope: Scope, *, max_withdraw_percent: int = 100, seen: Collection[bytes] = ()
+) -> Plan:
     """Return the plan for the whole zone: every wanted name, and every name of ours that nothing wants.
 
-    Withdrawals here follow from absence in a list; where they exceed `max_withdraw_percent` of the owned names (and at
-    least CAP_FLOOR are owned) they are kept back, and the rest of the plan stands.
+    Withdrawals follow from absence in a list, but for the names in `seen`, whose end was seen; where they exceed
+    `max_withdraw_percent` of the owned names (and at least CAP_FLOOR are owned) they are kept back, and the rest of the
+    plan stands.
     """
     owned = 0
     differing: list[bytes] = []
@@ -143,21 +146,29 @@ def full(desired: Desired, live: Live, scope: Scope, *, max_withdraw_percent: in
         elif want is not None:
             differing.append(name)
     differing += [name for name in desired.names() if name not in live.nodes]
-    plan = partial(differing, desired, live, scope)
-    withdrawn = [change for change in plan.changes if change.kind is Kind.WITHDRAW]
-    excessive = owned >= CAP_FLOOR and 100 * len(withdrawn) > max_withdraw_percent * owned
+    plan = _partial(differing, desired, live, scope)
+    absent = [change for change in plan.changes if change.kind is Kind.WITHDRAW and change.name not in seen]
+    if owned < CAP_FLOOR or 100 * len(absent) <= max_withdraw_percent * owned:
+        absent = []
+    kept_back = {change.name for change in absent}
     return Plan(
         plan.zone,
         plan.serial,
-        tuple(change for change in plan.changes if not (excessive and change.kind is Kind.WITHDRAW)),
+        tuple(change for change in plan.changes if change.name not in kept_back),
         (*plan.conflicts, *_collisions(desired, live)),
-        tuple(withdrawn) if excessive else (),
+        tuple(absent),
         owned,
     )
 
 
-def partial(touched: Iterable[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
+def partial(touched: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
     """Return the plan for the names in `touched`, and the apex: the cost is theirs, not the zone's."""
+    plan = _partial(touched, desired, live, scope)
+    collisions = _collisions(desired, live, touched)
+    return msgspec.structs.replace(plan, conflicts=(*plan.conflicts, *collisions)) if collisions else plan
+
+
+def _partial(touched: Iterable[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
     changes: list[Change] = []
     conflicts: list[Conflict] = []
     nodes = live.nodes
@@ -347,7 +358,7 @@ def _attributed(conflict: Conflict, desired: Desired) -> Conflict:
     return msgspec.structs.replace(conflict, vmi=desired.vmi_of(conflict.name))
 
 
-def _collisions(desired: Desired, live: Live) -> list[Conflict]:
+def _collisions(desired: Desired, live: Live, touched: Collection[bytes] | None = None) -> list[Conflict]:
     """Return the names that two VMIs want, as conflicts of the one that does not get it."""
     return [
         Conflict(
@@ -357,5 +368,5 @@ def _collisions(desired: Desired, live: Live) -> list[Conflict]:
             f"VMI {item.winner} has this name, it was created first" if item.winner else "the zone's own record",
             item.loser,
         )
-        for item in desired.collisions()
+        for item in desired.collisions(touched)
     ]
