@@ -11,7 +11,7 @@ import msgspec
 
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
-from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.zone import names, plan, render, vmi
 from ksd_ddns.zone.desired import Desired, Rules, desired
 from ksd_ddns.zone.live import Live
@@ -114,7 +114,7 @@ def parsed(index: int, *, storage: int = 1) -> Vmi:
 
 def connect(server: Server) -> Session:
     """Return a session with `server`."""
-    return Session([Address(server.address, server.port)], key=read_key_file(server.key_file), timeout=60.0)
+    return Session([Peer(Address(server.address, server.port), read_key_file(server.key_file))], timeout=60.0)
 
 
 def dig_axfr(server: Server, *options: str) -> None:

@@ -7,6 +7,7 @@ here, and only here: behind this module no duration, address or name is text.
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Annotated, Any
@@ -17,8 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import keys
-from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.keys import Key
+from ksd_ddns.primary.connection import Server, Tls, tls
+from ksd_ddns.primary.keys import Key, Rotating
+from ksd_ddns.primary.session import Peer
 from ksd_ddns.zone import names, selector
 from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server
 from ksd_ddns.zone.plan import ADDRESSES, POINTERS, Ownership, Policy, Scope
@@ -212,8 +214,22 @@ class Settings(BaseSettings):
     update_batch: int = _setting(500, "Names in one UPDATE message at most", group=_PRIMARY, ge=1, le=10_000)
     update_octets: int = _setting(60_000, "Octets of one UPDATE message at most", group=_PRIMARY, ge=4_096, le=65_535)
 
-    tsig_key_file: Path | None = _setting(
-        None, "File with the TSIG key, as tsig-keygen writes it", group=_KEYS, shown="none"
+    dns_tls: bool = _setting(False, "Speak TLS with the primary (RFC 9103)", group=_PRIMARY)
+    dns_tls_ca: Path | None = _setting(
+        None, "File with the CA certificates of the primary, in PEM", group=_PRIMARY, shown="the system's"
+    )
+    dns_tls_cert: Path | None = _setting(None, "File with our certificate, in PEM", group=_PRIMARY, shown="none")
+    dns_tls_key: Path | None = _setting(
+        None, "File with its private key, in PEM", group=_PRIMARY, shown="in DNS_TLS_CERT"
+    )
+    dns_tls_hostname: str | None = _setting(
+        None, "Name that the primary's certificate is for", group=_PRIMARY, shown="the host in DNS_SERVER"
+    )
+    tsig_key_file: Annotated[tuple[Path, ...], BeforeValidator(_items)] = _setting(
+        (),
+        "File with the TSIG key, as tsig-keygen writes it; several (comma list) are one for each of DNS_SERVER",
+        group=_KEYS,
+        shown="none",
     )
     tsig_key_name: str | None = _setting(None, "Name of the TSIG key, instead of a key file", group=_KEYS, shown="none")
     tsig_algorithm: str = _setting(
@@ -221,8 +237,8 @@ class Settings(BaseSettings):
     )
     tsig_secret: SecretStr | None = _setting(None, "Its secret, in base64", group=_KEYS, shown="none")
     tsig_secret_file: Path | None = _setting(None, "File with its secret, in base64", group=_KEYS, shown="none")
-    transfer_tsig_key_file: Path | None = _setting(
-        None, "File with another key, for zone transfers", group=_KEYS, shown="the key for updates"
+    transfer_tsig_key_file: Annotated[tuple[Path, ...], BeforeValidator(_items)] = _setting(
+        (), "File with another key, for zone transfers; several as above", group=_KEYS, shown="the key for updates"
     )
     transfer_tsig_key_name: str | None = _setting(
         None, "Name of another key, for zone transfers", group=_KEYS, shown="the key for updates"
@@ -285,41 +301,65 @@ class Settings(BaseSettings):
         """Return the primaries, in the order in which they are tried."""
         return tuple(_server(text, self.dns_port) for text in self.dns_server)
 
-    def key(self) -> Key:
-        """Return the key that signs updates. Raises SettingsError where none is set, or it cannot be read."""
-        found = self._key("tsig")
-        if found is None:
+    def peers(self) -> tuple[Peer, ...]:
+        """Return the primaries with what is needed to speak with them, in the order in which they are tried.
+
+        Raises SettingsError where no key is set, or a key or certificate cannot be read.
+        """
+        servers = self.servers()
+        updates = self._keys("tsig", len(servers))
+        if not updates:
             raise SettingsError(
                 "no TSIG key is set: TSIG_KEY_FILE must name a file that tsig-keygen wrote, or TSIG_KEY_NAME and "
                 "TSIG_SECRET (or TSIG_SECRET_FILE) the key"
             )
-        return found
+        transfers = self._keys("transfer_tsig", len(servers)) or updates
+        return tuple(
+            Peer(server, update, transfer, self._tls(server))
+            for server, update, transfer in zip(servers, updates, transfers, strict=True)
+        )
 
-    def transfer_key(self) -> Key | None:
-        """Return the key that signs transfers, None where it is the one for updates."""
-        return self._key("transfer_tsig")
+    def shared_keys(self) -> tuple[Rotating, ...]:
+        """Return all keys that a primary may sign with what it says of itself."""
+        count = len(self.dns_server)
+        return (*self._keys("transfer_tsig", count), *self._keys("tsig", count))
 
-    def _key(self, prefix: str) -> Key | None:
-        file: Path | None = getattr(self, f"{prefix}_key_file")
+    def _tls(self, server: Server) -> Tls | None:
+        if not self.dns_tls:
+            return None
+        hostname = self.dns_tls_hostname or server.host
+        return tls(hostname, ca=self.dns_tls_ca, certificate=self.dns_tls_cert, key=self.dns_tls_key)
+
+    def _keys(self, prefix: str, count: int) -> tuple[Rotating, ...]:
+        """Return a key for each of `count` servers, none at all where none is set."""
+        files: tuple[Path, ...] = tuple(map(Path, getattr(self, f"{prefix}_key_file")))
         name: str | None = getattr(self, f"{prefix}_key_name")
         secret: SecretStr | None = getattr(self, f"{prefix}_secret")
         secret_file: Path | None = getattr(self, f"{prefix}_secret_file")
         text = prefix.upper()
-        if file is not None:
+        if files:
             if name or secret or secret_file:
                 raise SettingsError(
                     f"{text}_KEY_FILE and {text}_KEY_NAME or {text}_SECRET are set: set one or the other"
                 )
-            return keys.read_key_file(file)
+            if len(files) not in {1, count}:
+                raise SettingsError(f"{text}_KEY_FILE names {len(files)} files: one is needed, or one for each server")
+            found = [Rotating(partial(keys.read_key_file, file), [file]) for file in files]
+            return tuple(found * count if len(found) == 1 else found)
         if name is None:
             if secret or secret_file:
                 raise SettingsError(f"{text}_SECRET is set without {text}_KEY_NAME: set the name of the key, too")
-            return None
+            return ()
         if (secret is None) == (secret_file is None):
             raise SettingsError(
                 f"{text}_KEY_NAME is set: exactly one of {text}_SECRET and {text}_SECRET_FILE must be, too"
             )
-        return keys.key(name, getattr(self, f"{prefix}_algorithm"), _secret(secret, secret_file, text))
+        algorithm: str = getattr(self, f"{prefix}_algorithm")
+
+        def load() -> Key:
+            return keys.key(name, algorithm, _secret(secret, secret_file, text))
+
+        return (Rotating(load, [secret_file] if secret_file else []),) * count
 
     def bases(self) -> tuple[bytes, ...]:
         """Return the names below which records are published, that of the VMIs' names first."""

@@ -34,8 +34,9 @@ def run(options: Options) -> int:
     status = StatusServer(chosen.status_address.host, chosen.status_address.port, fleet.snapshots)
     status.start()
     if chosen.notify_listen is not None:
-        key = chosen.transfer_key() or chosen.key()
-        Listener(chosen.notify_listen, primaries=chosen.servers(), key=key, heard=fleet.notified).start()
+        Listener(
+            chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
+        ).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _Ending(fleet))
     _log.info("running: status on port %d", status.port)

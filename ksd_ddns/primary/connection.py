@@ -5,12 +5,14 @@ All waiting has a deadline. What the kernel and the peer can do wrong comes out 
 
 import select
 import socket
+import ssl
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ksd_ddns.errors import Unreachable
+from ksd_ddns.errors import SettingsError, Unreachable
 
 _CHUNK = 1 << 18
 
@@ -27,12 +29,42 @@ class Server:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS to a primary (RFC 9103): the CAs and our certificate, and the name that its certificate must be for."""
+
+    context: ssl.SSLContext
+    hostname: str
+
+
+def tls(hostname: str, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> Tls:
+    """Return TLS to a primary whose certificate is for `hostname`, from a CA of the file `ca` or the system's.
+
+    `certificate` and `key` are ours, in PEM, where the primary asks for one. Raises SettingsError naming the file.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as e:
+        raise SettingsError(f"DNS_TLS_CA: {ca} cannot be used: {_reason(e)}; it must hold certificates in PEM") from e
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["dot"])  # RFC 9103, 7.1
+    if certificate is not None:
+        try:
+            context.load_cert_chain(certificate, key)
+        except OSError as e:
+            raise SettingsError(
+                f"DNS_TLS_CERT, DNS_TLS_KEY: {certificate} and {key} cannot be used: {_reason(e)}; certificate and key "
+                "must be in PEM, belong together, and be readable"
+            ) from e
+    return Tls(context, hostname)
+
+
 class Connection:
     """One connection; `timeout` in seconds is the longest silence of the peer that is waited out."""
 
-    def __init__(self, server: Server, *, timeout: float) -> None:
+    def __init__(self, server: Server, *, timeout: float, tls: Tls | None = None) -> None:
         self.server = server
-        self._timeout = timeout
+        self.timeout = timeout
         self._buffer = bytearray()
         self._start = 0
         self._ended: Unreachable | None = None
@@ -40,10 +72,28 @@ class Connection:
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
             raise Unreachable(f"{server} cannot be reached: {_reason(e)}{_cure(e)}") from e
+        if tls is not None:
+            self._socket = self._secured(self._socket, tls)
         self._socket.setblocking(False)
         # A lone update must not wait for the acknowledgement of the message before it.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poll = select.poll()
+
+    def _secured(self, plain: socket.socket, tls: Tls) -> socket.socket:
+        try:
+            return tls.context.wrap_socket(plain, server_hostname=tls.hostname)
+        except ssl.SSLCertVerificationError as e:
+            plain.close()
+            raise Unreachable(
+                f"the certificate of {self.server} is not accepted for {tls.hostname}: {e.verify_message}; set "
+                "DNS_TLS_CA to its CA and DNS_TLS_HOSTNAME to the name in it, or renew it"
+            ) from e
+        except OSError as e:
+            plain.close()
+            raise Unreachable(
+                f"no TLS with {self.server}: {_reason(e)}; does it speak TLS on this port (DNS_PORT), and accept our "
+                "certificate (DNS_TLS_CERT)?"
+            ) from e
 
     def __enter__(self) -> Self:
         return self
@@ -57,22 +107,23 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether the peer still listens: an idle connection that it closed looks readable."""
+        """Whether the peer still listens. To be asked between exchanges only, when nothing is to be read."""
         try:
-            return not self._wait(select.POLLIN, 0)
-        except (OSError, ValueError):
+            # Readable is what a peer has closed; with TLS also a session ticket, which is no data.
+            return not self._wait(select.POLLIN, 0) or not self._fill()
+        except (Unreachable, OSError, ValueError):
             return False
 
     def send(self, wire: bytes) -> None:
         """Send one message."""
         unsent = memoryview(len(wire).to_bytes(2, "big") + wire)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         while unsent:
             try:
                 unsent = unsent[self._socket.send(unsent) :]
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantWriteError):
                 if not self._wait(select.POLLOUT, deadline - time.monotonic()):
-                    raise Unreachable(f"{self.server} takes no data for {self._timeout:g} s") from None
+                    raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s") from None
             except OSError as e:
                 raise Unreachable(f"{self.server} cut the connection: {_reason(e)}") from e
 
@@ -82,8 +133,8 @@ class Connection:
             if self._ended is not None:
                 raise self._ended
             if not self._fill():
-                if not self._wait(select.POLLIN, self._timeout):
-                    raise Unreachable(f"{self.server} did not answer within {self._timeout:g} s")
+                if not self._wait(select.POLLIN, self.timeout):
+                    raise Unreachable(f"{self.server} did not answer within {self.timeout:g} s")
                 continue
         return message
 
@@ -117,7 +168,7 @@ class Connection:
         """Read once without waiting; return whether anything came."""
         try:
             chunk = self._socket.recv(_CHUNK)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError as e:
             raise Unreachable(f"{self.server} cut the connection: {_reason(e)}") from e

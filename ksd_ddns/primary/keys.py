@@ -5,10 +5,13 @@ A key never shows its secret: not in `repr`, not in an error.
 
 import base64
 import binascii
+import logging
 import re
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import dns.exception
 import dns.name
@@ -19,6 +22,7 @@ import dns.rdtypes.ANY.TSIG
 import dns.tsig
 
 from ksd_ddns.errors import BadResponse, Denied, SettingsError
+from ksd_ddns.primary.connection import Connection
 from ksd_ddns.zone.rrset import CLASS_ANY, TSIG
 from ksd_ddns.zone.wire import Message
 
@@ -35,6 +39,9 @@ _COMMENT = re.compile(r'("[^"]*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)  # not i
 _KEY_CLAUSE = re.compile(rf"\bkey\s+{_NAME.format('name')}\s*\{{(?P<body>[^}}]*)\}}", re.IGNORECASE)
 _ALGORITHM = re.compile(rf"\balgorithm\s+{_NAME.format('value')}\s*;", re.IGNORECASE)
 _SECRET = re.compile(r'\bsecret\s+"?(?P<value>[A-Za-z0-9+/=\s]+?)"?\s*;', re.IGNORECASE)
+
+
+_log = logging.getLogger(__name__)
 
 
 class KeyRejected(Denied):
@@ -80,6 +87,54 @@ class Key:
             )
         )
         return b"".join((wire[:10], count.to_bytes(2, "big"), wire[12:], record)), signed.mac
+
+    def current(self, connection: Connection) -> "Key":
+        """Return this key, whatever the connection: a key that never changes is its own source."""
+        return self
+
+
+class KeySource(Protocol):
+    """Where the key comes from that signs the next message."""
+
+    def current(self, connection: Connection) -> Key:
+        """Return the key for the server of `connection`, over which it may be negotiated. Raises PrimaryError."""
+
+
+class Rotating:
+    """A key in files, read again when they change: rotation without a restart."""
+
+    def __init__(self, load: Callable[[], Key], files: Sequence[Path]) -> None:
+        self._load = load
+        self._files = tuple(files)
+        self._seen = self._look()
+        self._key = load()
+
+    def current(self, connection: Connection) -> Key:
+        """Return the key as it is in the files now, whatever the connection."""
+        return self.latest()
+
+    def latest(self) -> Key:
+        """Return the key as it is in the files now; while they are unreadable or wrong, as it last was."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._key = self._load()
+                _log.info("key %s was read again", self._key.name)
+            except SettingsError as e:
+                _log.warning("the key that was is kept: %s", e)
+        return self._key
+
+    def _look(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(_look(file) for file in self._files)
+
+
+def _look(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class Verifier:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 
 from ksd_ddns.errors import PrimaryError, SettingsError
 from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.keys import Key, Verifier
+from ksd_ddns.primary.keys import Rotating, Verifier
 from ksd_ddns.zone import wire
 from ksd_ddns.zone.rrset import SOA
 
@@ -29,10 +29,15 @@ class Listener:
     """Listens on UDP and TCP at one address; `heard` is told the zone of every NOTIFY that counts."""
 
     def __init__(
-        self, address: Server, *, primaries: Collection[Server], key: Key, heard: Callable[[bytes], None]
+        self,
+        address: Server,
+        *,
+        primaries: Collection[Server],
+        keys: Collection[Rotating],
+        heard: Callable[[bytes], None],
     ) -> None:
         self._primaries = tuple(primaries)
-        self._key = key
+        self._keys = tuple(keys)
         self._heard = heard
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         where = (address.host, address.port)
@@ -73,12 +78,16 @@ class Listener:
     def _counts(self, message: wire.Message, client: str) -> bool:
         if message.tsig is None:
             return client in self._addresses()
-        try:
-            Verifier(self._key, b"", server=client).verify(message)
-        except PrimaryError as e:
-            _log.warning("a NOTIFY from %s is not believed: %s", client, e)
-            return False
-        return True
+        reason = "we do not have its key"
+        for source in self._keys:
+            try:
+                Verifier(source.latest(), b"", server=client).verify(message)
+            except PrimaryError as e:
+                reason = str(e)
+            else:
+                return True
+        _log.warning("a NOTIFY from %s is not believed: %s", client, reason)
+        return False
 
     def _addresses(self) -> set[str]:
         found = set()

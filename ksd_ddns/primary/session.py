@@ -1,18 +1,26 @@
 """A conversation with the primary: the first of several servers that answers, one connection, signed exchanges."""
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
-from ksd_ddns.primary.connection import Connection, Server
-from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
+from ksd_ddns.primary.connection import Connection, Server, Tls
+from ksd_ddns.primary.keys import Key, KeyRejected, KeySource, Verifier
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.rrset import AXFR, SOA
 from ksd_ddns.zone.wire import Malformed, Message
 from ksd_ddns.zone.xfr import Transfer
+
+BACK_AFTER = 60.0
+"""Seconds after which a server that failed is worth another try."""
+
+BACK_TIMEOUT = 1.0
+"""Seconds that the try may take while another server answers."""
 
 Progress = Callable[[int], None]
 """Told how many records or names are done so far."""
@@ -25,17 +33,28 @@ class Refreshed(NamedTuple):
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A primary, and what is needed to speak with it: `keys` sign updates, `transfer_keys` all that is read."""
+
+    server: Server
+    keys: KeySource
+    transfer_keys: KeySource | None = None
+    tls: Tls | None = None
+
+
 class Session:
     """Queries and transfers on one connection, which is opened when it is needed and opened again when it broke.
 
-    The first of `servers` that answers is used, and left only when it fails. `key` signs updates, `transfer_key`
-    everything that is read. `timeout` in seconds is the longest silence that is waited out.
+    The first of `peers` that answers is used, and left only when it fails; after BACK_AFTER seconds those before it are
+    tried again. `timeout` in seconds is the longest silence that is waited out.
     """
 
-    def __init__(self, servers: Sequence[Server], *, key: Key, transfer_key: Key | None = None, timeout: float) -> None:
-        self._servers = list(servers)
-        self.key = key
-        self.transfer_key = transfer_key or key
+    def __init__(self, peers: Sequence[Peer], *, timeout: float) -> None:
+        self._peers = tuple(peers)
+        self._at = 0
+        self._failed = [float("-inf")] * len(self._peers)
+        self._back_at = 0.0
         self._timeout = timeout
         self._connection: Connection | None = None
         self._read_from: Server | None = None
@@ -43,7 +62,18 @@ class Session:
     @property
     def server(self) -> Server:
         """The server in use, or the one to be tried first."""
-        return self._servers[0]
+        return self._peers[self._at].server
+
+    def update_key(self) -> Key:
+        """Return the key that signs updates now, for the server in use."""
+        connection = self.connection()
+        return self._peers[self._at].keys.current(connection)
+
+    def transfer_key(self) -> Key:
+        """Return the key that signs what is read now, from the server in use."""
+        connection = self.connection()
+        peer = self._peers[self._at]
+        return (peer.transfer_keys or peer.keys).current(connection)
 
     def close(self) -> None:
         """End the conversation; the next request opens a new connection."""
@@ -52,26 +82,60 @@ class Session:
             self._connection = None
 
     def failed(self) -> None:
-        """Leave the server in use: the next request begins with the one after it."""
+        """Leave the server in use: the next request begins with the first that did not fail of late."""
         self.close()
-        self._servers.append(self._servers.pop(0))
+        self._failed[self._at] = time.monotonic()
+        self._at = self._in_order()[0]
 
     def connection(self) -> Connection:
-        """Return the open connection, or a new one to the first server that can be reached."""
+        """Return the open connection, or a new one to the first server that can be reached.
+
+        To be called between exchanges only: it looks whether the connection still stands.
+        """
         if self._connection is not None:
-            if self._connection.usable:
-                return self._connection
-            self.close()
-        errors = []
-        for _ in self._servers:
-            try:
-                self._connection = Connection(self.server, timeout=self._timeout)
-            except Unreachable as e:
-                errors.append(e)
-                self.failed()
+            if not self._connection.usable:
+                self.close()
+            elif self._at and time.monotonic() >= self._back_at:
+                return self._returned(self._connection)
             else:
                 return self._connection
+        errors = []
+        for index in self._in_order():
+            self._at = index
+            try:
+                self._connection = self._opened(index, self._timeout)
+            except Unreachable as e:
+                errors.append(e)
+                self._failed[index] = time.monotonic()
+            else:
+                self._back_at = time.monotonic() + BACK_AFTER
+                return self._connection
+        self._at = self._in_order()[0]
         raise Unreachable("; ".join(str(e) for e in errors)) from errors[0]
+
+    def _in_order(self) -> list[int]:
+        """Return which peers to try: those that did not fail of late as they stand, then the others, oldest first."""
+        recent = time.monotonic() - BACK_AFTER
+        return sorted(range(len(self._peers)), key=lambda index: max(recent, self._failed[index]))
+
+    def _opened(self, index: int, timeout: float) -> Connection:
+        peer = self._peers[index]
+        return Connection(peer.server, timeout=timeout, tls=peer.tls)
+
+    def _returned(self, connection: Connection) -> Connection:
+        """Return a connection to a server before the one in use that can be reached again, else `connection`."""
+        self._back_at = time.monotonic() + BACK_AFTER
+        for index in range(self._at):
+            try:
+                opened = self._opened(index, min(self._timeout, BACK_TIMEOUT))
+            except Unreachable:
+                self._failed[index] = time.monotonic()
+                continue
+            connection.close()
+            opened.timeout = self._timeout
+            self._connection, self._at = opened, index
+            return opened
+        return connection
 
     def enclosing_zone(self, name: bytes) -> bytes:
         """Return the apex of the zone that holds `name`, found as nsupdate finds it: by asking for the name's SOA."""
@@ -98,18 +162,20 @@ class Session:
         """
         ident = new_id()
         request = wire.query(ident, zone, AXFR) if serial is None else wire.ixfr_query(ident, zone, serial)
-        signed, mac = self.transfer_key.sign(request)
         transfer = Transfer(zone, serial)
+        key: Key | None = None
         try:
+            key = self.transfer_key()
             connection = self.connection()
-            verifier = Verifier(self.transfer_key, mac, server=str(connection.server), several=True)
+            signed, mac = key.sign(request)
+            verifier = Verifier(key, mac, server=str(connection.server), several=True)
             connection.send(signed)
             while not transfer.done:
                 message = self.parsed(connection.receive(), ident)
                 connection.drain()
                 verifier.verify(message)
                 if message.rcode != rcodes.NOERROR:
-                    raise self._transfer_error(message.rcode, zone)
+                    raise self._transfer_error(message.rcode, zone, key)
                 transfer.feed(message.answer)
                 if progress:
                     progress(transfer.records)
@@ -117,7 +183,7 @@ class Session:
             self._read_from = connection.server
         except KeyRejected as e:
             self.close()
-            grant = rcodes.transfer_grant(names.to_text(zone), self.transfer_key.name)
+            grant = rcodes.transfer_grant(names.to_text(zone), key.name if key else "")
             raise KeyRejected(f"{e}. To let it transfer {names.to_text(zone)}: {grant}") from e
         except Malformed as e:
             self.close()
@@ -155,12 +221,13 @@ class Session:
     def _ask(self, name: bytes) -> Message:
         """Return the authoritative answer to a question for the SOA of `name`."""
         ident = new_id()
-        signed, mac = self.transfer_key.sign(wire.query(ident, name, SOA))
         try:
+            key = self.transfer_key()
             connection = self.connection()
+            signed, mac = key.sign(wire.query(ident, name, SOA))
             connection.send(signed)
             message = self.parsed(connection.receive(), ident)
-            Verifier(self.transfer_key, mac, server=str(self.server)).verify(message)
+            Verifier(key, mac, server=str(self.server)).verify(message)
             if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
                 raise rcodes.query_error(message.rcode, server=str(self.server), name=names.to_text(name))
             if message.tsig is None:
@@ -178,9 +245,8 @@ class Session:
             )
         return message
 
-    def _transfer_error(self, rcode: int, zone: bytes) -> PrimaryError:
-        server, key = str(self.server), self.transfer_key.name
-        return rcodes.transfer_error(rcode, server=server, zone=names.to_text(zone), key=key)
+    def _transfer_error(self, rcode: int, zone: bytes, key: Key) -> PrimaryError:
+        return rcodes.transfer_error(rcode, server=str(self.server), zone=names.to_text(zone), key=key.name)
 
     def parsed(self, octets: bytes, ident: int | None = None) -> Message:
         """Return the response in `octets`, to the request of that ID. Raises BadResponse."""

@@ -9,7 +9,7 @@ import msgspec
 
 from ksd_ddns.errors import PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
-from ksd_ddns.primary.keys import KeyRejected, Verifier
+from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.primary.session import Progress, Session, new_id
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.plan import Change
@@ -62,6 +62,7 @@ _PASSING = dict.fromkeys(rcodes.PREREQUISITE_FAILED, Result.STALE) | {rcodes.SER
 
 class _Sent(msgspec.Struct, frozen=True):
     batch: Batch
+    key: Key
     mac: bytes
 
 
@@ -90,16 +91,18 @@ class Sender:
         flying: dict[int, _Sent] = {}
         outcomes: list[Outcome] = []
         try:
+            # One key for all of it: asking for another one looks at the connection, on which answers are waiting.
+            key = self._session.update_key() if queue else None
             connection = self._session.connection() if queue else None
-            while connection and (queue or flying):
+            while key and connection and (queue or flying):
                 while queue and len(flying) < self._in_flight:
                     batch = queue.popleft()
                     ident = self._new_id(flying)
-                    request = self._signed(ident, batch, outcomes)
+                    request = self._signed(ident, batch, key, outcomes)
                     if request is None:
                         continue
                     signed, mac = request
-                    flying[ident] = _Sent(batch, mac)
+                    flying[ident] = _Sent(batch, key, mac)
                     connection.send(signed)
                 if flying:
                     self._settle(connection.receive(), flying, queue, outcomes, halve=halve)
@@ -120,10 +123,10 @@ class Sender:
             ident = new_id()
         return ident
 
-    def _signed(self, ident: int, batch: Batch, outcomes: list[Outcome]) -> tuple[bytes, bytes] | None:
+    def _signed(self, ident: int, batch: Batch, key: Key, outcomes: list[Outcome]) -> tuple[bytes, bytes] | None:
         """Return the message of `batch`, signed as of now, and its MAC; None where no message can hold it."""
         try:
-            signed, mac = self._session.key.sign(wire.update(ident, self._zone, batch.prerequisites, batch.updates))
+            signed, mac = key.sign(wire.update(ident, self._zone, batch.prerequisites, batch.updates))
             if len(signed) > wire.MAX_MESSAGE:
                 raise wire.Malformed(f"a signed UPDATE of {len(signed)} octets: {wire.MAX_MESSAGE} are allowed")
         except wire.Malformed as e:
@@ -148,7 +151,7 @@ class Sender:
         error = self._judged(message, sent)
         del flying[message.id]
         batch = sent.batch
-        self._log(batch, message.rcode)
+        self._log(sent, message.rcode)
         if message.rcode == rcodes.NOERROR and error is None:
             self._accepted += len(batch.changes)
             outcomes += [Outcome(change, Result.ACKNOWLEDGED) for change in batch.changes]
@@ -157,7 +160,7 @@ class Sender:
         if len(batch.changes) > 1 and (halve or passing is None):
             queue.extendleft(reversed(batch.halves()))
             return
-        error = error or self._error(message.rcode)
+        error = error or self._error(message.rcode, sent.key)
         if passing is Result.STALE or (passing and not halve):
             outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
             return
@@ -186,26 +189,26 @@ class Sender:
     def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
         """Return the error that the signature of the response tells of, None where it is good."""
         try:
-            Verifier(self._session.key, sent.mac, server=str(self._session.server)).verify(message)
+            Verifier(sent.key, sent.mac, server=str(self._session.server)).verify(message)
         except KeyRejected as e:
             # Perhaps of this one name only.
-            grant = rcodes.update_grant(names.to_text(self._zone), self._session.key.name)
+            grant = rcodes.update_grant(names.to_text(self._zone), sent.key.name)
             return KeyRejected(f"{e}. To let it update {names.to_text(self._zone)}: {grant}")
         return None
 
-    def _error(self, rcode: int) -> PrimaryError:
+    def _error(self, rcode: int, key: Key) -> PrimaryError:
         return rcodes.update_error(
-            rcode, server=str(self._session.server), zone=names.to_text(self._zone), key=self._session.key.name
+            rcode, server=str(self._session.server), zone=names.to_text(self._zone), key=key.name
         )
 
-    def _log(self, batch: Batch, rcode: int) -> None:
+    def _log(self, sent: _Sent, rcode: int) -> None:
         _audit.info(
             "update of %s on %s with key %s: %d names from %s: %s",
             names.to_text(self._zone),
             self._session.server,
-            self._session.key.name,
-            len(batch.changes),
-            names.to_text(batch.changes[0].name),
+            sent.key.name,
+            len(sent.batch.changes),
+            names.to_text(sent.batch.changes[0].name),
             rcodes.text(rcode),
         )
 

@@ -9,7 +9,7 @@ import msgspec
 
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
-from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.primary.update import Outcome, Result, Sender
 from ksd_ddns.zone import names, vmi
 from ksd_ddns.zone import plan as planning
@@ -63,7 +63,7 @@ def looking(
 ) -> Iterator[Looking]:
     """Yield a conversation with `primary`, or `at` a proxy before it."""
     key = keys.read_key_file(primary.key_file)
-    session = Session([at or Address(primary.address, primary.port)], key=key, timeout=timeout)
+    session = Session([Peer(at or Address(primary.address, primary.port), key)], timeout=timeout)
     try:
         yield Looking(session, Ownership(ownership))
     finally:
