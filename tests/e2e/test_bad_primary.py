@@ -174,9 +174,8 @@ def test_a_bad_answer_to_what_is_read(
     bind: Bind, ksd: Ksd, zone: str, hook: Hook, code: int, words: tuple[str, ...]
 ) -> None:
     with Proxy(bind, response=hook) as proxy, untouched(bind):
-        command = ksd(bind, through=proxy.address, ZONE=zone, DNS_TIMEOUT="300ms")
-        for verb in ("plan", "apply"):
-            failed(command(verb, vmi=[DB]), code, str(proxy.address), *words)
+        done = ksd(bind, through=proxy.address, ZONE=zone, DNS_TIMEOUT="300ms")("apply", vmi=[DB])
+    failed(done, code, str(proxy.address), *words)
 
 
 def test_an_unsigned_word_on_which_zone_it_is(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
