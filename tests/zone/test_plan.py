@@ -46,7 +46,7 @@ from tests.zone.build import (
     wanted,
     zone_rules,
 )
-from tests.zone.worlds import World, contents, worlds
+from tests.zone.worlds import CONTENTS, World, worlds
 
 NAME = n("net1.db.prod.vm.example.")
 TXT_MODE = txt_rules(default_record=False)
@@ -567,7 +567,7 @@ def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Ra
 
 
 @settings(max_examples=200, deadline=None)
-@given(worlds(), st.sampled_from(["a", "b", "a.b"]), st.lists(contents(), max_size=3))
+@given(worlds(), st.sampled_from(["a", "b", "a.b"]), st.lists(CONTENTS, max_size=3))
 def test_the_plan_for_what_an_event_touches_is_the_whole_plan(
     world: World, gone: str, moved: list[tuple[RRset, ...]]
 ) -> None:

@@ -1,5 +1,8 @@
 """Worlds to plan in: VMIs, rules, and a live zone where the same names hold anything at all, drawn by hypothesis."""
 
+from collections.abc import Iterator
+from itertools import combinations, product
+
 import msgspec
 from hypothesis import strategies as st
 
@@ -42,30 +45,24 @@ TEXTS = [
     mark("prod/a"), mark("prod/b"), mark("prod/a.b"), mark("prod/a", more=",family=4"), mark("prod/c", more=",x=1"),
     mark("prod/a", owner="other"), mark(""), "foreign", "foreign too",
 ]  # fmt: skip
-TTL = st.sampled_from([60, 300])
+TEXT_SETS = [(), *combinations(TEXTS, 1), *combinations(TEXTS[:5] + TEXTS[6:8], 2)]
 
 
-def sets(of: list[str]) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(of), unique=True, max_size=2)
+V4_SETS = [(), ("10.0.0.1",), ("10.0.0.2",), ("10.0.0.1", "10.0.0.2")]
+V6_SETS = [(), ("fd00::1",)]
 
 
-@st.composite
-def contents(draw: st.DrawFn) -> tuple[RRset, ...]:
-    """Draw what stands at a name: often addresses and texts, sometimes what rules them out, sometimes nothing."""
-    kind = draw(st.sampled_from(["any", "any", "any", "any", "cname", "delegation", "dname", "nothing"]))
-    if kind == "cname":
-        return (cname("elsewhere.", draw(TTL)),)
-    if kind == "delegation":
-        return (ns("ns.elsewhere.", ttl=draw(TTL)),)
-    found = [dname("elsewhere.", draw(TTL))] if kind == "dname" else []
-    if kind == "any":
-        v4, v6 = draw(sets(["10.0.0.1", "10.0.0.2"])), draw(sets(["fd00::1", "fd00::2"]))
-        texts = draw(sets(TEXTS))
-        found += [a(*v4, ttl=draw(TTL))] if v4 else []
-        found += [aaaa(*v6, ttl=draw(TTL))] if v6 else []
-        found += [txt(*texts, ttl=draw(TTL))] if texts else []
-        found += [sshfp(draw(st.integers(1, 2)), draw(TTL))] if draw(st.booleans()) else []
-    return tuple(sorted(found, key=lambda item: item.type))
+def _address_nodes() -> Iterator[tuple[RRset, ...]]:
+    sshfps = [(), (sshfp(),)]
+    for v4, v6, texts, ttl, text_ttl, others in product(V4_SETS, V6_SETS, TEXT_SETS, (60, 300), (60, 300), sshfps):
+        addresses = [*([a(*v4, ttl=ttl)] if v4 else []), *([aaaa(*v6, ttl=ttl)] if v6 else [])]
+        yield node("x.", *addresses, *([txt(*texts, ttl=text_ttl)] if texts else []), *others).rrsets
+
+
+CONTENTS = st.sampled_from(list(dict.fromkeys(_address_nodes()))) | st.sampled_from(
+    [(), (cname("elsewhere."),), (ns("ns.elsewhere."),), (sshfp(2),), (a("10.0.0.1"), dname("elsewhere."))]
+)
+"""What stands at a name: mostly addresses and texts, sometimes what rules them out, sometimes nothing."""
 
 
 VMIS = st.lists(
@@ -76,6 +73,7 @@ VMIS = st.lists(
         created=st.integers(1, 2),
         hostnames=st.sampled_from([(), ("c",), ("www.example.", "x.vm.example.")]),
     ),
+    min_size=1,
     max_size=4,
     unique_by=lambda item: item.key,
 )
@@ -102,12 +100,16 @@ def worlds(draw: st.DrawFn) -> World:
         default_record=draw(st.booleans()),
         name_server=draw(st.sampled_from([(), ips("192.0.2.53")])),
     )
-    vmis = draw(VMIS)
+    vmis = draw(VMIS | st.just([]))
     wanted = desired(vmis, rules)
     names = [name for name in NAMES if name.endswith(apex)]
-    nodes = {name: node(name, *draw(contents())) for name in draw(st.lists(st.sampled_from(names), unique=True))}
-    for name in draw(st.lists(st.sampled_from(sorted(wanted.names())), unique=True)) if len(wanted) else []:
-        nodes[name] = wanted.get(name) or Node(name)
+    nodes = {name: node(name, *draw(CONTENTS)) for name in draw(st.lists(st.sampled_from(names), unique=True))}
+    for name in sorted(wanted.names()):
+        match draw(st.sampled_from(["free", "right", "anything", "anything", "anything"])):
+            case "right":
+                nodes[name] = wanted.get(name) or Node(name)
+            case "anything":
+                nodes[name] = node(name, *draw(CONTENTS))
     apex_ns = draw(st.sampled_from([ns("localhost."), ns("ns.elsewhere."), ns("localhost.", "a.elsewhere.", ttl=300)]))
     apex_more = draw(st.sampled_from([(), (a("192.0.2.1"),), (txt("foreign"), sshfp())]))
     nodes[apex] = node(apex, apex_ns, *apex_more)

@@ -1,0 +1,261 @@
+"""Changes -> UPDATE messages, played against a primary that follows RFC 2136 to the letter."""
+
+from collections.abc import Iterator
+
+import dns.message
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ksd_ddns.zone import wire
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import ADDRESSES, Change, Kind, full
+from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, PTR, TXT, A, Node, RRset
+from ksd_ddns.zone.update import HEADER_ROOM, Batch, Limits, batch, batches, prerequisites, updates
+from ksd_ddns.zone.wire import Statement
+from tests.zone.build import BASE, ZONE, Primary, a, aaaa, cname, ip, n, node, ns, ptr, records, sshfp, txt
+from tests.zone.worlds import CONTENTS, World, worlds
+
+NAME = n("net1.db.prod.vm.example.")
+OLD, NEW = ip("10.1.0.9"), ip("10.1.0.12")
+
+
+def change(old: list[RRset], new: list[RRset], name: bytes = NAME, types: tuple[int, ...] = ADDRESSES) -> Change:
+    return Change(node(name, *old), node(name, *new), Kind.CHANGE, types)
+
+
+def absent(*rdtypes: int) -> list[Statement]:
+    return [(NAME, rdtype, CLASS_NONE, 0, b"") for rdtype in rdtypes]
+
+
+def line(rdtype: int, rdata: bytes, rdclass: int = IN, ttl: int = 0) -> Statement:
+    return (NAME, rdtype, rdclass, ttl, rdata)
+
+
+TEXT, FOREIGN = b"\4mark", b"\7foreign"
+
+
+@pytest.mark.parametrize(
+    ("of", "before", "after"),
+    [
+        pytest.param(change([], [a("10.1.0.9"), txt("mark")]), absent(ANY),
+                     [line(A, OLD, ttl=60), line(TXT, TEXT, ttl=60)], id="new-name"),
+        pytest.param(change([a("10.1.0.9")], [a("10.1.0.12")]), [line(A, OLD), *absent(TXT, AAAA)],
+                     [line(A, OLD, CLASS_NONE), line(A, NEW, ttl=60)], id="address-replaced"),
+        pytest.param(change([a("10.1.0.9"), txt("mark")], [a("10.1.0.9", "10.1.0.12"), txt("mark")]),
+                     [line(A, OLD), line(TXT, TEXT), *absent(AAAA)], [line(A, NEW, ttl=60)], id="address-added"),
+        pytest.param(change([a("10.1.0.9")], [a("10.1.0.9", ttl=30)]), [line(A, OLD), *absent(TXT, AAAA)],
+                     [line(A, b"", CLASS_ANY), line(A, OLD, ttl=30)], id="ttl-changed"),
+        pytest.param(change([a("10.1.0.9"), sshfp(), txt("foreign", "mark")], [sshfp(), txt("foreign")]),
+                     [line(A, OLD), line(TXT, TEXT), line(TXT, FOREIGN), *absent(AAAA)],
+                     [line(A, b"", CLASS_ANY), line(TXT, TEXT, CLASS_NONE)], id="withdrawn-beside-others"),
+        pytest.param(change([sshfp()], [a("10.1.0.9"), sshfp()]), absent(A, CNAME, TXT, AAAA), [line(A, OLD, ttl=60)],
+                     id="beside-what-cannot-be-asked-for"),
+        pytest.param(change([ns("a."), txt("x")], [ns("a.", "b."), txt("x")]), [line(NS, n("a."))],
+                     [line(NS, n("b."), ttl=60)], id="ns-alone"),
+        pytest.param(change([ns("a.")], [ns("b.")]), [line(NS, n("a."))],
+                     [line(NS, n("b."), ttl=60), line(NS, n("a."), CLASS_NONE)], id="new-ns-comes-before-the-old-goes"),
+        pytest.param(change([ptr("a.")], [ptr("a.", "b.")], types=(PTR,)), [line(PTR, n("a.")), *absent(TXT)],
+                     [line(PTR, n("b."), ttl=60)], id="ptr"),
+    ],
+)  # fmt: skip
+def test_statements_of_a_change(of: Change, before: list[Statement], after: list[Statement]) -> None:
+    assert sorted(prerequisites(of)) == sorted(before)
+    assert updates(of) == after
+
+
+def played(primary: Primary, plan: tuple[Change, ...], size: int) -> Iterator[tuple[Batch, str]]:
+    """Send `plan` to `primary`, message by message; yield each with the RCODE of its answer."""
+    for sent in batches(plan, Limits(names=size)):
+        yield sent, primary.update(sent.prerequisites, sent.updates)
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), st.integers(1, 4), st.booleans())
+def test_the_messages_of_a_plan_bring_the_zone_where_the_plan_wants_it(world: World, size: int, last_ttl: bool) -> None:
+    changes = full(world.wanted, world.zone, world.scope).changes
+    primary = Primary(world.zone.zone, world.zone.nodes.values(), last_ttl=last_ttl)
+    assert {rcode for _, rcode in played(primary, changes, size)} <= {"NOERROR"}
+    want = Live(world.zone.zone, 1, dict(world.zone.nodes))
+    for each in changes:
+        want.put(each.new)
+    assert primary.nodes() == want.nodes
+
+
+def judged(content: Node, rdtypes: tuple[int, ...]) -> list[tuple[int, tuple[bytes, ...]]]:
+    return [(item.type, item.rdatas) for item in content.rrsets if item.type in rdtypes]
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), st.data())
+def test_what_another_hand_did_meanwhile_is_never_overwritten(world: World, data: st.DataObject) -> None:
+    changes = full(world.wanted, world.zone, world.scope).changes
+    assume(changes)
+    moved = data.draw(st.sampled_from(changes))
+    primary = Primary(world.zone.zone, world.zone.nodes.values())
+    there = node(moved.name, *data.draw(CONTENTS))
+    if moved.name == world.zone.zone:
+        there = node(moved.name, *(there.rrsets if not there.get(NS) else ()), data.draw(st.sampled_from([ns("x.")])))
+        assume(not there.get(CNAME))
+    primary.put(there)
+    before = primary.nodes()
+    types = (NS,) if moved.name == world.zone.zone else (*ADDRESSES, TXT, CNAME)
+    for sent, rcode in played(primary, changes, data.draw(st.integers(1, 3))):
+        after = primary.nodes()
+        if rcode != "NOERROR":
+            assert moved in sent.changes
+            assert before == after
+        elif moved in sent.changes:
+            # Then it did nothing that the plan would have seen, and stays beside what the plan wants.
+            assert judged(there, types) == judged(moved.old, types)
+            assert moved.old.rrsets or not there.rrsets
+            found = after.get(moved.name, Node(moved.name))
+            assert judged(found, types) == judged(moved.new, types)
+            assert [item for item in found.rrsets if item.type not in types] == [
+                item for item in there.rrsets if item.type not in types
+            ]
+        before = after
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_messages_are_played_once(world: World) -> None:
+    changes = full(world.wanted, world.zone, world.scope).changes
+    primary = Primary(world.zone.zone, world.zone.nodes.values())
+    assert all(rcode == "NOERROR" for _, rcode in played(primary, changes, 1))
+    before = primary.nodes()
+    for sent, rcode in played(primary, changes, 1):
+        # A TTL is no prerequisite: a change of it alone may be played again, and again leads to where it led.
+        rdatas = [(judged(item.old, (A, AAAA, TXT, NS)), judged(item.new, (A, AAAA, TXT, NS))) for item in sent.changes]
+        assert (rcode == "NOERROR") is all(old == new for old, new in rdatas)
+    assert primary.nodes() == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_no_message_deletes_all_types_of_a_name(world: World) -> None:
+    for sent in batches(full(world.wanted, world.zone, world.scope).changes, Limits()):
+        assert all(rdtype != ANY for _, rdtype, _, _, _ in sent.updates)
+        assert all(ttl == 0 for _, _, _, ttl, _ in sent.prerequisites)
+        assert all(ttl == 0 for _, _, rdclass, ttl, _ in sent.updates if rdclass != IN)
+
+
+# Filling messages
+
+LABEL = st.sampled_from(["a", "web", "x" * 30, "y" * 63])
+CHANGES = st.lists(
+    st.builds(
+        lambda labels, old, new, index: change(
+            [a(*old)] if old else [], [a(*new), txt("t" * 90)], n(".".join([f"n{index}", *labels, "vm.example."]))
+        ),
+        st.lists(LABEL, max_size=3),
+        st.lists(st.sampled_from([f"10.0.0.{index}" for index in range(20)]), unique=True),
+        st.lists(st.sampled_from([f"10.0.1.{index}" for index in range(20)]), unique=True, min_size=1),
+        st.integers(0, 10**6),
+    ),
+    max_size=30,
+)
+
+
+def octets(sent: Batch) -> int:
+    """Return the size of the message that dnspython reads, no name of it compressed."""
+    plain = wire.update(0, ZONE, sent.prerequisites, sent.updates)
+    read = dns.message.from_wire(plain, one_rr_per_rrset=True)
+    size = 12 + len(ZONE) + 4
+    for section in read.sections[1:]:
+        for each in section:
+            for rdata in list(each) or [None]:
+                size += len(each.name.to_digestable()) + 10 + (len(rdata.to_digestable()) if rdata is not None else 0)
+    assert len(plain) <= size
+    return size
+
+
+@settings(max_examples=100, deadline=None)
+@given(CHANGES, st.integers(1500, 6000), st.integers(1, 10))
+def test_messages_are_filled_in_order_and_never_overfilled(changes: list[Change], size: int, count: int) -> None:
+    limits = Limits(octets=size, names=count)
+    sent = list(batches(changes, limits))
+    assert [item for each in sent for item in each.changes] == changes
+    for index, each in enumerate(sent):
+        assert each == batch(each.changes)
+        assert 1 <= len(each.changes) <= count
+        assert len(each.changes) == 1 or octets(each) <= size
+        if index + 1 < len(sent):  # it was full: the next change would not have fitted
+            more = batch((*each.changes, sent[index + 1].changes[0]))
+            assert len(more.changes) > count or octets(more) > size - HEADER_ROOM
+
+
+def test_a_change_that_is_too_big_for_the_limit_goes_alone() -> None:
+    big = change([txt(*(f"{index:03}" + "x" * 200 for index in range(100)))], [a("10.0.0.1")])
+    small = change([], [a("10.0.0.1")], n("a.vm.example."))
+    sent = list(batches([small, big, small], Limits(octets=5000)))
+    assert [each.changes for each in sent] == [(small,), (big,), (small,)]
+
+
+def test_a_change_that_no_message_holds_is_malformed_when_encoded() -> None:
+    huge = change([txt(*(f"{index:03}" + "x" * 250 for index in range(300)))], [a("10.0.0.1")])
+    (sent,) = batches([huge], Limits())
+    with pytest.raises(wire.Malformed, match="65535 are allowed"):
+        wire.update(1, ZONE, sent.prerequisites, sent.updates)
+
+
+def test_nothing_to_send_is_no_message() -> None:
+    assert list(batches([], Limits())) == []
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 500])
+def test_halves(count: int) -> None:
+    changes = tuple(change([], [a("10.0.0.1")], n(f"n{index}.vm.example.")) for index in range(count))
+    first, second = batch(changes).halves()
+    assert first.changes + second.changes == changes
+    assert abs(len(first.changes) - len(second.changes)) <= 1
+    assert first == batch(first.changes)
+    assert second == batch(second.changes)
+
+
+# The primary of the tests itself, where the tests above lean on it
+
+ZONE_NOW = [node(BASE, ns("a.", "b.")), node(NAME, a("10.1.0.9"), sshfp()), node("c.vm.example.", cname("x."))]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rcode"),
+    [
+        pytest.param(absent(ANY), [], "YXDOMAIN", id="name-exists"),
+        pytest.param([(n("net1.vm.example."), ANY, CLASS_NONE, 0, b"")], [], "NOERROR", id="name-does-not-exist"),
+        pytest.param([(n("prod.vm.example."), ANY, CLASS_NONE, 0, b"")], [], "NOERROR", id="empty-non-terminal"),
+        pytest.param(absent(A), [], "YXRRSET", id="type-exists"),
+        pytest.param(absent(AAAA), [], "NOERROR", id="type-does-not-exist"),
+        pytest.param([line(A, OLD)], [], "NOERROR", id="values-as-seen"),
+        pytest.param([line(A, NEW)], [], "NXRRSET", id="other-values"),
+        pytest.param([line(A, OLD), line(A, NEW)], [], "NXRRSET", id="more-values"),
+        pytest.param([(BASE, NS, IN, 0, n("a."))], [], "NXRRSET", id="a-subset-of-the-values"),
+        pytest.param([line(A, OLD, ttl=60)], [], "FORMERR", id="ttl-in-a-prerequisite"),
+        pytest.param([], [line(A, b"", CLASS_ANY, 60)], "FORMERR", id="ttl-in-a-deletion"),
+        pytest.param([], [(n("example.org."), A, IN, 60, OLD)], "NOTZONE", id="outside-of-the-zone"),
+    ],
+)
+def test_the_primary_of_the_tests_judges_prerequisites(
+    before: list[Statement], after: list[Statement], rcode: str
+) -> None:
+    primary = Primary(BASE, ZONE_NOW)
+    assert primary.update(before, after) == rcode
+    assert sorted(records(primary.nodes().values())) == sorted(records(ZONE_NOW))
+
+
+def test_the_primary_of_the_tests_knows_the_exceptions_of_rfc_2136() -> None:
+    primary = Primary(BASE, ZONE_NOW)
+    alias = n("c.vm.example.")
+    assert primary.update([], [(alias, A, IN, 60, OLD), (NAME, CNAME, IN, 60, b"\0")]) == "NOERROR"
+    assert primary.update([], [(BASE, NS, CLASS_ANY, 0, b""), (BASE, NS, CLASS_NONE, 0, n("a."))]) == "NOERROR"
+    assert primary.update([], [(BASE, NS, CLASS_NONE, 0, n("b."))]) == "NOERROR"
+    assert primary.nodes()[alias] == ZONE_NOW[2]
+    assert primary.nodes()[NAME] == ZONE_NOW[1]
+    assert primary.nodes()[BASE] == node(BASE, ns("b."))
+
+
+@pytest.mark.parametrize(("last_ttl", "ttl"), [(True, 5), (False, 60)], ids=["bind9", "knot"])
+def test_the_primary_of_the_tests_has_one_ttl_an_rrset(last_ttl: bool, ttl: int) -> None:
+    primary = Primary(BASE, ZONE_NOW, last_ttl=last_ttl)
+    assert primary.update([], [line(A, NEW, ttl=5), line(AAAA, bytes(16), ttl=7)]) == "NOERROR"
+    assert primary.nodes()[NAME] == node(NAME, a("10.1.0.9", "10.1.0.12", ttl=ttl), aaaa("::", ttl=7), sshfp())
