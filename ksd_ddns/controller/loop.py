@@ -218,7 +218,7 @@ class Controller:
         loop = self._loop
         self._account.publish(
             server=str(self._session.server),
-            zone=names.to_text(loop.zone) if loop else "",
+            zone=names.to_text(loop.zone if loop else self._options.zone or self._options.base),
             serial=loop.keeper.live.serial if loop else 0,
             counts=loop.counts(time.monotonic()) if loop else {},
             refused=loop.keeper.refused.values() if loop else (),
