@@ -76,10 +76,15 @@ class Keeper:
         """Read the whole zone."""
         self.live = self._session.read(self.zone, lambda records: self._step("reading the zone", records, None))
 
-    def full(self, *, max_withdraw_percent: int, seen: Collection[bytes] = ()) -> Plan:
-        """Return the plan for the whole zone; withdrawals of the names in `seen` are not capped."""
+    def full(self, *, max_withdraw_percent: int, seen: Collection[bytes] = (), complete: bool = True) -> Plan:
+        """Return the plan for the whole zone; `seen` and `complete` are as in `zone.plan.full`."""
         return planning.full(
-            self._desired, self.live, self._scope, max_withdraw_percent=max_withdraw_percent, seen=seen
+            self._desired,
+            self.live,
+            self._scope,
+            max_withdraw_percent=max_withdraw_percent,
+            seen=seen,
+            complete=complete,
         )
 
     def partial(self, names: Collection[bytes]) -> Plan:

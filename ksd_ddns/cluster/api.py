@@ -22,6 +22,20 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 
+LONGEST_WAIT = 60.0
+"""Seconds: a server that asks to wait longer is asked again all the same."""
+
+_NAMESPACES = "/api/v1/namespaces/"
+_LEASES = "/apis/coordination.k8s.io/"
+_GRANTS = (
+    ("/api/v1/namespaces/kube-system", "get of namespaces to this account (ClusterRole secondary), or set OWNER_ID"),
+    ("/api/v1/namespaces/", "create of events to this account (ClusterRole secondary)"),
+    (_LEASES, "get, create and update of leases in its own namespace to this account (Role secondary)"),
+    ("/apis/kubevirt.io/", "get, list and watch of virtualmachineinstances to this account (ClusterRole secondary)"),
+)
+"""What is to be granted where a request is forbidden, by the path that it was for."""
+
+
 _NOT_SET_UP = (
     "run in a pod with a service account, or set KUBECONFIG to a kubeconfig (kubectl get vmi must work with it)"
 )
@@ -29,6 +43,14 @@ _NOT_SET_UP = (
 
 class Expired(SourceError):
     """410 Gone: the resource version, or the continue token, is too old; only a new list helps."""
+
+
+class Conflict(SourceError):
+    """409 Conflict: somebody else changed or made the object first."""
+
+
+class Missing(SourceError):
+    """404 Not Found of a single object."""
 
 
 class Busy(SourceError):
@@ -65,20 +87,29 @@ class Api:
     """
 
     def __init__(self, *, kubeconfig: str | None = None, service_account: Path = SERVICE_ACCOUNT) -> None:
+        self._kubeconfig = kubeconfig
+        self._service_account = service_account
+        self._client = self._connected()
+        self._outdated = False
+        self.host: str = self._client.configuration.host
+
+    def _connected(self) -> client.ApiClient:
+        """Return a client with what the configuration says now."""
         settings = client.Configuration()
+        folder = self._service_account
+        in_pod = os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG")
         try:
-            if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+            if self._kubeconfig is None and in_pod:
                 InClusterConfigLoader(
-                    token_filename=str(service_account / "token"), cert_filename=str(service_account / "ca.crt")
+                    token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt")
                 ).load_and_set(settings)
             else:
-                config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
+                config.load_kube_config(config_file=self._kubeconfig, client_configuration=settings)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as e:
             raise SourceError(f"no cluster is set up here: {e}; {_NOT_SET_UP}") from e
         # Waiting between attempts is the caller's: urllib3's own retries would multiply every deadline.
         settings.retries = False
-        self._client = client.ApiClient(settings)
-        self.host: str = settings.host
+        return client.ApiClient(settings)
 
     def get(self, path: str, query: Mapping[str, object]) -> bytes:
         """Return the body of a GET. Raises SourceError."""
@@ -88,13 +119,27 @@ class Api:
         self._judge(response, body, path)
         return body
 
+    def send(self, method: str, path: str, body: Mapping[str, object]) -> bytes:
+        """Return the body of the answer to a POST or PUT of `body` as JSON. Raises SourceError."""
+        with self._translated(path):
+            response = self._send(method, path, {}, READ_TIMEOUT, body)
+            answer: bytes = response.read()
+        self._judge(response, answer, path)
+        return answer
+
     def stream(self, path: str, query: Mapping[str, object], *, silence: float) -> Iterator[bytes]:
-        """Yield the lines of a GET as they come; a server that is silent for `silence` seconds raises Broken."""
+        """Send a GET, and return the lines of its answer as they come.
+
+        Raises SourceError at once where the server refuses it; the lines raise Broken where the server is silent for
+        `silence` seconds, or cuts its answer.
+        """
         with self._translated(path):
             response = self._send("GET", path, query, silence)
             if response.status != 200:
                 self._judge(response, response.read(), path)
-        raw = response.response
+        return self._lines(response.response, path)
+
+    def _lines(self, raw: Any, path: str) -> Iterator[bytes]:
         rest = b""
         try:
             for chunk in raw.stream(1 << 16):
@@ -107,12 +152,24 @@ class Api:
             raw.close()
             raw.release_conn()
 
-    def _send(self, method: str, path: str, query: Mapping[str, object], silence: float) -> Any:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        silence: float,
+        body: Mapping[str, object] | None = None,
+    ) -> Any:
+        if self._outdated:
+            # Tokens and certificates are replaced in files, and by plugins: what was read before is not taken any more.
+            self._client = self._connected()
+            self._outdated = False
         request = self._client.param_serialize(
             method=method,
             resource_path=path,
             query_params=[(key, value) for key, value in query.items() if value not in {"", None}],
-            header_params={"Accept": "application/json"},
+            header_params={"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})},
+            body=body,
             auth_settings=["BearerToken"],
         )
         return self._client.call_api(*request, _request_timeout=(CONNECT_TIMEOUT, silence))
@@ -127,6 +184,7 @@ class Api:
             cause = getattr(e, "reason", None) or e
             raise SourceError(f"the API server {self.host} cannot be reached: {cause}; is it up?") from e
         except (ApiException, ConfigException, ValueError) as e:
+            self._outdated = True  # a certificate, most likely
             raise SourceError(f"the API server {self.host} cannot be asked: {e}") from e
 
     def _judge(self, response: Any, body: bytes, path: str) -> None:
@@ -137,6 +195,7 @@ class Api:
             status = msgspec.json.decode(body, type=_Status)
         except msgspec.DecodeError:
             status = _Status(body[:200].decode("utf-8", "replace").strip())
+        self._outdated = self._outdated or code == 401
         raise self.refusal(code, status.message, path, after=response.headers.get("Retry-After"))
 
     def refusal(self, code: int, message: str, path: str, *, after: str | None = None) -> SourceError:
@@ -149,17 +208,21 @@ class Api:
                 "another cluster; look at the service account, or log in again"
             )
         if code == 403:
-            return SourceError(
-                f"the API server {self.host} forbids it (403 {message}): grant get, list and watch of "
-                "virtualmachineinstances in kubevirt.io to this account (ClusterRole secondary)"
-            )
+            grant = next((what for prefix, what in _GRANTS if path.startswith(prefix)), "it to this account")
+            return SourceError(f"the API server {self.host} forbids it (403 {message}): grant {grant}")
+        if code == 409:
+            return Conflict(f"{path}: {message}")
+        if code == 404 and path.startswith(_LEASES):
+            return Missing(f"{path}: {message}")
         if code == 404:
-            return SourceError(
-                f"the API server {self.host} knows no {path} (404): KubeVirt is not installed there; install it, and "
-                "this goes on by itself"
+            cure = (
+                "is it the API server of a cluster? Set OWNER_ID where it is"
+                if path.startswith(_NAMESPACES)
+                else "KubeVirt is not installed there; install it, and this goes on by itself"
             )
+            return SourceError(f"the API server {self.host} knows no {path} (404): {cure}")
         if code == 429 or code >= 500:
-            seconds = float(after) if after and after.isdigit() else 0.0
+            seconds = min(LONGEST_WAIT, float(after)) if after and after.isdigit() else 0.0
             return Busy(f"the API server {self.host} cannot answer now ({code} {message})", after=seconds)
         return SourceError(f"the API server {self.host} answered {path} with {code} {message}")
 

@@ -7,8 +7,9 @@ the normal course of things: it goes on from the last resource version, and only
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import Event
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,15 @@ WATCH_SECONDS = 300
 """How long the server keeps one watch open."""
 SILENCE = 75.0
 """Seconds without a word after which a watch is dead: a server sends a bookmark about once a minute."""
+STEADY = 10.0
+"""Seconds that a watch must have lasted for its end to be no failure after another one."""
+
+AT_LEAST = 1.0
+"""Seconds from one watch that ends in good order to the next one."""
+
+RELIST_AFTER = 3
+"""Failures in a row after which a new list is tried: what is in the way may lie in the history."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 _log = logging.getLogger(__name__)
@@ -56,10 +66,26 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
+class _NamedMeta(msgspec.Struct):
+    name: str
+    namespace: str = "default"
+
+
+class _Named(msgspec.Struct):
+    """As much of an object as tells which one it is."""
+
+    metadata: _NamedMeta
+
+    @property
+    def key(self) -> str:
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+
 _page = msgspec.json.Decoder(_Page)
 _event = msgspec.json.Decoder(_Event)
 _about = msgspec.json.Decoder(_EventObject)
 _object = msgspec.json.Decoder(VmiObject)
+_named = msgspec.json.Decoder(_Named)
 
 
 class Watch:
@@ -82,92 +108,101 @@ class Watch:
             try:
                 if not version:
                     version = self._list(tell)
-                    tell(Failing(self.scope, ""))
-                for reached in self._follow(version, tell):
+                lines = self._api.stream(self._path, self._query(version), silence=SILENCE)
+                tell(Failing(self.scope, ""))
+                for reached in self._follow(lines, version, tell):
                     version = reached
-                    failures = 0
                     if stop.is_set():
                         return
-                # A watch that ends at once, again and again, must not become a loop of requests.
-                stop.wait(max(0.0, 1.0 - (time.monotonic() - began)))
-            except Broken as e:
-                _log.info("the watch goes on with a new request: %s", e)
-                if failures:
-                    stop.wait(_pause(failures))
-                failures += 1
-            except Expired as e:
-                _log.info("a new list is needed: %s", e)
-                version = ""
-                stop.wait(_pause(failures))
-                failures += 1
             except SourceError as e:
-                tell(Failing(self.scope, str(e)))
-                stop.wait(max(_pause(failures), e.after if isinstance(e, Busy) else 0.0))
+                # One that breaks again and again must not become a loop of requests, whatever it says in between.
+                failures = 0 if time.monotonic() - began > STEADY else failures
+                pause = max(_pause(failures), e.after if isinstance(e, Busy) else 0.0)
                 failures += 1
+                if isinstance(e, Expired) or failures % RELIST_AFTER == 0:
+                    version = ""
+                if isinstance(e, Broken | Expired) and failures < RELIST_AFTER:
+                    _log.info("the watch begins again: %s", e)
+                else:
+                    tell(Failing(self.scope, str(e)))
+            else:
+                failures = 0
+                pause = began + AT_LEAST - time.monotonic()
+            stop.wait(max(0.0, pause))
 
     def vmis(self) -> tuple[Vmi, ...]:
         """Return all VMIs there are now. Raises SourceError."""
-        return self._pages()[0]
+        found = self._pages()
+        if found.unread:
+            raise SourceError(
+                f"VMIs that cannot be read: {', '.join(sorted(found.unread))}; nothing is done without them"
+            )
+        return found.vmis
 
     def _list(self, tell: Callable[[Told], None]) -> str:
         """Tell all VMIs there are; return the resource version that a watch goes on from."""
-        vmis, version = self._pages()
-        self._known = {item.key: item for item in vmis}
-        tell(Listed(self.scope, vmis))
-        return version
+        found = self._pages()
+        self._known = {item.key: item for item in found.vmis}
+        tell(Listed(self.scope, found.vmis, found.unread))
+        return found.version
 
-    def _pages(self) -> tuple[tuple[Vmi, ...], str]:
-        found: list[Vmi] = []
+    def _pages(self) -> "_Found":
+        """Return all VMIs there are. Raises SourceError; Expired where the list took too long."""
+        vmis: list[Vmi] = []
+        unread: list[str] = []
         token = ""
         while True:
             body = self._api.get(self._path, {"limit": PAGE, "continue": token, "labelSelector": self._selector})
             try:
                 page = _page.decode(body)
+                for raw in page.items or ():
+                    found = self._parsed(raw)
+                    if found is None:
+                        # What is known of it stays: it is there, although it cannot be read.
+                        key = _named.decode(raw).key
+                        found = self._known.get(key)
+                        unread += [] if found else [key]
+                    vmis += [found] if found else []
             except (msgspec.DecodeError, RecursionError) as e:
                 raise SourceError(f"the API server {self._api.host} answered {self._path} with no list: {e}") from e
-            found += filter(None, map(self._parsed, page.items or ()))
             token = page.metadata.token
             if not token:
-                return tuple(found), page.metadata.resource_version
+                return _Found(tuple(vmis), frozenset(unread), page.metadata.resource_version)
 
-    def _follow(self, version: str, tell: Callable[[Told], None]) -> Iterator[str]:
-        """Watch from `version` on; yield the resource version of every event."""
-        query = {
+    def _query(self, version: str) -> dict[str, object]:
+        return {
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": WATCH_SECONDS,
             "labelSelector": self._selector,
         }
-        reachable = False
-        for line in self._api.stream(self._path, query, silence=SILENCE):
+
+    def _follow(self, lines: Iterable[bytes], version: str, tell: Callable[[Told], None]) -> Iterator[str]:
+        """Take the events of a watch from `version` on; yield the resource version of every event."""
+        for line in lines:
             try:
                 event = _event.decode(line)
                 about = _about.decode(event.object)
+                if event.type == "ERROR":
+                    raise self._api.refusal(about.code, about.message, self._path)
+                self._heard(event, tell)
             except (msgspec.DecodeError, RecursionError) as e:
                 raise SourceError(f"the API server {self._api.host} sent a watch event that is none: {e}") from e
-            if event.type == "ERROR":
-                raise self._api.refusal(about.code, about.message, self._path)
-            if not reachable:
-                reachable = True
-                tell(Failing(self.scope, ""))
-            self._heard(event, tell)
             if about.metadata is not None and about.metadata.resource_version:
                 version = about.metadata.resource_version
             yield version
 
     def _heard(self, event: _Event, tell: Callable[[Told], None]) -> None:
-        if event.type == "BOOKMARK":
-            return
-        found = self._parsed(event.object)
-        if found is None:
-            return
         if event.type == "DELETED":
-            self._known.pop(found.key, None)
-            tell(Gone(found.key, time.monotonic()))
-        elif self._known.get(found.key) != found:  # heartbeats and conditions end here
-            self._known[found.key] = found
-            tell(Changed(found, time.monotonic()))
+            key = _named.decode(event.object).key
+            self._known.pop(key, None)
+            tell(Gone(key, time.monotonic()))
+        elif event.type != "BOOKMARK":
+            found = self._parsed(event.object)
+            if found is not None and self._known.get(found.key) != found:  # heartbeats and conditions end here
+                self._known[found.key] = found
+                tell(Changed(found, time.monotonic()))
 
     def _parsed(self, raw: msgspec.Raw) -> Vmi | None:
         try:
@@ -175,6 +210,14 @@ class Watch:
         except (msgspec.DecodeError, RecursionError) as e:
             _log.warning("an object that is not a VMI is passed over: %s", e)
             return None
+
+
+class _Found(NamedTuple):
+    """A whole list: its VMIs, the keys of those that cannot be read and are not known, its resource version."""
+
+    vmis: tuple[Vmi, ...]
+    unread: frozenset[str]
+    version: str
 
 
 def watches(*, namespaces: frozenset[str], selector: Selector) -> tuple[Watch, ...]:

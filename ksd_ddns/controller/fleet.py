@@ -11,7 +11,10 @@ from typing import Protocol
 from ksd_ddns.controller.loop import Controller
 from ksd_ddns.errors import KsdError
 from ksd_ddns.snapshot import Snapshot
-from ksd_ddns.zone.feed import Told
+from ksd_ddns.zone.feed import Failing, Told
+
+AFTER_A_BUG = 10.0
+"""Seconds until a source that failed in a way that nobody thought of begins anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Fleet:
     def run(self) -> None:
         """Keep the zones until `stop`. Raises SettingsError where the main zone and the settings do not fit."""
         for source in self._sources:
-            Thread(target=source.run, args=(self._tell, self._stop), name="source", daemon=True).start()
+            Thread(target=self._listen, args=(source,), name="source", daemon=True).start()
         threads = [Thread(target=_kept, args=(other,), name="zone", daemon=True) for other in self._others]
         for thread in threads:
             thread.start()
@@ -61,6 +64,16 @@ class Fleet:
             self.stop()
         for thread in threads:
             thread.join()
+
+    def _listen(self, source: Source) -> None:
+        """Listen to `source` until the end, whatever happens: a source that died in silence would look like a calm."""
+        while not self._stop.is_set():
+            try:
+                source.run(self._tell, self._stop)
+            except Exception as e:  # noqa: BLE001 it is told, and the source begins anew
+                _log.exception("a source of VMIs failed, which is a bug: it begins anew")
+                self._tell(Failing(source.scope, f"reading VMIs failed, which is a bug: {type(e).__name__}: {e}"))
+                self._stop.wait(AFTER_A_BUG)
 
     def _tell(self, told: Told) -> None:
         for controller in (self._first, *self._others):
@@ -73,3 +86,6 @@ def _kept(controller: Controller) -> None:
     except KsdError as e:
         _log.error("a zone is not kept: %s", e)
         controller.give_up(str(e))
+    except Exception as e:  # noqa: BLE001 the other zones go on, and this one says what is wrong with it
+        _log.exception("a zone is not kept any more, which is a bug")
+        controller.give_up(f"a bug ended it, restart it: {type(e).__name__}: {e}")

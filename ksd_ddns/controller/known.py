@@ -4,7 +4,7 @@ import heapq
 
 from ksd_ddns.controller.pace import Pace
 from ksd_ddns.zone import hold
-from ksd_ddns.zone.desired import Desired, Rules
+from ksd_ddns.zone.desired import Desired, Notice, Rules
 from ksd_ddns.zone.feed import Changed, Gone, Listed
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
@@ -30,6 +30,7 @@ class Known:
         self._held: dict[str, dict[Vanished, _Hold]] = {}
         self._ended: set[str] = set()
         self._slowed: dict[str, Vmi] = {}
+        self._unread: set[str] = set()
         self._timers: list[tuple[float, str]] = []
         self._pace = Pace()
 
@@ -40,6 +41,23 @@ class Known:
     def names(self) -> int:
         """The number of owner names that are wanted."""
         return len(self._desired)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is there is known: nothing follows from absence while some of it cannot be read."""
+        return not self._unread
+
+    def get(self, key: str) -> Vmi | None:
+        """Return the VMI `namespace/name` as it was last told, None where there is none."""
+        return self._vmis.get(key)
+
+    def vmi_of(self, name: bytes) -> str:
+        """Return `namespace/name` of the VMI that has the owner name."""
+        return self._desired.vmi_of(name)
+
+    def notices(self, key: str) -> tuple[Notice, ...]:
+        """Return what of the VMI `namespace/name` cannot be published, and why."""
+        return self._desired.notices_of(key)
 
     def wants(self, name: bytes) -> bool:
         """Return whether anything is wanted at the owner name."""
@@ -58,7 +76,8 @@ class Known:
         """Take a whole list: what is missing in it is gone."""
         prefix = f"{told.scope}/" if told.scope else ""
         keys = {vmi.key for vmi in told.vmis}
-        gone = [key for key in self._vmis if key not in keys and key.startswith(prefix)]
+        gone = [key for key in self._vmis if key not in keys and key not in told.unread and key.startswith(prefix)]
+        self._unread = {key for key in self._unread if not key.startswith(prefix)} | told.unread
         touched: set[bytes] = set()
         for key in gone:
             touched |= self._forget(key)
@@ -71,6 +90,7 @@ class Known:
     def changed(self, told: Changed, live: Live, now: float) -> set[bytes]:
         """Take one VMI as it is now; one that changes all the time waits for its turn."""
         vmi = told.vmi
+        self._unread.discard(vmi.key)
         known = self._vmis.get(vmi.key)
         if known is not None and known.uid == vmi.uid and vmi.live and known.interfaces != vmi.interfaces:
             due = self._pace.due(vmi.key, now)
@@ -85,6 +105,7 @@ class Known:
 
     def gone(self, told: Gone) -> set[bytes]:
         """Take the deletion of one VMI."""
+        self._unread.discard(told.key)
         return self._forget(told.key)
 
     def tick(self, live: Live, now: float) -> set[bytes]:

@@ -266,6 +266,7 @@ class _Loop:
         self._retries: dict[bytes, tuple[float, float]] = {}
         self._heard: dict[bytes, float] = {}
         self._whole = True
+        self._complete = True
         self._unproven_since: float | None = None
         self._look_at = 0.0
         self._distrusted = False
@@ -329,6 +330,7 @@ class _Loop:
             self._seen |= touched
             for name in touched:
                 self._heard.setdefault(name, told.at)
+            self._whole = self._whole or (self._known.complete and not self._complete)
         self.keeper.retry(touched)
         self._touched |= touched
 
@@ -369,7 +371,10 @@ class _Loop:
         touched = self._touched | retried
         whole = self._whole
         if whole:
-            plan = self.keeper.full(max_withdraw_percent=self._options.max_withdraw_percent, seen=self._seen)
+            self._complete = self._known.complete
+            plan = self.keeper.full(
+                max_withdraw_percent=self._options.max_withdraw_percent, seen=self._seen, complete=self._complete
+            )
             self._kept_back = {change.name for change in plan.kept_back}
             self._account.kept_back(len(self._kept_back), plan.owned)
         else:

@@ -10,11 +10,13 @@ from ksd_ddns.zone.vmi import Vmi
 class Listed(msgspec.Struct, frozen=True):
     """All VMIs there are in `scope` (a part of the cluster that is listed by itself, empty for all of it).
 
-    Comes only when the whole list was read: a VMI that is missing in it is gone.
+    Comes only when the whole list was read: a VMI that is missing in it is gone. `unread` are the keys of those that
+    are there, but could not be read, and were not known before.
     """
 
     scope: str
     vmis: tuple[Vmi, ...]
+    unread: frozenset[str] = frozenset()
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -36,6 +38,16 @@ class Failing(msgspec.Struct, frozen=True):
 
     scope: str
     reason: str
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """Something that the owner of a VMI should see on it; `reason` is a word in CamelCase, `text` a sentence."""
+
+    vmi: str
+    uid: str
+    reason: str
+    text: str
+    warning: bool = True
 
 
 Told: TypeAlias = Listed | Changed | Gone | Failing

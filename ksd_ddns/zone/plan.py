@@ -126,13 +126,19 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def full(
-    desired: Desired, live: Live, scope: Scope, *, max_withdraw_percent: int = 100, seen: Collection[bytes] = ()
+    desired: Desired,
+    live: Live,
+    scope: Scope,
+    *,
+    max_withdraw_percent: int = 100,
+    seen: Collection[bytes] = (),
+    complete: bool = True,
 ) -> Plan:
     """Return the plan for the whole zone: every wanted name, and every name of ours that nothing wants.
 
     Withdrawals follow from absence in a list, but for the names in `seen`, whose end was seen; where they exceed
     `max_withdraw_percent` of the owned names (and at least CAP_FLOOR are owned) they are kept back, and the rest of the
-    plan stands.
+    plan stands. Where the list is not `complete` nothing follows from absence: all of them are kept back.
     """
     owned = 0
     differing: list[bytes] = []
@@ -148,7 +154,7 @@ def full(
     differing += [name for name in desired.names() if name not in live.nodes]
     plan = _partial(differing, desired, live, scope)
     absent = [change for change in plan.changes if change.kind is Kind.WITHDRAW and change.name not in seen]
-    if owned < CAP_FLOOR or 100 * len(absent) <= max_withdraw_percent * owned:
+    if complete and (owned < CAP_FLOOR or 100 * len(absent) <= max_withdraw_percent * owned):
         absent = []
     kept_back = {change.name for change in absent}
     return Plan(
