@@ -280,6 +280,9 @@ class Settings(BaseSettings):
         ge=0.5,
         le=86_400,
     )
+    leader_election: bool = _setting(
+        False, "Let one of several controllers work at a time, by a Lease in its own namespace", group=_CONTROLLER
+    )
     notify_listen: Annotated[Server | None, BeforeValidator(_listener)] = _setting(
         None, "Where NOTIFY is listened for, as addr:port, to see it at once", group=_CONTROLLER, shown="nowhere"
     )

@@ -12,9 +12,11 @@ from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import session
 from ksd_ddns.controller import Controller, Fleet
 from ksd_ddns.controller import Options as ControllerOptions
+from ksd_ddns.controller.remarks import Say
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
+from ksd_ddns.zone.feed import Remark
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
@@ -28,21 +30,38 @@ def run(options: Options) -> int:
     owner = _Owner(chosen, options.source)
     told_by = sources.followed(chosen, options.source)
     scopes = [source.scope for source in told_by]
+    stop = threading.Event()
+    remark = sources.recorder(options.source, stop)
     fleet = Fleet(
-        told_by, [Controller(session(chosen), scopes, _options(chosen, owner, base)) for base in chosen.bases()]
+        told_by, [Controller(session(chosen), scopes, _options(chosen, owner, base, remark)) for base in chosen.bases()]
     )
-    status = StatusServer(chosen.status_address.host, chosen.status_address.port, fleet.snapshots)
+    leadership = sources.leadership(chosen, options.source)
+    status = StatusServer(
+        chosen.status_address.host,
+        chosen.status_address.port,
+        lambda: fleet.snapshots() if leadership is None or leadership.held else (),
+    )
     status.start()
     if chosen.notify_listen is not None:
         Listener(
             chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
         ).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _Ending(fleet))
+        signal.signal(number, _Ending(fleet, stop))
     _log.info("running: status on port %d", status.port)
-    fleet.run()
+    if leadership is None:
+        fleet.run()
+    elif leadership.awaited(stop):
+        leadership.keep(stop, fleet.stop)
+        fleet.run()
+        stop.set()
+        leadership.ended()
     _log.info("ended: what was in flight is done")
-    return 0
+    return 0 if leadership is None or not leadership.lost else 1
+
+
+def _unsaid(remark: Remark) -> None:
+    """Tell nobody."""
 
 
 class _Owner:
@@ -63,7 +82,7 @@ class _Owner:
             return self._chosen
 
 
-def _options(chosen: Settings, owner: _Owner, base: bytes) -> ControllerOptions:
+def _options(chosen: Settings, owner: _Owner, base: bytes, remark: Say) -> ControllerOptions:
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
         base=base,
@@ -73,16 +92,20 @@ def _options(chosen: Settings, owner: _Owner, base: bytes) -> ControllerOptions:
         max_withdraw_percent=chosen.max_withdraw_percent,
         hold_down=chosen.hold_down,
         drift_interval=chosen.drift_interval,
+        # The names' own controller says it; those of reverse zones would repeat it.
+        remark=remark if base == chosen.base else _unsaid,
     )
 
 
 class _Ending:
     """Ends the controllers at a signal, and the process soon after, should a primary be silent just then."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, stop: threading.Event) -> None:
         self._fleet = fleet
+        self._stop = stop
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
         self._fleet.stop()
         last = threading.Timer(END_WITHIN, os._exit, (0,))
         last.daemon = True

@@ -1,14 +1,29 @@
 """Where the VMIs of a command come from: a file, or the cluster; and whose names they are."""
 
+import logging
 import os
+import secrets
+import socket
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from ksd_ddns import source
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.controller import Source
+from ksd_ddns.controller.remarks import Say
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.settings import Settings
 from ksd_ddns.source.follow import Follow
+from ksd_ddns.zone.feed import Remark
 from ksd_ddns.zone.vmi import Vmi
+
+if TYPE_CHECKING:
+    from ksd_ddns.cluster.lease import Election
+
+_LEASE = "secondary-dns"
+
+_log = logging.getLogger(__name__)
 
 
 def vmis(chosen: Settings, path: str, step: Steps) -> tuple[Vmi, ...]:
@@ -53,3 +68,62 @@ def owning(chosen: Settings, path: str | None) -> Settings:
     from ksd_ddns.cluster.api import Api, uid_of_namespace  # noqa: PLC0415 as above
 
     return chosen.model_copy(update={"owner_id": uid_of_namespace(Api(), "kube-system")})
+
+
+def recorder(path: str, stop: Event) -> Say:
+    """Return what writes remarks as Events on VMIs until `stop` is set; with a file there is nobody to tell."""
+    if path:
+        return _log_remark
+    from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.events import Recorder  # noqa: PLC0415 as above
+
+    found = Recorder(Api(), instance=socket.gethostname())
+    Thread(target=found.run, args=(stop,), name="events", daemon=True).start()
+    return found.remark
+
+
+def _log_remark(remark: Remark) -> None:
+    _log.debug("VMI %s: %s", remark.vmi, remark.text)
+
+
+class Leadership:
+    """Our place in the election: `held` while we lead, `lost` once we led and do not any more."""
+
+    def __init__(self, election: "Election") -> None:
+        self._election = election
+        self._thread: Thread | None = None
+        self.held = False
+        self.lost = False
+
+    def awaited(self, stop: Event) -> bool:
+        """Wait until we lead; return false where `stop` was set first."""
+        self.held = self._election.await_leadership(stop)
+        return self.held
+
+    def keep(self, stop: Event, end: Callable[[], None]) -> None:
+        """Go on leading, on a thread of its own, until `stop` is set; call `end` where somebody else leads."""
+
+        def lost() -> None:
+            self.lost = True
+            end()
+
+        self._thread = Thread(target=self._election.lead, args=(stop, lost), name="lease", daemon=True)
+        self._thread.start()
+
+    def ended(self) -> None:
+        """Wait a little for the Lease to be given free."""
+        if self._thread is not None:
+            self._thread.join(1.0)
+
+
+def leadership(chosen: Settings, path: str) -> Leadership | None:
+    """Return our place in the election, None where there is none. Raises SettingsError, SourceError."""
+    if not chosen.leader_election:
+        return None
+    if path:
+        raise SettingsError("LEADER_ELECTION needs the cluster: it cannot be used with --from")
+    from ksd_ddns.cluster.api import Api, own_namespace  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.lease import Election  # noqa: PLC0415 as above
+
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    return Leadership(Election(Api(), namespace=own_namespace(), name=_LEASE, identity=identity))

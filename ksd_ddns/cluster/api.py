@@ -234,3 +234,11 @@ def uid_of_namespace(api: Api, name: str) -> str:
         return msgspec.json.decode(api.get(path, {}), type=_Namespace).metadata.uid
     except msgspec.DecodeError as e:
         raise SourceError(f"the API server {api.host} answered {path} with no namespace: {e}") from e
+
+
+def own_namespace(service_account: Path = SERVICE_ACCOUNT) -> str:
+    """Return the namespace of the pod that this runs in, `secondary` outside of a cluster."""
+    try:
+        return (service_account / "namespace").read_text(encoding="utf-8").strip() or "secondary"
+    except OSError:
+        return "secondary"

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from ksd_ddns.controller.account import Account
 from ksd_ddns.controller.known import Known
+from ksd_ddns.controller.remarks import Remarks
 from ksd_ddns.errors import Denied, PrimaryError, SourceError
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.update import Outcome, Result
@@ -24,7 +25,7 @@ from ksd_ddns.reconcile import Keeper
 from ksd_ddns.snapshot import Snapshot
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Desired, Rules
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
+from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Remark, Told
 from ksd_ddns.zone.plan import Kind, Plan, Scope
 from ksd_ddns.zone.update import Limits
 
@@ -52,12 +53,16 @@ TRANSFER_SHARE = 20
 _log = logging.getLogger(__name__)
 
 
+def _unsaid(remark: Remark) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What is kept, and how. Durations are in seconds.
 
     `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
-    is known, and may raise SettingsError.
+    is known, and may raise SettingsError. `remark` is told what the owners of VMIs should know, again and again.
     """
 
     zone: bytes | None
@@ -68,6 +73,7 @@ class Options:
     max_withdraw_percent: int = 30
     hold_down: float = 300.0
     drift_interval: float = 30.0
+    remark: Callable[[Remark], None] = _unsaid
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +265,7 @@ class _Loop:
         self._known = known
         self._account = account
         self._options = options
+        self._remarks = Remarks(known, options.remark)
         self._touched: set[bytes] = set()
         self._doubted: set[bytes] = set()
         self._seen: set[bytes] = set()
@@ -333,6 +340,7 @@ class _Loop:
             self._whole = self._whole or (self._known.complete and not self._complete)
         self.keeper.retry(touched)
         self._touched |= touched
+        self._remarks.heard(told)
 
     def read(self, now: float) -> None:
         """Read the whole zone."""
@@ -392,6 +400,7 @@ class _Loop:
         for name in touched - changing:
             self._heard.pop(name, None)
         self._account.planned(plan, touched, whole=whole)
+        self._remarks.conflicts(plan.conflicts)
         return plan
 
     def _retried(self, now: float) -> set[bytes]:
@@ -448,6 +457,7 @@ class _Loop:
     def _take_outcome(self, outcome: Outcome, done: float) -> None:
         name = outcome.change.name
         self._account.outcome(outcome)
+        self._remarks.outcome(outcome)
         if outcome.result is Result.ACKNOWLEDGED:
             self._retries.pop(name, None)
             self._seen.discard(name)

@@ -151,6 +151,10 @@ class Desired:
     def __len__(self) -> int:
         return len(self._claims)
 
+    def notices_of(self, key: str) -> tuple[Notice, ...]:
+        """Return what the owner of the VMI `namespace/name` should know."""
+        return self._notices.get(key, ())
+
     def notices(self) -> list[Notice]:
         """Return what the VMIs' owners should know, in the order of the VMIs' names."""
         return [notice for key in sorted(self._notices) for notice in self._notices[key]]

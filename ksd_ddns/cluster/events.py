@@ -1,0 +1,86 @@
+"""Events on VMIs: what their owners should know, where they look for it (kubectl describe vmi)."""
+
+import logging
+import secrets
+from collections import OrderedDict
+from datetime import UTC, datetime
+from queue import Empty, Full, Queue
+from threading import Event
+
+from ksd_ddns.cluster.api import Api
+from ksd_ddns.errors import SourceError
+from ksd_ddns.zone.feed import Remark
+
+WAITING = 1000
+"""Remarks that wait to be written, at most: what is beyond is not written, and only logged."""
+
+REMEMBERED = 20_000
+"""Remarks that are remembered, so that none is written twice."""
+
+PER_SECOND = 10.0
+
+_COMPONENT = "ksd-ddns"
+_LONGEST = 1024  # the API server takes no longer message (core/v1 validation)
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Writes remarks as Events, on a thread of its own (`run`); whoever remarks never waits."""
+
+    def __init__(self, api: Api, *, instance: str) -> None:
+        self._api = api
+        self._instance = instance
+        self._waiting: Queue[Remark] = Queue(WAITING)
+        self._written: OrderedDict[Remark, None] = OrderedDict()
+
+    def remark(self, remark: Remark) -> None:
+        """Write `remark` soon, unless it was written before; safe to call from any thread."""
+        if remark in self._written:
+            return
+        self._written[remark] = None
+        if len(self._written) > REMEMBERED:
+            self._written.popitem(last=False)
+        try:
+            self._waiting.put_nowait(remark)
+        except Full:
+            _log.info("too many Events at once; not written for VMI %s: %s", remark.vmi, remark.text)
+
+    def run(self, stop: Event) -> None:
+        """Write what is remarked until `stop` is set, not faster than PER_SECOND."""
+        while not stop.is_set():
+            try:
+                remark = self._waiting.get(timeout=1.0)
+            except Empty:
+                continue
+            self._write(remark)
+            stop.wait(1.0 / PER_SECOND)
+
+    def _write(self, remark: Remark) -> None:
+        namespace, _, name = remark.vmi.partition("/")
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name[:200]}.{secrets.token_hex(8)}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": "kubevirt.io/v1",
+                "kind": "VirtualMachineInstance",
+                "namespace": namespace,
+                "name": name,
+                "uid": remark.uid,
+            },
+            "type": "Warning" if remark.warning else "Normal",
+            "reason": remark.reason,
+            "message": remark.text[:_LONGEST],
+            "source": {"component": _COMPONENT},
+            "reportingComponent": _COMPONENT,
+            "reportingInstance": self._instance,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            self._api.send("POST", f"/api/v1/namespaces/{namespace}/events", body)
+        except SourceError as e:
+            _log.info("an Event of VMI %s is not written: %s", remark.vmi, e)
