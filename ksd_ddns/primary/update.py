@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.errors import PrimaryError, Unreachable
+from ksd_ddns.errors import Denied, PrimaryError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.primary.session import Progress, Session, new_id
@@ -22,9 +22,9 @@ GIVE_UP_AFTER = 16
 """Names refused one by one, with none accepted, after which it may be the right that is missing, not the names."""
 
 SAMPLE = 64
-"""Names from all over the plan that are asked for then: what is granted may be one branch of many."""
+"""Names from all over the plan that are tried then: a branch with a smaller part of the names than that is missed."""
 
-_ANY_NAME = "check-names primary ignore;"
+_UNLESS = 'without "check-names primary ignore;" (in its options) or "check-names ignore;" (in the zone)'
 
 _audit = logging.getLogger("ksd_ddns.audit")
 
@@ -66,6 +66,14 @@ class _Sent(msgspec.Struct, frozen=True):
     mac: bytes
 
 
+class _Hopeless(Exception):
+    """The server takes no name at all; `error` is what it says of each."""
+
+    def __init__(self, error: PrimaryError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Sender:
     """Sends changes of one zone on a session; keeps what it learns about the right to update."""
 
@@ -85,7 +93,7 @@ class Sender:
 
         A message that is stale, or that the server failed at, is worth another look at the zone first: only with
         `halve` is it halved like a refused one, so that a name that somebody else keeps changing does not hold up the
-        others. Raises Denied where the server refuses everything.
+        others. Raises a PrimaryError where the server takes nothing at all.
         """
         queue = deque(batches(changes, self._limits))
         flying: dict[int, _Sent] = {}
@@ -108,6 +116,9 @@ class Sender:
                     self._settle(connection.receive(), flying, queue, outcomes, halve=halve)
                     if progress:
                         progress(len(outcomes))
+        except _Hopeless as e:
+            self._session.close()
+            raise e.error from None
         except Unreachable as e:
             self._session.failed()
             outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
@@ -126,13 +137,16 @@ class Sender:
     def _signed(self, ident: int, batch: Batch, key: Key, outcomes: list[Outcome]) -> tuple[bytes, bytes] | None:
         """Return the message of `batch`, signed as of now, and its MAC; None where no message can hold it."""
         try:
-            signed, mac = key.sign(wire.update(ident, self._zone, batch.prerequisites, batch.updates))
-            if len(signed) > wire.MAX_MESSAGE:
-                raise wire.Malformed(f"a signed UPDATE of {len(signed)} octets: {wire.MAX_MESSAGE} are allowed")
+            request = wire.update(ident, self._zone, batch.prerequisites, batch.updates)
         except wire.Malformed as e:
-            outcomes += [Outcome(change, Result.REFUSED, str(e)) for change in batch.changes]
-            return None
-        return signed, mac
+            reason = str(e)
+        else:
+            signed, mac = key.sign(request)
+            if len(signed) <= wire.MAX_MESSAGE:
+                return signed, mac
+            reason = f"an UPDATE message of {len(signed)} octets with its signature: {wire.MAX_MESSAGE} are allowed"
+        outcomes += [Outcome(change, Result.REFUSED, reason) for change in batch.changes]
+        return None
 
     def _settle(
         self,
@@ -164,24 +178,26 @@ class Sender:
         if passing is Result.STALE or (passing and not halve):
             outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
             return
-        self._count_refusal(error, queue)
-        name = batch.changes[0].name
-        reason = str(error)
-        if message.rcode == rcodes.REFUSED and not names.is_host_name(name):
-            reason += f". Or it is the name alone: it is no host name, which BIND refuses without {_ANY_NAME}"
-        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, reason, error))
+        if message.rcode == rcodes.REFUSED and not names.is_host_name(batch.changes[0].name):
+            error = Denied(f"{error}. Or it is the name alone: it is no host name, which BIND refuses {_UNLESS}")
+        self._count_refusal(error, flying, queue)
+        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, str(error), error))
 
-    def _count_refusal(self, error: PrimaryError, queue: deque[Batch]) -> None:
-        """Raise `error` where it is the right that is missing, not some names that are odd."""
+    def _count_refusal(self, error: PrimaryError, flying: dict[int, _Sent], queue: deque[Batch]) -> None:
+        """Raise `error` where it is the right that is missing, not some names that are odd.
+
+        What is granted may be one branch of many: before giving up, names from all over the plan are tried first.
+        """
         self._refused += 1
         if self._accepted or self._refused < self._give_up_after:
             return
         if self._give_up_after > GIVE_UP_AFTER:
-            raise error
+            raise _Hopeless(error)
         waiting = [change for item in queue for change in item.changes]
         step = len(waiting) // SAMPLE + 1
         sample = waiting[::step]
-        self._give_up_after += max(1, len(sample))
+        on_their_way = sum(len(item.batch.changes) for item in flying.values())
+        self._give_up_after += max(1, on_their_way + len(sample))
         queue.clear()
         queue.extend(batch([change]) for change in sample)
         queue.extend(batches((change for i, change in enumerate(waiting) if i % step), self._limits))

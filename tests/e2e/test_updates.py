@@ -85,7 +85,7 @@ def test_a_branch_that_is_granted_is_found_among_many_that_are_not(
         zone_options=f'{TRANSFER} update-policy {{ grant "ksd-ddns." subdomain {granted}.vm. A AAAA TXT; }};',
     )
     all_of_them = fleet([f"ns-{i:02}" for i in range(40)], each=1)
-    done = ksd(bind, UPDATE_BATCH="10")("apply", vmi=all_of_them)
+    done = ksd(bind, UPDATE_BATCH="2")("apply", vmi=all_of_them)
     assert done.code == 1
     assert published(bind) == {f"vm0.{granted}.vm.", f"net1.vm0.{granted}.vm."}
 

@@ -1,0 +1,64 @@
+"""A change that no message can hold is refused by itself, before it is sent; the others go."""
+
+from bisect import bisect_left
+
+import pytest
+
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.plan import Change, Kind
+from ksd_ddns.zone.rrset import TXT, Node, rrset
+from ksd_ddns.zone.update import batch
+from tests.primary.looking import VM, looking, results
+from tests.servers import Server
+from tests.vmis import vmi
+
+NAME = names.from_text("large.vm.")
+
+
+def weight(change: Change) -> int:
+    """Return the octets of its UPDATE, not signed."""
+    alone = batch([change])
+    return len(wire.update(0, VM, alone.prerequisites, alone.updates))
+
+
+def texts(octets: int) -> Change:
+    """Return a change that adds texts of so many octets in all, of 1 to 255 each, all different."""
+    sizes = [200] * (octets // 200) + [octets % 200 or 1]
+    rdatas = [bytes([size]) + f"{i:03}".encode().ljust(size, b"x")[:size] for i, size in enumerate(sizes)]
+    return Change(Node(NAME), Node(NAME, (rrset(TXT, 60, rdatas),)), Kind.ADD)
+
+
+def nearly_full() -> Change:
+    """Return a change whose UPDATE fits, but leaves no room for a signature."""
+    octets = bisect_left(range(70_000), 1, key=lambda octets: not _fits(octets)) - 1
+    assert wire.MAX_MESSAGE - 20 <= weight(texts(octets)) <= wire.MAX_MESSAGE
+    return texts(octets)
+
+
+def _fits(octets: int) -> bool:
+    try:
+        return weight(texts(octets)) <= wire.MAX_MESSAGE
+    except wire.Malformed:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(nearly_full(), "with its signature", id="without-room-for-the-signature"),
+        pytest.param(texts(70_000), "65535 are allowed", id="too-large"),
+    ],
+)
+def test_the_others_go(primary: Server, change: Change, words: str) -> None:
+    before = primary.axfr()
+    with looking(primary) as we:
+        plan = we.plan([vmi("db", "prod")])
+        outcomes = we.send([plan.changes[0], change, plan.changes[1]])
+    assert results(outcomes) == {
+        "db.prod.vm.": "acknowledged",
+        "large.vm.": "refused",
+        "nic1.db.prod.vm.": "acknowledged",
+    }
+    assert words in outcomes["large.vm."].reason
+    assert {record.owner for record in primary.axfr() - before} >= {"db.prod.vm.", "nic1.db.prod.vm."}
+    assert not any(record.owner == "large.vm." for record in primary.axfr())
