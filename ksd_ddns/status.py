@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import accumulate
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
@@ -18,9 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ksd_ddns.errors import SettingsError
+from ksd_ddns.serving import PATIENCE, Bounded
 from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
-
-_PATIENCE = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -87,12 +86,13 @@ class StatusServer:
         class Handler(_Handler):
             pages = _Pages(snapshots, registry)
 
-        class Server(ThreadingHTTPServer):
-            address_family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
-            daemon_threads = True
+        everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 kubelet asks the pod's address
+
+        class Server(Bounded, HTTPServer):
+            address_family = socket.AF_INET6 if ":" in (host or everywhere) else socket.AF_INET
 
         try:
-            self._server = Server((host or "::", port), Handler)
+            self._server = Server((host or everywhere, port), Handler)
         except OSError as e:
             raise SettingsError(f"STATUS_ADDRESS = {host}:{port}: cannot listen there: {e.strerror or e}") from e
         self.port: int = self._server.server_address[1]
@@ -121,7 +121,7 @@ class _Pages:
         if path == "/metrics":
             return HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, exposition.generate_latest(self._registry)
         if path == "/":
-            return HTTPStatus.OK, "text/html", self._overview().encode()
+            return HTTPStatus.OK, "text/html", self._overview().encode(errors="backslashreplace")
         return HTTPStatus.NOT_FOUND, "text/plain", b"there are /healthz /readyz /metrics and /\n"
 
     def _readiness(self, excluded: list[str]) -> tuple[HTTPStatus, str, bytes]:
@@ -134,7 +134,7 @@ class _Pages:
                 lines.append(f"[{' ' if ignored else '-'}] {part}{now.zone and f' of {now.zone}'}: {text}")
         lines.append("not ready" if wrong else "ok")
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
-        return status, "text/plain", ("\n".join(lines) + "\n").encode()
+        return status, "text/plain", ("\n".join(lines) + "\n").encode(errors="backslashreplace")
 
     def _overview(self) -> str:
         tables = []
@@ -153,13 +153,18 @@ class _Pages:
 
 class _Handler(BaseHTTPRequestHandler):
     pages: _Pages
-    timeout = _PATIENCE
+    timeout = PATIENCE
     server_version = "ksd-ddns"
     sys_version = ""
 
     def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        status, content_type, body = self.pages.page(url.path, parse_qs(url.query))
+        try:
+            url = urlsplit(self.path)
+            query = parse_qs(url.query)
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        status, content_type, body = self.pages.page(url.path, query)
         self.send_response(status)
         self.send_header(
             "Content-Type", content_type if "charset" in content_type else f"{content_type}; charset=utf-8"

@@ -57,9 +57,10 @@ class Key:
     _key: dns.tsig.Key = field(repr=False)
     _owner: bytes = field(repr=False)
 
-    def sign(self, wire: bytes) -> tuple[bytes, bytes]:
+    def sign(self, wire: bytes, *, request_mac: bytes = b"") -> tuple[bytes, bytes]:
         """Return the message with its TSIG record, signed as of now, and the MAC that the response refers to.
 
+        A response is signed together with the MAC of its request (RFC 8945, 5.3).
         A message that is sent again must be signed again: its time is part of the signature.
         """
         empty = dns.rdtypes.ANY.TSIG.TSIG(  # type: ignore[no-untyped-call]
@@ -73,7 +74,7 @@ class Key:
             0,
             b"",
         )
-        signed, _ = dns.tsig.sign(wire, self._key, empty, int(time.time()), b"")  # type: ignore[no-untyped-call]
+        signed, _ = dns.tsig.sign(wire, self._key, empty, int(time.time()), request_mac)  # type: ignore[no-untyped-call]
         rdata = signed.to_wire()
         count = int.from_bytes(wire[10:12], "big") + 1
         record = b"".join(
@@ -140,8 +141,9 @@ def _look(file: Path) -> tuple[int, ...]:
 class Verifier:
     """Verifies the response to one signed request, message by message.
 
-    `server` is named in errors. Every message of a transfer counts into the signatures; `finish` must be called after
-    the last one, since an unsigned end would leave the end of the zone unproven.
+    `server` is named in errors, `mac` is that of the request (empty: it is the request that is verified); `verified` is
+    the MAC of the last message that was found good. Every message of a transfer counts into the signatures; `finish`
+    must be called after the last one, since an unsigned end would leave the end of the zone unproven.
     """
 
     def __init__(self, key: Key, mac: bytes, *, server: str, several: bool = False) -> None:
@@ -151,6 +153,7 @@ class Verifier:
         self._several = several
         self._context: dns.tsig.HMACTSig | dns.tsig.GSSTSig | None = None
         self._unsigned = 0
+        self.verified = b""
 
     def verify(self, message: Message) -> None:
         """Raise Denied where the server says that it did not accept our signature, BadResponse where its own is bad."""
@@ -188,6 +191,7 @@ class Verifier:
                 "the response was changed on its way, or comes from somebody else; it is not used"
             ) from e
         self._unsigned = 0
+        self.verified = bytes(getattr(signature, "mac", b""))
 
     def finish(self) -> None:
         """Raise BadResponse unless the last message was signed."""

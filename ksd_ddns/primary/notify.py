@@ -9,16 +9,24 @@ import logging
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from ksd_ddns.errors import PrimaryError, SettingsError
+from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import Rotating, Verifier
+from ksd_ddns.serving import Bounded
 from ksd_ddns.zone import wire
 from ksd_ddns.zone.rrset import SOA
 
 _OPCODE_NOTIFY = 4
 _OPCODE = 0x7800
+LOOK_UP_EVERY = 60.0
+"""Seconds between two look-ups of the primaries' addresses."""
+
+WARN_EVERY = 60.0
+"""Seconds between two warnings of a NOTIFY that is not believed."""
+
 _PATIENCE = 5.0
 _LARGEST = 4096
 
@@ -39,12 +47,15 @@ class Listener:
         self._primaries = tuple(primaries)
         self._keys = tuple(keys)
         self._heard = heard
+        self._addresses: frozenset[str] = frozenset()
+        self._look_up_at = 0.0
+        self._warn_at = 0.0
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         where = (address.host, address.port)
         try:
             self._servers: tuple[socketserver.BaseServer, ...] = (
-                _server(socketserver.ThreadingTCPServer, family, where, _overtcp(self._answer)),
-                _server(socketserver.UDPServer, family, where, _overudp(self._answer)),
+                _tcp_server(family, where, _overtcp(self._answer)),
+                _udp_server(family, where, _overudp(self._answer)),
             )
         except OSError as e:
             raise SettingsError(f"NOTIFY_LISTEN = {address}: cannot listen there: {e.strerror or e}") from e
@@ -69,47 +80,74 @@ class Listener:
         if message.flags & wire.FLAG_QR or message.flags & _OPCODE != _OPCODE_NOTIFY << 11 or message.question is None:
             return None
         zone, rdtype = message.question
-        if rdtype != SOA or not self._counts(message, client):
+        if rdtype != SOA:
+            return None
+        flags = wire.FLAG_QR | wire.FLAG_AA | _OPCODE_NOTIFY << 11
+        response = wire.reply(message.id, flags, zone)
+        if message.tsig is not None:
+            signed = self._signed(response, message, client)
+            if signed is None:
+                return None
+            response = signed
+        elif client not in self._known_addresses():
             return None
         self._heard(zone)
-        flags = wire.FLAG_QR | wire.FLAG_AA | _OPCODE_NOTIFY << 11
-        return wire.reply(message.id, flags, zone)
+        return response
 
-    def _counts(self, message: wire.Message, client: str) -> bool:
-        if message.tsig is None:
-            return client in self._addresses()
+    def _signed(self, response: bytes, request: wire.Message, client: str) -> bytes | None:
+        """Return `response` signed as its request is, None where that is not signed by a key of ours."""
         reason = "we do not have its key"
         for source in self._keys:
             try:
-                Verifier(source.latest(), b"", server=client).verify(message)
-            except PrimaryError as e:
+                key = source.latest()
+                verifier = Verifier(key, b"", server=client)
+                verifier.verify(request)
+            except KsdError as e:
                 reason = str(e)
             else:
-                return True
-        _log.warning("a NOTIFY from %s is not believed: %s", client, reason)
-        return False
+                return key.sign(response, request_mac=verifier.verified)[0]
+        # Whoever can reach the port can forge any number of them.
+        now = time.monotonic()
+        if now >= self._warn_at:
+            self._warn_at = now + WARN_EVERY
+            _log.warning("a NOTIFY from %s is not believed: %s", client, reason)
+        return None
 
-    def _addresses(self) -> set[str]:
-        found = set()
-        for primary in self._primaries:
-            with contextlib.suppress(OSError):
-                found |= {str(item[4][0]) for item in socket.getaddrinfo(primary.host, None)}
-        return found
+    def _known_addresses(self) -> frozenset[str]:
+        """Return the addresses of the primaries; their names are looked up now and then, not for everybody who asks."""
+        if time.monotonic() >= self._look_up_at:
+            self._addresses = frozenset(_addresses(self._primaries))
+            self._look_up_at = time.monotonic() + LOOK_UP_EVERY
+        return self._addresses
 
 
-def _server(
-    kind: type[socketserver.TCPServer],
-    family: socket.AddressFamily,
-    where: tuple[str, int],
-    handler: type[socketserver.BaseRequestHandler],
-) -> socketserver.TCPServer:
-    class Bound(kind):  # type: ignore[misc,valid-type]
+def _addresses(servers: Iterable[Server]) -> Iterator[str]:
+    for server in servers:
+        with contextlib.suppress(OSError):
+            yield from (str(item[4][0]) for item in socket.getaddrinfo(server.host, None))
+
+
+def _tcp_server(
+    family: socket.AddressFamily, where: tuple[str, int], handler: type[socketserver.BaseRequestHandler]
+) -> socketserver.BaseServer:
+    class Tcp(Bounded, socketserver.TCPServer):
         address_family = family
         allow_reuse_address = True
-        daemon_threads = True
 
-    server: socketserver.TCPServer = Bound(where, handler)
-    return server
+    return Tcp(where, handler)
+
+
+def _udp_server(
+    family: socket.AddressFamily, where: tuple[str, int], handler: type[socketserver.BaseRequestHandler]
+) -> socketserver.BaseServer:
+    class Udp(socketserver.UDPServer):
+        address_family = family
+        max_packet_size = _LARGEST
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            _log.debug("answering %s failed", client_address, exc_info=True)
+
+    return Udp(where, handler)
 
 
 Answer = Callable[[bytes, str], bytes | None]
