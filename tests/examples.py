@@ -1,0 +1,87 @@
+"""The examples in the documentation, played: each `console` block is run against a primary, its output compared.
+
+The blocks of a page share one directory and one primary, a BIND as bootstrap sets it up, with the empty zone vm. A
+block with a file name behind its language (```yaml vmis.yaml) is a file that the commands find. Where a page says
+5353, it is the port of that primary.
+
+`python -m tests.examples PAGE...` writes what the commands really say into the pages.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.servers import Bind, Server
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 60.0
+
+_BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+_PASSING = re.compile(r"\b1\d{9}\b|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
+
+
+def has_examples(page: Path) -> bool:
+    """Return whether there is something to play in `page`."""
+    return any(block["language"] == "console" for block in _BLOCK.finditer(page.read_text(encoding="utf-8")))
+
+
+def comparable(text: str) -> str:
+    """Return `text` without what is different each time: serials and times."""
+    return _PASSING.sub("...", text)
+
+
+def played(text: str, server: Server, directory: Path) -> str:
+    """Return the page `text` with what its commands say now; they run in `directory`, which is filled here."""
+    shutil.copy(server.key_file, directory / "ksd-ddns.key")
+    shutil.copytree(ROOT / "examples", directory / "examples")
+    program = directory / "bin" / "ksd-ddns"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ksd_ddns "$@"\n')
+    program.chmod(0o755)
+    environment = {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "DNS_PORT": str(server.port),
+        "TSIG_KEY_FILE": "ksd-ddns.key",
+    }
+
+    def block(match: re.Match[str]) -> str:
+        if match["file"]:
+            (directory / match["file"]).write_text(match["text"].replace("5353", str(server.port)))
+        if match["language"] != "console":
+            return match[0]
+        return match[0].replace(match["text"], _COMMAND.sub(command, match["text"]))
+
+    def command(match: re.Match[str]) -> str:
+        done = subprocess.run(
+            match["command"].replace("5353", str(server.port)),
+            shell=True,
+            cwd=directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        said = re.sub(rf"\b{server.port}\b", "5353", done.stdout)
+        return f"$ {match['command']}\n{said}"
+
+    return _BLOCK.sub(block, text)
+
+
+def main() -> None:
+    """Write the output of their commands into the pages."""
+    for page in map(Path, sys.argv[1:]):
+        text = page.read_text(encoding="utf-8")
+        with Bind() as server, tempfile.TemporaryDirectory() as directory:
+            page.write_text(played(text, server, Path(directory)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The documentation is true: what can be compared with the code is."""
+
+import contextlib
+import io
+import os
+import re
+import runpy
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from ksd_ddns.cli import arguments
+from ksd_ddns.cli.commands import COMMANDS
+from ksd_ddns.errors import BadResponse, Denied, KsdError, SettingsError, SourceError, Unreachable, ZoneChanged
+from ksd_ddns.settings import Settings, flag_of
+from tests import examples
+from tests.servers import Bind
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+COMMAND_LINE = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+ERRORS = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+
+every_page = pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+
+
+def test_settings_page_is_what_the_settings_are() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run scripts/reference.py"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem) for page in PAGES if examples.has_examples(page)],
+)
+def test_examples_say_what_the_page_shows(page: Path, bind: Bind, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    said = examples.played(text, bind, tmp_path)
+    assert examples.comparable(said) == examples.comparable(text), f"python -m tests.examples {page}"
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that the headings of a page have on the usual forges."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_every_flag_and_variable_is_real(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    flags = {flag for command in COMMANDS for flag in flags_of(command)}
+    others = {"--version", "--require-hashes", "--no-deps"}  # of no command, and pip's
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= flags | others
+    variables = {name.upper() for name in Settings.model_fields}
+    families = {"DNS", "TSIG", "TRANSFER", "RECORD", "UPDATE", "MAX", "OWNER", "OWNERSHIP", "PUBLISH", "EXCLUDE"}
+    for variable in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text):
+        if variable.split("_")[0] in families:
+            assert variable in variables
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_described_with_every_flag_of_its_own(command: str) -> None:
+    section = re.search(rf"^## {command}\n(.*?)(?=^## )", COMMAND_LINE, re.MULTILINE | re.DOTALL)
+    assert section
+    common = COMMAND_LINE.partition("\n## ")[0]
+    settings = {flag_of(name) for name in Settings.model_fields}
+    settings |= {flag.replace("--", "--no-", 1) for flag in settings}
+    for flag in flags_of(command) - settings:
+        assert f"`{flag}" in section[1] or f"`{flag}" in common, flag
+
+
+def flags_of(command: str) -> set[str]:
+    """Return the long flags in the help of a command."""
+    said = io.StringIO()
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.suppress(SystemExit),
+        mock.patch.dict(os.environ, COLUMNS="500"),  # no flag is cut in two
+    ):
+        arguments.parse([command, "--help"])
+    return set(re.findall(r"--[a-z][a-z-]+", said.getvalue().partition("exit codes:")[0]))
+
+
+def test_exit_codes_are_those_of_the_help() -> None:
+    for code, meaning in re.findall(r"^  (\d)  (.*)$", arguments._EXIT_CODES, re.MULTILINE):
+        plain = meaning.replace("; apply:", ". apply:")
+        assert f"| {code} | {plain} |" in COMMAND_LINE.replace("`", "")
+
+
+@pytest.mark.parametrize("kind", [SettingsError, SourceError, Unreachable, Denied, ZoneChanged, BadResponse])
+def test_error_has_its_exit_code(kind: type[KsdError]) -> None:
+    assert f"| `{kind.__name__}` | {kind.exit_code} |" in ERRORS
+
+
+MESSAGES = [
+    message for cell in re.findall(r"^\| (`.*?) \|", ERRORS, re.MULTILINE) for message in re.findall(r"`([^`]+)`", cell)
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_message_is_one_that_is_said(message: str) -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "ksd_ddns").rglob("*.py")))
+    joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that go on in the next line
+    for piece in message.split("…"):
+        assert piece.strip() in joined
