@@ -91,10 +91,16 @@ class Keeper:
         """Return the plan for `names`."""
         return planning.partial(names, self._desired, self.live, self._scope)
 
-    def send(self, changes: Iterable[Change], *, halve: bool = False) -> list[Outcome]:
-        """Send `changes` but those of refused names; what is acknowledged is assumed until `read_back` judges it."""
+    def send(
+        self, changes: Iterable[Change], *, halve: bool = False, ending: Callable[[], bool] = lambda: False
+    ) -> list[Outcome]:
+        """Send `changes` but those of refused names; what is acknowledged is assumed until `read_back` judges it.
+
+        `halve` and `ending` are as in `Sender.send`.
+        """
         todo = [change for change in changes if change.name not in self.refused]
-        outcomes = self._sender.send(todo, halve=halve, progress=partial(_updating, self._step, len(todo)))
+        progress = partial(_updating, self._step, len(todo))
+        outcomes = self._sender.send(todo, halve=halve, progress=progress, ending=ending)
         for outcome in outcomes:
             name = outcome.change.name
             if outcome.result is Result.REFUSED:

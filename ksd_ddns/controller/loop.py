@@ -174,6 +174,7 @@ class Controller:
         keeper = Keeper(self._session, desired, scope, zone=zone, limits=options.limits)
         known = Known(desired, rules, scope, hold_down=options.hold_down)
         loop = _Loop(self._session, keeper, known, self._account, options)
+        loop.ending = self._stop.is_set
         loop.read(time.monotonic())
         for told in self._early.heard():
             loop.hear(told)
@@ -265,6 +266,7 @@ class _Loop:
         self._known = known
         self._account = account
         self._options = options
+        self.ending: Callable[[], bool] = lambda: False
         self._remarks = Remarks(known, options.remark)
         self._touched: set[bytes] = set()
         self._doubted: set[bytes] = set()
@@ -411,7 +413,7 @@ class _Loop:
 
     def _send(self, plan: Plan, now: float) -> bool:
         try:
-            outcomes = self.keeper.send(plan.changes, halve=self._strikes > 0)
+            outcomes = self.keeper.send(plan.changes, halve=self._strikes > 0, ending=self.ending)
         except PrimaryError:
             self._doubted.update(change.name for change in plan.changes)
             raise

@@ -150,7 +150,10 @@ class Session:
         message = self._ask(zone)
         for owner, rdtype, _, rdata in message.answer:
             if rdtype == SOA and owner == zone:
-                return wire.soa_serial(rdata)
+                try:
+                    return wire.soa_serial(rdata)
+                except Malformed as e:
+                    raise BadResponse(f"{self.server} answered with an SOA that is none: {e}") from e
         raise BadResponse(
             f"{self.server} serves no zone {names.to_text(zone)}: set ZONE to the apex of a zone that it is primary of"
         )

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 import msgspec
@@ -41,7 +41,7 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
     """The message was sent, and no answer came: only reading the zone again can tell."""
     UNSENT = "unsent"
-    """The connection was lost before the message was sent."""
+    """The connection was lost, or the program ended, before the message was sent."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -87,13 +87,19 @@ class Sender:
         self._give_up_after = GIVE_UP_AFTER
 
     def send(
-        self, changes: Iterable[Change], *, halve: bool = False, progress: Progress | None = None
+        self,
+        changes: Iterable[Change],
+        *,
+        halve: bool = False,
+        progress: Progress | None = None,
+        ending: Callable[[], bool] = lambda: False,
     ) -> list[Outcome]:
         """Send `changes`, each name whole in one message, and return what became of each.
 
         A message that is stale, or that the server failed at, is worth another look at the zone first: only with
         `halve` is it halved like a refused one, so that a name that somebody else keeps changing does not hold up the
-        others. Raises a PrimaryError where the server takes nothing at all.
+        others. When it is `ending` nothing more is sent, and what is in flight is waited for. Raises a PrimaryError
+        where the server takes nothing at all.
         """
         queue = deque(batches(changes, self._limits))
         flying: dict[int, _Sent] = {}
@@ -103,6 +109,9 @@ class Sender:
             key = self._session.update_key() if queue else None
             connection = self._session.connection() if queue else None
             while key and connection and (queue or flying):
+                if ending():
+                    outcomes += _unsent(queue, "the program ends")
+                    queue.clear()
                 while queue and len(flying) < self._in_flight:
                     batch = queue.popleft()
                     ident = self._new_id(flying)
@@ -122,7 +131,7 @@ class Sender:
         except Unreachable as e:
             self._session.failed()
             outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
-            outcomes += [Outcome(change, Result.UNSENT, str(e)) for batch in queue for change in batch.changes]
+            outcomes += _unsent(queue, str(e))
         except PrimaryError:
             self._session.close()
             raise
@@ -227,6 +236,10 @@ class Sender:
             names.to_text(sent.batch.changes[0].name),
             rcodes.text(rcode),
         )
+
+
+def _unsent(queue: Iterable[Batch], reason: str) -> list[Outcome]:
+    return [Outcome(change, Result.UNSENT, reason) for item in queue for change in item.changes]
 
 
 def _all(sent: Iterable[_Sent], result: Result, reason: str) -> list[Outcome]:
