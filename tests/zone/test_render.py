@@ -1,0 +1,385 @@
+"""Plans as text, as JSON, and as a script for nsupdate and knsupdate; whatever stands in the zone."""
+
+import json
+import re
+from typing import Any
+
+import dns.name
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksd_ddns.zone import names, render
+from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan, full
+from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, PTR, TXT, A, Node, RRset, rrset
+from ksd_ddns.zone.text import rdata_text, rdtype_text
+from ksd_ddns.zone.update import Limits, batches
+from ksd_ddns.zone.wire import Statement
+from tests.zone.build import (
+    BASE,
+    ZONE,
+    a,
+    aaaa,
+    cname,
+    live,
+    mark,
+    n,
+    node,
+    ns,
+    ptr,
+    scope,
+    sshfp,
+    txt,
+    txt_rules,
+    vmi,
+    wanted,
+)
+from tests.zone.worlds import World, worlds
+
+NAME = "net1.db.prod.vm.example."
+ADD, CHANGE, WITHDRAW = Kind.ADD, Kind.CHANGE, Kind.WITHDRAW
+
+
+def change(old: list[RRset], new: list[RRset], kind: Kind = CHANGE, name: str = NAME) -> Change:
+    return Change(node(name, *old), node(name, *new), kind)
+
+
+def plan(*changes: Change, conflicts: tuple[Conflict, ...] = (), kept_back: tuple[Change, ...] = ()) -> Plan:
+    return Plan(ZONE, 7, changes, conflicts, kept_back, owned=20)
+
+
+def lines(of: Plan) -> list[str]:
+    return [line for _, line in render.text(of)]
+
+
+# Text
+
+
+@pytest.mark.parametrize(
+    ("of", "want"),
+    [
+        pytest.param(change([a("10.1.0.9")], [a("10.1.0.12")]), [f"~ {NAME} 60 A 10.1.0.9 -> 10.1.0.12"], id="address"),
+        pytest.param(change([a("10.1.0.9", ttl=5)], [a("10.1.0.9")]), [f"~ {NAME} 5 -> 60 A 10.1.0.9"], id="ttl"),
+        pytest.param(change([a("10.1.0.9", ttl=5)], [a("10.1.0.12", "10.1.0.13")]),
+                     [f"~ {NAME} 5 -> 60 A 10.1.0.9 -> 10.1.0.12, 10.1.0.13"], id="ttl-and-addresses"),
+        pytest.param(change([], [a("10.1.0.9"), aaaa("fd00::1"), txt(mark())], ADD),
+                     [f"+ {NAME} 60 A 10.1.0.9", f'+ {NAME} 60 TXT "{mark()}"', f"+ {NAME} 60 AAAA fd00::1"], id="new"),
+        pytest.param(change([a("10.1.0.9"), sshfp(), txt(mark())], [sshfp()], WITHDRAW),
+                     [f"- {NAME} 60 A 10.1.0.9", f'- {NAME} 60 TXT "{mark()}"'], id="withdrawn"),
+        pytest.param(change([ptr("a.")], [ptr("a.", "b.")]), [f"~ {NAME} 60 PTR a. -> a., b."], id="ptr"),
+        pytest.param(change([ns("localhost.")], [ns("ns.vm.")]), [f"~ {NAME} 60 NS localhost. -> ns.vm."], id="ns"),
+    ],
+)  # fmt: skip
+def test_a_change_reads_like_a_diff(of: Change, want: list[str]) -> None:
+    counts = {kind: int(of.kind is kind) for kind in Kind}
+    summary = f"Plan: {counts[ADD]} to add, {counts[CHANGE]} to change, {counts[WITHDRAW]} to withdraw, 0 conflicts."
+    assert lines(plan(of)) == [*want, summary]
+    assert [sign for sign, _ in render.text(plan(of))] == [*(line[0] for line in want), " "]
+
+
+def test_conflicts_and_what_is_kept_back() -> None:
+    conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME, a("10.1.0.1"), sshfp()), "because", "prod/db")
+    nameless = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), "because")
+    shown = plan(conflicts=(conflict, nameless), kept_back=(change([a("10.0.0.1")], [], WITHDRAW),))
+    assert list(render.text(shown)) == [
+        ("!", f"! {NAME} 60 A 10.0.0.1: kept back by the withdrawal cap"),
+        ("!", f"! {NAME} (VMI prod/db) conflict: because; found A 10.1.0.1; TYPE44 \\# 22 0101{'01' * 20}"),
+        ("!", f"! {NAME} conflict: because; found nothing"),
+        (" ", "Plan: 0 to add, 0 to change, 0 to withdraw, 2 conflicts, 1 kept back."),
+    ]
+    assert render.summary(plan(conflicts=(conflict,))) == "Plan: 0 to add, 0 to change, 0 to withdraw, 1 conflict."
+
+
+# Anything at all in the zone
+
+LABEL = st.binary(min_size=1, max_size=12) | st.sampled_from([b"vm", b"a.b", b";", b'"', b"\\", b"\n", b"send", b"*"])
+OWNER = st.lists(LABEL, max_size=3).map(lambda labels: n("vm.example.") if not labels else below(labels))
+TEXTS = st.binary(max_size=40) | st.sampled_from(
+    [b"\nsend\n", b'"\nupdate delete vm.example. ANY\n"', b"\\", b'\\"', b"\r\n\r\n"]
+)
+STRINGS = st.lists(TEXTS.map(lambda text: bytes([len(text)]) + text), min_size=1, max_size=3).map(b"".join)
+
+
+def below(labels: list[bytes]) -> bytes:
+    return names.from_labels([*labels, b"vm", b"example"])
+
+
+def sets(rdtype: int, rdata: st.SearchStrategy[bytes]) -> st.SearchStrategy[RRset]:
+    return st.builds(rrset, st.just(rdtype), st.integers(0, 2**31 - 1), st.lists(rdata, min_size=1, max_size=3))
+
+
+V4, V6 = st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)
+OURS = [sets(A, V4), sets(AAAA, V6), sets(TXT, STRINGS), sets(PTR, OWNER)]
+FOREIGN = [sets(CNAME, OWNER), sets(65281, st.binary(max_size=3)), sets(65280, st.binary(max_size=30))]
+
+
+def node_of(strategies: list[st.SearchStrategy[RRset]]) -> st.SearchStrategy[tuple[RRset, ...]]:
+    found = st.tuples(*(st.none() | strategy for strategy in strategies))
+    return found.map(lambda rrsets: tuple(sorted((item for item in rrsets if item), key=lambda item: item.type)))
+
+
+@st.composite
+def hostile_changes(draw: st.DrawFn) -> Change:
+    """Draw a change of what is ours, beside what is not."""
+    name, kept = draw(OWNER), draw(node_of(FOREIGN[1:]))
+    old, new = draw(node_of(OURS)), draw(node_of(OURS))
+    return Change(node(name, *old, *kept), node(name, *new, *kept), draw(st.sampled_from(Kind)))
+
+
+@st.composite
+def hostile_plans(draw: st.DrawFn) -> Plan:
+    """Draw a plan for a zone where others wrote whatever they liked."""
+    conflicts = [
+        Conflict(name, node(name, *draw(node_of(OURS[:2]))), node(name, *draw(node_of(OURS + FOREIGN))), "why", "p/v")
+        for name in draw(st.lists(OWNER, max_size=2))
+    ]
+    changes, kept = draw(st.lists(hostile_changes(), max_size=3)), draw(st.lists(hostile_changes(), max_size=1))
+    return Plan(BASE, draw(st.integers(0, 2**32 - 1)), tuple(changes), tuple(conflicts), tuple(kept))
+
+
+@settings(max_examples=200, deadline=None)
+@given(hostile_plans() | worlds().map(lambda world: full(world.wanted, world.zone, world.scope)))
+def test_every_line_is_one_printable_line(of: Plan) -> None:
+    for line in (*lines(of), *render.nsupdate(of, Limits(), server="127.0.0.1", port=53)):
+        assert line.isprintable()
+        assert line.isascii()
+        assert line.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(mark(owner="\x1b[2J\n"), id="terminal-sequence"),
+        pytest.param(mark(owner="\nsend\n"), id="newline"),
+        pytest.param(mark(owner="\u202e"), id="right-to-left"),
+        pytest.param("heritage=ksd-ddns,owner=\0", id="nul"),
+    ],
+)
+def test_an_owner_of_another_marker_cannot_break_the_line(text: str) -> None:
+    found = live(node(NAME, a("10.9.9.9"), txt(text)))
+    of = full(wanted(vmi()), found, scope(txt_rules()))
+    assert len(of.conflicts) == 1
+    assert all(line.isprintable() for line in lines(of))
+    assert all(line.isprintable() for line in render.nsupdate(of, Limits(), server="a", port=1))
+    json.loads(render.as_json(of))
+
+
+def test_octets_that_are_no_text_make_good_json() -> None:
+    rdata = b"\x26heritage=ksd-ddns,owner=\xff\xfe,vmi=\xed\xa0\x80a"
+    found = live(node(NAME, a("10.9.9.9"), RRset(TXT, 60, (rdata,))))
+    of = full(wanted(vmi()), found, scope(txt_rules()))
+    shown = json.loads(render.as_json(of))
+    assert r"owner=\255\254" in shown["conflicts"][0]["found"][1]["values"][0]
+
+
+# JSON
+
+
+def from_json(name: str, rrsets: list[dict[str, Any]]) -> Node:
+    """Return the node that the JSON form shows, read by dnspython."""
+    return node(
+        dns.name.from_text(name).to_digestable(),
+        *(rrset_of(item["type"], item["ttl"], item["values"]) for item in rrsets),
+    )
+
+
+def rrset_of(rdtype: str, ttl: int, values: list[str]) -> RRset:
+    return rrset(int(dns.rdatatype.from_text(rdtype)), ttl, [rdata_of(rdtype, value) for value in values])
+
+
+def rdata_of(rdtype: str, value: str) -> bytes:
+    """Return the wire form of a presentation form, read by dnspython."""
+    found = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(rdtype), value)
+    wire = found.to_wire()
+    assert wire is not None
+    return wire
+
+
+@settings(max_examples=100, deadline=None)
+@given(hostile_plans())
+def test_json_holds_everything(of: Plan) -> None:
+    shown = json.loads(render.as_json(of))
+    assert shown["zone"] == "vm.example."
+    assert shown["serial"] == of.serial
+    for key, changes in (("changes", of.changes), ("kept_back", of.kept_back)):
+        assert [
+            Change(from_json(item["name"], item["old"]), from_json(item["name"], item["new"]), Kind(item["kind"]))
+            for item in shown[key]
+        ] == list(changes)
+    assert [
+        Conflict(
+            dns.name.from_text(item["name"]).to_digestable(),
+            from_json(item["name"], item["wanted"]),
+            from_json(item["name"], item["found"]),
+            item["reason"],
+            item["vmi"],
+        )
+        for item in shown["conflicts"]
+    ] == list(of.conflicts)
+
+
+def test_the_json_of_a_small_plan() -> None:
+    conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), "because", "prod/db")
+    of = plan(change([a("10.1.0.9")], [a("10.1.0.12")]), conflicts=(conflict,), kept_back=(change([txt("x")], []),))
+    old, new = {"type": "A", "ttl": 60, "values": ["10.1.0.9"]}, {"type": "A", "ttl": 60, "values": ["10.1.0.12"]}
+    assert json.loads(render.as_json(of)) == {
+        "zone": "example.",
+        "serial": 7,
+        "changes": [{"name": NAME, "kind": "change", "old": [old], "new": [new]}],
+        "conflicts": [{"name": NAME, "vmi": "prod/db", "reason": "because", "wanted": [old], "found": []}],
+        "kept_back": [
+            {"name": NAME, "kind": "change", "old": [{"type": "TXT", "ttl": 60, "values": ['"x"']}], "new": []}
+        ],
+        "summary": {"add": 0, "change": 1, "withdraw": 0, "conflicts": 1, "kept_back": 1, "owned": 20},
+    }
+
+
+# The script
+
+LINE = re.compile(
+    r"prereq (?P<nx>nxdomain|nxrrset|yxrrset) (?P<subject>\S+)(?: (?P<type>\S+))?(?: (?P<value>.+))?"
+    r"|update delete (?P<gone>\S+) (?P<gone_type>\S+)(?: (?P<gone_value>.+))?"
+    r"|update add (?P<come>\S+) (?P<ttl>\d+) (?P<come_type>\S+) (?P<come_value>.+)"
+)
+
+
+def statement(line: str) -> Statement:
+    """Return what nsupdate makes of a line, names and rdata read by dnspython."""
+    match = LINE.fullmatch(line)
+    assert match, line
+    owner = dns.name.from_text(match["subject"] or match["gone"] or match["come"], origin=None)
+    assert owner.is_absolute()
+    name = owner.to_digestable()
+    rdtype = match["type"] or match["gone_type"] or match["come_type"]
+    number = int(dns.rdatatype.from_text(rdtype)) if rdtype else ANY
+    if match["come"]:
+        return (name, number, IN, int(match["ttl"]), rdata_of(rdtype, match["come_value"]))
+    if match["gone"]:
+        value = match["gone_value"]
+        return (name, number, CLASS_NONE, 0, rdata_of(rdtype, value)) if value else (name, number, CLASS_ANY, 0, b"")
+    if match["nx"] == "yxrrset":
+        return (name, number, IN, 0, rdata_of(rdtype, match["value"]))
+    assert match["value"] is None
+    assert (match["nx"] == "nxdomain") is (number == ANY)
+    return (name, number, CLASS_NONE, 0, b"")
+
+
+Messages = list[tuple[tuple[Statement, ...], tuple[Statement, ...]]]
+
+
+def messages(script: list[str], zone: str) -> Messages:
+    """Return the messages that a script sends."""
+    commands = [line for line in script if not line.startswith(";")]
+    if not commands:
+        return []
+    assert commands[0] == "server 127.0.0.1 5353"
+    found: Messages = []
+    before: list[Statement] = []
+    after: list[Statement] = []
+    expecting_zone = True
+    for line in commands[1:]:
+        if expecting_zone:
+            assert line == f"zone {zone}"
+            expecting_zone = False
+        elif line == "send":
+            found.append((tuple(before), tuple(after)))
+            before, after, expecting_zone = [], [], True
+        else:
+            (before if line.startswith("prereq") else after).append(statement(line))
+    assert expecting_zone, "the last message is not sent"
+    return found
+
+
+@settings(max_examples=120, deadline=None)
+@given(hostile_plans(), st.integers(1, 3))
+def test_the_script_sends_what_apply_sends_whatever_stands_in_the_zone(of: Plan, size: int) -> None:
+    script = list(render.nsupdate(of, Limits(names=size), server="127.0.0.1", port=5353))
+    want = [(batch.prerequisites, batch.updates) for batch in batches(of.changes, Limits(names=size))]
+    assert messages(script, "vm.example.") == want
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_the_script_of_a_plan_sends_what_apply_sends(world: World) -> None:
+    of = full(world.wanted, world.zone, world.scope)
+    script = list(render.nsupdate(of, Limits(names=2), server="127.0.0.1", port=5353))
+    want = [(batch.prerequisites, batch.updates) for batch in batches(of.changes, Limits(names=2))]
+    assert messages(script, names.to_text(of.zone)) == want
+
+
+def test_the_script_of_a_small_plan() -> None:
+    conflict = Conflict(n("web.vm.example."), node(NAME), node(NAME, cname("a.")), "because", "prod/web")
+    of = plan(
+        change([], [a("10.1.0.9"), txt(mark())], ADD, "a.vm.example."),
+        change([a("10.1.0.1"), sshfp(), txt("foreign", mark())], [sshfp(), txt("foreign")], WITHDRAW, "b.vm.example."),
+        change([a("10.1.0.1")], [a("10.1.0.1", ttl=5)], CHANGE, "c.vm.example."),
+        conflicts=(conflict,),
+        kept_back=(change([a("10.1.0.1")], [], WITHDRAW, "d.vm.example."),),
+    )
+    assert list(render.nsupdate(of, Limits(names=2), server="10.0.0.53", port=5353)) == [
+        "; zone example. as of serial 7. Plan: 1 to add, 1 to change, 1 to withdraw, 1 conflict, 1 kept back.",
+        "; ! web.vm.example. (VMI prod/web) conflict: because; found CNAME a.",
+        "; kept back by the withdrawal cap: d.vm.example.",
+        "server 10.0.0.53 5353",
+        "zone example.",
+        "prereq nxdomain a.vm.example.",
+        "prereq yxrrset b.vm.example. A 10.1.0.1",
+        'prereq yxrrset b.vm.example. TXT "foreign"',
+        f'prereq yxrrset b.vm.example. TXT "{mark()}"',
+        "prereq nxrrset b.vm.example. AAAA",
+        "update add a.vm.example. 60 A 10.1.0.9",
+        f'update add a.vm.example. 60 TXT "{mark()}"',
+        "update delete b.vm.example. A",
+        f'update delete b.vm.example. TXT "{mark()}"',
+        "send",
+        "zone example.",
+        "prereq yxrrset c.vm.example. A 10.1.0.1",
+        "prereq nxrrset c.vm.example. TXT",
+        "prereq nxrrset c.vm.example. AAAA",
+        "update delete c.vm.example. A",
+        "update add c.vm.example. 5 A 10.1.0.1",
+        "send",
+    ]
+
+
+def test_a_script_without_changes_is_a_comment() -> None:
+    (line,) = render.nsupdate(plan(), Limits(), server="10.0.0.53", port=5353)
+    assert line.startswith("; ")
+
+
+@pytest.mark.parametrize(
+    ("of", "warned"),
+    [
+        pytest.param(change([], [a("10.1.0.9")], ADD, "net_1.vm.example."), True, id="underscore"),
+        pytest.param(change([], [a("10.1.0.9")], ADD, "nic-.vm.example."), True, id="edge-hyphen"),
+        pytest.param(change([], [a("10.1.0.9")], ADD, NAME), False, id="host-name"),
+        pytest.param(change([a("10.1.0.9")], [], WITHDRAW, "net_1.vm.example."), False, id="only-withdrawn"),
+        pytest.param(change([], [txt("x")], ADD, "net_1.vm.example."), False, id="only-text"),
+    ],
+)
+def test_names_that_nsupdate_refuses_come_with_the_cure(of: Change, warned: bool) -> None:
+    script = list(render.nsupdate(plan(of), Limits(), server="10.0.0.53", port=5353))
+    assert any("check-names no" in line for line in script) is warned
+    assert not any(line.startswith("check-names") for line in script)
+
+
+# Presentation forms
+
+
+@settings(max_examples=300)
+@given(st.one_of(*OURS, *FOREIGN))
+def test_rdata_means_the_same_to_dnspython(of: RRset) -> None:
+    rdtype = rdtype_text(of.type)
+    assert dns.rdatatype.from_text(rdtype) == of.type
+    for rdata in of.rdatas:
+        assert rdata_of(rdtype, rdata_text(of.type, rdata)) == rdata
+
+
+@pytest.mark.parametrize("rdtype", [A, AAAA])
+@pytest.mark.parametrize("length", [0, 3, 5, 17])
+def test_an_address_of_odd_length_is_shown_in_the_generic_form(rdtype: int, length: int) -> None:
+    want = f"\\# {length} {'07' * length}" if length else "\\# 0"
+    assert rdata_text(rdtype, bytes([7]) * length) == want
