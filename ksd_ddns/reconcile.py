@@ -116,6 +116,10 @@ class Keeper:
         NOERROR is not proof: a change that was acknowledged and left no trace is counted as refused.
         """
         refreshed = self._session.refresh(self.live, lambda records: self._step("reading back", records, None))
+        if refreshed.elsewhere:
+            # What one server acknowledged, another has not heard of; what one refused, another may take.
+            self._acknowledged = {}
+            self.refused = {}
         for name in refreshed.changed & self._acknowledged.keys():
             outcome = self._acknowledged[name]
             if self.live.get(name) == outcome.change.old:

@@ -347,7 +347,7 @@ class Settings(BaseSettings):
                 )
             if len(files) not in {1, count}:
                 raise SettingsError(f"{text}_KEY_FILE names {len(files)} files: one is needed, or one for each server")
-            found = [Rotating(partial(keys.read_key_file, file), [file]) for file in files]
+            found = [Rotating(f"key file {file}", partial(keys.read_key_file, file), [file]) for file in files]
             return tuple(found * count if len(found) == 1 else found)
         if name is None:
             if secret or secret_file:
@@ -362,7 +362,7 @@ class Settings(BaseSettings):
         def load() -> Key:
             return keys.key(name, algorithm, _secret(secret, secret_file, text))
 
-        return (Rotating(load, [secret_file] if secret_file else []),) * count
+        return (Rotating(f"key {name}", load, [secret_file]),) * count
 
     def bases(self) -> tuple[bytes, ...]:
         """Return the names below which records are published, that of the VMIs' names first."""

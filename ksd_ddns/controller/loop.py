@@ -483,9 +483,9 @@ class _Loop:
 
     def _look(self, now: float) -> None:
         """Ask for the serial; where it is another one, read what changed."""
-        serial = self._session.serial(self.zone)
+        moved = self._session.moved(self.keeper.live)
         self._plan_look(now)
-        if self._distrusted or self._doubted or self._unproven_since is not None or serial != self.keeper.live.serial:
+        if self._distrusted or self._doubted or self._unproven_since is not None or moved:
             self._read_back(now)
         if self._distrusted:
             self._distrusted = False
@@ -498,12 +498,17 @@ class _Loop:
             return
         self._lost = ""
         refused = set(self.keeper.refused)
-        changed, whole = self.keeper.read_back()
+        changed, whole, elsewhere = self.keeper.read_back()
         self._account.transferred("axfr" if whole else "ixfr")
         self._only_whole = whole
         if whole:
             self._read_whole(now)
         self._unproven_since = None
+        if elsewhere:
+            # It may hold names of ours that nobody spoke of today: the cap on withdrawals is for the whole plan alone.
+            _log.warning("%s answers now: the zone was read whole", self._session.server)
+            self._whole = True
+            self._retries.clear()
         dropped = set(self.keeper.refused) - refused
         for name in dropped:
             self._refused(self.keeper.refused[name])

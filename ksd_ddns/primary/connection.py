@@ -13,8 +13,10 @@ from types import TracebackType
 from typing import Self
 
 from ksd_ddns.errors import SettingsError, Unreachable
+from ksd_ddns.primary.files import Followed
 
 _CHUNK = 1 << 18
+_TLS_ALERT = b"\x15\x03"  # a record of type alert, of any version
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,13 @@ class Server:
 class Tls:
     """TLS to a primary (RFC 9103): the CAs and our certificate, and the name that its certificate must be for."""
 
-    context: ssl.SSLContext
     hostname: str
+    _context: Followed[ssl.SSLContext]
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What the next connection is made with: certificates are read again when their files change."""
+        return self._context.latest()
 
 
 def tls(hostname: str, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> Tls:
@@ -42,6 +49,14 @@ def tls(hostname: str, *, ca: Path | None = None, certificate: Path | None = Non
 
     `certificate` and `key` are ours, in PEM, where the primary asks for one. Raises SettingsError naming the file.
     """
+
+    def load() -> ssl.SSLContext:
+        return _context(ca, certificate, key)
+
+    return Tls(hostname, Followed(f"TLS to {hostname}", load, (ca, certificate, key)))
+
+
+def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as e:
@@ -50,13 +65,19 @@ def tls(hostname: str, *, ca: Path | None = None, certificate: Path | None = Non
     context.set_alpn_protocols(["dot"])  # RFC 9103, 7.1
     if certificate is not None:
         try:
-            context.load_cert_chain(certificate, key)
+            context.load_cert_chain(certificate, key, _no_password)
         except OSError as e:
+            files = f"{certificate} and {key}" if key else str(certificate)
             raise SettingsError(
-                f"DNS_TLS_CERT, DNS_TLS_KEY: {certificate} and {key} cannot be used: {_reason(e)}; certificate and key "
-                "must be in PEM, belong together, and be readable"
+                f"DNS_TLS_CERT, DNS_TLS_KEY: {files} cannot be used: {_reason(e)}; certificate and key must be in PEM, "
+                "belong together, and be readable"
             ) from e
-    return Tls(context, hostname)
+    return context
+
+
+def _no_password() -> str:
+    # Without this OpenSSL asks on the terminal, and waits.
+    raise SettingsError("DNS_TLS_KEY: the private key is encrypted, and nobody is there to type its password in")
 
 
 class Connection:
@@ -68,6 +89,8 @@ class Connection:
         self._buffer = bytearray()
         self._start = 0
         self._ended: Unreachable | None = None
+        self._secure = tls is not None
+        self._heard = False
         try:
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
@@ -125,7 +148,7 @@ class Connection:
                 if not self._wait(select.POLLOUT, deadline - time.monotonic()):
                     raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s") from None
             except OSError as e:
-                raise Unreachable(f"{self.server} cut the connection: {_reason(e)}") from e
+                raise self._cut(e) from e
 
     def receive(self) -> bytes:
         """Return the next message, waiting for it. Raises Unreachable after `timeout` seconds of silence."""
@@ -171,12 +194,27 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError as e:
-            raise Unreachable(f"{self.server} cut the connection: {_reason(e)}") from e
+            raise self._cut(e) from e
         if not chunk:
-            middle = " in the middle of a message" if len(self._buffer) > self._start else ""
-            raise Unreachable(f"{self.server} closed the connection{middle}")
+            raise self._closed()
         self._buffer += chunk
+        self._heard = True
         return True
+
+    def _cut(self, error: OSError) -> Unreachable:
+        return Unreachable(f"{self.server} cut the connection: {_reason(error)}{self._doubt()}")
+
+    def _closed(self) -> Unreachable:
+        rest = bytes(self._buffer[self._start :])
+        if rest[:2] == _TLS_ALERT and not self._secure:
+            return Unreachable(f"{self.server} closed the connection with an alert of TLS: set DNS_TLS=true")
+        middle = " in the middle of a message" if rest else ""
+        return Unreachable(f"{self.server} closed the connection{middle}{self._doubt()}")
+
+    def _doubt(self) -> str:
+        # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.
+        unheard = self._secure and not self._heard
+        return "; it may ask for a certificate that it knows the CA of: set DNS_TLS_CERT" if unheard else ""
 
     def _wait(self, event: int, seconds: float) -> bool:
         self._poll.register(self._socket, event)

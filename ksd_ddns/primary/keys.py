@@ -5,10 +5,9 @@ A key never shows its secret: not in `repr`, not in an error.
 
 import base64
 import binascii
-import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,7 @@ import dns.tsig
 
 from ksd_ddns.errors import BadResponse, Denied, SettingsError
 from ksd_ddns.primary.connection import Connection
+from ksd_ddns.primary.files import Followed
 from ksd_ddns.zone.rrset import CLASS_ANY, TSIG
 from ksd_ddns.zone.wire import Message
 
@@ -39,9 +39,6 @@ _COMMENT = re.compile(r'("[^"]*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)  # not i
 _KEY_CLAUSE = re.compile(rf"\bkey\s+{_NAME.format('name')}\s*\{{(?P<body>[^}}]*)\}}", re.IGNORECASE)
 _ALGORITHM = re.compile(rf"\balgorithm\s+{_NAME.format('value')}\s*;", re.IGNORECASE)
 _SECRET = re.compile(r'\bsecret\s+"?(?P<value>[A-Za-z0-9+/=\s]+?)"?\s*;', re.IGNORECASE)
-
-
-_log = logging.getLogger(__name__)
 
 
 class KeyRejected(Denied):
@@ -93,6 +90,10 @@ class Key:
         """Return this key, whatever the connection: a key that never changes is its own source."""
         return self
 
+    def rejected(self, key: "Key") -> bool:
+        """Return that there is no other."""
+        return False
+
 
 class KeySource(Protocol):
     """Where the key comes from that signs the next message."""
@@ -100,42 +101,27 @@ class KeySource(Protocol):
     def current(self, connection: Connection) -> Key:
         """Return the key for the server of `connection`, over which it may be negotiated. Raises PrimaryError."""
 
+    def rejected(self, key: Key) -> bool:
+        """Take note that the server does not know `key`; return whether `current` has another one now."""
+
 
 class Rotating:
     """A key in files, read again when they change: rotation without a restart."""
 
-    def __init__(self, load: Callable[[], Key], files: Sequence[Path]) -> None:
-        self._load = load
-        self._files = tuple(files)
-        self._seen = self._look()
-        self._key = load()
+    def __init__(self, what: str, load: Callable[[], Key], files: Iterable[Path | None] = ()) -> None:
+        self._key = Followed(what, load, files)
 
     def current(self, connection: Connection) -> Key:
         """Return the key as it is in the files now, whatever the connection."""
         return self.latest()
 
+    def rejected(self, key: Key) -> bool:
+        """Return whether the files hold another key than `key` by now."""
+        return self.latest() is not key
+
     def latest(self) -> Key:
         """Return the key as it is in the files now; while they are unreadable or wrong, as it last was."""
-        seen = self._look()
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._key = self._load()
-                _log.info("key %s was read again", self._key.name)
-            except SettingsError as e:
-                _log.warning("the key that was is kept: %s", e)
-        return self._key
-
-    def _look(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(_look(file) for file in self._files)
-
-
-def _look(file: Path) -> tuple[int, ...]:
-    try:
-        found = file.stat()
-    except OSError:
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return self._key.latest()
 
 
 class Verifier:

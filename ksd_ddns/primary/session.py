@@ -1,12 +1,13 @@
 """A conversation with the primary: the first of several servers that answers, one connection, signed exchanges."""
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
+from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server, Tls
 from ksd_ddns.primary.keys import Key, KeyRejected, KeySource, Verifier
@@ -22,15 +23,22 @@ BACK_AFTER = 60.0
 BACK_TIMEOUT = 1.0
 """Seconds that the try may take while another server answers."""
 
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
 Progress = Callable[[int], None]
 """Told how many records or names are done so far."""
 
 
 class Refreshed(NamedTuple):
-    """What a refresh brought: the names that are other than they were believed to be, and whether all was read."""
+    """What a refresh brought: the names that are other than they were believed to be, and whether all was read.
+
+    `elsewhere`: from another server than before, which may hold another zone, and count its serials in its own way.
+    """
 
     changed: set[bytes]
     whole: bool
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +65,30 @@ class Session:
         self._back_at = 0.0
         self._timeout = timeout
         self._connection: Connection | None = None
-        self._read_from: Server | None = None
+        self._read_from: dict[bytes, Server] = {}
+        self._troubles: dict[int, str] = {}
 
     @property
     def server(self) -> Server:
         """The server in use, or the one to be tried first."""
         return self._peers[self._at].server
 
-    def update_key(self) -> Key:
-        """Return the key that signs updates now, for the server in use."""
-        connection = self.connection()
-        return self._peers[self._at].keys.current(connection)
+    def for_updates(self, zone: bytes) -> tuple[Connection, Key]:
+        """Return the connection to the server that `zone` was read from, and the key that signs its updates now.
 
-    def transfer_key(self) -> Key:
-        """Return the key that signs what is read now, from the server in use."""
-        connection = self.connection()
-        peer = self._peers[self._at]
-        return (peer.transfer_keys or peer.keys).current(connection)
+        To be called between exchanges only: it looks whether the connection still stands. Raises ZoneChanged where
+        another server answers by now: what was planned for the one must not be sent to the other.
+        """
+        self._troubles.clear()
+        connection = self._connected()
+        before = self._read_from.get(zone, connection.server)
+        if connection.server != before:
+            raise ZoneChanged(f"{connection.server} answers instead of {before}, where the zone was read")
+        return connection, self._peers[self._at].keys.current(connection)
+
+    def renewed(self, key: Key) -> bool:
+        """Take note that the server in use does not know `key`; return whether there is another one by now."""
+        return self._peers[self._at].keys.rejected(key)
 
     def close(self) -> None:
         """End the conversation; the next request opens a new connection."""
@@ -81,37 +96,36 @@ class Session:
             self._connection.close()
             self._connection = None
 
-    def failed(self) -> None:
+    def failed(self, error: Unreachable) -> None:
         """Leave the server in use: the next request begins with the first that did not fail of late."""
         self.close()
-        self._failed[self._at] = time.monotonic()
+        self._note(self._at, error)
         self._at = self._in_order()[0]
 
-    def connection(self) -> Connection:
-        """Return the open connection, or a new one to the first server that can be reached.
+    def _note(self, index: int, error: Unreachable) -> None:
+        self._failed[index] = time.monotonic()
+        self._troubles[index] = str(error)
+        if len(self._peers) > 1:
+            _log.info("the next server is tried: %s", error)
 
-        To be called between exchanges only: it looks whether the connection still stands.
-        """
+    def _connected(self) -> Connection:
+        """Return the open connection, or a new one to the first server that can be reached and gave no trouble."""
         if self._connection is not None:
-            if not self._connection.usable:
-                self.close()
-            elif self._at and time.monotonic() >= self._back_at:
-                return self._returned(self._connection)
-            else:
+            if self._connection.usable:
                 return self._connection
-        errors = []
+            self.close()
         for index in self._in_order():
-            self._at = index
-            try:
-                self._connection = self._opened(index, self._timeout)
-            except Unreachable as e:
-                errors.append(e)
-                self._failed[index] = time.monotonic()
-            else:
-                self._back_at = time.monotonic() + BACK_AFTER
-                return self._connection
+            if index not in self._troubles:
+                self._at = index
+                try:
+                    self._connection = self._opened(index, self._timeout)
+                except Unreachable as e:
+                    self._note(index, e)
+                else:
+                    self._back_at = time.monotonic() + BACK_AFTER
+                    return self._connection
         self._at = self._in_order()[0]
-        raise Unreachable("; ".join(str(e) for e in errors)) from errors[0]
+        raise Unreachable("; ".join(text for _, text in sorted(self._troubles.items())))
 
     def _in_order(self) -> list[int]:
         """Return which peers to try: those that did not fail of late as they stand, then the others, oldest first."""
@@ -122,20 +136,50 @@ class Session:
         peer = self._peers[index]
         return Connection(peer.server, timeout=timeout, tls=peer.tls)
 
-    def _returned(self, connection: Connection) -> Connection:
-        """Return a connection to a server before the one in use that can be reached again, else `connection`."""
+    def _go_back(self) -> None:
+        """Leave the server in use for one before it that can be reached again, if it is time to try."""
+        if self._connection is None or not self._at or time.monotonic() < self._back_at:
+            return
         self._back_at = time.monotonic() + BACK_AFTER
         for index in range(self._at):
             try:
                 opened = self._opened(index, min(self._timeout, BACK_TIMEOUT))
-            except Unreachable:
-                self._failed[index] = time.monotonic()
-                continue
-            connection.close()
-            opened.timeout = self._timeout
-            self._connection, self._at = opened, index
-            return opened
-        return connection
+            except Unreachable as e:
+                self._note(index, e)
+            else:
+                _log.info("%s can be reached again, and is used instead of %s", opened.server, self.server)
+                self._connection.close()
+                self._connection, self._at = opened, index
+                return
+
+    def _read(self, ask: Callable[[Connection, Key], _T]) -> _T:
+        """Return what `ask` reads; a server that fails at it is left for the next one, until each has been tried."""
+        self._troubles.clear()
+        self._go_back()
+        while True:
+            connection = self._connected()
+            try:
+                answer = self._ask_signed(ask, connection)
+            except Unreachable as e:
+                self.failed(e)
+            except PrimaryError:
+                # What may still follow belongs to no request any more.
+                self.close()
+                raise
+            else:
+                connection.timeout = self._timeout  # until it answered it was worth less patience on the way back
+                return answer
+
+    def _ask_signed(self, ask: Callable[[Connection, Key], _T], connection: Connection) -> _T:
+        peer = self._peers[self._at]
+        source = peer.transfer_keys or peer.keys
+        key = source.current(connection)
+        try:
+            return ask(connection, key)
+        except KeyRejected:
+            if not source.rejected(key):
+                raise
+        return ask(connection, source.current(connection))
 
     def enclosing_zone(self, name: bytes) -> bytes:
         """Return the apex of the zone that holds `name`, found as nsupdate finds it: by asking for the name's SOA."""
@@ -144,6 +188,11 @@ class Session:
             if rdtype == SOA and names.is_below(name, owner):
                 return owner
         raise BadResponse(f"{self.server} does not say which zone holds {names.to_text(name)}: set ZONE")
+
+    def moved(self, live: Live) -> bool:
+        """Return whether the zone is not as `live` any more: by its serial, or because another server answers."""
+        serial = self.serial(live.zone)
+        return serial != live.serial or self._read_from.get(live.zone) != self.server
 
     def serial(self, zone: bytes) -> int:
         """Return the serial of `zone`. Raises Denied or BadResponse where the server does not serve it."""
@@ -163,15 +212,20 @@ class Session:
 
         Fails closed: an error, a transfer cut short, a missing final SOA or a bad signature give no transfer.
         """
+        return self._read(lambda connection, key: self._transferred(connection, key, zone, serial, progress))
+
+    def _transferred(
+        self, connection: Connection, key: Key, zone: bytes, serial: int | None, progress: Progress | None
+    ) -> Transfer:
+        if connection.server != self._read_from.get(zone):
+            serial = None  # what it counts from is another server's
         ident = new_id()
-        request = wire.query(ident, zone, AXFR) if serial is None else wire.ixfr_query(ident, zone, serial)
         transfer = Transfer(zone, serial)
-        key: Key | None = None
+        signed, mac = key.sign(
+            wire.query(ident, zone, AXFR) if serial is None else wire.ixfr_query(ident, zone, serial)
+        )
+        verifier = Verifier(key, mac, server=str(connection.server), several=True)
         try:
-            key = self.transfer_key()
-            connection = self.connection()
-            signed, mac = key.sign(request)
-            verifier = Verifier(key, mac, server=str(connection.server), several=True)
             connection.send(signed)
             while not transfer.done:
                 message = self.parsed(connection.receive(), ident)
@@ -183,23 +237,15 @@ class Session:
                 if progress:
                     progress(transfer.records)
             verifier.finish()
-            self._read_from = connection.server
         except KeyRejected as e:
-            self.close()
-            grant = rcodes.transfer_grant(names.to_text(zone), key.name if key else "")
+            grant = rcodes.transfer_grant(names.to_text(zone), key.name)
             raise KeyRejected(f"{e}. To let it transfer {names.to_text(zone)}: {grant}") from e
         except Malformed as e:
-            self.close()
             raise BadResponse(f"the transfer of {names.to_text(zone)} from {self.server} is broken: {e}") from e
         except Unreachable as e:
-            server = self.server
-            self.failed()
             what = f" after {transfer.records} records of {names.to_text(zone)}" if transfer.records else ""
-            raise Unreachable(f"the transfer from {server} ended{what}: {e}") from e
-        except PrimaryError:
-            # What may still follow belongs to no request any more.
-            self.close()
-            raise
+            raise Unreachable(f"the transfer from {self.server} ended{what}: {e}") from e
+        self._read_from[zone] = connection.server
         return transfer
 
     def read(self, zone: bytes, progress: Progress | None = None) -> Live:
@@ -208,9 +254,8 @@ class Session:
 
     def refresh(self, live: Live, progress: Progress | None = None) -> "Refreshed":
         """Bring `live` up to date, by IXFR where the server offers it."""
-        # Another server may count its serials in its own way: after a failover the zone is read whole.
-        same = self.connection().server == self._read_from
-        transfer = self.transfer(live.zone, live.serial if same else None, progress)
+        before = self._read_from.get(live.zone)
+        transfer = self.transfer(live.zone, live.serial, progress)
         if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
             # The primary is behind us: it was restored from a backup. Only the whole zone tells what it holds.
             transfer = self.transfer(live.zone, progress=progress)
@@ -219,33 +264,28 @@ class Session:
         except Malformed:
             transfer = self.transfer(live.zone, progress=progress)
             changed = live.follow(transfer)
-        return Refreshed(changed, transfer.nodes is not None)
+        return Refreshed(changed, transfer.nodes is not None, before not in {None, self._read_from[live.zone]})
 
     def _ask(self, name: bytes) -> Message:
         """Return the authoritative answer to a question for the SOA of `name`."""
-        ident = new_id()
-        try:
-            key = self.transfer_key()
-            connection = self.connection()
-            signed, mac = key.sign(wire.query(ident, name, SOA))
-            connection.send(signed)
-            message = self.parsed(connection.receive(), ident)
-            Verifier(key, mac, server=str(self.server)).verify(message)
-            if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
-                raise rcodes.query_error(message.rcode, server=str(self.server), name=names.to_text(name))
-            if message.tsig is None:
-                raise BadResponse(f"{self.server} says without a signature that {names.to_text(name)} does not exist")
-        except Unreachable:
-            self.failed()
-            raise
-        except PrimaryError:
-            self.close()
-            raise
+        message = self._read(lambda connection, key: self._answered(connection, key, name))
         if not message.flags & wire.FLAG_AA:
             raise BadResponse(
                 f"{self.server} does not answer with authority for {names.to_text(name)}: it is a resolver, or the "
                 "zone is delegated elsewhere; set DNS_SERVER to the zone's primary"
             )
+        return message
+
+    def _answered(self, connection: Connection, key: Key, name: bytes) -> Message:
+        ident = new_id()
+        signed, mac = key.sign(wire.query(ident, name, SOA))
+        connection.send(signed)
+        message = self.parsed(connection.receive(), ident)
+        Verifier(key, mac, server=str(self.server)).verify(message)
+        if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
+            raise rcodes.query_error(message.rcode, server=str(self.server), name=names.to_text(name))
+        if message.tsig is None:
+            raise BadResponse(f"{self.server} says without a signature that {names.to_text(name)} does not exist")
         return message
 
     def _transfer_error(self, rcode: int, zone: bytes, key: Key) -> PrimaryError:

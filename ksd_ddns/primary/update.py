@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.errors import Denied, PrimaryError, Unreachable
+from ksd_ddns.errors import Denied, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.primary.session import Progress, Session, new_id
@@ -41,7 +41,7 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
     """The message was sent, and no answer came: only reading the zone again can tell."""
     UNSENT = "unsent"
-    """The connection was lost, or the program ended, before the message was sent."""
+    """The message was not sent, or not taken: the connection was lost, the key is another one, the program ended."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -106,9 +106,9 @@ class Sender:
         outcomes: list[Outcome] = []
         try:
             # One key for all of it: asking for another one looks at the connection, on which answers are waiting.
-            key = self._session.update_key() if queue else None
-            connection = self._session.connection() if queue else None
-            while key and connection and (queue or flying):
+            line = self._session.for_updates(self._zone) if queue else None
+            while line and (queue or flying):
+                connection, key = line
                 if ending():
                     outcomes += _unsent(queue, "the program ends")
                     queue.clear()
@@ -128,8 +128,10 @@ class Sender:
         except _Hopeless as e:
             self._session.close()
             raise e.error from None
+        except ZoneChanged as e:
+            outcomes += _unsent(queue, str(e))
         except Unreachable as e:
-            self._session.failed()
+            self._session.failed(e)
             outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
             outcomes += _unsent(queue, str(e))
         except PrimaryError:
@@ -173,6 +175,10 @@ class Sender:
             raise self._session.foreign_response()
         error = self._judged(message, sent)
         del flying[message.id]
+        if isinstance(error, KeyRejected) and self._session.renewed(sent.key):
+            outcomes += _unsent((sent.batch, *queue), str(error))
+            queue.clear()
+            return
         batch = sent.batch
         self._log(sent, message.rcode)
         if message.rcode == rcodes.NOERROR and error is None:

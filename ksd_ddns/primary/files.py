@@ -1,0 +1,46 @@
+"""What is made from files, and made again when they change: keys and certificates are renewed without a restart."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ksd_ddns.errors import SettingsError
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class Followed(Generic[_T]):
+    """What `load` makes of `files`. Raises SettingsError where it cannot be made to begin with."""
+
+    def __init__(self, what: str, load: Callable[[], _T], files: Iterable[Path | None]) -> None:
+        self._what = what
+        self._load = load
+        self._files = tuple(file for file in files if file is not None)
+        # Looked at before it is read: what changes in between is read once more, never missed.
+        self._seen = self._look()
+        self._made = load()
+
+    def latest(self) -> _T:
+        """Return what the files say now; while they are unreadable or wrong, what they said last."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._made = self._load()
+                _log.info("%s was read again", self._what)
+            except SettingsError as e:
+                _log.warning("%s is kept as it was: %s", self._what, e)
+        return self._made
+
+    def _look(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(_look(file) for file in self._files)
+
+
+def _look(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()  # of what a symbolic link leads to: a mounted Secret is changed by turning one
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)  # ctime: chmod, chown
