@@ -21,14 +21,9 @@ from hypothesis import strategies as st
 
 from ksd_ddns.zone import wire
 from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, IXFR, NS, PTR, SOA, TXT, A
-from ksd_ddns.zone.wire import Malformed, Message, Record, Statement
+from ksd_ddns.zone.wire import Malformed, Message, Statement
 from tests.zone.build import VARIED, ZONE, n
-
-# Types whose names come out folded: those that old implementations compress, and those with the same canonical form.
-FOLDED = frozenset(
-    int(dns.rdatatype.from_text(rdtype))
-    for rdtype in ("NS", "CNAME", "SOA", "PTR", "MX", "RP", "AFSDB", "RT", "PX", "SRV", "NAPTR", "KX", "DNAME")
-)
+from tests.zone.oracle import oracle, plain, records
 
 LABEL = st.sampled_from([b"vm", b"VM", b"Prod", b"db", b"net1", b"*", b"_x", b"a.b", b'\0\xff\\"']) | st.binary(
     min_size=1, max_size=63
@@ -47,13 +42,6 @@ Octets = st.SearchStrategy[bytes]
 
 # Untyped in dnspython. Unlike a message it renders without shuffling.
 Renderer: Any = dns.renderer.Renderer
-
-
-def plain(value: dns.name.Name | dns.rdata.Rdata) -> bytes:
-    """Return the uncompressed wire form of `value`."""
-    found = value.to_wire()
-    assert found is not None
-    return found
 
 
 def octets(least: int, most: int | None = None) -> Octets:
@@ -155,24 +143,6 @@ def messages(draw: st.DrawFn) -> bytes:
         renderer.add_tsig(KEY, b"secret", 300, ident, 0, b"", b"")
     octets: bytes = renderer.get_wire()
     return octets
-
-
-def oracle(octets: bytes) -> dns.message.Message:
-    return dns.message.from_wire(octets, keyring=False, one_rr_per_rrset=True)
-
-
-def records(section: Iterable[dns.rrset.RRset]) -> list[Record]:
-    """Return the records of a section of dnspython's, as `wire.read` promises them."""
-    return [
-        (
-            each.name.to_digestable(),
-            int(each.rdtype),
-            each.ttl,
-            rdata.to_digestable() if each.rdtype in FOLDED else plain(rdata),
-        )
-        for each in section
-        for rdata in each
-    ]
 
 
 @settings(max_examples=300, deadline=None)
