@@ -104,7 +104,9 @@ class Api:
                     token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt")
                 ).load_and_set(settings)
             else:
-                config.load_kube_config(config_file=self._kubeconfig, client_configuration=settings)
+                # Named here: the client itself looks at the environment once, when it is imported.
+                named = self._kubeconfig or os.environ.get("KUBECONFIG")
+                config.load_kube_config(config_file=named, client_configuration=settings)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as e:
             raise SourceError(f"no cluster is set up here: {e}; {_NOT_SET_UP}") from e
         # Waiting between attempts is the caller's: urllib3's own retries would multiply every deadline.

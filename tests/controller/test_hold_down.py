@@ -1,0 +1,219 @@
+"""Hold-down: what vanishes from the status of a living VMI stays in DNS for a while, and only that."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.controller.conftest import Run
+from tests.controller.running import Running, answer
+from tests.kube import Kube
+from tests.servers import Bind, Server
+from tests.vmis import vmi
+
+NAME = "net1.db.prod.vm."
+BOTH = ["10.1.0.9", "fd00::9"]
+
+
+def db(addresses: Sequence[str] | None = BOTH, **more: Any) -> dict[str, Any]:
+    """Return the VMI with these addresses on `net1`; None: the status does not list the interface at all."""
+    return vmi("db", "prod", {"net1": addresses}, **more)
+
+
+def settle(ksd: Running, primary: Server, kube: Kube) -> None:
+    """Wait until everything that the cluster said so far has been dealt with."""
+    number = kube.revision
+    kube.put(vmi(f"settled-{number}", "prod", {"net1": ["10.9.9.9"]}))
+    ksd.wait_answer(primary, f"settled-{number}.prod.vm.", "A", "10.9.9.9")
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+@pytest.mark.parametrize("left", [["10.1.0.9"], [], None], ids=["one-family", "no-address", "no-interface"])
+def test_a_family_that_vanishes_stays_and_then_goes(
+    bind: Bind, kube: Kube, run: Run, ownership: str, left: list[str] | None
+) -> None:
+    kube.put(db())
+    ksd = run(bind, kube, OWNERSHIP=ownership, HOLD_DOWN="1s")
+    ksd.wait_ready()
+    vanished = time.monotonic()
+    kube.put(db(left))
+    settle(ksd, bind, kube)
+    assert answer(bind, NAME, "AAAA") == ["fd00::9"]
+    assert answer(bind, "db.prod.vm.", "AAAA") == ["fd00::9"]
+    assert ksd.metrics()["held_families"] == 1 + (not left)
+    assert ksd.ready
+    ksd.wait_answer(bind, NAME, "AAAA")
+    assert 0.9 < time.monotonic() - vanished < 5
+    assert answer(bind, NAME, "A") == (left or [])
+    ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "nothing is held any more")
+
+
+def test_what_comes_back_has_never_been_away(primary: Server, kube: Kube, run: Run) -> None:
+    kube.put(db())
+    ksd = run(primary, kube, HOLD_DOWN="1s")
+    ksd.wait_ready()
+    serial = primary.serial()
+    for _ in range(3):
+        kube.put(db([]))
+        time.sleep(0.3)
+        kube.put(db())
+        time.sleep(0.3)
+    time.sleep(1)
+    assert answer(primary, NAME, "A") == ["10.1.0.9"]
+    assert primary.serial() == serial
+
+
+def test_what_comes_back_and_vanishes_again_is_held_again(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.put(db())
+    ksd = run(bind, kube, HOLD_DOWN="0.7s")
+    ksd.wait_ready()
+    kube.put(db([]))
+    ksd.wait_answer(bind, NAME, "A")
+    kube.put(db())
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
+    kube.put(db([]))
+    settle(ksd, bind, kube)
+    assert answer(bind, NAME, "A") == ["10.1.0.9"]
+    ksd.wait_answer(bind, NAME, "A")
+
+
+def test_another_address_comes_in_place_of_the_held_one(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.put(db())
+    ksd = run(bind, kube, HOLD_DOWN="1h")
+    ksd.wait_ready()
+    kube.put(db([]))
+    settle(ksd, bind, kube)
+    kube.put(db(["10.1.0.77"]))
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.77")
+    assert answer(bind, NAME, "AAAA") == ["fd00::9"]
+
+
+def test_what_is_held_is_what_it_had_last(bind: Bind, kube: Kube, run: Run) -> None:
+    """An address that changed while the primary was away, and then vanished: the new one is held, not the old one."""
+    kube.put(db())
+    ksd = run(bind, kube, HOLD_DOWN="1h")
+    ksd.wait_ready()
+    with bind.paused():
+        kube.put(vmi("stuck", "prod", {"net1": ["10.1.0.1"]}))
+        time.sleep(0.2)
+        kube.put(db(["10.1.0.10", "fd00::9"]))
+        time.sleep(0.1)
+        kube.put(db([]))
+        kube.wait_delivered()
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.10")
+    assert answer(bind, NAME, "AAAA") == ["fd00::9"]
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+@pytest.mark.parametrize(
+    "become",
+    [
+        pytest.param(lambda kube: kube.put(vmi("db", "prod", {"net2": []})), id="interface-removed"),
+        pytest.param(lambda kube: kube.delete("prod", "db"), id="deleted"),
+        pytest.param(lambda kube: kube.put(db([], phase="Succeeded")), id="succeeded"),
+        pytest.param(lambda kube: kube.put(db([], phase="Failed")), id="failed"),
+        pytest.param(lambda kube: kube.put(db([], annotations={"ksd-ddns/ignore": "true"})), id="ignored"),
+    ],
+)
+def test_what_is_held_goes_at_once_with_its_reason(
+    bind: Bind, kube: Kube, run: Run, become: Any, ownership: str
+) -> None:
+    kube.put(db())
+    ksd = run(bind, kube, HOLD_DOWN="1h", OWNERSHIP=ownership)
+    ksd.wait_ready()
+    kube.put(db([]))
+    settle(ksd, bind, kube)
+    assert answer(bind, NAME, "A") == ["10.1.0.9"]
+    become(kube)
+    ksd.wait_answer(bind, NAME, "A")
+    ksd.wait_answer(bind, "db.prod.vm.", "AAAA")
+    ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "nothing is held any more")
+
+
+def test_one_of_two_addresses_goes_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.put(db(["10.1.0.9", "10.1.0.10"]))
+    ksd = run(bind, kube, HOLD_DOWN="1h")
+    ksd.wait_ready()
+    kube.put(db(["10.1.0.10"]))
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.10")
+
+
+def test_without_hold_down_everything_goes_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.put(db())
+    ksd = run(bind, kube, HOLD_DOWN="0s")
+    ksd.wait_ready()
+    kube.put(db([]))
+    ksd.wait_answer(bind, NAME, "A")
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_a_restart_starts_the_time_again(primary: Server, kube: Kube, run: Run, ownership: str) -> None:
+    kube.put(db())
+    ksd = run(primary, kube, HOLD_DOWN="1h", OWNERSHIP=ownership)
+    ksd.wait_ready()
+    kube.put(db([]))
+    settle(ksd, primary, kube)
+    ksd.kill()
+    ksd.settings["HOLD_DOWN"] = "1s"
+    serial = primary.serial()
+    ksd.start()
+    began = time.monotonic()
+    ksd.wait_ready()
+    assert answer(primary, NAME, "A") == ["10.1.0.9"]
+    assert primary.serial() == serial
+    ksd.wait_answer(primary, NAME, "A")
+    ksd.wait_answer(primary, "db.prod.vm.", "AAAA")
+    assert time.monotonic() - began > 0.9
+
+
+def test_a_vmi_with_another_uid_inherits_nothing(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.put(db(uid="one"))
+    ksd = run(bind, kube, HOLD_DOWN="1h")
+    ksd.wait_ready()
+    kube.delete("prod", "db")
+    kube.put(db([], uid="two"))
+    ksd.wait_answer(bind, NAME, "A")
+    ksd.wait_answer(bind, "db.prod.vm.", "A")
+
+
+def test_a_vmi_with_another_uid_inherits_nothing_that_is_held(bind: Bind, kube: Kube, run: Run) -> None:
+    """Between two lists nobody sees the old one go."""
+    kube.put(db(uid="one"))
+    ksd = run(bind, kube, HOLD_DOWN="1h")
+    ksd.wait_ready()
+    kube.put(db([], uid="one"))
+    settle(ksd, bind, kube)
+    watching = kube.wait_watches()
+    kube.put(db([], uid="two"))
+    kube.compact()
+    for watch in watching:
+        watch.hang_up()
+    ksd.wait_answer(bind, NAME, "A")
+
+
+def test_deleted_and_created_again_while_the_primary_is_away(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.put(db(uid="one"))
+    ksd = run(bind, kube, HOLD_DOWN="1h")
+    ksd.wait_ready()
+    bind.kill()
+    kube.delete("prod", "db")
+    kube.put(db([], uid="two"))
+    kube.put(vmi("web", "prod"))
+    ksd.wait_complaint("primary")
+    bind.start()
+    ksd.wait_answer(bind, "web.prod.vm.", "A", "10.0.0.1")
+    ksd.wait_answer(bind, NAME, "A")
+
+
+def test_a_hand_edit_is_not_held(bind: Bind, kube: Kube, run: Run) -> None:
+    """An address that the VMI never had did not vanish from it."""
+    kube.put(db(["10.1.0.9"]))
+    ksd = run(bind, kube, HOLD_DOWN="1h", DRIFT_INTERVAL="0.5s")
+    ksd.wait_ready()
+    bind.nsupdate(f"update add {NAME} 60 AAAA fd00::bad")
+    for number in range(10):
+        kube.put(db(["10.1.0.9"], annotations={"ksd-ddns/ttl": str(30 + number)}))
+        time.sleep(0.1)
+    ksd.wait_answer(bind, NAME, "AAAA")
+    assert ksd.metrics()["held_families"] == 0
