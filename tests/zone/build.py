@@ -22,6 +22,7 @@ def n(text: str) -> bytes:
 
 ZONE = n("example.")
 BASE = n("vm.example.")
+REVERSE = n("10.in-addr.arpa.")
 
 
 def ip(text: str) -> bytes:
@@ -133,9 +134,18 @@ def zone_rules(**settings: object) -> Rules:
 def scope(rules: Rules, **settings: object) -> Scope:
     """Return the scope that goes with `rules`: marked where they mark, base and `ns.<base>` protected."""
     ownership = Ownership.TXT if rules.owner else Ownership.ZONE
-    protected = frozenset({rules.base, rules.name_server_name})
-    default = {"base": rules.base, "ownership": ownership, "owner": rules.owner, "protected": protected}
-    return Scope(**{**default, "policy": Policy.SYNC, **settings})  # type: ignore[arg-type]
+    default: dict[str, object] = {"ownership": ownership, "owner": rules.owner, "policy": Policy.SYNC}
+    if rules.reverse:
+        default |= {"base": rules.reverse, "types": (PTR,), "confined": True, "protected": frozenset({rules.reverse})}
+    else:
+        default |= {"base": rules.base, "protected": frozenset({rules.base, rules.name_server_name})}
+    return Scope(**{**default, **settings})  # type: ignore[arg-type]
+
+
+def reverse_rules(**settings: object) -> Rules:
+    """Return the rules of a company's reverse zone where names are marked."""
+    default = {"base": BASE, "zone": REVERSE, "reverse": REVERSE, "owner": OWNER}
+    return Rules(**{**default, **settings})  # type: ignore[arg-type]
 
 
 def wanted(*vmis: Vmi, rules: Rules | None = None) -> Desired:

@@ -14,7 +14,7 @@ from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS,
 from ksd_ddns.zone.update import HEADER_ROOM, Batch, Limits, batch, batches, prerequisites, updates
 from ksd_ddns.zone.wire import Statement
 from tests.zone.build import BASE, ZONE, Primary, a, aaaa, cname, ip, n, node, ns, ptr, records, sshfp, txt
-from tests.zone.worlds import CONTENTS, World, worlds
+from tests.zone.worlds import World, worlds
 
 NAME = n("net1.db.prod.vm.example.")
 OLD, NEW = ip("10.1.0.9"), ip("10.1.0.12")
@@ -82,6 +82,9 @@ def test_the_messages_of_a_plan_bring_the_zone_where_the_plan_wants_it(world: Wo
     assert primary.nodes() == want.nodes
 
 
+JUDGED = (A, AAAA, PTR, TXT, NS)
+
+
 def judged(content: Node, rdtypes: tuple[int, ...]) -> list[tuple[int, tuple[bytes, ...]]]:
     return [(item.type, item.rdatas) for item in content.rrsets if item.type in rdtypes]
 
@@ -93,13 +96,13 @@ def test_what_another_hand_did_meanwhile_is_never_overwritten(world: World, data
     assume(changes)
     moved = data.draw(st.sampled_from(changes))
     primary = Primary(world.zone.zone, world.zone.nodes.values())
-    there = node(moved.name, *data.draw(CONTENTS))
+    there = node(moved.name, *data.draw(world.contents))
     if moved.name == world.zone.zone:
         there = node(moved.name, *(there.rrsets if not there.get(NS) else ()), data.draw(st.sampled_from([ns("x.")])))
         assume(not there.get(CNAME))
     primary.put(there)
     before = primary.nodes()
-    types = (NS,) if moved.name == world.zone.zone else (*ADDRESSES, TXT, CNAME)
+    types = (NS,) if moved.name == world.zone.zone else (*world.scope.types, TXT, CNAME)
     for sent, rcode in played(primary, changes, data.draw(st.integers(1, 3))):
         after = primary.nodes()
         if rcode != "NOERROR":
@@ -126,7 +129,7 @@ def test_messages_are_played_once(world: World) -> None:
     before = primary.nodes()
     for sent, rcode in played(primary, changes, 1):
         # A TTL is no prerequisite: a change of it alone may be played again, and again leads to where it led.
-        rdatas = [(judged(item.old, (A, AAAA, TXT, NS)), judged(item.new, (A, AAAA, TXT, NS))) for item in sent.changes]
+        rdatas = [(judged(item.old, JUDGED), judged(item.new, JUDGED)) for item in sent.changes]
         assert (rcode == "NOERROR") is all(old == new for old, new in rdatas)
     assert primary.nodes() == before
 

@@ -14,6 +14,7 @@ from ksd_ddns.zone.vmi import Vmi
 from tests.zone.build import (
     BASE,
     OWNER,
+    REVERSE,
     ZONE,
     a,
     aaaa,
@@ -25,6 +26,7 @@ from tests.zone.build import (
     n,
     node,
     ns,
+    ptr,
     scope,
     sshfp,
     txt,
@@ -46,23 +48,34 @@ TEXTS = [
     mark("prod/a", owner="other"), mark(""), "foreign", "foreign too",
 ]  # fmt: skip
 TEXT_SETS = [(), *combinations(TEXTS, 1), *combinations(TEXTS[:5] + TEXTS[6:8], 2)]
-
-
+REVERSE_NAMES = [n(f"{text}.10.in-addr.arpa.") for text in ("1.0.0", "2.0.0", "3.0.0", "*.0.0", "0.0", "www")]
 V4_SETS = [(), ("10.0.0.1",), ("10.0.0.2",), ("10.0.0.1", "10.0.0.2")]
 V6_SETS = [(), ("fd00::1",)]
+PTR_SETS = [(), ("net1.a.prod.vm.example.",), ("a.b.prod.vm.example.",), ("net1.a.prod.vm.example.", "www.example.")]
+TTLS = (60, 300)
 
 
-def _address_nodes() -> Iterator[tuple[RRset, ...]]:
-    sshfps = [(), (sshfp(),)]
-    for v4, v6, texts, ttl, text_ttl, others in product(V4_SETS, V6_SETS, TEXT_SETS, (60, 300), (60, 300), sshfps):
-        addresses = [*([a(*v4, ttl=ttl)] if v4 else []), *([aaaa(*v6, ttl=ttl)] if v6 else [])]
-        yield node("x.", *addresses, *([txt(*texts, ttl=text_ttl)] if texts else []), *others).rrsets
+def _addresses() -> Iterator[list[RRset]]:
+    for v4, v6, ttl in product(V4_SETS, V6_SETS, TTLS):
+        yield [*([a(*v4, ttl=ttl)] if v4 else []), *([aaaa(*v6, ttl=ttl)] if v6 else [])]
 
 
-CONTENTS = st.sampled_from(list(dict.fromkeys(_address_nodes()))) | st.sampled_from(
-    [(), (cname("elsewhere."),), (ns("ns.elsewhere."),), (sshfp(2),), (a("10.0.0.1"), dname("elsewhere."))]
-)
-"""What stands at a name: mostly addresses and texts, sometimes what rules them out, sometimes nothing."""
+def _pointers() -> Iterator[list[RRset]]:
+    for targets, ttl in product(PTR_SETS, TTLS):
+        yield [ptr(*targets, ttl=ttl)] if targets else []
+
+
+def _contents(published: Iterator[list[RRset]]) -> st.SearchStrategy[tuple[RRset, ...]]:
+    found: dict[tuple[RRset, ...], None] = {}
+    for sets, texts, ttl, others in product(list(published), TEXT_SETS, TTLS, [(), (sshfp(),)]):
+        found[node("x.", *sets, *([txt(*texts, ttl=ttl)] if texts else []), *others).rrsets] = None
+    return st.sampled_from(list(found)) | st.sampled_from(
+        [(), (cname("elsewhere."),), (ns("ns.elsewhere."),), (sshfp(2),), (a("10.0.0.1"), dname("elsewhere."))]
+    )
+
+
+CONTENTS, REVERSE_CONTENTS = _contents(_addresses()), _contents(_pointers())
+"""What stands at a name: mostly what is published and texts, sometimes what rules them out, sometimes nothing."""
 
 
 VMIS = st.lists(
@@ -88,13 +101,19 @@ class World(msgspec.Struct):
     zone: Live
     scope: Scope
 
+    @property
+    def contents(self) -> st.SearchStrategy[tuple[RRset, ...]]:
+        """What may stand at a name of this zone."""
+        return REVERSE_CONTENTS if self.rules.reverse else CONTENTS
+
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Draw a world in one of the two ownership modes, its zone as another run left it, and others after that."""
-    apex = draw(st.sampled_from([ZONE, BASE]))
+    apex = draw(st.sampled_from([ZONE, BASE, REVERSE]))
     rules = txt_rules(
         zone=apex,
+        reverse=REVERSE if apex == REVERSE else b"",
         owner=draw(st.sampled_from(["", OWNER])),
         hostname_scope=draw(st.sampled_from(HostnameScope)),
         default_record=draw(st.booleans()),
@@ -102,14 +121,15 @@ def worlds(draw: st.DrawFn) -> World:
     )
     vmis = draw(VMIS | st.just([]))
     wanted = desired(vmis, rules)
-    names = [name for name in NAMES if name.endswith(apex)]
-    nodes = {name: node(name, *draw(CONTENTS)) for name in draw(st.lists(st.sampled_from(names), unique=True))}
+    names = [name for name in NAMES + REVERSE_NAMES if name.endswith(apex)]
+    contents = REVERSE_CONTENTS if rules.reverse else CONTENTS
+    nodes = {name: node(name, *draw(contents)) for name in draw(st.lists(st.sampled_from(names), unique=True))}
     for name in sorted(wanted.names()):
         match draw(st.sampled_from(["free", "right", "anything", "anything", "anything"])):
             case "right":
                 nodes[name] = wanted.get(name) or Node(name)
             case "anything":
-                nodes[name] = node(name, *draw(CONTENTS))
+                nodes[name] = node(name, *draw(contents))
     apex_ns = draw(st.sampled_from([ns("localhost."), ns("ns.elsewhere."), ns("localhost.", "a.elsewhere.", ttl=300)]))
     apex_more = draw(st.sampled_from([(), (a("192.0.2.1"),), (txt("foreign"), sshfp())]))
     nodes[apex] = node(apex, apex_ns, *apex_more)
