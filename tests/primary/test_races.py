@@ -133,6 +133,18 @@ def test_types_that_nobody_judges_may_come_in_between_and_stay(zone: Server, own
         assert zone.query(DB, "A") == ["10.1.0.12"]
 
 
+def test_a_cname_where_we_add_beside_a_type_that_nobody_judges(zone: Server) -> None:
+    """The server would drop our address without a word."""
+    empty(zone)
+    with looking(zone, ownership="zone") as we:
+        zone.nsupdate(f"update add {WEB} 60 SSHFP 4 1 0123456789abcdef0123456789abcdef01234567")
+        plan = we.plan(AFTER)
+        zone.nsupdate(f"update delete {WEB} SSHFP\nupdate add {WEB} 60 CNAME www.example.")
+        outcomes = results(we.send(plan.changes, limits=Limits(names=1)))
+    assert outcomes[WEB] == "stale"
+    assert {record.type for record in at(zone, WEB)} == {"CNAME"}
+
+
 def test_an_update_is_void_as_a_whole_where_a_name_of_it_is_void(zone: Server) -> None:
     """A name's address and marker come and go together: nobody ever sees half a change."""
     empty(zone)
