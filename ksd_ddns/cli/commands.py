@@ -18,7 +18,7 @@ from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.run import run
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
-from ksd_ddns.errors import KsdError
+from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.session import Session
 from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
@@ -141,7 +141,11 @@ def write_primary(options: Options) -> int:
     )
     for file in bootstrap.write(primary):
         print(f"{file.path}: {file.outcome.value}")
-    print("start it with:", shlex.join(bootstrap.command(primary)))
+    try:
+        print("start it with:", shlex.join(bootstrap.command(primary)))
+    except SettingsError as e:
+        # The server may well be in another container, or be installed later.
+        print("here it cannot be started:", e)
     return 0
 
 

@@ -1,0 +1,393 @@
+"""Pods of the rendered manifests, run as a kubelet would: a stand-in for kubelet and container engine.
+
+    with Pod(documents, kube=kube) as pod:            # `kube` is not started yet: it must come up in the pod's network
+        pod.initialize()                              # init containers, one after the other
+        pod.start()                                   # all containers at once, as a kubelet does
+        pod.ready()                                   # {container: what its readiness probe finds}
+        with pod.network():                           # what is done in here is done from inside the pod
+            ...
+        pod.stop()                                    # SIGTERM to all, SIGKILL after the grace period
+
+A pod has a network of its own, with nothing but loopback, so that ports are those of the manifests. A container has a
+root of its own, read-only as the manifest wants it, with this machine's programs in the place of an image's, and only
+its own volumes; it runs without a single capability as a UID that no user of this machine has, and with the
+environment that the manifest gives it. That takes root (CAP_SYS_ADMIN).
+
+Not played: pulling images, limits of memory, network policies, restarts, scheduling.
+"""
+
+import contextlib
+import ctypes
+import os
+import random
+import shlex
+import shutil
+import site
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from tests.deploy.rendered import ROOT, one
+from tests.kube import Kube
+from tests.servers import scratch
+
+START_SECONDS = 30.0
+
+_CLONE_NEWNET = 0x40000000
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+# Where the Containerfile puts the program, and the PATH that it sets.
+_HOME = "/opt/ksd-ddns"
+_PATH = f"{_HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def require_root() -> None:
+    """Skip the test where it cannot run, except in CI, where it must."""
+    if os.geteuid() != 0:
+        reason = "pods of their own network and root take root: sudo make test ARGS=tests/deploy"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def inside(network: Path) -> Iterator[None]:
+    """Let this thread, and whatever it starts, be in another network while the block runs."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def enter(path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if libc.setns(fd, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), f"setns {path}")
+        finally:
+            os.close(fd)
+
+    before = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(network)
+        try:
+            yield
+        finally:
+            enter(Path(f"/proc/self/fd/{before}"))
+    finally:
+        os.close(before)
+
+
+class Container:
+    """One container of a pod, running or not."""
+
+    def __init__(self, pod: "Pod", spec: Mapping[str, Any]) -> None:
+        self.pod = pod
+        self.spec = spec
+        self.name: str = spec["name"]
+        self.log_file = pod.directory / f"{self.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"Container({self.name})"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the process finds in its environment: what engines and kubelets set, then what the manifest says."""
+        engine = {"PATH": _PATH, "HOME": "/", "HOSTNAME": "secondary-dns-0", "PYTHONDONTWRITEBYTECODE": "1"}
+        assert self.pod.spec["enableServiceLinks"] is False
+        cluster = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.pod.kube.port)}
+        found = engine | cluster
+        for source in self.spec.get("envFrom", ()):
+            found |= one(self.pod.documents, "ConfigMap", source["configMapRef"]["name"])["data"]
+        return found | {item["name"]: item["value"] for item in self.spec.get("env", ())}
+
+    def command(self) -> list[str]:
+        """Return what is run: the manifest's command, as its user, in its root and in the network of the pod."""
+        security = self.spec["securityContext"]
+        assert security["capabilities"]["drop"] == ["ALL"]
+        user = str(self.pod.uid)
+        dropped = ["--pdeathsig=KILL", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
+        privileges = [] if security["allowPrivilegeEscalation"] else ["--no-new-privs"]
+        wanted = [*self.spec["command"], *self.spec.get("args", ())]
+        as_user = ["setpriv", "--reuid", user, "--regid", "0", "--clear-groups", *dropped, *privileges, "--", *wanted]
+        script = self.pod.root_script(self.spec, read_only=security["readOnlyRootFilesystem"])
+        script += f"exec chroot {shlex.quote(str(self.pod.mount_point))} {shlex.join(as_user)}\n"
+        return ["nsenter", f"--net={self.pod.net}", "unshare", "--mount", "--propagation=private", "sh", "-c", script]
+
+    def start(self) -> None:
+        """Start it."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self.environment
+            )
+
+    def run(self) -> None:
+        """Run it to its end, as an init container."""
+        self.start()
+        assert self.process is not None
+        code = self.process.wait(START_SECONDS)
+        assert code == 0, f"{self} ended with {code}\n{self.log()}"
+
+    def stop(self, grace: float) -> int:
+        """End it as a kubelet does; return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self) -> None:
+        """Start it again with the pod's volumes as they are, as after a crash."""
+        self.kill()
+        self.start()
+
+    def log(self) -> str:
+        """Return all it has written until now."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def probe(self, kind: str) -> str:
+        """Return what is wrong by its `readinessProbe` or `livenessProbe`, nothing where it is well."""
+        assert self.process is not None
+        code = self.process.poll()
+        if code is not None:
+            return f"ended with {code}: {self.log()[-2000:]}"
+        wanted = self.spec[kind]
+        with self.pod.network():
+            if "tcpSocket" in wanted:
+                return _tcp(self._port(wanted["tcpSocket"]["port"]))
+            return _http(self._port(wanted["httpGet"]["port"]), wanted["httpGet"]["path"])
+
+    def _port(self, port: str) -> int:
+        found: int = {item["name"]: item["containerPort"] for item in self.spec["ports"]}[port]
+        return found
+
+
+def _tcp(port: int) -> str:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError as e:
+        return str(e)
+    return ""
+
+
+def _http(port: int, path: str) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            answer.read()
+    except urllib.error.HTTPError as e:
+        with e:
+            return f"{e.code} {e.read().decode()}"
+    except OSError as e:
+        return str(e)
+    return ""
+
+
+class Pod:
+    """The pod of the Deployment among `documents`, with `kube` as the API server it finds in its network.
+
+    `secrets` are the Secrets that it mounts: name -> file -> content. `uid` is any that no user of this machine has.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[dict[str, Any]],
+        *,
+        kube: Kube,
+        secrets: Mapping[str, Mapping[str, str]] | None = None,
+        uid: int | None = None,
+    ) -> None:
+        require_root()
+        self.documents = list(documents)
+        self.kube = kube
+        self.secrets = secrets or {}
+        self.deployment = one(self.documents, "Deployment")
+        self.namespace: str = self.deployment["metadata"]["namespace"]
+        self.spec: dict[str, Any] = self.deployment["spec"]["template"]["spec"]
+        # From where OpenShift takes them; far from those of people and of user namespaces.
+        self.uid = uid or random.randrange(1_000_000_000, 2_000_000_000)
+        self.directory = scratch()
+        self.directory.chmod(0o755)
+        self.mount_point = self.directory / "root"
+        self.mount_point.mkdir()
+        self._pause: subprocess.Popen[bytes] | None = None
+        self.net = Path()
+        self.init_containers = [Container(self, item) for item in self.spec.get("initContainers", ())]
+        self.containers = [Container(self, item) for item in self.spec["containers"]]
+
+    def __enter__(self) -> Self:
+        try:
+            network = "ip link set lo up && echo up && exec setpriv --pdeathsig KILL sleep 600"
+            self._pause = subprocess.Popen(["unshare", "--net", "sh", "-c", network], stdout=subprocess.PIPE)
+            assert self._pause.stdout is not None
+            assert self._pause.stdout.readline() == b"up\n"
+            self._pause.stdout.close()
+            self.net = Path(f"/proc/{self._pause.pid}/ns/net")
+            with self.network():
+                self.kube.start()
+            self._write_volumes()
+            shutil.copy(self._program(), self.directory / "ksd-ddns")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for container in (*self.init_containers, *self.containers):
+            print(f"--- {container.name}\n{container.log()[-10_000:]}")
+        self.close()
+
+    def close(self) -> None:
+        """End everything, and leave nothing behind."""
+        for container in (*self.init_containers, *self.containers):
+            container.kill()
+        self.kube.stop()
+        if self._pause is not None:
+            self._pause.kill()
+            self._pause.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __getitem__(self, name: str) -> Container:
+        (found,) = [item for item in (*self.init_containers, *self.containers) if item.name == name]
+        return found
+
+    def network(self) -> contextlib.AbstractContextManager[None]:
+        """Let this thread be in the pod's network while the block runs."""
+        return inside(self.net)
+
+    def initialize(self) -> None:
+        """Run the init containers."""
+        for container in self.init_containers:
+            container.run()
+
+    def start(self) -> None:
+        """Start all containers."""
+        for container in self.containers:
+            container.start()
+
+    def stop(self) -> dict[str, int]:
+        """End all containers as a kubelet does; return their exit codes."""
+        grace = self.spec["terminationGracePeriodSeconds"]
+        return {container.name: container.stop(grace) for container in self.containers}
+
+    def ready(self) -> dict[str, str]:
+        """Return what is wrong by the readiness probes, by container: the pod is ready when that is nothing."""
+        found = {container.name: container.probe("readinessProbe") for container in self.containers}
+        return {name: wrong for name, wrong in found.items() if wrong}
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until all readiness probes succeed."""
+        deadline = time.monotonic() + seconds
+        while wrong := self.ready():
+            assert time.monotonic() < deadline, f"not ready within {seconds} s: {wrong}"
+            time.sleep(0.05)
+
+    # Files
+
+    def volume(self, name: str) -> Path:
+        """Return where the volume's content lies."""
+        return self.directory / "volumes" / name
+
+    def _write_volumes(self) -> None:
+        for volume in self.spec["volumes"]:
+            path = self.volume(volume["name"])
+            path.mkdir(parents=True)
+            match volume:
+                case {"emptyDir": {"medium": "Memory"}}:
+                    path.chmod(0o777)
+                case {"projected": {"sources": sources}}:
+                    self._write_service_account(path, sources)
+                case {"secret": {"secretName": secret, "defaultMode": int(mode)}}:
+                    for file, content in self.secrets[secret].items():
+                        (path / file).write_text(content)
+                        (path / file).chmod(mode)
+                case _:
+                    raise AssertionError(f"volume {volume} is not played")
+
+    def _write_service_account(self, path: Path, sources: Sequence[Mapping[str, Any]]) -> None:
+        name = self.spec["serviceAccountName"]
+        files = self.kube.service_account_files(self.directory / "account", namespace=self.namespace, name=name)
+        for source in sources:
+            match source:
+                case {"serviceAccountToken": {"path": file}}:
+                    shutil.copy(files.token, path / file)
+                    # The kubelet gives it to the pod's user alone.
+                    (path / file).chmod(0o600)
+                    os.chown(path / file, self.uid, -1)
+                case {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": file}]}}:
+                    shutil.copy(files.ca, path / file)
+                case {"downwardAPI": {"items": [{"fieldRef": {"fieldPath": "metadata.namespace"}, "path": file}]}}:
+                    (path / file).write_text(self.namespace)
+                case _:
+                    raise AssertionError(f"{source} is not played")
+
+    def _program(self) -> Path:
+        """Write what stands in for the program of the image, and return its path."""
+        path = self.directory / "program"
+        modules = f"{_HOME}/source:{_HOME}/packages"
+        python = shlex.quote(str(Path(sys.executable).resolve()))
+        path.write_text(f'#!/bin/sh\nPYTHONPATH={modules} exec {python} -m ksd_ddns "$@"\n')
+        path.chmod(0o755)
+        return path
+
+    def root_script(self, spec: Mapping[str, Any], *, read_only: bool) -> str:
+        """Return the commands that put together a container's root at `mount_point`."""
+        root = str(self.mount_point)
+        bound = {"/usr": "/usr", "/proc": "/proc"}
+        etc = ("alternatives", "bind", "group", "ld.so.cache", "nsswitch.conf", "passwd", "ssl")
+        bound |= {f"/etc/{name}": f"/etc/{name}" for name in etc if Path("/etc", name).exists()}
+        bound |= {f"/dev/{name}": f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")}
+        if not sys.base_prefix.startswith("/usr"):
+            bound[sys.base_prefix] = sys.base_prefix
+        (packages,) = {path for path in site.getsitepackages() if Path(path, "kubernetes").is_dir()}
+        bound |= {f"{_HOME}/packages": packages, f"{_HOME}/source/ksd_ddns": str(ROOT / "ksd_ddns")}
+        bound |= {f"{_HOME}/bin/ksd-ddns": str(self.directory / "ksd-ddns")}
+        lines = [
+            "set -e",
+            f"mount -t tmpfs -o mode=755 none {root}",
+            f"mkdir {root}/tmp {root}/run {root}/dev {root}/var",
+        ]
+        for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+            path = Path("/", name)
+            if path.is_symlink():
+                lines.append(f"ln -s {shlex.quote(str(path.readlink()))} {root}/{name}")
+            elif path.exists():
+                bound[f"/{name}"] = f"/{name}"
+        for target, source in bound.items():
+            lines += _bind(source, root + target, read_only=True)
+        # An image has its own program alone.
+        others = {"named", "knotd"} - {spec["command"][0]}
+        lines += [f"mount --bind /dev/null {root}{path}" for path in map(shutil.which, others) if path]
+        if read_only:
+            lines += [f"mkdir -p {root}{mount['mountPath']}" for mount in spec.get("volumeMounts", ())]
+            lines.append(f"mount -o remount,ro {root}")
+        for mount in spec.get("volumeMounts", ()):
+            source = str(self.volume(mount["name"]))
+            lines += _bind(source, root + mount["mountPath"], read_only=mount.get("readOnly", False))
+        return "\n".join(lines) + "\n"
+
+
+def _bind(source: str, target: str, *, read_only: bool) -> Iterator[str]:
+    """Yield the commands that let `target` be `source`."""
+    source, target = shlex.quote(source), shlex.quote(target)
+    file = f"{{ mkdir -p $(dirname {target}); : >{target}; }}"
+    yield f"[ -e {target} ] || if [ -d {source} ]; then mkdir -p {target}; else {file}; fi"
+    yield f"mount --{'r' if source == '/proc' else ''}bind {source} {target}"
+    if read_only and not source.startswith(("/dev/", "/proc")):
+        yield f"mount -o remount,ro,bind {target}"

@@ -1,0 +1,272 @@
+"""What the manifests say, rendered: names, rights, restrictions, and that every part fits the others."""
+
+import copy
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from ksd_ddns import cli
+from ksd_ddns.settings import Settings
+from tests.deploy import rendered
+from tests.deploy.rendered import BUNDLED, SERVICES, VARIANTS, one
+from tests.servers import program
+
+LABEL = {"k8s-app": "secondary-dns"}
+OLDEST, NEWEST = "1.27", "1.36"
+
+
+@pytest.fixture(params=VARIANTS)
+def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return rendered.documents(request.param)
+
+
+@pytest.fixture(params=BUNDLED)
+def bundled(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return rendered.documents(request.param)
+
+
+def pod_of(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    spec: dict[str, Any] = one(objects, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def containers_of(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    pod = pod_of(objects)
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+# Schemas
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("variant", [*VARIANTS, *SERVICES])
+def test_every_object_is_valid_without_a_field_that_kubernetes_does_not_know(variant: str, version: str) -> None:
+    for item in rendered.documents(variant):
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_the_validator_notices_a_field_in_the_wrong_place() -> None:
+    deployment = copy.deepcopy(one(rendered.documents("bind9"), "Deployment"))
+    deployment["spec"]["template"]["spec"]["readOnlyRootFilesystem"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, NEWEST, strict=True)
+
+
+# Names, as KubeSecondaryDNS has them
+
+
+def test_the_objects_of_kubesecondarydns_are_there_under_their_names(bundled: list[dict[str, Any]]) -> None:
+    names = {(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in bundled}
+    assert names >= {
+        ("Namespace", "", "secondary"),
+        ("ServiceAccount", "secondary", "secondary"),
+        ("ClusterRole", "", "secondary"),
+        ("ClusterRoleBinding", "", "secondary"),
+        ("ConfigMap", "secondary", "secondary-dns"),
+        ("Deployment", "secondary", "secondary-dns"),
+        ("NetworkPolicy", "secondary", "allow-ingress-to-secondary-dns"),
+        ("NetworkPolicy", "secondary", "ksd-allow-egress-to-dns"),
+        ("NetworkPolicy", "secondary", "ksd-allow-egress-to-api-server"),
+    }
+    server, monitor = pod_of(bundled)["containers"]
+    assert (server["name"], monitor["name"]) == ("secondary-dns", "status-monitor")
+    assert one(bundled, "ConfigMap")["data"] == {"DOMAIN": "", "NAME_SERVER_IP": ""}
+    assert pod_of(bundled)["priorityClassName"] == "system-cluster-critical"
+    assert {item["containerPort"] for item in monitor["ports"]} == {8081}
+    assert monitor["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert monitor["readinessProbe"]["httpGet"]["path"].partition("?")[0] == "/readyz"
+
+
+def test_every_object_carries_the_label_and_lies_in_the_namespace(objects: list[dict[str, Any]]) -> None:
+    for item in objects:
+        assert item["metadata"]["labels"].items() >= LABEL.items(), item["metadata"]
+        cluster_wide = item["kind"] in {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+        assert item["metadata"].get("namespace") == (None if cluster_wide else "secondary"), item["metadata"]
+
+
+def test_both_bundled_variants_differ_in_the_server_alone() -> None:
+    def without_server(variant: str) -> list[dict[str, Any]]:
+        objects = rendered.documents(variant)
+        pod = pod_of(objects)
+        for item in containers_of(objects):
+            item.pop("args", None)
+        del pod["containers"][0]
+        pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] != "tmp"]
+        return objects
+
+    assert without_server("bind9") == without_server("knot")
+
+
+# Restrictions: the rules of the pod security standard `restricted`, and what goes beyond
+
+
+def test_the_namespace_lets_restricted_pods_in_only(objects: list[dict[str, Any]]) -> None:
+    labels = one(objects, "Namespace", "secondary")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_pod_is_restricted(objects: list[dict[str, Any]]) -> None:
+    pod = pod_of(objects)
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"} & set(pod)
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    for volume in pod["volumes"]:
+        kinds = set(volume) - {"name"}
+        assert kinds <= {"configMap", "downwardAPI", "emptyDir", "projected", "secret"}, volume
+    for container in containers_of(objects):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }, container["name"]
+        assert not any("hostPort" in port for port in container.get("ports", ())), container["name"]
+
+
+def test_no_uid_is_asked_for_so_that_openshift_may_choose_one(objects: list[dict[str, Any]]) -> None:
+    assert not re.search(r"runAs(User|Group)|fsGroup", str(pod_of(objects)))
+
+
+def test_only_the_controller_holds_a_token_of_the_api_server(objects: list[dict[str, Any]]) -> None:
+    pod = pod_of(objects)
+    assert pod["automountServiceAccountToken"] is False
+    (tokens,) = [item["name"] for item in pod["volumes"] if "serviceAccountToken" in str(item)]
+    holders = [item["name"] for item in containers_of(objects) if tokens in str(item["volumeMounts"])]
+    assert holders == ["status-monitor"]
+
+
+def test_what_is_written_lies_in_memory_within_limits(objects: list[dict[str, Any]]) -> None:
+    for volume in pod_of(objects)["volumes"]:
+        if "emptyDir" in volume:
+            assert volume["emptyDir"]["medium"] == "Memory"
+            assert volume["emptyDir"]["sizeLimit"]
+    for container in containers_of(objects):
+        assert container["resources"]["limits"]["memory"], container["name"]
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, container["name"]
+
+
+def test_the_controller_cannot_write_to_the_zones_directory(bundled: list[dict[str, Any]]) -> None:
+    monitor = pod_of(bundled)["containers"][1]
+    (mount,) = [item for item in monitor["volumeMounts"] if item["mountPath"] == "/zones"]
+    assert mount["readOnly"] is True
+
+
+def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> None:
+    def granted(kind: str) -> set[tuple[str, str, str, tuple[str, ...]]]:
+        return {
+            (group, resource, verb, tuple(rule.get("resourceNames", ())))
+            for rule in one(objects, kind, "secondary")["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    vmis = {("kubevirt.io", "virtualmachineinstances", verb, ()) for verb in ("get", "list", "watch")}
+    events = {(group, "events", verb, ()) for group in ("", "events.k8s.io") for verb in ("create", "patch")}
+    assert granted("ClusterRole") == vmis | events | {("", "namespaces", "get", ("kube-system",))}
+    leases = ("coordination.k8s.io", "leases")
+    own = ("secondary-dns",)
+    assert granted("Role") == {(*leases, "create", ()), (*leases, "get", own), (*leases, "update", own)}
+
+
+# The parts fit each other
+
+
+def test_volumes_ports_and_probes_name_what_is_there(objects: list[dict[str, Any]]) -> None:
+    volumes = [item["name"] for item in pod_of(objects)["volumes"]]
+    used = {mount["name"] for item in containers_of(objects) for mount in item["volumeMounts"]}
+    assert used == set(volumes)
+    assert len(volumes) == len(used)
+    for container in pod_of(objects)["containers"]:
+        ports = {item["name"] for item in container["ports"]}
+        for kind in ("readinessProbe", "livenessProbe"):
+            probe = container[kind].get("httpGet") or container[kind]["tcpSocket"]
+            assert probe["port"] in ports, (container["name"], kind)
+
+
+def test_selectors_find_the_pods(objects: list[dict[str, Any]]) -> None:
+    labels = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        item["spec"].get("podSelector", {}).get("matchLabels") or item["spec"].get("selector", {}).get("matchLabels")
+        for item in objects
+        if item["kind"] in {"Deployment", "NetworkPolicy", "PodDisruptionBudget"}
+    ]
+    assert all(selector == LABEL for selector in selectors), selectors
+    assert labels.items() >= LABEL.items()
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+def test_services_lead_to_port_5353_by_udp_and_tcp(service: str, bundled: list[dict[str, Any]]) -> None:
+    found = rendered.documents(service) if service else bundled
+    (spec,) = [item["spec"] for item in found if item["kind"] == "Service"]
+    ports = {item["name"]: item for item in pod_of(bundled)["containers"][0]["ports"]}
+    assert spec["selector"] == LABEL
+    targets = [ports[item["targetPort"]] for item in spec["ports"]]
+    assert [(item["protocol"], item["containerPort"]) for item in targets] == [("UDP", 5353), ("TCP", 5353)]
+    assert [item["protocol"] for item in spec["ports"]] == ["UDP", "TCP"]
+
+
+def test_the_node_port_is_the_one_of_kubesecondarydns() -> None:
+    (service,) = rendered.documents("nodeport")
+    assert service["spec"]["type"] == "NodePort"
+    assert {item["nodePort"] for item in service["spec"]["ports"]} == {31111}
+
+
+def test_the_network_policies_let_dns_in_and_the_api_server_be_reached(bundled: list[dict[str, Any]]) -> None:
+    ingress = one(bundled, "NetworkPolicy", "allow-ingress-to-secondary-dns")["spec"]["ingress"]
+    for_all = [rule["ports"] for rule in ingress if "from" not in rule]
+    assert for_all == [[{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]]
+    egress = one(bundled, "NetworkPolicy", "ksd-allow-egress-to-api-server")["spec"]["egress"]
+    assert {item["port"] for rule in egress for item in rule["ports"]} == {6443, 443}
+
+
+def test_every_variable_is_a_setting(objects: list[dict[str, Any]]) -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    given = {item["name"] for container in containers_of(objects) for item in container.get("env", ())}
+    given |= set(one(objects, "ConfigMap")["data"])
+    assert given <= known
+
+
+def test_a_drain_takes_one_pod_at_a_time_and_never_waits_for_ever(objects: list[dict[str, Any]]) -> None:
+    assert one(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    deployment = one(objects, "Deployment")["spec"]
+    assert deployment["replicas"] > 1
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_service_links_set_no_variables(objects: list[dict[str, Any]]) -> None:
+    assert pod_of(objects)["enableServiceLinks"] is False
+
+
+# What the init container writes is taken by the servers
+
+
+def bootstrap_of(objects: list[dict[str, Any]], directory: Path) -> Iterator[str]:
+    """Yield the arguments of the init container, with another directory."""
+    (container,) = pod_of(objects)["initContainers"]
+    command: list[str] = [*container["command"], *container["args"]]
+    assert command[0] == "ksd-ddns"
+    yield from (str(directory) if argument == "/zones" else argument for argument in command[1:])
+
+
+@pytest.mark.parametrize(("domain", "address"), [("", ""), ("apps.example.com", "192.0.2.53,2001:db8::53")])
+@pytest.mark.parametrize("variant", BUNDLED)
+def test_the_servers_take_their_configuration(
+    variant: str, domain: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOMAIN", domain)
+    monkeypatch.setenv("NAME_SERVER_IP", address)
+    assert cli.main(list(bootstrap_of(rendered.documents(variant), tmp_path))) == 0
+    command = {
+        "bind9": [program("named-checkconf"), "-z", str(tmp_path / "named.conf")],
+        "knot": [program("knotc"), "-c", str(tmp_path / "knot.conf"), "conf-check"],
+    }[variant]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
+    container = pod_of(rendered.documents(variant))["containers"][0]
+    written = {f"/zones/{path.name}" for path in tmp_path.iterdir()}
+    assert container["command"][-1] in written
