@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 from tenacity import (
     Retrying,
     before_sleep_log,
@@ -165,8 +166,6 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
     """
     read(keeper)
     report = Report(keeper.full(max_withdraw_percent=max_withdraw_percent))
-    if report.plan.kept_back:
-        max_withdraw_percent = 0  # what is kept back stays so, however many names this very pass adds
     outcomes: list[Outcome] = []
     silent = 0
     for round_ in range(ROUNDS):
@@ -178,16 +177,36 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
         if round_ > 1:
             time.sleep(min(0.05 * 2**round_, 2.0))
         outcomes = keeper.send(todo, halve=round_ > 0)
-        _read_back(keeper)
-        # What was applied shows in the zone, also where the answer was lost.
-        applied = [change for change in todo if keeper.live.get(change.name) == change.new]
+        surprising = _read_back(keeper)
+        applied = [outcome.change for outcome in outcomes if _came_true(outcome, keeper, surprising)]
         report.applied += applied
         silent = 0 if applied or any(outcome.result not in _UNANSWERED for outcome in outcomes) else silent + 1
         if silent == ATTEMPTS:
             raise Unreachable(outcomes[0].reason)
-        report.plan = keeper.full(max_withdraw_percent=max_withdraw_percent)
+        # What came true needs no second look; everything else is planned on what stands there now.
+        done = {change.name for change in applied} - surprising
+        report.plan = _next(report.plan, keeper, {change.name for change in todo} - done | surprising)
     last = next((outcome.reason for outcome in outcomes if outcome.reason), "")
     raise ZoneChanged(f"the zone is not as desired after {ROUNDS} attempts: {last}; run apply again")
+
+
+def _came_true(outcome: Outcome, keeper: Keeper, surprising: set[bytes]) -> bool:
+    """Return whether the change is in the zone, also where the answer was lost."""
+    change = outcome.change
+    if outcome.result is Result.ACKNOWLEDGED and change.name not in surprising:
+        return True  # it was assumed, and what was read back bears it out
+    return keeper.live.get(change.name) == change.new
+
+
+def _next(plan: Plan, keeper: Keeper, names: set[bytes]) -> Plan:
+    """Return the plan for `names`, with what `plan` says of all others.
+
+    What it keeps back stays so, however many names this very pass adds.
+    """
+    kept_back = {change.name for change in plan.kept_back}
+    again = keeper.partial(names - kept_back)
+    conflicts = (*(conflict for conflict in plan.conflicts if conflict.name not in names), *again.conflicts)
+    return msgspec.structs.replace(again, conflicts=conflicts, kept_back=plan.kept_back, owned=plan.owned)
 
 
 def _check_right(report: Report) -> None:
@@ -197,23 +216,27 @@ def _check_right(report: Report) -> None:
         raise errors[0]
 
 
-def _read_back(keeper: Keeper) -> None:
-    """Read back what was sent; a change that left no trace is waited for a little."""
+def _read_back(keeper: Keeper) -> set[bytes]:
+    """Read back what was sent; a change that left no trace is waited for a little.
+
+    Returns the names that are other than they were believed to be.
+    """
     before = set(keeper.refused)
     deadline = time.monotonic() + VISIBLE_WITHIN
     pause = 0.05
-    _persistently(keeper.read_back)
+    surprising = _persistently(keeper.read_back).changed
     while dropped := {
         name: outcome
         for name, outcome in keeper.refused.items()
         if name not in before and outcome.reason == DROPPED and keeper.live.get(name) != outcome.change.new
     }:
         if time.monotonic() + pause > deadline:
-            return
+            return surprising
         time.sleep(pause)
         pause *= 2
-        _persistently(keeper.read_back)
+        surprising |= _persistently(keeper.read_back).changed
         keeper.retry([name for name, item in dropped.items() if keeper.live.get(name) == item.change.new])
+    return surprising
 
 
 def _updating(step: Step, total: int, done: int) -> None:

@@ -108,7 +108,7 @@ class _Owned(NamedTuple):
 
     def records(self) -> Iterator[tuple[bytes, str, RRset]]:
         """Yield owner name, VMI and RRset of what is ours, in the order of names."""
-        for name in sorted(planning.owned_names(self.live, self.scope), key=lambda name: names.labels(name)[::-1]):
+        for name in sorted(planning.owned_names(self.live, self.scope), key=names.canonical):
             node = self.live.get(name)
             text = node.get(TXT)
             vmi = owned_vmi(text.rdatas, self.scope.owner) if text else ""

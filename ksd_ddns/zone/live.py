@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ksd_ddns.zone.rrset import DNAME, NS, PTR, SOA, Node, rrset
 from ksd_ddns.zone.wire import Malformed, Record
-from ksd_ddns.zone.xfr import GENERATED, Transfer
+from ksd_ddns.zone.xfr import CUTTING, GENERATED, Transfer
 
 
 class Live:
@@ -16,20 +16,21 @@ class Live:
 
     __slots__ = ("_pointers", "_proven", "cuts", "nodes", "serial", "zone")
 
-    def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node]) -> None:
+    def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node], cuts: set[bytes] | None = None) -> None:
         self.zone = zone
         self.serial = serial
         self.nodes = nodes
         self._proven: dict[bytes, Node] = {}
         self._pointers: dict[bytes, set[bytes]] | None = None
-        self.cuts: set[bytes] = {name for name, node in nodes.items() if self._is_cut(node)}
+        # Delegations and DNAMEs, looked for unless they are known.
+        self.cuts = {name for name, node in nodes.items() if self._is_cut(node)} if cuts is None else cuts
 
     @classmethod
     def of(cls, zone: bytes, transfer: Transfer) -> "Live":
         """Return the zone that a complete transfer of the whole zone carried."""
         if transfer.nodes is None:
             raise Malformed("the server answered with changes where the whole zone was asked for")
-        return cls(zone, transfer.serial, transfer.nodes)
+        return cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
 
     def get(self, name: bytes) -> Node:
         """Return what stands at `name`: a node without RRsets where the name does not exist."""
@@ -37,16 +38,18 @@ class Live:
 
     def put(self, node: Node) -> None:
         """Let `node` be what stands at its name."""
-        self._unpoint(self.get(node.name))
-        self._point(node)
+        name = node.name
+        if self._pointers is not None:
+            self._unpoint(self.get(name))
+            self._point(node)
         if node.rrsets:
-            self.nodes[node.name] = node
+            self.nodes[name] = node
         else:
-            self.nodes.pop(node.name, None)
+            self.nodes.pop(name, None)
         if self._is_cut(node):
-            self.cuts.add(node.name)
-        else:
-            self.cuts.discard(node.name)
+            self.cuts.add(name)
+        elif self.cuts:
+            self.cuts.discard(name)
 
     def pointers(self, target: bytes) -> set[bytes]:
         """Return the owner names with a PTR record to `target`."""
@@ -93,7 +96,7 @@ class Live:
             changed.update(before.keys() - after.keys())
             self.nodes = after
             self._pointers = None
-            self.cuts = {name for name, node in after.items() if self._is_cut(node)}
+            self.cuts = transfer.cuts
         else:
             proven = self._proven | self._moved(transfer)
             changed = {name for name, node in proven.items() if self.get(name) != node}
@@ -143,7 +146,10 @@ class Live:
 
     def _is_cut(self, node: Node) -> bool:
         """Return whether names below `node` belong to somebody else: a delegation or a DNAME."""
-        return any(item.type == DNAME or (item.type == NS and node.name != self.zone) for item in node.rrsets)
+        for item in node.rrsets:
+            if item.type in CUTTING and (item.type == DNAME or node.name != self.zone):
+                return True
+        return False
 
     def cut_above(self, name: bytes) -> bytes | None:
         """Return the delegation or DNAME that hides `name` (a delegation hides its own name, too), or None."""

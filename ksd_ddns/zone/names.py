@@ -91,6 +91,11 @@ def labels(name: bytes) -> list[bytes]:
     return found
 
 
+def canonical(name: bytes) -> list[bytes]:
+    """Return the sort key of the canonical order of names (RFC 4034, 6.1)."""
+    return labels(name)[::-1]
+
+
 def parent(name: bytes) -> bytes:
     """Return `name` without its most specific label; the root has no parent and is returned as it is."""
     return name[1 + name[0] :] if name[0] else name

@@ -17,14 +17,18 @@ Line = tuple[str, str]
 
 def text(plan: Plan) -> Iterator[Line]:
     """Yield the plan as a diff, one line an RRset, and a summary at the end."""
-    for change in plan.changes:
+    for change in sorted(plan.changes, key=_canonical):
         yield from _change_lines(change)
-    for change in plan.kept_back:
+    for change in sorted(plan.kept_back, key=_canonical):
         for _, line in _change_lines(change):
             yield "!", f"! {line[2:]}: kept back by the withdrawal cap"
-    for conflict in plan.conflicts:
+    for conflict in sorted(plan.conflicts, key=_canonical):
         yield "!", _conflict_line(conflict)
     yield " ", summary(plan)
+
+
+def _canonical(item: Change | Conflict) -> list[bytes]:
+    return names.canonical(item.name)
 
 
 def summary(plan: Plan) -> str:

@@ -58,7 +58,10 @@ def _judged_types(change: Change) -> list[int]:
 
 def updates(change: Change) -> list[Statement]:
     """Return what leads from the old to the new node, RRset by RRset, never all types of a name (RFC 2136, 2.5)."""
-    return [statement for old, new in change.rrsets() for statement in _rrset_updates(change.name, old, new)]
+    name = change.name
+    if not change.old.rrsets:
+        return [(name, item.type, IN, item.ttl, rdata) for item in change.new.rrsets for rdata in item.rdatas]
+    return [statement for old, new in change.rrsets() for statement in _rrset_updates(name, old, new)]
 
 
 def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[Statement]:

@@ -7,11 +7,15 @@ zone (which an IXFR query may be answered with, too). Nothing is to be used befo
 from enum import Enum
 
 from ksd_ddns.zone import names
-from ksd_ddns.zone.rrset import NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, by_type, rrset
+from ksd_ddns.zone.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, by_type, rrset
 from ksd_ddns.zone.wire import Malformed, Record, soa_serial
 
 # What a signing server adds by itself: never compared, and no evidence that a name is in use.
 GENERATED = frozenset({RRSIG, NSEC, NSEC3})
+
+
+# What hides the names below it: a delegation, unless it is the zone's own NS, and a DNAME.
+CUTTING = frozenset({NS, DNAME})
 
 
 class _Form(Enum):
@@ -48,6 +52,8 @@ class Transfer:
         self._run_ttl = 0
         self._run: list[bytes] = []
         self._whole: dict[bytes, list[RRset]] = {}
+        self._inside: set[bytes] = set()
+        self.cuts: set[bytes] = set()
         self._adding = False
         self.serial = 0
         self.done = False
@@ -102,9 +108,8 @@ class Transfer:
         for index in range(start, len(records)):
             record = records[index]
             name, rdtype, _, rdata = record
-            if not names.is_below(name, self._zone):
-                raise Malformed(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
             if rdtype != SOA:
+                self._check_inside(name)
                 delta = self.deltas[-1]
                 (delta.added if self._adding else delta.removed).append(record)
                 continue
@@ -152,15 +157,25 @@ class Transfer:
     def _end_run(self, name: bytes, rdtype: int, rdatas: list[bytes]) -> None:
         if rdtype < 0 or rdtype in GENERATED:
             return
+        if rdtype in CUTTING and (rdtype == DNAME or name != self._zone):
+            self.cuts.add(name)
         ttl = self._run_ttl
         found = RRset(rdtype, ttl, tuple(rdatas)) if len(rdatas) == 1 else rrset(rdtype, ttl, rdatas)
         rrsets = self._whole.get(name)
         if rrsets is None:
-            if not names.is_below(name, self._zone):
-                raise Malformed(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
+            self._check_inside(name)
             self._whole[name] = [found]
         else:
             rrsets.append(found)
+
+    def _check_inside(self, name: bytes) -> None:
+        # Most names have the parent of the one before: one walk along the labels serves all of its children.
+        parent = names.parent(name)
+        if parent in self._inside or name == self._zone:
+            return
+        if not names.is_below(parent, self._zone):
+            raise Malformed(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
+        self._inside.add(parent)
 
     def _finish(self) -> None:
         nodes = {
