@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -41,6 +40,8 @@ DROPPED = (
 )
 
 _UNANSWERED = frozenset({Result.UNKNOWN, Result.UNSENT})
+
+_SHOWN_EVERY = 100
 
 Step = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and of how much where that is known."""
@@ -100,16 +101,21 @@ class Keeper:
         `halve` and `ending` are as in `Sender.send`.
         """
         todo = [change for change in changes if change.name not in self.refused]
-        progress = partial(_updating, self._step, len(todo))
-        outcomes = self._sender.send(todo, halve=halve, progress=progress, ending=ending)
-        for outcome in outcomes:
+        done = 0
+
+        def settled(outcome: Outcome) -> None:
+            nonlocal done
             name = outcome.change.name
             if outcome.result is Result.REFUSED:
                 self.refused[name] = outcome
             elif outcome.result is Result.ACKNOWLEDGED:
                 self._acknowledged[name] = outcome
                 self.live.assume(outcome.change.new)
-        return outcomes
+            done += 1
+            if not done % _SHOWN_EVERY:
+                self._step("updating", done, len(todo))
+
+        return self._sender.send(todo, halve=halve, settled=settled, ending=ending)
 
     def read_back(self) -> Refreshed:
         """Bring `live` up to date.
@@ -237,10 +243,6 @@ def _read_back(keeper: Keeper) -> set[bytes]:
         surprising |= _persistently(keeper.read_back).changed
         keeper.retry([name for name, item in dropped.items() if keeper.live.get(name) == item.change.new])
     return surprising
-
-
-def _updating(step: Step, total: int, done: int) -> None:
-    step("updating", done, total)
 
 
 def _persistently(action: Callable[[], _T]) -> _T:

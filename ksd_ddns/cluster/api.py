@@ -200,10 +200,21 @@ class Api:
         self._outdated = self._outdated or code == 401
         raise self.refusal(code, status.message, path, after=response.headers.get("Retry-After"))
 
+    def _missing(self, message: str, path: str) -> SourceError:
+        if path.startswith(_LEASES):
+            return Missing(f"{path}: {message}")
+        cure = (
+            "is it the API server of a cluster? Set OWNER_ID where it is"
+            if path.startswith(_NAMESPACES)
+            else "KubeVirt is not installed there; install it, and this goes on by itself"
+        )
+        return SourceError(f"the API server {self.host} knows no {path} (404): {cure}")
+
     def refusal(self, code: int, message: str, path: str, *, after: str | None = None) -> SourceError:
         """Return what it means that a request for `path` was answered with the HTTP status `code`."""
-        if code == 410:
-            return Expired(f"{path}: {message or 'the resource version is too old'}")
+        if code in {409, 410}:
+            kind = Conflict if code == 409 else Expired
+            return kind(f"{path}: {message or 'the resource version is too old'}")
         if code == 401:
             return SourceError(
                 f"the API server {self.host} does not know who we are (401 {message}): the token is expired, or of "
@@ -212,17 +223,8 @@ class Api:
         if code == 403:
             grant = next((what for prefix, what in _GRANTS if path.startswith(prefix)), "it to this account")
             return SourceError(f"the API server {self.host} forbids it (403 {message}): grant {grant}")
-        if code == 409:
-            return Conflict(f"{path}: {message}")
-        if code == 404 and path.startswith(_LEASES):
-            return Missing(f"{path}: {message}")
         if code == 404:
-            cure = (
-                "is it the API server of a cluster? Set OWNER_ID where it is"
-                if path.startswith(_NAMESPACES)
-                else "KubeVirt is not installed there; install it, and this goes on by itself"
-            )
-            return SourceError(f"the API server {self.host} knows no {path} (404): {cure}")
+            return self._missing(message, path)
         if code == 429 or code >= 500:
             seconds = min(LONGEST_WAIT, float(after)) if after and after.isdigit() else 0.0
             return Busy(f"the API server {self.host} cannot answer now ({code} {message})", after=seconds)

@@ -2,15 +2,16 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
 from ksd_ddns.errors import Denied, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
-from ksd_ddns.primary.session import Progress, Session, new_id
+from ksd_ddns.primary.session import Session, new_id
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.update import Batch, Limits, batch, batches
@@ -74,6 +75,37 @@ class _Hopeless(Exception):
         self.error = error
 
 
+class _Queue:
+    """The batches that wait: those that go first, and behind them those that are made when their turn comes."""
+
+    def __init__(self, coming: Iterator[Batch]) -> None:
+        self._ready: deque[Batch] = deque()
+        self._coming = coming
+
+    def __bool__(self) -> bool:
+        if not self._ready:
+            self._ready.extend(islice(self._coming, 1))
+        return bool(self._ready)
+
+    def next(self) -> Batch:
+        """Return the next batch; there must be one."""
+        return self._ready.popleft()
+
+    def first(self, these: Iterable[Batch]) -> None:
+        """Let `these` go before all others, in their order."""
+        self._ready.extendleft(reversed([*these]))
+
+    def drained(self) -> list[Change]:
+        """Return all changes that wait, and let none wait any more."""
+        waiting = [change for item in (*self._ready, *self._coming) for change in item.changes]
+        self._ready.clear()
+        return waiting
+
+
+def _ignore(outcome: Outcome) -> None:
+    """Let it pass."""
+
+
 class Sender:
     """Sends changes of one zone on a session; keeps what it learns about the right to update."""
 
@@ -91,29 +123,31 @@ class Sender:
         changes: Iterable[Change],
         *,
         halve: bool = False,
-        progress: Progress | None = None,
+        settled: Callable[[Outcome], None] = _ignore,
         ending: Callable[[], bool] = lambda: False,
     ) -> list[Outcome]:
         """Send `changes`, each name whole in one message, and return what became of each.
+
+        `settled` is told as soon as that is known of a change: it has the time in which the server works.
 
         A message that is stale, or that the server failed at, is worth another look at the zone first: only with
         `halve` is it halved like a refused one, so that a name that somebody else keeps changing does not hold up the
         others. When it is `ending` nothing more is sent, and what is in flight is waited for. Raises a PrimaryError
         where the server takes nothing at all.
         """
-        queue = deque(batches(changes, self._limits))
+        queue = _Queue(batches(changes, self._limits))
         flying: dict[int, _Sent] = {}
         outcomes: list[Outcome] = []
+        told = 0
         try:
             # One key for all of it: asking for another one looks at the connection, on which answers are waiting.
             line = self._session.for_updates(self._zone) if queue else None
             while line and (queue or flying):
                 connection, key = line
                 if ending():
-                    outcomes += _unsent(queue, "the program ends")
-                    queue.clear()
+                    outcomes += _unsent(queue.drained(), "the program ends")
                 while queue and len(flying) < self._in_flight:
-                    batch = queue.popleft()
+                    batch = queue.next()
                     ident = self._new_id(flying)
                     request = self._signed(ident, batch, key, outcomes)
                     if request is None:
@@ -123,8 +157,9 @@ class Sender:
                     connection.send(signed)
                 if flying:
                     self._settle(connection.receive(), flying, queue, outcomes, halve=halve)
-                    if progress:
-                        progress(len(outcomes))
+                for outcome in outcomes[told:]:
+                    settled(outcome)
+                told = len(outcomes)
         except _Hopeless as e:
             self._session.close()
             raise e.error from None
@@ -133,10 +168,12 @@ class Sender:
         except Unreachable as e:
             self._session.failed(e)
             outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
-            outcomes += _unsent(queue, str(e))
+            outcomes += _unsent(queue.drained(), str(e))
         except PrimaryError:
             self._session.close()
             raise
+        for outcome in outcomes[told:]:
+            settled(outcome)
         return outcomes
 
     def _new_id(self, flying: dict[int, _Sent]) -> int:
@@ -163,7 +200,7 @@ class Sender:
         self,
         octets: bytes,
         flying: dict[int, _Sent],
-        queue: deque[Batch],
+        queue: _Queue,
         outcomes: list[Outcome],
         *,
         halve: bool,
@@ -187,7 +224,7 @@ class Sender:
             return
         passing = _PASSING.get(message.rcode) if error is None else None
         if len(batch.changes) > 1 and (halve or passing is None):
-            queue.extendleft(reversed(batch.halves()))
+            queue.first(batch.halves())
             return
         error = error or self._error(message.rcode, sent.key)
         if passing is Result.STALE or (passing and not halve):
@@ -198,7 +235,7 @@ class Sender:
         self._count_refusal(error, flying, queue)
         outcomes.append(Outcome(batch.changes[0], Result.REFUSED, str(error), error))
 
-    def _count_refusal(self, error: PrimaryError, flying: dict[int, _Sent], queue: deque[Batch]) -> None:
+    def _count_refusal(self, error: PrimaryError, flying: dict[int, _Sent], queue: _Queue) -> None:
         """Raise `error` where it is the right that is missing, not some names that are odd.
 
         What is granted may be one branch of many: before giving up, names from all over the plan are tried first.
@@ -208,14 +245,13 @@ class Sender:
             return
         if self._give_up_after > GIVE_UP_AFTER:
             raise _Hopeless(error)
-        waiting = [change for item in queue for change in item.changes]
+        waiting = queue.drained()
         step = len(waiting) // SAMPLE + 1
         sample = waiting[::step]
         on_their_way = sum(len(item.batch.changes) for item in flying.values())
         self._give_up_after += max(1, on_their_way + len(sample))
-        queue.clear()
-        queue.extend(batch([change]) for change in sample)
-        queue.extend(batches((change for i, change in enumerate(waiting) if i % step), self._limits))
+        queue.first(batches((change for i, change in enumerate(waiting) if i % step), self._limits))
+        queue.first(batch([change]) for change in sample)
 
     def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
         """Return the error that the signature of the response tells of, None where it is good."""
@@ -244,8 +280,8 @@ class Sender:
         )
 
 
-def _unsent(queue: Iterable[Batch], reason: str) -> list[Outcome]:
-    return [Outcome(change, Result.UNSENT, reason) for item in queue for change in item.changes]
+def _unsent(changes: Iterable[Change], reason: str) -> list[Outcome]:
+    return [Outcome(change, Result.UNSENT, reason) for change in changes]
 
 
 def _all(sent: Iterable[_Sent], result: Result, reason: str) -> list[Outcome]:
