@@ -130,7 +130,7 @@ def test_names_that_nsupdate_refuses_by_itself_come_with_the_cure(bind: Bind, ks
     command = ksd(bind)
     script = command("plan", "-o", "nsupdate", vmi=odd).out
     cure = next(line for line in script.splitlines() if line.startswith(";") and "check-names no" in line)
-    assert "net_1.a.ns.vm." in cure
+    assert "nic-.a.ns.vm." in cure
     pipe(bind, f"check-names no\n{script}")
     assert command("plan", "--exit-code", vmi=odd).code == 0
     assert "check-names" not in command("plan", "-o", "nsupdate", vmi=[*odd, *FEW]).out, "only for what is added"
