@@ -10,9 +10,25 @@ from hypothesis import strategies as st
 
 from ksd_ddns.zone import marker, names
 from ksd_ddns.zone.desired import Desired, HostnameScope, Network, Rules, apex_name_server, desired
-from ksd_ddns.zone.rrset import AAAA, TXT, A, Node, RRset
+from ksd_ddns.zone.rrset import AAAA, PTR, TXT, A, Node, RRset
 from ksd_ddns.zone.vmi import Interface, Vmi
-from tests.zone.build import BASE, OWNER, ZONE, ips, mark, n, ns, txt_rules, vmi, zone_rules
+from tests.zone.build import (
+    BASE,
+    OWNER,
+    REVERSE,
+    ZONE,
+    ips,
+    mark,
+    n,
+    node,
+    ns,
+    ptr,
+    reverse_rules,
+    txt,
+    txt_rules,
+    vmi,
+    zone_rules,
+)
 
 Content = dict[str, list[str]]
 
@@ -272,7 +288,7 @@ HOSTNAME = st.lists(
 ).map("".join) | st.text(max_size=8)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(HOSTNAME)
 def test_no_hostname_leaves_its_namespace(hostname: str) -> None:
     branch = n("prod.vm.example.")
@@ -356,7 +372,7 @@ SOME_VMI = st.builds(
     alive=st.sampled_from([True, True, True, False]),
 )  # fmt: skip
 EVENT = SOME_VMI | st.sampled_from(["prod/a", "prod/b", "prod/a.b", "test/a"])
-RULES = st.builds(
+RULES = st.builds(reverse_rules, owner=st.sampled_from(["", OWNER])) | st.builds(
     txt_rules,
     zone=st.sampled_from([ZONE, BASE]),
     owner=st.sampled_from(["", OWNER]),
@@ -370,7 +386,7 @@ def state(of: Desired) -> object:
     return nodes, of.collisions(), of.notices(), len(of)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(RULES, st.lists(EVENT, max_size=12), st.randoms(use_true_random=False))
 def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vmi | str], random: Random) -> None:
     found = Desired(rules)
@@ -427,6 +443,60 @@ def test_no_vmi_takes_the_name_of_the_name_server() -> None:
     assert len(found) == 3
     assert found.collisions() == []
     assert len(notices(found)) == 1
+
+
+# Reverse names
+
+
+def pointers(of: Desired) -> dict[str, list[str]]:
+    found = {}
+    for name in of.names():
+        item = (of.get(name) or Node(name)).get(PTR)
+        found[names.to_text(name)] = [names.to_text(rdata) for rdata in item.rdatas] if item else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("vmis", "want"),
+    [
+        pytest.param([vmi(interfaces={"net1": ["10.1.0.9", "10.1.0.10"], "net2": ["10.2.0.9"]})],
+                     {"9.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example."],
+                      "10.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example."],
+                      "9.0.2.10.in-addr.arpa.": ["net2.db.prod.vm.example."]}, id="each-address-to-its-interface"),
+        pytest.param([vmi(interfaces={"net1": ["192.0.2.1", "fd00::1", "10.1.0.9"]})],
+                     {"9.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example."]}, id="other-blocks-are-left-out"),
+        pytest.param([vmi(interfaces={"net1": ["10.1.0.9"], "net2": ["10.1.0.9"]})],
+                     {"9.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example.", "net2.db.prod.vm.example."]},
+                     id="one-address-of-two-interfaces"),
+        pytest.param([vmi("a"), vmi("b", created=1)],
+                     {"9.0.1.10.in-addr.arpa.": ["net1.a.prod.vm.example.", "net1.b.prod.vm.example."]},
+                     id="one-address-of-two-vmis"),
+        pytest.param([vmi(interfaces={"*": ["10.1.0.9"]})], {}, id="interface-without-a-name-in-dns"),
+        pytest.param([vmi(hostnames=["web"])], {"9.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example."]},
+                     id="hostnames-are-no-targets"),
+        pytest.param([vmi(ignored=True), vmi("b", alive=False)], {}, id="ignored-and-ended"),
+    ],
+)  # fmt: skip
+def test_pointers(vmis: list[Vmi], want: dict[str, list[str]]) -> None:
+    for order in (vmis, vmis[::-1]):
+        found = desired(order, reverse_rules())
+        assert pointers(found) == want
+        assert found.collisions() == []
+
+
+def test_a_shared_pointer_has_the_lowest_ttl_and_the_marker_of_the_first() -> None:
+    name = n("9.0.1.10.in-addr.arpa.")
+    found = desired([vmi("a", ttl=30, created=2), vmi("b", created=1)], reverse_rules())
+    targets = ptr("net1.a.prod.vm.example.", "net1.b.prod.vm.example.", ttl=30)
+    assert found.get(name) == node(name, targets, txt(mark("prod/b")))
+    assert found.remove("prod/b") == {name}
+    assert found.get(name) == node(name, ptr("net1.a.prod.vm.example.", ttl=30), txt(mark("prod/a"), ttl=30))
+
+
+def test_the_zones_own_records_have_no_part_in_a_reverse_zone() -> None:
+    rules = reverse_rules(base=REVERSE, name_server=ips("192.0.2.53"))
+    assert len(desired([], rules)) == 0
+    assert apex_name_server(rules) is None
 
 
 def test_interfaces_are_taken_in_the_order_of_their_names() -> None:

@@ -1,5 +1,7 @@
 """Owner names, with dnspython as the oracle."""
 
+from ipaddress import IPv4Address, IPv6Address
+
 import dns.exception
 import dns.name
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ksd_ddns.zone import names
-from tests.zone.build import n
+from tests.zone.build import ip, n
 
 LABEL = st.binary(min_size=1, max_size=63) | st.sampled_from([b"VM", b"vm", b"\2vm", b"a.b", b"*", b"_x", b"\0", b"\\"])
 
@@ -138,6 +140,73 @@ def test_what_dnspython_reads_we_read_alike(text: str) -> None:
 )
 def test_legal_labels(label: str, folded: bytes | None) -> None:
     assert names.legal_label(label) == folded
+
+
+@given(st.ip_addresses())
+def test_reverse_names_are_those_of_ipaddress(address: IPv4Address | IPv6Address) -> None:
+    name = n(address.reverse_pointer)
+    assert names.reverse(address.packed) == name
+    assert names.reversed_address(name) == address.packed
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix", "name"),
+    [
+        pytest.param("10.0.0.0", 0, "in-addr.arpa.", id="all-of-ipv4"),
+        pytest.param("10.0.0.0", 8, "10.in-addr.arpa.", id="one-octet"),
+        pytest.param("10.1.2.0", 24, "2.1.10.in-addr.arpa.", id="three-octets"),
+        pytest.param("2001:db8::", 32, "8.b.d.0.1.0.0.2.ip6.arpa.", id="eight-nibbles"),
+        pytest.param("2001:db8::", 36, "0.8.b.d.0.1.0.0.2.ip6.arpa.", id="nine-nibbles"),
+        pytest.param("::", 0, "ip6.arpa.", id="all-of-ipv6"),
+    ],
+)
+def test_reverse_zones(address: str, prefix: int, name: str) -> None:
+    assert names.reverse(ip(address), prefix) == n(name)
+
+
+@pytest.mark.parametrize(("address", "prefix"), [("10.0.0.0", 12), ("10.0.0.0", 31), ("2001:db8::", 33)])
+def test_reverse_zones_end_between_labels(address: str, prefix: int) -> None:
+    with pytest.raises(ValueError, match="between two labels"):
+        names.reverse(ip(address), prefix)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("in-addr.arpa.", id="too-short"),
+        pytest.param("1.0.0.in-addr.arpa.", id="three-octets"),
+        pytest.param("5.1.0.0.10.in-addr.arpa.", id="five-octets"),
+        pytest.param("256.0.0.10.in-addr.arpa.", id="octet-too-big"),
+        pytest.param("01.0.0.10.in-addr.arpa.", id="leading-zero"),
+        pytest.param("x.0.0.10.in-addr.arpa.", id="no-number"),
+        pytest.param("-1.0.0.10.in-addr.arpa.", id="negative"),
+        pytest.param("\\178.0.0.10.in-addr.arpa.", id="digit-of-latin-1"),
+        pytest.param("1.0.0.10.in-addr.arpa.example.", id="elsewhere"),
+        pytest.param("g." * 32 + "ip6.arpa.", id="no-nibble"),
+        pytest.param("00." * 32 + "ip6.arpa.", id="two-nibbles-in-a-label"),
+        pytest.param("0." * 31 + "ip6.arpa.", id="31-nibbles"),
+        pytest.param("vm.example.", id="no-reverse-name"),
+        pytest.param(".", id="root"),
+    ],
+)
+def test_what_is_no_reverse_name(text: str) -> None:
+    assert names.reversed_address(n(text)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_host_name"),
+    [
+        pytest.param("net1.db.vm.", True, id="plain"),
+        pytest.param("1.a-b.vm.", True, id="digits-and-hyphens"),
+        pytest.param("net_1.vm.", False, id="underscore"),
+        pytest.param("-a.vm.", False, id="leading-hyphen"),
+        pytest.param("a-.vm.", False, id="final-hyphen"),
+        pytest.param("*.vm.", False, id="wildcard"),
+        pytest.param(r"a\.b.vm.", False, id="dot-in-a-label"),
+    ],
+)
+def test_host_names(text: str, is_host_name: bool) -> None:
+    assert names.is_host_name(n(text)) is is_host_name
 
 
 def test_an_overlong_name_is_named_whole_in_the_error() -> None:

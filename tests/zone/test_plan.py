@@ -461,6 +461,18 @@ def test_withdrawals_over_the_cap_are_kept_back(
     assert plan.owned == owned
 
 
+@pytest.mark.parametrize(
+    ("seen", "withdrawn"), [(17, 20), (14, 20), (13, 13), (0, 0)], ids=["3-absent", "6-absent", "7-absent", "20-absent"]
+)
+def test_withdrawals_whose_reason_was_seen_are_not_capped(seen: int, withdrawn: int) -> None:
+    zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
+    known = [n(f"n{index}.prod.vm.example.") for index in range(seen)]
+    plan = full(wanted(), zone, scope(txt_rules()), max_withdraw_percent=30, seen=known)
+    assert plan.count(Kind.WITHDRAW) == withdrawn
+    assert len(plan.kept_back) == 20 - withdrawn
+    assert not {change.name for change in plan.kept_back} & set(known)
+
+
 def test_explicit_withdrawals_are_not_capped() -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
     plan = partial(list(zone.nodes), wanted(), zone, scope(txt_rules()))
@@ -498,7 +510,7 @@ def applied(plan: Plan, zone: Live) -> Live:
     return after
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds())
 def test_a_second_plan_is_empty(world: World) -> None:
     plan = full(world.wanted, world.zone, world.scope)
@@ -509,7 +521,7 @@ def test_a_second_plan_is_empty(world: World) -> None:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds())
 def test_nothing_foreign_is_changed(world: World) -> None:
     bounds = world.scope
@@ -537,7 +549,7 @@ def test_nothing_foreign_is_changed(world: World) -> None:
             assert not old.rrsets or own_texts(old) or adopted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds())
 def test_everything_wanted_stands_or_is_a_conflict(world: World) -> None:
     plan = full(world.wanted, world.zone, world.scope)
@@ -554,7 +566,7 @@ def test_everything_wanted_stands_or_is_a_conflict(world: World) -> None:
             assert not (unwanted and is_owned(item, after, world.scope))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Random) -> None:
     nodes, vmis = list(world.zone.nodes.values()), list(world.vmis)
@@ -567,7 +579,7 @@ def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Ra
     assert len({change.name for change in plan.changes}) == len(plan.changes)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds(), st.sampled_from(["a", "b", "a.b"]), st.data())
 def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone: str, data: st.DataObject) -> None:
     zone = applied(full(world.wanted, world.zone, world.scope), world.zone)
@@ -582,7 +594,7 @@ def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone
     assert set(part.conflicts) <= set(whole.conflicts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds())
 def test_owned_names_are_those_that_are_owned(world: World) -> None:
     found = owned_names(world.zone, world.scope)
