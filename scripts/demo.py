@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Shows ksd-ddns at work on a primary of its own: plan, apply, ask; change an address, plan, apply, ask again.
+"""Shows ksd-ddns at work on a primary of its own: plan, apply, ask; change an address, ask again; then the controller.
 
-Everything happens in a temporary directory and on 127.0.0.1. On a terminal the primary is left running until Ctrl-C.
+Everything happens in a temporary directory and on 127.0.0.1. On a terminal both are left running until Ctrl-C.
 Exits 0 when every command and every answer was right, 1 when one was not, 2 when the primary cannot run here.
 """
 
@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +34,7 @@ DAEMONS = {"bind9": "named", "knot": "knotd"}
 # The demo must not reach another primary because of settings that the shell happens to hold: nothing else passes.
 KEPT_VARIABLES = ("PATH", "HOME", "TERM", "COLORTERM", "LANG", "LC_ALL", "NO_COLOR", "COLUMNS")
 START_SECONDS = 10.0
+CHANGE_SECONDS = 10.0
 
 
 class Wrong(Exception):
@@ -159,9 +162,41 @@ def play(stage: Stage, primary: str, port: int) -> None:
         stage.heading("5. Nothing is left to do: the zone holds what the file says.")
         stage.run("ksd-ddns plan --from vmis.yaml --exit-code")
 
-        stage.heading("Every answer was right.")
-        if sys.stdin.isatty() and sys.stdout.isatty():
-            wait(stage, nslookup)
+        stage.heading("6. The controller does all of this by itself: it follows the file, or a cluster.")
+        status = free_port()
+        with background(
+            stage,
+            f"ksd-ddns run --from vmis.yaml --status-address {ADDRESS}:{status}",
+            lambda: ready(status),
+            what="the controller is not ready",
+        ):
+            stage.run(f"curl -sS http://{ADDRESS}:{status}/readyz" if shutil.which("curl") else "ksd-ddns list")
+            changed(stage, port, "nic1.vmi-sec.secondary-test.vm", "10.10.0.77", "10.10.0.99")
+            stage.ask(f"{nslookup} nic1.vmi-sec.secondary-test.vm {ADDRESS}", "10.10.0.99")
+
+            stage.heading("Every answer was right.")
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                wait(stage, nslookup)
+
+
+def changed(stage: Stage, port: int, name: str, old: str, new: str) -> None:
+    """Change an address in the file and tell how long it takes until the primary answers with the new one."""
+    path = stage.directory / "vmis.yaml"
+    text = path.read_text()
+    stage.say("", f"$ sed -i s/{old}/{new}/ vmis.yaml     # and the clock runs")
+    written = path.with_suffix(".new")
+    written.write_text(text.replace(old, new))
+    query = dns.message.make_query(name, "A")
+    began = time.perf_counter()
+    written.replace(path)
+    while time.perf_counter() - began < CHANGE_SECONDS:
+        answer = dns.query.udp(query, ADDRESS, port=port, timeout=1)
+        if any(str(rdata) == new for rrset in answer.answer for rdata in rrset):
+            stage.say(
+                f"  {1000 * (time.perf_counter() - began):.0f} ms from the change of the file to the changed answer"
+            )
+            return
+    raise Wrong(f"the controller did not bring {new} into the zone within {CHANGE_SECONDS:g} s")
 
 
 def wait(stage: Stage, nslookup: str) -> None:
@@ -172,16 +207,16 @@ def wait(stage: Stage, nslookup: str) -> None:
     ]
     (stage.directory / "env").write_text("".join(lines))
     print(f"""
-The primary keeps running. Try it from another terminal:
+Primary and controller keep running. Try it from another terminal:
 
     cd {stage.directory}
     . ./env
     {nslookup} vmi-sec.secondary-test.vm {ADDRESS}
     ksd-ddns list
-    ksd-ddns plan --from vmis.yaml                 # edit the file first
-    ksd-ddns plan --from vmis.yaml -o nsupdate     # the very messages
+    sed -i s/10.10.0.99/10.10.0.5/ vmis.yaml       # the controller follows the file: ask again
+    ksd-ddns plan --from vmis.yaml -o nsupdate     # nothing to do
 
-Ctrl-C stops the primary and removes the directory.""")
+Ctrl-C stops both and removes the directory.""")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
     print()
@@ -190,7 +225,14 @@ Ctrl-C stops the primary and removes the directory.""")
 @contextlib.contextmanager
 def running(stage: Stage, command: str, port: int) -> Iterator[None]:
     """Run the primary from `stage`'s directory; it serves when the block is entered and is gone when it is left."""
-    log = stage.directory / "primary.log"
+    with background(stage, command, lambda: serves(port), what=f"the primary does not serve {ADDRESS}:{port}"):
+        yield
+
+
+@contextlib.contextmanager
+def background(stage: Stage, command: str, is_up: Callable[[], bool], *, what: str) -> Iterator[None]:
+    """Run `command` from `stage`'s directory: it is up when the block is entered and gone when it is left."""
+    log = stage.directory / f"{Path(shlex.split(command)[0]).name}.log"
     stage.say("", f"$ {command} &")
     with log.open("w") as output:
         # A session of its own: Ctrl-C is for the demo, which then stops the primary in order.
@@ -204,9 +246,9 @@ def running(stage: Stage, command: str, port: int) -> Iterator[None]:
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not serves(port):
+        while not is_up():
             if process.poll() is not None or time.monotonic() > deadline:
-                fail(f"the primary does not serve {ADDRESS}:{port}. It said:\n{log.read_text()[-3000:]}")
+                fail(f"{what}. It said:\n{log.read_text()[-3000:]}")
             time.sleep(0.05)
         yield
     finally:
@@ -226,6 +268,23 @@ def serves(port: int) -> bool:
     except (OSError, EOFError, dns.exception.DNSException):
         return False
     return all(answer.flags & dns.flags.AA for answer in answers)
+
+
+def ready(port: int) -> bool:
+    """Return whether the controller says that the zone is as the file says."""
+    try:
+        with urllib.request.urlopen(f"http://{ADDRESS}:{port}/readyz", timeout=1) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def refuse_taken_port(port: int) -> None:
