@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.servers import Bind, Knot, Server, stop_all
+from tests.servers import Bind, Knot, PowerDns, Server, stop_all
 
 S = TypeVar("S", bound=Server)
 
@@ -47,6 +47,13 @@ def make_knot() -> Iterator[Callable[..., Knot]]:
     """Yield a factory of running Knots, with the arguments of `Knot`; they end with the test."""
     with ExitStack() as stack:
         yield _factory(stack, Knot)
+
+
+@pytest.fixture
+def make_powerdns() -> Iterator[Callable[..., PowerDns]]:
+    """Yield a factory of running PowerDNS servers, with the arguments of `PowerDns`; they end with the test."""
+    with ExitStack() as stack:
+        yield _factory(stack, PowerDns)
 
 
 @pytest.fixture(params=[Bind, Knot], ids=["bind9", "knot"])

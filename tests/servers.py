@@ -1,9 +1,10 @@
-"""Real DNS primaries for the tests: named and knotd on free loopback ports.
+"""Real DNS primaries for the tests: named, knotd and pdns_server on free loopback ports.
 
     with Bind() as primary:                                   # the bundled primary of zone vm., as bootstrap writes it
     with Bind(zones={"example.": "www A 192.0.2.1"}) as primary:          # a company's primary, key grants everything
     with Bind(zones={...}, zone_options='update-policy { ... };', options="check-names primary fail;") as primary:
     with Knot(base="vm.example.", name_server_ips=("192.0.2.53",)) as primary:
+    with PowerDns(zones={"example.": ""}) as primary:         # SQLite behind it; key may transfer and update everything
 
 A server is up when the `with` block starts: its zones answer. It is gone, directory and all, when the block ends, and
 also when the tests are killed. `log()` is what the server wrote to stderr.
@@ -21,6 +22,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -44,6 +46,7 @@ COMMAND_SECONDS = 60.0
 
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/usr/bin"))
 _PORT_ATTEMPTS = 5
+_CONFIGURATIONS = {"bind9": "named.conf", "knot": "knot.conf", "powerdns": "pdns.conf"}
 
 
 class Record(NamedTuple):
@@ -97,7 +100,9 @@ def program(name: str) -> str:
     """Return the path of a server or client, or fail the test that needs it."""
     binary = shutil.which(name, path=_PATH)
     if binary is None:
-        raise NotServing(f"{name} is not installed: `apt-get install bind9 bind9-dnsutils knot knot-dnsutils`")
+        raise NotServing(
+            f"{name} is not installed: `apt-get install bind9 bind9-dnsutils knot knot-dnsutils pdns-backend-sqlite3`"
+        )
     return binary
 
 
@@ -225,7 +230,7 @@ class Server:
     environment  further environment variables, for example for libfaketime or Kerberos
     """
 
-    kind: ClassVar[Literal["bind9", "knot"]]
+    kind: ClassVar[Literal["bind9", "knot", "powerdns"]]
     program: ClassVar[str]
 
     def __init__(
@@ -409,7 +414,7 @@ class Server:
     @property
     def configuration(self) -> Path:
         """The server's configuration file."""
-        return self.directory / ("named.conf" if self.kind == "bind9" else "knot.conf")
+        return self.directory / _CONFIGURATIONS[self.kind]
 
     @property
     def log_file(self) -> Path:
@@ -520,6 +525,7 @@ class Server:
 
     def bundled(self) -> bootstrap.BundledPrimary:
         """Return what bootstrap is given for the bundled primary."""
+        assert self.kind != "powerdns", "PowerDNS is never bundled"
         return bootstrap.BundledPrimary(
             server=self.kind,
             directory=self.directory,
@@ -712,6 +718,72 @@ zone:
 
     def flush(self) -> None:
         self.knotc("zone-flush")
+
+
+class PowerDns(Server):
+    """pdns_server with its SQLite backend; `zone_options` are commands of pdnsutil, one a line, with ZONE for the zone.
+
+    Its caches are as they are by default: what an update changes must be visible all the same.
+    """
+
+    kind = "powerdns"
+    program = "pdns_server"
+
+    def _command(self) -> list[str]:
+        return [server_program("pdns_server"), f"--config-dir={self.directory}"]
+
+    def _prepare(self) -> None:
+        assert self.zones is not None, "PowerDNS is never bundled: it needs `zones`"
+        with contextlib.closing(sqlite3.connect(self.directory / "pdns.sqlite3")) as database:
+            database.executescript(_PDNS_SCHEMA.read_text())
+        super()._prepare()
+        for key in self.keys:
+            self.pdnsutil("import-tsig-key", key.name.removesuffix("."), key.algorithm, key.secret)
+        for name in self.zones:
+            self.pdnsutil("load-zone", name.removesuffix("."), str(self.zone_path(name)))
+            for line in (self.zone_options if self.zone_options is not None else self._everything()).splitlines():
+                self.pdnsutil(*line.replace("ZONE", name.removesuffix(".")).split())
+
+    def _everything(self) -> str:
+        key = self.keys[0].name.removesuffix(".")
+        return f"add-meta ZONE TSIG-ALLOW-AXFR {key}\nadd-meta ZONE TSIG-ALLOW-DNSUPDATE {key}"
+
+    def _configuration(self) -> str:
+        return f"""\
+launch=gsqlite3
+gsqlite3-database={self.directory}/pdns.sqlite3
+local-address={self.address}
+local-port={self.port}
+socket-dir={self.directory}
+dnsupdate=yes
+daemon=no
+guardian=no
+loglevel=6
+receiver-threads=1
+distributor-threads=1
+{self.options}
+"""
+
+    def pdnsutil(self, *arguments: str) -> str:
+        """Run pdnsutil, for example `pdnsutil("set-meta", "example", "TSIG-ALLOW-AXFR", "ksd")`."""
+        command = [program("pdnsutil"), f"--config-dir={self.directory}", *arguments]
+        answer = self._run(command)
+        if answer.returncode != 0:
+            raise NotServing(f"{' '.join(command)}\n{answer.stdout}{answer.stderr}")
+        return answer.stdout
+
+    def reload(self) -> None:
+        """Forget what is cached."""
+        command = [program("pdns_control"), f"--config-dir={self.directory}", "purge"]
+        answer = self._run(command)
+        if answer.returncode != 0:
+            raise NotServing(f"{' '.join(command)}\n{answer.stdout}{answer.stderr}")
+
+    def flush(self) -> None:
+        """Do nothing: the database holds everything at once."""
+
+
+_PDNS_SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
 
 
 def _indent(text: str) -> str:
