@@ -68,7 +68,7 @@ class Keeper:
         self._desired = desired
         self._scope = scope
         self._step = step
-        self._sender = Sender(session, zone, limits)
+        self._sender = Sender(session, zone, limits, base=scope.base)
         self._acknowledged: dict[bytes, Outcome] = {}
         self.zone = zone
         self.live = Live(zone, 0, {})

@@ -11,7 +11,7 @@ from ksd_ddns.settings import Settings, flag_of
 
 _EXIT_CODES = """exit codes:
   0  done, nothing to complain about
-  1  plan --exit-code: there are changes; apply: conflicts, refusals, or withdrawals kept back
+  1  plan --exit-code: there are changes; apply: conflicts, refusals, or withdrawals kept back; check: something failed
   2  a setting or the input is wrong: nothing was sent
   3  the primary does not answer
   4  the primary refuses the key, the zone, the transfer or the update
@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "keep the zone as the VMIs are, until SIGTERM")
     _add_source(run)
     _add_settings(run)
+
+    check = _command(commands, "check", "walk through the set-up, and say what is wrong and how to cure it")
+    _add_source(check)
+    _add_output(check, ("text", "json"))
+    _add_settings(check)
 
     owned = _command(commands, "list", "show the records that ksd-ddns owns in the zone")
     _add_output(owned, ("text", "json"))

@@ -14,6 +14,7 @@ from rich.text import Text
 from ksd_ddns import bootstrap, reconcile, settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
+from ksd_ddns.cli.check import check
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.run import run
 from ksd_ddns.cli.session import session as open_session
@@ -153,6 +154,7 @@ COMMANDS: dict[str, Callable[[Options], int]] = {
     "plan": plan,
     "apply": apply,
     "run": run,
+    "check": check,
     "list": owned,
     "bootstrap": write_primary,
 }

@@ -9,10 +9,10 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from ksd_ddns import source
-from ksd_ddns.cli.progress import Steps
 from ksd_ddns.controller import Source
 from ksd_ddns.controller.remarks import Say
 from ksd_ddns.errors import SettingsError
+from ksd_ddns.reconcile import Step
 from ksd_ddns.settings import Settings
 from ksd_ddns.source.follow import Follow
 from ksd_ddns.zone.feed import Remark
@@ -26,7 +26,7 @@ _LEASE = "secondary-dns"
 _log = logging.getLogger(__name__)
 
 
-def vmis(chosen: Settings, path: str, step: Steps) -> tuple[Vmi, ...]:
+def vmis(chosen: Settings, path: str, step: Step) -> tuple[Vmi, ...]:
     """Return the VMIs that the file at `path`, or with an empty path the cluster, holds now."""
     step("reading VMIs", 0, None)
     if path:

@@ -1,6 +1,10 @@
 """Response codes of a primary (RFC 1035, 4.1.1; RFC 2136, 2.2): what each means here, and its cure."""
 
 from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Unreachable, ZoneChanged
+from ksd_ddns.primary import grants
+from ksd_ddns.primary.grants import Right
+
+_IN_FULL = "(ksd-ddns check shows each in full)"
 
 NOERROR = 0
 FORMERR = 1
@@ -62,24 +66,26 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryEr
 
 
 def transfer_grant(zone: str, key: str) -> str:
-    """Return what lets `key` transfer `zone`, on either server."""
+    """Return what lets `key` transfer `zone`, on each server."""
+    bind = grants.transfer(zone, key)[0]
     return (
-        f'BIND, in zone "{_bare(zone)}": allow-transfer {{ key "{key}"; }};  Knot: an acl with action: '
-        "[query, transfer, update] and this key"
+        f"BIND, {bind.place}: {bind.text}  Knot: an acl with action: [query, transfer] and this key  "
+        f"PowerDNS: TSIG-ALLOW-AXFR {_IN_FULL}"
     )
 
 
-def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:
-    """Return what it means that an UPDATE of `zone` was answered with `rcode`."""
+def update_error(rcode: int, *, server: str, right: Right) -> PrimaryError:
+    """Return what it means that an UPDATE for which `right` is needed was answered with `rcode`."""
+    zone, key = right.zone, right.key
     if rcode == REFUSED:
         return Denied(
             f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there, or thaw the zone where "
-            f"it is frozen (rndc thaw). {update_grant(zone, key)}"
+            f"it is frozen (rndc thaw). {update_grant(right)}"
         )
     if rcode == NOTAUTH:
         return Denied(
             f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to "
-            f"the zone's primary, and grant the update to the key there. {update_grant(zone, key)}"
+            f"the zone's primary, and grant the update to the key there. {update_grant(right)}"
         )
     if rcode == NOTIMP:
         return Denied(
@@ -95,17 +101,13 @@ def update_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryErro
     return _other(rcode, server, f"the update of {zone}", "look at the server's log")
 
 
-def update_grant(zone: str, key: str) -> str:
-    """Return what lets `key` update `zone`, on either server."""
-    bare = _bare(zone)
+def update_grant(right: Right) -> str:
+    """Return what gives `right`, on each server."""
+    bind = grants.update(right, address="")[0]
     return (
-        f'BIND, in zone "{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Knot: an acl with '
-        "action: update and this key"
+        f"BIND, {bind.place}: {' '.join(bind.text.split())}  Knot: an acl with action: update, this key and these "
+        f"types  PowerDNS: TSIG-ALLOW-DNSUPDATE {_IN_FULL}"
     )
-
-
-def _bare(zone: str) -> str:
-    return zone.removesuffix(".") or "."
 
 
 def _other(rcode: int, server: str, what: str, cure: str) -> PrimaryError:

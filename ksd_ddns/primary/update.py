@@ -10,10 +10,12 @@ import msgspec
 
 from ksd_ddns.errors import Denied, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
+from ksd_ddns.primary.grants import Right
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.primary.session import Session, new_id
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.plan import Change
+from ksd_ddns.zone.text import rdtype_text
 from ksd_ddns.zone.update import Batch, Limits, batch, batches
 
 IN_FLIGHT = 16
@@ -107,11 +109,17 @@ def _ignore(outcome: Outcome) -> None:
 
 
 class Sender:
-    """Sends changes of one zone on a session; keeps what it learns about the right to update."""
+    """Sends changes of one zone on a session; keeps what it learns about the right to update.
 
-    def __init__(self, session: Session, zone: bytes, limits: Limits, *, in_flight: int = IN_FLIGHT) -> None:
+    `base` is the name below which changes stand, as far as there is one: what is granted for them need not be more.
+    """
+
+    def __init__(
+        self, session: Session, zone: bytes, limits: Limits, *, base: bytes = b"", in_flight: int = IN_FLIGHT
+    ) -> None:
         self._session = session
         self._zone = zone
+        self._base = base or zone
         self._limits = limits
         self._in_flight = in_flight
         self._accepted = 0
@@ -226,7 +234,7 @@ class Sender:
         if len(batch.changes) > 1 and (halve or passing is None):
             queue.first(batch.halves())
             return
-        error = error or self._error(message.rcode, sent.key)
+        error = error or rcodes.update_error(message.rcode, server=str(self._session.server), right=self._right(sent))
         if passing is Result.STALE or (passing and not halve):
             outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
             return
@@ -259,14 +267,16 @@ class Sender:
             Verifier(sent.key, sent.mac, server=str(self._session.server)).verify(message)
         except KeyRejected as e:
             # Perhaps of this one name only.
-            grant = rcodes.update_grant(names.to_text(self._zone), sent.key.name)
-            return KeyRejected(f"{e}. To let it update {names.to_text(self._zone)}: {grant}")
+            right = self._right(sent)
+            return KeyRejected(f"{e}. To let it update {right.zone}: {rcodes.update_grant(right)}")
         return None
 
-    def _error(self, rcode: int, key: Key) -> PrimaryError:
-        return rcodes.update_error(
-            rcode, server=str(self._session.server), zone=names.to_text(self._zone), key=key.name
-        )
+    def _right(self, sent: _Sent) -> Right:
+        """Return what a message like this one needs, whichever of our types it holds."""
+        change = sent.batch.changes[0]
+        others = {item.type for pair in change.rrsets() for item in pair if item} - {*change.types}
+        types = [rdtype_text(rdtype) for rdtype in (*change.types, *sorted(others))]
+        return Right(names.to_text(self._zone), names.to_text(self._base), sent.key.name, types)
 
     def _log(self, sent: _Sent, rcode: int) -> None:
         _audit.info(

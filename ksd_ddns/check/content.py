@@ -1,0 +1,170 @@
+"""What stands in a zone: whose it is, what would be done to it, and what is in the way."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from ksd_ddns.check.finding import Finding, failure, ok, skipped, warning
+from ksd_ddns.check.setup import Found, Read, Setup
+from ksd_ddns.zone import marker, names, render
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.desired import Desired, desired
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Change, Kind, Ownership, Plan, Scope
+from ksd_ddns.zone.rrset import NS, TXT
+from ksd_ddns.zone.text import rdtype_text
+
+SHOWN = 3
+"""How many names are shown as examples, at most."""
+
+_LOCALHOST = names.from_text("localhost.")
+
+
+def findings(setup: Setup, base: bytes, found: Found) -> Iterator[Finding]:
+    """Check what stands in the zone that holds `base`, as the first server has it that could be read."""
+    subject = names.to_text(base)
+    reads = found.zones.get(base, [])
+    if not reads or found.owner is None:
+        yield skipped("records", subject)
+        yield skipped("plan", subject)
+        return
+    live = reads[0].live
+    rules = setup.rules(live.zone, base)
+    scope = setup.scope(rules)
+    if len(reads) > 1:
+        yield _agreement(subject, reads)
+    if base == setup.bases[0]:
+        yield from _name_server(setup, live, base)
+    yield from _records(subject, live, scope)
+    if found.vmis is None:
+        yield skipped("plan", subject)
+        return
+    wanted = desired(found.vmis, rules)
+    plan = planning.full(wanted, live, scope, max_withdraw_percent=setup.max_withdraw_percent)
+    yield from _plan(subject, plan, wanted, scope)
+
+
+def _agreement(subject: str, reads: list[Read]) -> Finding:
+    first, *others = reads
+    apart = [other for other in others if other.live.nodes != first.live.nodes]
+    if not apart:
+        return ok("servers", subject, f"{len(reads)} hold the same")
+    text = f"{first.server} (serial {first.live.serial}) and {_listed(_with_serial(other) for other in apart)} differ"
+    cure = (
+        "DNS_SERVER must name primaries of one and the same zone; a secondary is none, and several copies drift apart"
+    )
+    return warning("servers", subject, text, cure)
+
+
+def _with_serial(read: Read) -> str:
+    return f"{read.server} (serial {read.live.serial})"
+
+
+def _name_server(setup: Setup, live: Live, base: bytes) -> Iterator[Finding]:
+    subject, apex = names.to_text(base), names.to_text(live.zone)
+    if setup.name_server and live.zone != base:
+        yield warning(
+            "name server",
+            subject,
+            f"NAME_SERVER_IP is set, and not published: the base is not the apex of {apex}",
+            "leave NAME_SERVER_IP empty: an NS there would be a delegation, and hide everything below it",
+        )
+    elif setup.name_server:
+        yield ok("name server", subject, "NAME_SERVER_IP is published at the apex")
+    there = live.get(live.zone).get(NS)
+    if live.zone == base and not setup.name_server and there and there.rdatas == (_LOCALHOST,):
+        yield warning(
+            "name server",
+            subject,
+            f"the only name server of {apex} is localhost.: nobody can delegate to it",
+            "set NAME_SERVER_IP to the address of this server, unless its clients are pointed to it",
+        )
+
+
+def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
+    ours = set(planning.owned_names(live, scope))
+    others: Counter[str] = Counter()
+    unmarked = 0
+    wildcards = []
+    for name, node in live.nodes.items():
+        if name in ours or name == scope.base or not names.is_below(name, scope.base):
+            continue
+        text = node.get(TXT)
+        owners = {mark.owner for rdata in (text.rdatas if text else ()) if (mark := marker.parse(rdata))}
+        others.update(owners - {scope.owner})
+        unmarked += not owners
+        if name[:2] == b"\1*":
+            wildcards.append(name)
+    shares = [f"{len(ours)} of our names"]
+    shares += [f"{count} of owner {owner}" for owner, count in sorted(others.items())]
+    shares += [f"{unmarked} of others"] if unmarked else []
+    yield ok("records", subject, ", ".join(shares))
+    if scope.ownership is Ownership.ZONE:
+        yield from _taken(subject, live, scope, ours)
+    if wildcards:
+        yield warning(
+            "wildcard",
+            subject,
+            f"{_names(wildcards)} answers for every name that is not published",
+            "remove it, unless that is what you want: who asks for a VM that is gone gets another address",
+        )
+
+
+def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator[Finding]:
+    """Yield that names are taken for ours which say themselves that they are somebody else's."""
+    marked: Counter[str] = Counter()
+    for name in ours:
+        there = live.get(name).get(TXT)
+        marked.update({mark.owner for rdata in (there.rdatas if there else ()) if (mark := marker.parse(rdata))})
+    if marked:
+        types = " and ".join(map(rdtype_text, scope.types))
+        whose = ", ".join(f"{count} with the marker of owner {owner}" for owner, count in sorted(marked.items()))
+        text = f"OWNERSHIP=zone takes every {types} below it for ours, also {whose}"
+        cure = "set OWNERSHIP=txt where the zone is shared; where it is not, remove these markers"
+        yield failure("ownership", subject, text, cure)
+
+
+def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[Finding]:
+    yield ok("plan", subject, render.summary(plan).removeprefix("Plan: ").removesuffix("."))
+    if plan.conflicts:
+        shown = _listed(f"{names.to_text(item.name)}: {item.reason}" for item in plan.conflicts)
+        yield failure("conflicts", subject, shown, "see ksd-ddns plan: free each name, or give the VM another one")
+    if plan.kept_back:
+        kept = _names(change.name for change in plan.kept_back)
+        text = f"{len(plan.kept_back)} of {plan.owned} owned names are kept back: {kept}"
+        cure = "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
+        yield warning("withdrawals", subject, text, cure)
+    doomed = [change.name for change in plan.changes if change.kind is Kind.WITHDRAW]
+    if doomed and scope.ownership is Ownership.ZONE:
+        yield warning(
+            "withdrawals",
+            subject,
+            f"no VMI wants {_names(doomed)}: gone with the first apply, as OWNERSHIP=zone takes them for ours",
+            "set OWNERSHIP=txt where they are somebody else's",
+        )
+    odd = [change.name for change in plan.changes if _is_odd(change)]
+    if odd:
+        yield warning(
+            "host names",
+            subject,
+            f"{_names(odd)}: no host names, which a BIND that checks names refuses",
+            "check-names ignore; in the zone, or other names for the interfaces",
+        )
+    notices = wanted.notices()
+    if notices:
+        listed = _listed(f"VMI {notice.vmi}: {notice.text}" for notice in notices)
+        yield warning("VMIs", subject, listed, "what cannot be published is left out, the rest is published")
+
+
+def _is_odd(change: Change) -> bool:
+    return change.kind is Kind.ADD and not names.is_host_name(change.name)
+
+
+def _names(found: Iterable[bytes]) -> str:
+    return _listed(names.to_text(name) for name in sorted(found, key=lambda name: names.labels(name)[::-1]))
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Return the first of `texts`, and how many more there are."""
+    found = list(texts)
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more

@@ -1,0 +1,103 @@
+"""One server: can it be reached, does it take our key, does its clock go right; and then each zone on it."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from ksd_ddns.check import zone
+from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
+from ksd_ddns.check.setup import Found, Setup
+from ksd_ddns.errors import KsdError, PrimaryError, Unreachable
+from ksd_ddns.primary import grants, probe, rcodes
+from ksd_ddns.primary.keys import FUDGE, Key
+from ksd_ddns.primary.probe import Answer
+from ksd_ddns.primary.session import Peer, Session
+
+CLOCK_WARNING = 60
+"""Seconds by which the clocks may differ before that is worth a word; beyond FUDGE nothing is accepted."""
+
+ROUNDING = 2
+"""Seconds of a difference that may come from whole seconds and the way between."""
+
+UDP_TIMEOUT = 1.0
+"""Seconds after which a question by UDP is asked once more."""
+
+_NTP = "set the clock of both by NTP"
+
+
+def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
+    """Check one server, and all zones on it."""
+    server = str(peer.server)
+    with closing(Session((peer,), timeout=setup.timeout)) as session:
+        try:
+            session.connection()
+        except KsdError as e:
+            yield failed("connection", server, e)
+            for what in ("key", "clock"):
+                yield skipped(what, server)
+            usable = False
+        else:
+            yield ok("connection", server, "stands, by TLS" if peer.tls else "stands, by TCP")
+            if peer.tls is None:
+                yield _udp(setup, peer)
+            known, clock = _key_and_clock(setup, session)
+            yield from (known, clock)
+            usable = Sign.FAIL not in {known.sign, clock.sign}
+        for base in setup.bases:
+            if usable:
+                yield from zone.findings(setup, session, base, found)
+            else:
+                yield from zone.unchecked(base, server)
+
+
+def _udp(setup: Setup, peer: Peer) -> Finding:
+    server = str(peer.server)
+    try:
+        rcode = probe.rcode_over_udp(peer.server, setup.zone or setup.bases[0], timeout=min(UDP_TIMEOUT, setup.timeout))
+    except Unreachable as e:
+        return warning(
+            "UDP", server, str(e), "ksd-ddns itself needs TCP alone, but resolvers ask by UDP: let it through"
+        )
+    if rcode == rcodes.REFUSED:
+        cure = "resolvers must be let in (BIND: allow-query), here or at a secondary"
+        return warning("UDP", server, "refuses a question without a signature (REFUSED)", cure)
+    return ok("UDP", server, "answers")
+
+
+def _key_and_clock(setup: Setup, session: Session) -> tuple[Finding, Finding]:
+    """Check the key that signs what is read, and with it the clock. Another key for updates shows with those."""
+    server = str(session.server)
+    try:
+        key = session.transfer_key()
+        answer = probe.soa(session, setup.zone or setup.bases[0])
+    except KsdError as e:
+        return failed("key", server, e), skipped("clock", server)
+    if answer.tsig == probe.BADTIME or abs(answer.ahead or 0) > FUDGE:
+        return skipped("key", server), _wrong_time(server, answer)
+    if answer.error is not None:
+        return _unknown(server, key, answer.tsig, answer.error), skipped("clock", server)
+    if answer.message.tsig is None:
+        # A refusal without a signature: the zone's own check says what it means.
+        return skipped("key", server), skipped("clock", server)
+    return ok("key", server, f"{key.name} with {key.algorithm} is known there"), _clock(server, answer.ahead or 0)
+
+
+def _unknown(server: str, key: Key, tsig: int, error: PrimaryError) -> Finding:
+    if tsig not in {probe.BADKEY, probe.BADSIG}:
+        return failed("key", server, error)
+    cure = "name, algorithm and secret must be the same on both sides (SECRET is that of the key file)"
+    return failure("key", server, str(error), cure, grants.known(key.name, key.algorithm))
+
+
+def _clock(server: str, ahead: int) -> Finding:
+    if abs(ahead) < CLOCK_WARNING:
+        return ok("clock", server, "goes with ours" if abs(ahead) <= ROUNDING else _by(ahead))
+    return warning("clock", server, f"{_by(ahead)}; beyond {FUDGE} s nothing is accepted", _NTP)
+
+
+def _wrong_time(server: str, answer: Answer) -> Finding:
+    by = _by(answer.ahead) if answer.ahead is not None else "it does not say by how much"
+    return failure("clock", server, f"more than {FUDGE} s from ours: {by} (BADTIME)", _NTP)
+
+
+def _by(ahead: int) -> str:
+    return f"{abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} ours"

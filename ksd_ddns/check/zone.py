@@ -1,0 +1,179 @@
+"""One zone on one server: does it serve it with authority, may we transfer it, may we update it."""
+
+from collections.abc import Iterator
+
+from ksd_ddns.check.finding import Finding, failed, failure, ok, skipped, warning
+from ksd_ddns.check.setup import Found, Read, Setup
+from ksd_ddns.errors import BadResponse, Denied, KsdError, PrimaryError
+from ksd_ddns.primary import grants, probe, rcodes
+from ksd_ddns.primary.grants import Right
+from ksd_ddns.primary.probe import Answer
+from ksd_ddns.primary.session import Session
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Ownership, Scope
+from ksd_ddns.zone.rrset import NS, SOA, TXT
+from ksd_ddns.zone.text import rdtype_text
+
+BRANCHES = 8
+"""In the branches of how many namespaces the right to update is asked for, at most."""
+
+LONG_NEGATIVE = 600
+"""Seconds that resolvers may remember that a name does not exist, before that is worth a word."""
+
+
+def findings(setup: Setup, session: Session, base: bytes, found: Found) -> Iterator[Finding]:
+    """Check the zone that holds `base`."""
+    server = str(session.server)
+    subject = f"{names.to_text(base)} on {server}"
+    try:
+        apex = _apex(setup, session, base)
+        scope = setup.scope(setup.rules(apex, base))
+        authority = probe.soa(session, apex)
+    except KsdError as e:
+        yield failed("zone", subject, e)
+        yield from (skipped(what, subject) for what in ("transfer", "update"))
+        return
+    soa = next((item for item in authority.message.answer if item[1] == SOA and item[0] == apex), None)
+    if soa is None:
+        yield failed("zone", subject, BadResponse(f"{server} answers without the SOA of {names.to_text(apex)}"))
+        yield from (skipped(what, subject) for what in ("transfer", "update"))
+        return
+    yield _soa(subject, apex, soa[2], soa[3])
+    live, finding = _transfer(session, apex)
+    yield finding
+    yield _update(session, apex, scope, _branches(setup, base, found), primary=_first_name(soa[3]))
+    if live is not None:
+        found.zones.setdefault(base, []).append(Read(server, live))
+
+
+def unchecked(base: bytes, server: str) -> Iterator[Finding]:
+    """Yield what is not checked of a zone where its server cannot be used."""
+    for what in ("zone", "transfer", "update"):
+        yield skipped(what, f"{names.to_text(base)} on {server}")
+
+
+def _apex(setup: Setup, session: Session, base: bytes) -> bytes:
+    """Return the apex of the zone that holds `base`. Raises PrimaryError where this server does not serve it."""
+    zone = setup.zone_of(base)
+    if zone is None:
+        return session.enclosing_zone(base)
+    session.serial(zone)
+    return zone
+
+
+def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
+    negative = min(ttl, int.from_bytes(rdata[-4:], "big"))  # RFC 2308, 5
+    text = f"zone {names.to_text(apex)}, serial {wire.soa_serial(rdata)}, negative answers last {negative} s"
+    if negative <= LONG_NEGATIVE:
+        return ok("zone", subject, text)
+    cure = (
+        "who asks for a name before it is published goes on without it for that long: set the last field of the SOA, "
+        "or its TTL, to 30 or so"
+    )
+    return warning("zone", subject, text, cure)
+
+
+def _first_name(rdata: bytes) -> str:
+    end = 0
+    while rdata[end]:
+        end += 1 + rdata[end]
+    return names.to_text(rdata[: end + 1])
+
+
+def _transfer(session: Session, apex: bytes) -> tuple[Live | None, Finding]:
+    zone = names.to_text(apex)
+    subject = f"{zone} from {session.server}"
+    key = ""
+    try:
+        key = session.transfer_key().name
+        live = session.read(apex)
+    except Denied:
+        text = f"key {key} may not transfer the zone"
+        cure = "allow it beside what stands there: what the zone holds must be known before anything in it is changed"
+        return None, failure("transfer", subject, text, cure, grants.transfer(zone, key))
+    except KsdError as e:
+        return None, failed("transfer", subject, e)
+    return live, ok("transfer", subject, f"of {len(live.nodes)} names, with key {key}")
+
+
+# The right to update
+
+
+def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
+    """Return below which names the right is asked for: the namespaces', as far as they are known, else the base."""
+    if base != setup.bases[0]:
+        return [base]
+    namespaces = setup.namespaces or {vmi.namespace for vmi in found.vmis or ()}
+    labels = filter(None, map(names.legal_label, sorted(namespaces)))
+    return [label + base for label in labels if len(label) + len(base) < names.MAX_NAME - 64][:BRANCHES] or [base]
+
+
+def _update(session: Session, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
+    zone, base = names.to_text(apex), names.to_text(scope.base)
+    subject = f"{base} on {session.server}"
+    types = [*scope.types, TXT] if scope.ownership is Ownership.TXT else [*scope.types]
+    try:
+        key = session.update_key()
+        right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
+        nobody = probe.nobody(branches[0])
+        if not _granted(session, probe.any_update(session, apex, nobody), rcodes.NXDOMAIN, right):
+            missing = ["anything"]
+        else:
+            missing = [
+                f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
+                for branch in branches
+                for rdtype in types
+                if not _may(session, apex, probe.nobody(branch), rdtype, right)
+            ]
+            if scope.apex and not _granted(
+                session, probe.addition(session, apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right
+            ):
+                missing.append(f"NS of {zone}")
+    except KsdError as e:
+        return failed("update", subject, e)
+    shown = ", ".join(right.types)
+    if not missing:
+        asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
+        return ok(
+            "update",
+            subject,
+            f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)",
+        )
+    cure = (
+        f"allow it; or {session.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
+        "rndc thaw)"
+    )
+    stanzas = grants.update(right, address=probe.own_address(session.server))
+    return failure("update", subject, f"key {key.name} may not update {', '.join(missing)}", cure, stanzas)
+
+
+def _may(session: Session, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> bool:
+    """Return whether the server lets us update records of `rdtype`, whichever it judges first (see probe)."""
+    added = probe.addition(session, apex, nobody, rdtype)
+    return _granted(session, added, rcodes.NXDOMAIN, right) and _granted(
+        session, probe.deletion(session, apex, nobody, rdtype), rcodes.NOERROR, right
+    )
+
+
+def _granted(session: Session, answer: Answer, expected: int, right: Right) -> bool:
+    """Return whether the answer is the `expected` one, and not that we may not. Raises PrimaryError for all others."""
+    if answer.tsig == probe.BADKEY:
+        return False
+    if answer.error is not None:
+        raise answer.error
+    rcode = answer.message.rcode
+    if rcode in {rcodes.REFUSED, rcodes.NOTAUTH}:
+        return False
+    if rcode == expected:
+        return True
+    if rcode == rcodes.NOERROR:
+        raise BadResponse(
+            f"{session.server} acknowledged an update whose prerequisite does not hold: it ignores prerequisites (RFC "
+            "2136, 2.4), and what others write could be overwritten; use another server"
+        )
+    raise _error(session, rcode, right)
+
+
+def _error(session: Session, rcode: int, right: Right) -> PrimaryError:
+    return rcodes.update_error(rcode, server=str(session.server), right=right)

@@ -1,0 +1,140 @@
+"""`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
+
+import sys
+from collections.abc import Iterator
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from ksd_ddns import check as checking
+from ksd_ddns import settings
+from ksd_ddns.check import Finding, Setup, Sign
+from ksd_ddns.cli import sources
+from ksd_ddns.cli.arguments import Options
+from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.primary.keys import WEAK_ALGORITHMS
+from ksd_ddns.primary.session import Peer
+from ksd_ddns.settings import Settings
+from ksd_ddns.zone import names
+from ksd_ddns.zone.desired import Rules
+from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.vmi import Vmi
+
+_STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
+_SIGNS = {Sign.OK: "ok", Sign.WARN: "warn", Sign.FAIL: "FAIL", Sign.SKIPPED: "-"}
+_INDENT = " " * 6
+
+
+def check(options: Options) -> int:
+    """Say of each thing that can be wrong whether it is; change nothing."""
+    found = []
+    for finding in _findings(options):
+        found.append(finding)
+        if options.output == "text":
+            _print(finding)
+    failures = sum(1 for finding in found if finding.sign is Sign.FAIL)
+    if options.output == "json":
+        report = {"findings": found, "failed": failures}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    else:
+        warnings = sum(1 for finding in found if finding.sign is Sign.WARN)
+        print(f"Check: {failures} failed, {warnings} to look at, {len(found)} in all.")
+    return int(failures > 0)
+
+
+def _findings(options: Options) -> Iterator[Finding]:
+    try:
+        chosen = settings.load(options.flags)
+    except SettingsError as e:
+        for line in str(e).splitlines():
+            yield checking.failed("settings", "", SettingsError(line))
+        yield checking.skipped("everything else", "")
+        return
+    about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
+    reverse = f", PTR below {', '.join(map(names.to_text, chosen.reverse_zones))}" if chosen.reverse_zones else ""
+    yield checking.ok("settings", "", about + reverse)
+    peers: tuple[Peer, ...] = ()
+    try:
+        peers = chosen.peers()
+    except KsdError as e:
+        yield checking.failed("keys", "", e)
+    yield from _weak(chosen, peers)
+    yield from checking.findings(_setup(chosen, peers, options.source))
+    if not peers:
+        yield checking.skipped("servers and zones", "")
+
+
+def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
+    """Yield which keys are weak."""
+    keys = {(key.name, key.algorithm) for key in (source.latest() for source in chosen.shared_keys())} if peers else ()
+    for name, algorithm in sorted(keys):
+        if algorithm in WEAK_ALGORITHMS:
+            cure = f"make a new key, here and on the server: tsig-keygen -a hmac-sha256 {name}"
+            yield checking.warning("key", name, f"{algorithm} is weak", cure)
+
+
+class _Chosen:
+    """The settings, with their owner ID once that was asked for."""
+
+    def __init__(self, chosen: Settings, path: str) -> None:
+        self._chosen = chosen
+        self._path = path
+
+    def owner(self) -> str:
+        self._chosen = sources.owning(self._chosen, self._path)
+        return self._chosen.owner
+
+    def rules(self, zone: bytes, base: bytes) -> Rules:
+        return self._chosen.rules(zone, base)
+
+    def scope(self, rules: Rules) -> Scope:
+        return self._chosen.scope(rules)
+
+    def vmis(self) -> tuple[Vmi, ...]:
+        return sources.vmis(self._chosen, self._path, _unseen)
+
+
+def _unseen(what: str, done: int, total: int | None) -> None:
+    """Show no progress: each line of the result is progress."""
+
+
+def _setup(chosen: Settings, peers: tuple[Peer, ...], path: str) -> Setup:
+    asked = _Chosen(chosen, path)
+    return Setup(
+        peers=peers,
+        timeout=chosen.dns_timeout,
+        bases=chosen.bases(),
+        zone=chosen.zone,
+        vmis=asked.vmis,
+        owner=asked.owner,
+        rules=asked.rules,
+        scope=asked.scope,
+        namespaces=chosen.namespaces,
+        name_server=bool(chosen.name_server_ip),
+        max_withdraw_percent=chosen.max_withdraw_percent,
+    )
+
+
+def _print(finding: Finding) -> None:
+    lines = list(_lines(finding))
+    if not sys.stdout.isatty():
+        sys.stdout.writelines(line + "\n" for line in lines)
+        sys.stdout.flush()
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    first, *others = lines
+    console.print(Text(first[:4], style=_STYLES[finding.sign]) + Text(first[4:]))
+    for line in others:
+        console.print(Text(line, style="dim" if not line.startswith(_INDENT + "=>") else ""))
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    subject = f" {finding.subject}" if finding.subject else ""
+    yield f"{_SIGNS[finding.sign]:<4}  {finding.what}{subject}: {finding.text}"
+    if finding.cure:
+        yield f"{_INDENT}=> {finding.cure}"
+    for stanza in finding.stanzas:
+        place = f", {stanza.place}" if stanza.place else ""
+        yield f"{_INDENT}{stanza.server}{place}:"
+        yield from (f"{_INDENT}    {line}" for line in stanza.text.splitlines())

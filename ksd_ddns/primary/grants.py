@@ -1,0 +1,90 @@
+"""What an admin writes where a right is missing: the statements of each server, with zone, name, types and key in them.
+
+BIND and Knot limit a key to a branch and to record types; PowerDNS lets a key change a whole zone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+_BESIDE = "beside the rules that the zone has"
+
+
+class Stanza(NamedTuple):
+    """A piece of configuration: whose, where it belongs, and the text itself."""
+
+    server: str
+    place: str
+    text: str
+
+
+class Right(NamedTuple):
+    """What is asked of a zone: `key` shall update the `types` of records at `base` and below it.
+
+    Names are text, absolute; `apex` are types that are needed at the apex itself, where the base is one.
+    """
+
+    zone: str
+    base: str
+    key: str
+    types: Sequence[str]
+    apex: Sequence[str] = ()
+
+
+def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
+    """Return what lets `key` transfer `zone`."""
+    bare = _bare(zone)
+    read = f"ksd-ddns-read-{bare}"
+    return (
+        Stanza("BIND", f'in zone "{bare}"', f'allow-transfer {{ key "{key}"; }};'),
+        Stanza("Knot", _BESIDE, f"{_knot_rule(read, key, '[query, transfer]')}{_knot_zone(zone, read)}"),
+        Stanza("PowerDNS", "", f"pdnsutil add-meta {bare} TSIG-ALLOW-AXFR {_bare(key)}"),
+    )
+
+
+def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
+    """Return what gives `right` to whoever comes from `address`, and nothing beyond it where the server can."""
+    bare = _bare(right.zone)
+    grants = [f'grant "{right.key}" subdomain "{right.base}" {" ".join(right.types)};']
+    if right.apex:
+        grants.append(f'grant "{right.key}" name "{right.zone}" {" ".join(right.apex)};')
+    lines = "".join(f"    {line}\n" for line in grants)
+    name = f"ksd-ddns-update-{_bare(right.base)}"
+    rule = (
+        f"{_knot_rule(name, right.key, 'update')}"
+        f"    update-type: [{', '.join([*right.types, *right.apex])}]\n"
+        "    update-owner: name\n"
+        "    update-owner-match: sub-or-equal\n"
+        f"    update-owner-name: [{right.base}]\n"
+    )
+    return (
+        Stanza("BIND", f'in zone "{bare}", in the place of any allow-update', f"update-policy {{\n{lines}}};"),
+        Stanza("Knot", _BESIDE, f"{rule}{_knot_zone(right.zone, name)}"),
+        Stanza(
+            "PowerDNS",
+            "with dnsupdate=yes in pdns.conf",
+            f"pdnsutil add-meta {bare} TSIG-ALLOW-DNSUPDATE {_bare(right.key)}\n"
+            f"pdnsutil add-meta {bare} ALLOW-DNSUPDATE-FROM {address}",
+        ),
+    )
+
+
+def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
+    """Return what makes `key` known to a server; SECRET stands for its secret, which is never shown."""
+    return (
+        Stanza("BIND", "", f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'),
+        Stanza("Knot", "", f"key:\n  - id: {key}\n    algorithm: {algorithm}\n    secret: SECRET"),
+        Stanza("PowerDNS", "", f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"),
+    )
+
+
+def _knot_rule(name: str, key: str, action: str) -> str:
+    return f"acl:\n  - id: {name}\n    key: {key}\n    action: {action}\n"
+
+
+def _knot_zone(zone: str, rule: str) -> str:
+    return f"zone:\n  - domain: {zone}\n    acl: [{rule}]"
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(".") or "."

@@ -1,0 +1,159 @@
+"""Questions that change nothing: what a server says of our key, of the time, of our rights, and whether UDP gets there.
+
+That a right is there shows in two ways, since servers differ in what they look at first. BIND (since 9.18.11), Knot and
+PowerDNS judge the right before the prerequisites: an addition behind a prerequisite that must fail is refused where it
+is not granted, and fails at its prerequisite where it is. A server that follows RFC 2136, 3 to the letter looks at the
+prerequisites first: there the deletion of a record that cannot exist, from a name that must not exist, is refused where
+it is not granted, and does nothing where it is.
+"""
+
+import secrets
+import socket
+import time
+from typing import NamedTuple
+
+from ksd_ddns.errors import PrimaryError, Unreachable
+from ksd_ddns.primary.connection import Server
+from ksd_ddns.primary.keys import Key, Verifier
+from ksd_ddns.primary.session import Session, new_id
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
+from ksd_ddns.zone.wire import Malformed, Message, Statement
+
+BADSIG, BADKEY, BADTIME = 16, 17, 18
+"""TSIG errors (RFC 8945, 3)."""
+
+_NOWHERE = names.from_text("ksd-ddns-check.invalid.")
+_RDATA = {
+    A: bytes((192, 0, 2, 1)),  # RFC 5737: addresses that nobody has
+    AAAA: bytes.fromhex("20010db8") + bytes(12),  # RFC 3849
+    TXT: b"\x0eksd-ddns check",
+    PTR: _NOWHERE,
+    NS: _NOWHERE,
+}
+
+
+class Answer(NamedTuple):
+    """What a server answered.
+
+    `ahead` is by how many seconds its clock is ahead of ours, None where it does not say; `tsig` is the TSIG error that
+    it reports, `error` what its signature, or the lack of one, means.
+    """
+
+    message: Message
+    ahead: int | None
+    tsig: int
+    error: PrimaryError | None
+
+
+def soa(session: Session, name: bytes) -> Answer:
+    """Ask for the SOA of `name`, signed with the key for what is read. Raises Unreachable, BadResponse."""
+    return _asked(session, session.transfer_key(), wire.query(new_id(), name, SOA))
+
+
+def any_update(session: Session, zone: bytes, name: bytes) -> Answer:
+    """Send an UPDATE without any change, whose one prerequisite fails: that `name`, which does not exist, does."""
+    return _update(session, zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
+
+
+def addition(session: Session, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> Answer:
+    """Send the addition of a record to `owner` (by default `name`) behind the same prerequisite, which fails."""
+    added = (owner or name, rdtype, IN, 60, _RDATA[rdtype])
+    return _update(session, zone, [(name, ANY, CLASS_ANY, 0, b"")], [added])
+
+
+def deletion(session: Session, zone: bytes, name: bytes, rdtype: int) -> Answer:
+    """Send the deletion of one record from `name`, behind the prerequisite that the name does not exist."""
+    deleted = (name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])
+    return _update(session, zone, [(name, ANY, CLASS_NONE, 0, b"")], [deleted])
+
+
+def nobody(base: bytes) -> bytes:
+    """Return a name below `base` that nobody has. Raises ValueError where there is no room for one."""
+    label = f"ksd-ddns-check-{secrets.token_hex(8)}".encode()
+    return names.from_labels([label, *names.labels(base)])
+
+
+def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
+    """Return the response code to an unsigned question for the SOA of `name` by UDP, which is asked twice.
+
+    Raises Unreachable.
+    """
+    question = wire.query(new_id(), name, SOA)
+    with _udp(server, timeout) as plain:
+        for _ in range(2):
+            plain.send(question)
+            try:
+                while True:
+                    octets = plain.recv(65_535)
+                    if octets[:2] == question[:2]:
+                        return wire.read(octets).rcode
+            except TimeoutError:
+                continue
+            except Malformed as e:
+                raise Unreachable(f"what {server} answers by UDP is not a DNS message: {e}") from e
+            except OSError as e:
+                raise Unreachable(f"{server} does not answer by UDP: {e.strerror or e}") from e
+    raise Unreachable(f"{server} does not answer by UDP")
+
+
+def own_address(server: Server) -> str:
+    """Return the address from which we speak to `server`."""
+    with _udp(server, 1.0) as plain:
+        address: str = plain.getsockname()[0]
+    return address
+
+
+def _udp(server: Server, timeout: float) -> socket.socket:
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)[0]
+        plain = socket.socket(family, kind, proto)
+        plain.settimeout(timeout)
+        plain.connect(address)
+    except OSError as e:
+        raise Unreachable(f"{server} cannot be asked by UDP: {e.strerror or e}") from e
+    return plain
+
+
+def _update(session: Session, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
+    return _asked(session, session.update_key(), wire.update(new_id(), zone, prerequisites, updates))
+
+
+def _asked(session: Session, key: Key, request: bytes) -> Answer:
+    signed, mac = key.sign(request)
+    try:
+        connection = session.connection()
+        connection.send(signed)
+        message = session.parsed(connection.receive(), int.from_bytes(request[:2], "big"))
+    except PrimaryError:
+        session.close()
+        raise
+    error = None
+    try:
+        Verifier(key, mac, server=str(session.server)).verify(message)
+    except PrimaryError as e:
+        error = e
+    ahead, tsig = _tsig(message)
+    return Answer(message, ahead, tsig, error)
+
+
+def _tsig(message: Message) -> tuple[int | None, int]:
+    """Return by how much the server's clock is ahead, and the TSIG error (RFC 8945, 4.2)."""
+    if message.tsig is None:
+        return None, 0
+    rdata = message.tsig[3]
+    try:
+        position = 0
+        while rdata[position]:
+            position += 1 + rdata[position]
+    except IndexError:
+        return None, 0  # the signature does not verify either
+    signed_at = int.from_bytes(rdata[position + 1 : position + 7], "big")
+    position += 9
+    position += 2 + int.from_bytes(rdata[position : position + 2], "big") + 2
+    error = int.from_bytes(rdata[position : position + 2], "big")
+    other = rdata[position + 4 :]
+    now = int(time.time())
+    if error == BADTIME:  # the time of our request stands there; the server's own is in the other data
+        return (int.from_bytes(other, "big") - now if len(other) == 6 else None), error
+    return (signed_at - now if error == 0 else None), error
