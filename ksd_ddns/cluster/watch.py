@@ -29,7 +29,7 @@ STEADY = 10.0
 """Seconds that a watch must have lasted for its end to be no failure after another one."""
 
 AT_LEAST = 1.0
-"""Seconds from one watch that ends in good order to the next one."""
+"""Seconds that a watch must have lasted for its end to be in good order."""
 
 RELIST_AFTER = 3
 """Failures in a row after which a new list is tried: what is in the way may lie in the history."""
@@ -114,21 +114,24 @@ class Watch:
                     version = reached
                     if stop.is_set():
                         return
+                if time.monotonic() - began < AT_LEAST:
+                    raise Broken(f"the API server {self._api.host} ended its answer to {self._path} at once")
             except SourceError as e:
                 # One that breaks again and again must not become a loop of requests, whatever it says in between.
-                failures = 0 if time.monotonic() - began > STEADY else failures
+                lasted = time.monotonic() - began
+                failures = 0 if lasted > STEADY else failures
                 pause = max(_pause(failures), e.after if isinstance(e, Busy) else 0.0)
                 failures += 1
-                if isinstance(e, Expired) or failures % RELIST_AFTER == 0:
+                hopeless = failures % RELIST_AFTER == 0 and (lasted < AT_LEAST or not isinstance(e, Broken))
+                if isinstance(e, Expired) or hopeless:
                     version = ""
                 if isinstance(e, Broken | Expired) and failures < RELIST_AFTER:
                     _log.info("the watch begins again: %s", e)
                 else:
                     tell(Failing(self.scope, str(e)))
+                stop.wait(pause)
             else:
                 failures = 0
-                pause = began + AT_LEAST - time.monotonic()
-            stop.wait(max(0.0, pause))
 
     def vmis(self) -> tuple[Vmi, ...]:
         """Return all VMIs there are now. Raises SourceError."""

@@ -1,6 +1,6 @@
 """Fixtures of the controller's tests: `ksd-ddns run` against a fake API server and a real primary."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
             source: Path | None = None,
             through: Address | None = None,
             program: bool = False,
+            patches: Mapping[str, object] | None = None,
             **settings: object,
         ) -> Running:
             found: dict[str, object] = {
@@ -46,6 +47,6 @@ def run(tmp_path: Path) -> Iterator[Run]:
             if kube is not None and "KUBECONFIG" not in settings:
                 found["KUBECONFIG"] = kube.kubeconfig(tmp_path / f"kubeconfig-{kube.port}")
             arguments = [] if source is None else ["--from", source]
-            return stack.enter_context(Running(tmp_path, found, *arguments, program=program))
+            return stack.enter_context(Running(tmp_path, found, *arguments, program=program, patches=patches))
 
         yield make

@@ -13,6 +13,7 @@ It is forked from a process that has imported the program, which saves most of a
 """
 
 import ctypes
+import importlib
 import multiprocessing
 import multiprocessing.context
 import os
@@ -47,13 +48,17 @@ _fork = multiprocessing.get_context("forkserver")
 _fork.set_forkserver_preload(["ksd_ddns.cli", "ksd_ddns.cluster.watch", "ksd_ddns.cluster.events"])
 
 
-def _run(environment: dict[str, str], arguments: list[str], log: str) -> None:
-    """Be the program."""
+def _run(environment: dict[str, str], arguments: list[str], log: str, patches: Mapping[str, object]) -> None:
+    """Be the program, with other values for some of its constants."""
     from ksd_ddns.cli import main  # noqa: PLC0415 in the child, where it is imported already
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(environment)
+    for place, value in patches.items():
+        module, _, name = place.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), place
+        setattr(importlib.import_module(module), name, value)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -61,10 +66,18 @@ def _run(environment: dict[str, str], arguments: list[str], log: str) -> None:
 
 
 class Running:
-    """The controller with these settings, within a `with` block or from `start` to `stop`."""
+    """The controller with these settings, within a `with` block or from `start` to `stop`.
+
+    `patches` are other values for constants of the program, as in {"ksd_ddns.cluster.watch.SILENCE": 1.0}.
+    """
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, object], *arguments: object, program: bool = False
+        self,
+        directory: Path,
+        settings: Mapping[str, object],
+        *arguments: object,
+        program: bool = False,
+        patches: Mapping[str, object] | None = None,
     ) -> None:
         self.port = Port.reserve()
         self.settings = {
@@ -75,6 +88,7 @@ class Running:
         self.log_file = directory / f"ksd-{self.port.number}.log"
         self.seconds = 0.0
         self._program = program
+        self._patches = dict(patches or {})
         self._process: multiprocessing.context.ForkServerProcess | subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -105,7 +119,8 @@ class Running:
                     [sys.executable, "-m", "ksd_ddns", "run", *self.arguments], env=environment, stdout=log, stderr=log
                 )
             return
-        process = _fork.Process(target=_run, args=(environment, self.arguments, str(self.log_file)), daemon=True)
+        what = (environment, self.arguments, str(self.log_file), self._patches)
+        process = _fork.Process(target=_run, args=what, daemon=True)
         process.start()
         self._process = process
 

@@ -1,0 +1,72 @@
+"""Fixtures: the source of VMIs against a fake API server, listened to."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.watch import Watch
+from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
+from tests.kube import Kube
+from tests.kube_fixtures import kube, make_kube
+
+__all__ = ["Listening", "kube", "listen", "make_kube"]
+
+WAIT_SECONDS = 15.0
+
+
+class Listening:
+    """What a watch tells, in the order in which it does."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.told: list[Told] = []
+        self.stop = threading.Event()
+        self.watch = watch
+        self._thread = threading.Thread(target=watch.run, args=(self.told.append, self.stop), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+
+    @property
+    def lists(self) -> list[Listed]:
+        """The lists."""
+        return [told for told in self.told if isinstance(told, Listed)]
+
+    @property
+    def news(self) -> list[Changed | Gone]:
+        """What came between the lists."""
+        return [told for told in self.told if isinstance(told, Changed | Gone)]
+
+    @property
+    def failure(self) -> str:
+        """What is wrong now, empty where nothing is."""
+        return next((told.reason for told in reversed(self.told) if isinstance(told, Failing)), "")
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until `condition` is true."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert self._thread.is_alive(), f"{what}: the source has ended"
+            assert time.monotonic() < deadline, f"{what}: {len(self.lists)} lists, {self.news}, {self.failure}"
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
+    """Yield what listens to the VMIs of a cluster: `listen(kube, namespace="prod", selector="a=b")`."""
+    with ExitStack() as stack:
+
+        def make(kube: Kube, *, namespace: str = "", selector: str = "") -> Listening:
+            api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "kubeconfig")))
+            return stack.enter_context(Listening(Watch(api, namespace=namespace, selector=selector)))
+
+        yield make

@@ -1,0 +1,321 @@
+"""What the source tells of a cluster, and what it says of everything that can go wrong with the API server."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from ksd_ddns.cluster import api, watch
+from ksd_ddns.zone.feed import Changed, Failing, Gone
+from ksd_ddns.zone.vmi import Vmi
+from tests.cluster.conftest import Listening
+from tests.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Request, Slow, Stall
+from tests.vmis import vmi
+
+Listen = Callable[..., Listening]
+
+MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}"]}) for number in range(12)]
+LIST = "virtualmachineinstances"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what takes a while in earnest take a moment, and a list three pages."""
+    monkeypatch.setattr(watch, "PAGE", 5)
+    monkeypatch.setattr(watch, "SILENCE", 0.4)
+    monkeypatch.setattr(watch, "AT_LEAST", 0.05)
+    monkeypatch.setattr(watch, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(watch, "_LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(api, "READ_TIMEOUT", 0.4)
+    monkeypatch.setattr(api, "CONNECT_TIMEOUT", 0.4)
+
+
+@pytest.fixture
+def full(kube: Kube) -> Kube:
+    """Return a cluster with a dozen VMIs, which says every now and then that it is there."""
+    kube.load(MANY)
+    kube.server.bookmark_seconds = 0.15
+    return kube
+
+
+def keys(vmis: tuple[Vmi, ...]) -> set[str]:
+    return {item.key for item in vmis}
+
+
+ALL = {f"prod/vm-{number}" for number in range(12)}
+
+
+def test_a_list_in_pages_and_then_what_changes(full: Kube, listen: Listen) -> None:
+    told = listen(full)
+    told.wait(lambda: told.lists, "the list")
+    assert keys(told.lists[0].vmis) == ALL
+    full.wait_watches()
+    full.put(vmi("new", "prod"))
+    full.put(vmi("vm-1", "prod", {"net1": ["10.1.0.99"]}))
+    full.delete("prod", "vm-2")
+    told.wait(lambda: len(told.news) == 3, "three changes")
+    new, changed, gone = told.news
+    assert isinstance(new, Changed)
+    assert new.vmi.key == "prod/new"
+    assert isinstance(changed, Changed)
+    assert changed.vmi.interfaces[0].addresses == (bytes((10, 1, 0, 99)),)
+    assert isinstance(gone, Gone)
+    assert gone.key == "prod/vm-2"
+    assert [request.query.get("limit") for request in full.requests(verb="list", resource=LIST)] == ["5"] * 3
+    first = full.requests(verb="watch", resource=LIST)[0].query
+    assert first["allowWatchBookmarks"] == "true"
+    assert int(first["timeoutSeconds"]) > 60
+
+
+def test_what_naming_does_not_need_is_not_told(full: Kube, listen: Listen) -> None:
+    told = listen(full)
+    full.wait_watches()
+    full.heartbeats(500)
+    full.put(vmi("last", "prod"))
+    told.wait(lambda: told.news, "the change")
+    assert len(told.news) == 1
+
+
+def test_a_namespace_and_a_selector(full: Kube, listen: Listen) -> None:
+    full.put(vmi("db", "test", labels={"dns": "yes"}))
+    full.put(vmi("web", "test"))
+    told = listen(full, namespace="test", selector="dns=yes")
+    told.wait(lambda: told.lists, "the list")
+    assert keys(told.lists[0].vmis) == {"test/db"}
+    assert told.lists[0].scope == "test"
+    full.wait_watches()
+    full.put(vmi("db", "test", labels={"dns": "no"}))
+    told.wait(lambda: told.news, "it leaves the selection")
+    assert isinstance(told.news[0], Gone)
+
+
+LISTS = [
+    pytest.param(Reply.status(401), ("401", "token", "log in again"), id="401"),
+    pytest.param(Reply.forbidden("secondary"), ("403", "grant get, list and watch", "ClusterRole secondary"), id="403"),
+    pytest.param(Reply.not_installed(), ("404", "KubeVirt is not installed"), id="404"),
+    pytest.param(Reply.throttled(1), ("429",), id="429"),
+    pytest.param(Reply.status(500), ("500", "etcdserver"), id="500"),
+    pytest.param(Reply.status(503), ("503",), id="503"),
+    pytest.param(Reply.status(302), ("302",), id="302"),
+    pytest.param(Reply.garbage(), ("no list",), id="half-a-body"),
+    pytest.param(Reply.garbage(b""), ("no list",), id="no-body"),
+    pytest.param(Reply.garbage(b"<html>login</html>"), ("no list",), id="html"),
+    pytest.param(Reply.garbage(b'{"kind":"List","items":[],"metadata":"none"}'), ("no list",), id="another-shape"),
+    pytest.param(Reply.garbage(b'{"items":[{"metadata":{}}],"metadata":{}}'), ("no list",), id="nameless"),
+    pytest.param(Reply.garbage(b'{"items":' + b"[" * 100_000), ("no list",), id="deep"),
+    pytest.param(Drop(), ("cannot be reached",), id="dropped"),
+    pytest.param(Drop(sent=3_000), ("cannot be reached",), id="dropped-in-the-middle"),
+    pytest.param(Drop(sent=3_000, reset=True), ("cannot be reached",), id="reset-in-the-middle"),
+    pytest.param(Stall(), ("went silent",), id="silent"),
+    pytest.param(Stall(sent=3_000), ("went silent",), id="silent-in-the-middle"),
+]
+
+
+@pytest.mark.parametrize(("fault", "words"), LISTS)
+@pytest.mark.parametrize("page", [0, 2], ids=["first-page", "last-page"])
+def test_a_list_that_fails_is_no_list(
+    full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...], page: int
+) -> None:
+    count = 0
+
+    def wanted(request: Request) -> bool:
+        nonlocal count
+        count = count + 1 if request.query.get("continue") else 0
+        return count == page
+
+    with full.fault(fault, verb="list", when=wanted, times=None):
+        told = listen(full)
+        told.wait(lambda: told.failure, "a complaint")
+        assert all(word in told.failure for word in words), told.failure
+        assert full.url in told.failure
+        assert not told.lists
+    told.wait(lambda: told.lists and not told.failure, "it goes on")
+    assert keys(told.lists[0].vmis) == ALL
+
+
+def test_a_continue_token_that_expires_begins_the_list_anew(full: Kube, listen: Listen) -> None:
+    done: list[int] = []
+
+    def compact(request: Request) -> bool:
+        if request.query.get("continue") and not done:
+            done.append(full.compact())
+        return False
+
+    full.fault(Reply.status(500), verb="list", when=compact, times=None)
+    told = listen(full)
+    told.wait(lambda: told.lists, "the list")
+    assert done
+    assert keys(told.lists[0].vmis) == ALL
+    assert len(full.requests(verb="list", resource=LIST)) == 5
+
+
+WATCHES = [
+    pytest.param(Reply.status(401), ("401",), id="401"),
+    pytest.param(Reply.forbidden("secondary", "watch"), ("403", "grant"), id="403"),
+    pytest.param(Reply.not_installed(), ("404", "KubeVirt is not installed"), id="404"),
+    pytest.param(Reply.throttled(1), ("429",), id="429"),
+    pytest.param(Reply.status(500), ("500",), id="500"),
+    pytest.param(Reply.garbage(b"<html>login</html>\n"), ("a watch event that is none",), id="html"),
+    pytest.param(Noise(), ("a watch event that is none",), id="garbage"),
+    pytest.param(Noise(b"\xff\xfe\n"), ("a watch event that is none",), id="not-text"),
+    pytest.param(Noise(b'{"type":"MODIFIED","object":null}\n'), ("a watch event that is none",), id="null"),
+    pytest.param(Noise(b'{"type":"DELETED","object":{"metadata":{}}}\n'), ("that is none",), id="deleted-nameless"),
+    pytest.param(ErrorEvent(500, "etcdserver: leader changed"), ("500", "leader changed"), id="error-500"),
+    pytest.param(ErrorEvent(403, "forbidden"), ("403",), id="error-403"),
+    pytest.param(Drop(), ("cannot be reached",), id="dropped"),
+    pytest.param(Stall(), ("went silent",), id="silent"),
+    pytest.param(EndWatch(), ("ended its answer", "at once"), id="ends-at-once"),
+    pytest.param(Drop(sent=0), ("cut its answer",), id="cut-at-once"),
+    pytest.param(Stall(sent=0), ("went silent",), id="half-open"),
+]
+
+
+@pytest.mark.parametrize(("fault", "words"), WATCHES)
+def test_a_watch_that_fails(full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...]) -> None:
+    """It is said what is wrong, nothing goes, the requests are few; what happens meanwhile is told in the end."""
+    told = listen(full)
+    full.wait_watches()
+    since, began = full.count, time.monotonic()
+    with full.fault(fault, verb="watch", times=None):
+        full.cut_watches()
+        told.wait(lambda: all(word in told.failure for word in words), f"a complaint: {words}")
+        full.delete("prod", "vm-3")
+        time.sleep(0.3)
+        assert len(full.requests(since=since)) < 12 + 4 * (time.monotonic() - began) / 0.025
+        assert all(len(listed.vmis) >= 11 for listed in told.lists)
+    seen = len(told.told)
+
+    def recovered() -> bool:
+        new = told.told[seen:]
+        return not told.failure and Failing("", "") in new
+
+    told.wait(recovered, "it goes on, and says so without an event")
+    gone = [item for item in told.news if isinstance(item, Gone)]
+    assert gone or "prod/vm-3" not in keys(told.lists[-1].vmis)
+
+
+def test_a_poisoned_history_is_got_over_by_a_new_list(full: Kube, listen: Listen) -> None:
+    """An event that nobody can read comes again and again: it is part of what a watch from there has to say."""
+    told = listen(full)
+    full.wait_watches()
+    with full.fault(Noise(), verb="watch", when=lambda r: int(r.query["resourceVersion"]) < full.revision, times=None):
+        full.cut_watches()
+        full.put(vmi("new", "prod"))
+        told.wait(lambda: len(told.lists) == 2 and not told.failure, "a new list")
+        assert "prod/new" in keys(told.lists[1].vmis)
+        full.put(vmi("newer", "prod"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Slow(20_000), id="slow"),
+        pytest.param(Repeat(3), id="repeated"),
+        pytest.param(Pieces(7), id="pieces"),
+    ],
+)
+def test_a_stream_that_is_odd_but_whole(full: Kube, listen: Listen, fault: Fault) -> None:
+    with full.fault(fault, verb="watch", times=None):
+        told = listen(full)
+        full.wait_watches()
+        full.put(vmi("new", "prod"))
+        full.delete("prod", "vm-2")
+        told.wait(lambda: len(told.news) >= 2, "two changes")
+        changed, *gone = told.news
+        assert isinstance(changed, Changed)
+        assert {item.key for item in gone if isinstance(item, Gone)} == {"prod/vm-2"}
+
+
+def test_a_list_that_is_slow_but_comes(full: Kube, listen: Listen) -> None:
+    with full.fault(Slow(50_000), verb="list", times=None):
+        told = listen(full)
+        told.wait(lambda: told.lists, "the list")
+    assert keys(told.lists[0].vmis) == ALL
+
+
+def test_a_dead_connection_is_noticed(full: Kube, listen: Listen) -> None:
+    """Behind a firewall that forgot the connection nothing ever comes: bookmarks are missed."""
+    told = listen(full)
+    full.wait_watches()
+    full.freeze_watches()
+    began = time.monotonic()
+    full.put(vmi("new", "prod"))
+    told.wait(lambda: told.news, "the change comes by another connection")
+    assert time.monotonic() - began > 0.2
+    assert not told.failure
+
+
+def test_410_in_the_stream_and_what_went_meanwhile(full: Kube, listen: Listen) -> None:
+    told = listen(full)
+    full.wait_watches()
+    with full.fault(Reply.status(500), verb="watch", times=1):
+        full.cut_watches()
+        full.delete("prod", "vm-3")
+        full.compact()
+    told.wait(lambda: len(told.lists) == 2, "a new list")
+    assert keys(told.lists[1].vmis) == ALL - {"prod/vm-3"}
+
+
+def test_bookmarks_move_the_watch_on(make_kube: Callable[..., Kube], listen: Listen) -> None:
+    """Other VMIs than ours may change for long: a watch from before all that would be too old."""
+    kube = make_kube(history=10, bookmark_seconds=0.1)
+    kube.load(MANY)
+    told = listen(kube, namespace="prod")
+    kube.wait_watches()
+    for number in range(20):
+        kube.put(vmi(f"other-{number}", "test"))
+    revision = kube.revision
+    time.sleep(0.3)
+    kube.cut_watches()
+    kube.put(vmi("new", "prod"))
+    told.wait(lambda: told.news, "the change")
+    assert len(told.lists) == 1
+    assert int(kube.requests(verb="watch", resource=LIST)[-1].query["resourceVersion"]) >= revision
+
+
+BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
+
+
+def test_an_object_that_cannot_be_read(full: Kube, listen: Listen) -> None:
+    told = listen(full)
+    full.wait_watches()
+    full.put(BROKEN)
+    full.put(vmi("next", "prod"))
+    told.wait(lambda: told.news, "the next one")
+    assert [item.vmi.key for item in told.news if isinstance(item, Changed)] == ["prod/next"]
+    full.fail_watches(410)
+    told.wait(lambda: len(told.lists) == 2, "a new list")
+    assert keys(told.lists[1].vmis) == ALL | {"prod/next"}  # as it was known
+    assert not told.lists[1].unread
+    full.wait_watches()
+    full.delete("prod", "vm-3")
+    told.wait(lambda: any(isinstance(item, Gone) for item in told.news), "its end")
+    assert told.news[-1] == Gone("prod/vm-3", told.news[-1].at)
+
+
+def test_an_object_that_could_never_be_read(full: Kube, listen: Listen) -> None:
+    full.put(BROKEN)
+    told = listen(full)
+    told.wait(lambda: told.lists, "the list")
+    assert keys(told.lists[0].vmis) == ALL - {"prod/vm-3"}
+    assert told.lists[0].unread == {"prod/vm-3"}
+
+
+def test_the_api_server_comes_and_goes(full: Kube, listen: Listen) -> None:
+    told = listen(full)
+    full.wait_watches()
+    for number in range(3):
+        full.stop()
+        told.wait(lambda: "is it up?" in told.failure, "it is gone")
+        full.delete("prod", f"vm-{number}")
+        full.start()
+        full.wait_watches()
+        told.wait(lambda: not told.failure, "it is back")
+    known = ALL - {f"prod/vm-{number}" for number in range(3)}
+
+    def followed() -> bool:
+        """Return whether what went was told, be it by the watch or by a new list."""
+        gone = {item.key for item in told.news if isinstance(item, Gone)}
+        return keys(told.lists[-1].vmis) - gone == known
+
+    told.wait(followed, "what went meanwhile")

@@ -1,0 +1,307 @@
+"""What the API server can do wrong: nothing is ever withdrawn by it, readiness says the cause, and it goes on alone."""
+
+import time
+
+import pytest
+
+from tests.controller.conftest import Run
+from tests.controller.running import Running, addresses, answer
+from tests.kube import VMIS, Drop, EndWatch, ErrorEvent, Fault, Injection, Kube, Noise, Reply, Request, Stall
+from tests.servers import Bind
+from tests.vmis import vmi
+
+MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}", f"fd00::{number}"]}) for number in range(12)]
+
+QUICK: dict[str, object] = {
+    "ksd_ddns.cluster.watch.PAGE": 5,
+    "ksd_ddns.cluster.watch.SILENCE": 0.7,
+    "ksd_ddns.cluster.watch._FIRST_PAUSE": 0.1,
+    "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.4,
+    "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
+    "ksd_ddns.cluster.api.READ_TIMEOUT": 0.7,
+    "ksd_ddns.cluster.api.CONNECT_TIMEOUT": 0.7,
+}
+
+
+@pytest.fixture
+def full(kube: Kube) -> Kube:
+    """Return a cluster with a dozen VMIs, three pages of a list."""
+    kube.load(MANY)
+    kube.server.bookmark_seconds = 0.3
+    return kube
+
+
+def unchanged(primary: Bind, seconds: float = 0.5) -> None:
+    """Check that nothing happens in the zone for a while: not even the serial moves."""
+    before = primary.axfr()
+    time.sleep(seconds)
+    assert primary.axfr() == before
+
+
+def goes_on(ksd: Running, primary: Bind, kube: Kube) -> None:
+    """Check that a change of each kind arrives, and that everything is as it should be."""
+    number = kube.revision
+    kube.put(vmi(f"new-{number}", "prod"))
+    kube.delete("prod", "vm-3")
+    ksd.wait_answer(primary, f"new-{number}.prod.vm.", "A", "10.0.0.1")
+    ksd.wait_answer(primary, "vm-3.prod.vm.", "A")
+    ksd.wait_ready()
+    assert len([name for name in addresses(primary) if "vm-" in name]) == 22
+    kube.put(MANY[3])
+    ksd.wait_answer(primary, "vm-3.prod.vm.", "A", "10.1.0.3")
+
+
+# Lists; tests/cluster has every way in which one can fail
+
+LISTS = [
+    pytest.param(Reply.status(401), ("401", "token", "log in again"), id="401"),
+    pytest.param(Reply.forbidden("secondary"), ("403", "grant get, list and watch", "ClusterRole secondary"), id="403"),
+    pytest.param(Reply.status(500), ("500", "etcdserver"), id="500"),
+    pytest.param(Drop(sent=3_000, reset=True), ("cannot be reached",), id="reset-in-the-middle"),
+    pytest.param(Stall(sent=3_000), ("went silent",), id="silent-in-the-middle"),
+]
+
+
+@pytest.mark.parametrize(("fault", "words"), LISTS)
+def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
+    """The zone holds what an earlier controller left there; two thirds of a list would take the rest away."""
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    ksd.kill()
+    before = bind.axfr()
+    with _last_page(full, fault):
+        ksd.start()
+        complaint = ksd.wait_complaint("source", *words)
+        assert full.url in complaint
+        assert "sync" in ksd.complaints()
+        assert ksd.get("/readyz?exclude=source")[0] == 503
+        assert bind.axfr() == before
+    ksd.wait_ready()
+    assert bind.axfr() == before
+    with _last_page(full, fault):
+        full.wait_watches()
+        full.fail_watches(410)
+        ksd.wait_complaint("source", *words)
+        assert ksd.get("/readyz?exclude=source")[0] == 200
+        unchanged(bind)
+    goes_on(ksd, bind, full)
+
+
+def _last_page(kube: Kube, fault: Fault) -> Injection:
+    """Let `fault` happen to every third page of a list."""
+    count = 0
+
+    def last(request: Request) -> bool:
+        nonlocal count
+        count = count + 1 if request.query.get("continue") else 0
+        return count == 2
+
+    return kube.fault(fault, verb="list", when=last, times=None)
+
+
+def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None:
+    """The list begins anew; what was read of it before counts for nothing."""
+    done: list[int] = []
+
+    def compact(request: Request) -> bool:
+        if request.query.get("continue") and len(done) < 2:
+            done.append(full.compact())
+        return False
+
+    full.fault(Reply.status(500), verb="list", when=compact, times=None)
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    assert len(done) == 2
+    assert len(addresses(bind)) == 24
+    lists = full.requests(verb="list", resource=VMIS.plural)
+    assert sum(not request.query.get("continue") for request in lists) == 3
+    goes_on(ksd, bind, full)
+
+
+# Watches
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        pytest.param(Reply.forbidden("secondary", "watch"), ("403", "grant"), id="403"),
+        pytest.param(Noise(), ("a watch event that is none",), id="garbage"),
+        pytest.param(Stall(), ("went silent",), id="silent"),
+    ],
+)
+def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    full.wait_watches()
+    with full.fault(fault, verb="watch", times=None):
+        full.cut_watches()
+        ksd.wait_complaint("source", *words)
+        assert ksd.get("/readyz?exclude=source")[0] == 200
+        unchanged(bind)
+    goes_on(ksd, bind, full)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(EndWatch(), id="ends-at-once"),
+        pytest.param(EndWatch(after=1), id="ends-after-one-event"),
+        pytest.param(Drop(sent=0), id="cut-at-once"),
+        pytest.param(Stall(sent=0), id="half-open"),
+        pytest.param(ErrorEvent(410), id="410-at-once"),
+        pytest.param(ErrorEvent(410, after=1), id="410-after-one-event"),
+        pytest.param(Reply.expired(), id="410-as-status"),
+    ],
+)
+def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
+    """And what happens all the same arrives, if later: each new watch, or list, tells it."""
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    full.wait_watches()
+    with full.fault(fault, verb="watch", times=None):
+        full.cut_watches()
+        since, began = full.count, time.monotonic()
+        stop = began + 2
+        while time.monotonic() < stop:
+            full.heartbeats(5)
+            time.sleep(0.01)
+        watches = len(full.requests(verb="watch", since=since))
+        lists = sum(not r.query.get("continue") for r in full.requests(verb="list", since=since))
+        assert watches < 3 + (time.monotonic() - began) / 0.09, "the pauses are 0.1 s and more"
+        assert lists < 3 + (time.monotonic() - began) / 0.09
+        if not isinstance(fault, Drop | Stall):
+            full.put(vmi("late", "prod", {"net1": ["10.1.9.9"]}))
+            ksd.wait_answer(bind, "late.prod.vm.", "A", "10.1.9.9")
+            full.delete("prod", "late")
+            ksd.wait_answer(bind, "late.prod.vm.", "A")
+        assert len(addresses(bind)) == 24
+    ksd.wait_ready()
+    goes_on(ksd, bind, full)
+
+
+@pytest.mark.parametrize("how", ["cut_watches", "end_watches", "freeze_watches", "fail_watches"])
+def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: str) -> None:
+    """Nothing is lost of what happens meanwhile, and readiness does not flap for what is usual."""
+    full.server.bookmark_seconds = 60.0
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    for number in range(2):
+        full.wait_watches()
+        time.sleep(0.3)  # not at once: that would be worth a new list
+        getattr(full, how)()
+        full.delete("prod", "vm-3")
+        full.put(vmi(f"new-{number}", "prod"))
+        ksd.wait_answer(bind, f"new-{number}.prod.vm.", "A", "10.0.0.1")
+        ksd.wait_answer(bind, "vm-3.prod.vm.", "A")
+        assert ksd.ready
+        full.put(MANY[3])
+        ksd.wait_answer(bind, "vm-3.prod.vm.", "A", "10.1.0.3")
+    if how != "fail_watches":
+        assert len(full.requests(verb="list", resource=VMIS.plural)) == 3, "one list in three pages"
+
+
+def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube, run: Run) -> None:
+    """410 as an event in a stream that was answered with 200: the new list tells what went meanwhile."""
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    full.wait_watches()
+    with full.fault(Reply.status(500), verb="watch", times=None):
+        full.cut_watches()
+        full.delete("prod", "vm-3")
+        full.put(vmi("new", "prod"))
+        full.compact()
+        time.sleep(0.1)
+    ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")
+    ksd.wait_answer(bind, "vm-3.prod.vm.", "A")
+
+
+def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, run: Run) -> None:
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    full.stop()
+    ksd.wait_complaint("source", "cannot be reached", "is it up?", full.url)
+    assert ksd.get("/readyz?exclude=source")[0] == 200
+    unchanged(bind)
+    full.start()
+    ksd.wait_ready()
+    goes_on(ksd, bind, full)
+    ksd.kill()
+    full.stop()
+    before = bind.axfr()
+    ksd.start()
+    ksd.wait_complaint("source", "cannot be reached")
+    assert "sync" in ksd.complaints()
+    time.sleep(0.3)
+    assert bind.axfr() == before
+    full.start()
+    ksd.wait_ready()
+    goes_on(ksd, bind, full)
+
+
+def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
+    with full.fault(Reply.forbidden("secondary", "get"), verb="get", resource="namespaces", times=None):
+        ksd = run(bind, full, patches=QUICK, OWNER_ID="")
+        ksd.wait_complaint("source", "403", "get of namespaces", "OWNER_ID")
+    ksd.wait_ready()
+    assert any(full.kube_system_uid in record.rdata for record in bind.axfr() if record.type == "TXT")
+
+
+def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
+    full.uninstall()
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_complaint("source", "404", "KubeVirt is not installed")
+    full.install()
+    ksd.wait_ready()
+    assert len(addresses(bind)) == 24
+
+
+def test_a_wait_that_the_server_asks_for_is_kept(bind: Bind, full: Kube, run: Run) -> None:
+    full.fault(Reply.throttled(2), verb="list", times=1)
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    first, second, *_ = full.requests(verb="list", resource=VMIS.plural)
+    assert 2 <= second.at - first.at < 8
+
+
+# Objects that cannot be read
+
+BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
+
+
+def test_an_object_that_cannot_be_read_any_more_is_kept_as_it_is_known(bind: Bind, full: Kube, run: Run) -> None:
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    full.put(BROKEN)
+    full.put(vmi("next", "prod"))
+    ksd.wait_answer(bind, "next.prod.vm.", "A", "10.0.0.1")
+    full.wait_watches()
+    full.fail_watches(410)
+    full.put(vmi("after", "prod"))
+    ksd.wait_answer(bind, "after.prod.vm.", "A", "10.0.0.1")
+    assert answer(bind, "net1.vm-3.prod.vm.", "A") == ["10.1.0.3"]
+    assert ksd.ready
+    full.delete("prod", "vm-3")
+    ksd.wait_answer(bind, "net1.vm-3.prod.vm.", "A")
+
+
+def test_an_object_that_could_never_be_read_holds_back_what_follows_from_absence(
+    bind: Bind, full: Kube, run: Run
+) -> None:
+    """A controller that is restarted does not know it: what stands in the zone may be what it wants."""
+    ksd = run(bind, full, patches=QUICK)
+    ksd.wait_ready()
+    ksd.kill()
+    full.put(BROKEN)
+    full.delete("prod", "vm-4")
+    full.put(vmi("next", "prod"))
+    ksd.start()
+    ksd.wait_answer(bind, "next.prod.vm.", "A", "10.0.0.1")
+    ksd.wait_complaint("withdrawals", "4 withdrawals are kept back")
+    assert answer(bind, "net1.vm-3.prod.vm.", "A") == ["10.1.0.3"]
+    assert answer(bind, "net1.vm-4.prod.vm.", "A") == ["10.1.0.4"]
+    full.delete("prod", "vm-5")  # seen, not concluded
+    ksd.wait_answer(bind, "vm-5.prod.vm.", "A")
+    full.put(MANY[3])
+    ksd.wait_answer(bind, "net1.vm-4.prod.vm.", "A")
+    ksd.wait_ready()
+    assert answer(bind, "net1.vm-3.prod.vm.", "A") == ["10.1.0.3"]
