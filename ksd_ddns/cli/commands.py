@@ -8,8 +8,9 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple, TypeVar
 
 import msgspec
+from rich.color import ColorSystem
 from rich.console import Console
-from rich.text import Text
+from rich.style import Style
 
 from ksd_ddns import bootstrap, reconcile, settings
 from ksd_ddns.cli import sources
@@ -34,7 +35,13 @@ from ksd_ddns.zone.vmi import Vmi
 
 _T = TypeVar("_T")
 
-_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "magenta"}
+_STYLES = {
+    "+": Style.parse("green"),
+    "-": Style.parse("red"),
+    "~": Style.parse("yellow"),
+    "!": Style.parse("magenta"),
+}
+_PLAIN = Style.parse("bold")
 
 
 def plan(options: Options) -> int:
@@ -215,13 +222,14 @@ def _print_report(report: Report) -> None:
 
 
 def _print_lines(lines: Iterable[render.Line]) -> None:
-    """Print lines in the colours of their signs; plain, and quickly, where standard output is no terminal."""
-    if not sys.stdout.isatty():
+    """Print lines, on a terminal that has colours in those of their signs."""
+    console = Console()
+    if not console.is_terminal or console.color_system is None or console.no_color:
         sys.stdout.writelines(line + "\n" for _, line in lines)
         return
-    console = Console(highlight=False, soft_wrap=True)
+    # Rendered by hand: rich's own print would take a minute for a hundred thousand lines.
     for sign, line in lines:
-        console.print(Text(line, style=_STYLES.get(sign, "bold")))
+        print(_STYLES.get(sign, _PLAIN).render(line, color_system=ColorSystem.STANDARD))
 
 
 def _address_text(address: bytes) -> str:

@@ -118,7 +118,8 @@ class Command:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of the command: ours, with its settings instead of whatever is set here."""
-        ours = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+        foreign = {*Settings.model_fields, "force_color", "no_color"}
+        ours = {name: value for name, value in os.environ.items() if name.lower() not in foreign}
         return {**ours, **self.settings}
 
     def file(self, vmi: Iterable[Mapping[str, Any]]) -> Path:

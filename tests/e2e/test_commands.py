@@ -1,5 +1,8 @@
 """Each command, from its arguments to its output and exit code, against real primaries."""
 
+import contextlib
+import os
+import pty
 import shlex
 import signal
 import socket
@@ -519,3 +522,59 @@ def test_the_installed_program_is_the_same(tmp_path: Path) -> None:
         pytest.skip("the package is not installed in this environment")
     program = Command(tmp_path, {}).process("--version", program=(str(script),))
     assert program == Command(tmp_path, {}).process("--version", program=PROGRAM)
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine has an IPv6 loopback address."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+def test_a_primary_with_an_ipv6_address(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+    primary = make_primary(address="::1")
+    command = ksd(primary)
+    assert command.settings["DNS_SERVER"] == f"[::1]:{primary.port}"
+    script = command("plan", "-o", "nsupdate", vmi=[DB]).out
+    assert f"server ::1 {primary.port}" in script.splitlines()
+    assert command("apply", vmi=[DB]).code == 0
+    assert command.but(DNS_SERVER="::1", DNS_PORT=primary.port)("plan", "--exit-code", vmi=[DB]).code == 0
+
+
+def on_a_terminal(command: Command, *arguments: object) -> str:
+    """Run the command with a terminal as its standard output and error; return what it showed."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={**command.environment, "COLUMNS": "120", "TERM": command.settings.get("TERM", "xterm")},
+    ):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # what a terminal reports when its last user is gone
+            while chunk := os.read(ours, 1 << 16):
+                shown += chunk
+        os.close(ours)
+    return shown.decode()
+
+
+def test_a_terminal_gets_colours_and_progress_and_a_pipe_does_not(bind: Bind, ksd: Ksd) -> None:
+    def slow(message: bytes) -> list[bytes]:
+        time.sleep(0.6)
+        return [message]
+
+    with Proxy(bind, response=hostile.only(hostile.is_update, slow)) as proxy:
+        command = ksd(bind, through=proxy.address, OWNERSHIP="zone", DEFAULT_RECORD="false")
+        file = command.file([vmi(f"vm{i}", "prod", {"net1": ["10.1.0.9"]}) for i in range(1500)])
+        shown = on_a_terminal(command, "apply", "--from", file)
+    assert "updating" in shown
+    assert "\x1b[32m+ net1.vm0.prod.vm. 60 A 10.1.0.9" in shown
+    plan = command.but(DNS_SERVER=f"127.0.0.1:{bind.port}", MAX_WITHDRAW_PERCENT="100")
+    assert "\x1b[31m- net1.vm0.prod.vm. 60 A 10.1.0.9" in on_a_terminal(plan, "plan", "--from", plan.file([]))
+    piped = plan.process("plan", vmi=[])
+    assert "\x1b" not in piped.out + piped.err
