@@ -5,7 +5,7 @@ here, and only here: behind this module no duration, address or name is text.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server, Tls, tls
-from ksd_ddns.primary.keys import Key, Rotating
+from ksd_ddns.primary.gss import Negotiated
+from ksd_ddns.primary.keys import Key, KeySource, Rotating
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.zone import names, selector
 from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server
@@ -34,6 +35,7 @@ _SERVER = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?\Z|(?P<bare>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\Z"
 )
 _LISTENER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]*)):(?P<port>\d{1,5})\Z")
+_HOSTNAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?\Z")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
@@ -248,6 +250,17 @@ class Settings(BaseSettings):
     transfer_tsig_secret_file: Path | None = _setting(
         None, "File with its secret, in base64", group=_KEYS, shown="none"
     )
+    gss_tsig: bool = _setting(
+        False,
+        "Negotiate the key by Kerberos, as Active Directory wants it (GSS-TSIG; needs the extra gss)",
+        group=_KEYS,
+    )
+    gss_tsig_hostname: Annotated[tuple[str, ...], BeforeValidator(_items)] = _setting(
+        (),
+        "Host name in the primary's service DNS/<host>; several (comma list) are one for each of DNS_SERVER",
+        group=_KEYS,
+        shown="the host in DNS_SERVER",
+    )
 
     ownership: Ownership = _setting(
         Ownership.TXT, "How our names are known: txt (a marker beside each), zone (all A and AAAA)", group=_SAFETY
@@ -310,17 +323,37 @@ class Settings(BaseSettings):
         Raises SettingsError where no key is set, or a key or certificate cannot be read.
         """
         servers = self.servers()
-        updates = self._keys("tsig", len(servers))
-        if not updates:
-            raise SettingsError(
-                "no TSIG key is set: TSIG_KEY_FILE must name a file that tsig-keygen wrote, or TSIG_KEY_NAME and "
-                "TSIG_SECRET (or TSIG_SECRET_FILE) the key"
-            )
+        updates = self._update_keys(servers)
         transfers = self._keys("transfer_tsig", len(servers)) or updates
         return tuple(
             Peer(server, update, transfer, self._tls(server))
             for server, update, transfer in zip(servers, updates, transfers, strict=True)
         )
+
+    def _update_keys(self, servers: Sequence[Server]) -> Sequence[KeySource]:
+        shared = self._keys("tsig", len(servers))
+        if not self.gss_tsig:
+            if not shared:
+                raise SettingsError(
+                    "no TSIG key is set: TSIG_KEY_FILE must name a file that tsig-keygen wrote, or TSIG_KEY_NAME and "
+                    "TSIG_SECRET (or TSIG_SECRET_FILE) the key, or GSS_TSIG=true have it negotiated by Kerberos"
+                )
+            if self.gss_tsig_hostname:
+                raise SettingsError("GSS_TSIG_HOSTNAME is set without GSS_TSIG=true: set both, or none")
+            return shared
+        if shared:
+            raise SettingsError("GSS_TSIG=true and a TSIG key are set: set one or the other")
+        hosts = self.gss_tsig_hostname or tuple(server.host for server in servers)
+        if len(hosts) not in {1, len(servers)}:
+            raise SettingsError(f"GSS_TSIG_HOSTNAME has {len(hosts)} names: one is needed, or one for each server")
+        for host in hosts:
+            if not _HOSTNAME.match(host) or host.replace(".", "").isdigit():
+                raise SettingsError(
+                    f"GSS_TSIG=true: the service of the primary goes by its host name, and {host!r} is none: set "
+                    "GSS_TSIG_HOSTNAME, or a name in DNS_SERVER"
+                )
+        # Two servers of one name are two all the same: each knows the keys that were negotiated with it.
+        return [Negotiated(hosts[i % len(hosts)].rstrip(".")) for i in range(len(servers))]
 
     def shared_keys(self) -> tuple[Rotating, ...]:
         """Return all keys that a primary may sign with what it says of itself."""

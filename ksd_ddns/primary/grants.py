@@ -8,6 +8,12 @@ from typing import NamedTuple
 
 
 _BESIDE = "beside the rules that the zone has"
+_DIRECTORY = "Active Directory"
+
+
+def is_principal(key: str) -> bool:
+    """Return whether `key` is a principal of Kerberos, of which Knot and PowerDNS here know nothing."""
+    return "@" in key
 
 
 class Stanza(NamedTuple):
@@ -35,8 +41,11 @@ def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
     """Return what lets `key` transfer `zone`."""
     bare = _bare(zone)
     read = f"ksd-ddns-read-{bare}"
+    bind = Stanza("BIND", f'in zone "{bare}"', f'allow-transfer {{ key "{key}"; }};')
+    if is_principal(key):
+        return bind, Stanza(_DIRECTORY, "in the properties of the zone", "Zone Transfers: only to this machine's address")
     return (
-        Stanza("BIND", f'in zone "{bare}"', f'allow-transfer {{ key "{key}"; }};'),
+        bind,
         Stanza("Knot", _BESIDE, f"{_knot_rule(read, key, '[query, transfer]')}{_knot_zone(zone, read)}"),
         Stanza("PowerDNS", "", f"pdnsutil add-meta {bare} TSIG-ALLOW-AXFR {_bare(key)}"),
     )
@@ -49,6 +58,11 @@ def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
     if right.apex:
         grants.append(f'grant "{right.key}" name "{right.zone}" {" ".join(right.apex)};')
     lines = "".join(f"    {line}\n" for line in grants)
+    place = f'in zone "{bare}", in the place of any allow-update'
+    bind = Stanza("BIND", place, f"update-policy {{\n{lines}}};")
+    if is_principal(right.key):
+        text = f"Dynamic updates: Secure only. Security: {right.key} may create and delete child objects"
+        return bind, Stanza(_DIRECTORY, "in the properties of the zone", text)
     name = f"ksd-ddns-update-{_bare(right.base)}"
     rule = (
         f"{_knot_rule(name, right.key, 'update')}"
@@ -58,7 +72,7 @@ def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
         f"    update-owner-name: [{right.base}]\n"
     )
     return (
-        Stanza("BIND", f'in zone "{bare}", in the place of any allow-update', f"update-policy {{\n{lines}}};"),
+        bind,
         Stanza("Knot", _BESIDE, f"{rule}{_knot_zone(right.zone, name)}"),
         Stanza(
             "PowerDNS",

@@ -41,13 +41,20 @@ _ALGORITHM = re.compile(rf"\balgorithm\s+{_NAME.format('value')}\s*;", re.IGNORE
 _SECRET = re.compile(r'\bsecret\s+"?(?P<value>[A-Za-z0-9+/=\s]+?)"?\s*;', re.IGNORECASE)
 
 
+GSS_ALGORITHM = "gss-tsig"
+
+
 class KeyRejected(Denied):
     """The server does not know the key (BADKEY), or, as Knot says it, the key may not do this to that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A shared secret with its name (absolute, with the final dot) and algorithm."""
+    """A key that signs and verifies, with its name and algorithm.
+
+    The name is the domain name of a shared secret (absolute, with the final dot), or the principal that a key was
+    negotiated for: what a server's grants call it.
+    """
 
     name: str
     algorithm: str
@@ -164,6 +171,10 @@ class Verifier:
             )
         except dns.tsig.PeerBadKey as e:
             raise KeyRejected(self._peer_message(e, signature)) from e
+        except dns.tsig.PeerBadSignature as e:
+            # A secret that was copied wrong stays wrong; a negotiated key has come to its end.
+            kind = KeyRejected if self._negotiated else Denied
+            raise kind(self._peer_message(e, signature)) from e
         except dns.tsig.PeerError as e:
             raise Denied(self._peer_message(e, signature)) from e
         except dns.tsig.BadTime as e:
@@ -172,6 +183,9 @@ class Verifier:
                 "set the clock of both by NTP"
             ) from e
         except (dns.exception.DNSException, NotImplementedError, ValueError) as e:
+            if self._mac and self._mac == getattr(signature, "mac", b""):
+                self._take_echo(message)
+                return
             raise BadResponse(
                 f"the signature of {self._server} does not verify with key {self._key.name} ({type(e).__name__}): "
                 "the response was changed on its way, or comes from somebody else; it is not used"
@@ -183,6 +197,18 @@ class Verifier:
         """Raise BadResponse unless the last message was signed."""
         if self._unsigned:
             raise BadResponse(f"{self._server} left the end of its response unsigned: it is not used")
+
+    @property
+    def _negotiated(self) -> bool:
+        return self._key.algorithm == GSS_ALGORITHM
+
+    def _take_echo(self, message: Message) -> None:
+        """Take a response with the signature of our own request, which proves nothing: as if it were unsigned."""
+        if not message.rcode:
+            raise BadResponse(
+                f"{self._server} sent the signature of our request back instead of its own: the answer is not used; "
+                "Windows does so where it does not look at signatures: let the zone take secure updates only"
+            )
 
     def _pass_unsigned(self, message: Message) -> None:
         if self._context is None or not self._several:
@@ -197,6 +223,8 @@ class Verifier:
 
     def _peer_message(self, error: dns.tsig.PeerError, signature: object) -> str:
         key = self._key
+        if self._negotiated and isinstance(error, (dns.tsig.PeerBadKey, dns.tsig.PeerBadSignature)):
+            return f"{self._server} does not know the key any more that it negotiated with {key.name}"
         if isinstance(error, dns.tsig.PeerBadKey):
             return (
                 f"{self._server} does not know key {key.name} with algorithm {key.algorithm} (BADKEY), or does not let "

@@ -33,6 +33,7 @@ _TEXT = {
     NOTAUTH: "NOTAUTH",
     NOTZONE: "NOTZONE",
 }
+_ACTIVE_DIRECTORY = "Active Directory, in the properties of the zone: allow {}"
 
 
 def text(rcode: int) -> str:
@@ -68,6 +69,8 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryEr
 def transfer_grant(zone: str, key: str) -> str:
     """Return what lets `key` transfer `zone`, on each server."""
     bind = grants.transfer(zone, key)[0]
+    if grants.is_principal(key):
+        return f"BIND, {bind.place}: {bind.text}  {_ACTIVE_DIRECTORY.format('zone transfers to this machine')}"
     return (
         f"BIND, {bind.place}: {bind.text}  Knot: an acl with action: [query, transfer] and this key  "
         f"PowerDNS: TSIG-ALLOW-AXFR {_IN_FULL}"
@@ -101,9 +104,20 @@ def update_error(rcode: int, *, server: str, right: Right) -> PrimaryError:
     return _other(rcode, server, f"the update of {zone}", "look at the server's log")
 
 
+<<<<<<< HEAD
 def update_grant(right: Right) -> str:
     """Return what gives `right`, on each server."""
     bind = grants.update(right, address="")[0]
+=======
+def update_grant(zone: str, key: str) -> str:
+    """Return what lets `key` update `zone`, on the servers that may know it."""
+    bare = _bare(zone)
+    if "@" in key:
+        return (
+            f'BIND, in zone "{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Active '
+            "Directory: let the account create and delete records in the zone's security settings"
+        )
+>>>>>>> 48f1422 (GSS-TSIG: keys negotiated by Kerberos, for updates and transfers, renewed by themselves)
     return (
         f"BIND, {bind.place}: {' '.join(bind.text.split())}  Knot: an acl with action: update, this key and these "
         f"types  PowerDNS: TSIG-ALLOW-DNSUPDATE {_IN_FULL}"

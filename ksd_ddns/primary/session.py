@@ -73,14 +73,31 @@ class Session:
         """The server in use, or the one to be tried first."""
         return self._peers[self._at].server
 
+    def connection(self) -> Connection:
+        """Return the open connection, or a new one to the first server that can be reached.
+
+        To be called between exchanges only: it looks whether the connection still stands.
+        """
+        self._troubles.clear()
+        return self._connected()
+
+    def update_key(self) -> Key:
+        """Return the key that signs updates now, for the server in use."""
+        connection = self.connection()
+        return self._peers[self._at].keys.current(connection)
+
+    def transfer_key(self) -> Key:
+        """Return the key that signs what is read now, from the server in use."""
+        connection = self.connection()
+        return self._read_keys().current(connection)
+
     def for_updates(self, zone: bytes) -> tuple[Connection, Key]:
         """Return the connection to the server that `zone` was read from, and the key that signs its updates now.
 
-        To be called between exchanges only: it looks whether the connection still stands. Raises ZoneChanged where
-        another server answers by now: what was planned for the one must not be sent to the other.
+        To be called between exchanges only, as `connection`. Raises ZoneChanged where another server answers by now:
+        what was planned for the one must not be sent to the other.
         """
-        self._troubles.clear()
-        connection = self._connected()
+        connection = self.connection()
         before = self._read_from.get(zone, connection.server)
         if connection.server != before:
             raise ZoneChanged(f"{connection.server} answers instead of {before}, where the zone was read")
@@ -170,9 +187,12 @@ class Session:
                 connection.timeout = self._timeout  # until it answered it was worth less patience on the way back
                 return answer
 
-    def _ask_signed(self, ask: Callable[[Connection, Key], _T], connection: Connection) -> _T:
+    def _read_keys(self) -> KeySource:
         peer = self._peers[self._at]
-        source = peer.transfer_keys or peer.keys
+        return peer.transfer_keys or peer.keys
+
+    def _ask_signed(self, ask: Callable[[Connection, Key], _T], connection: Connection) -> _T:
+        source = self._read_keys()
         key = source.current(connection)
         try:
             return ask(connection, key)

@@ -1,0 +1,204 @@
+"""A Kerberos realm of the tests' own: an MIT KDC on a loopback port, with its database in a scratch directory.
+
+    with Realm() as realm:
+        realm.add("ksd", "DNS/ns.example.test")
+        with Bind(zones={"vm.": ""}, **realm.bind("DNS/ns.example.test", 'grant "ksd@KSD.TEST" zonesub ANY;')) as bind:
+            environment = realm.client("ksd")         # for ksd-ddns, kinit or nsupdate -g
+
+A command that is missing fails the test: `apt-get install krb5-kdc krb5-admin-server krb5-user`.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests import servers
+from tests.servers import Answer, NotServing, Port
+
+NAME = "KSD.TEST"
+START_SECONDS = 20.0
+COMMAND_SECONDS = 30.0
+
+_CLIENT = """\
+[libdefaults]
+    default_realm = {realm}
+    dns_lookup_kdc = false
+    dns_lookup_realm = false
+    dns_canonicalize_hostname = false
+    rdns = false
+    udp_preference_limit = 1
+[realms]
+    {realm} = {{
+        kdc = 127.0.0.1:{port}
+    }}
+"""
+_KDC = """\
+[kdcdefaults]
+    kdc_listen = 127.0.0.1:{port}
+    kdc_tcp_listen = 127.0.0.1:{port}
+[realms]
+    {realm} = {{
+        database_name = {directory}/principal
+        key_stash_file = {directory}/stash
+        acl_file = {directory}/acl
+        supported_enctypes = aes256-cts-hmac-sha1-96:normal
+    }}
+[logging]
+    kdc = FILE:{directory}/kdc.log
+"""
+
+
+class Realm:
+    """One realm and its KDC, from when the `with` block begins until it ends."""
+
+    def __init__(self) -> None:
+        self._port = Port.reserve()
+        self.directory = servers.scratch()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config = self.directory / "krb5.conf"
+
+    def __enter__(self) -> Self:
+        try:
+            text = {"realm": NAME, "port": self._port.number, "directory": self.directory}
+            self.config.write_text(_CLIENT.format(**text))
+            (self.directory / "kdc.conf").write_text(_KDC.format(**text))
+            (self.directory / "acl").touch()
+            self._run("kdb5_util", "create", "-s", "-r", NAME, "-P", "of-no-matter")
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the KDC; return when it takes connections."""
+        command = [*_dying_with_us(), _program("krb5kdc"), "-n", "-r", NAME]
+        with (self.directory / "kdc.out").open("ab") as log:
+            self._process = servers._starter.submit(
+                subprocess.Popen,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._environment},
+            ).result()
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port.number), 1):
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise NotServing(f"krb5kdc did not start\n{(self.directory / 'kdc.out').read_text()}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End the KDC, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @contextlib.contextmanager
+    def gone(self) -> Iterator[None]:
+        """Have no KDC while the block runs."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Have a KDC that takes connections and says nothing while the block runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End the KDC and remove what it had."""
+        self.stop()
+        self._port.release()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # Principals
+
+    def add(self, *names: str, maxlife: str = "1 day") -> None:
+        """Add principals; `maxlife` is how long their tickets hold, as kadmin reads it."""
+        for name in names:
+            self.admin(f'addprinc -randkey -maxlife "{maxlife}" {name}')
+
+    def admin(self, query: str) -> str:
+        """Run a query of kadmin.local."""
+        return self._run("kadmin.local", "-r", NAME, "-q", query).stdout
+
+    def keytab(self, *names: str) -> Path:
+        """Return a new keytab with the keys of `names`, which stay as they are."""
+        path = self.directory / f"{'+'.join(names).replace('/', '_')}.{time.monotonic_ns()}.keytab"
+        self.admin(f"ktadd -norandkey -k {path} {' '.join(names)}")
+        assert path.exists(), f"no keys of {names}"
+        return path
+
+    # Environments
+
+    def client(self, principal: str | None = None) -> dict[str, str]:
+        """Return the environment of a client that has the keytab of `principal`, or nothing, and no ticket yet."""
+        cache = self.directory / f"cache.{time.monotonic_ns()}"
+        keytab = self.keytab(principal) if principal else self.directory / "none.keytab"
+        return {"KRB5_CONFIG": str(self.config), "KRB5CCNAME": f"FILE:{cache}", "KRB5_CLIENT_KTNAME": str(keytab)}
+
+    def bind(self, service: str, policy: str, *, transfer: str = "any;", keytab: Path | None = None) -> dict[str, Any]:
+        """Return arguments of `Bind` for a server that is `service`, with the update policy `policy`."""
+        return {
+            "options": f'tkey-gssapi-keytab "{keytab or self.keytab(service)}";',
+            "zone_options": f"allow-transfer {{ {transfer} }}; update-policy {{ {policy} }};",
+            "environment": {"KRB5_CONFIG": str(self.config), "KRB5RCACHENAME": "none:"},
+        }
+
+    def kinit(self, environment: dict[str, str], principal: str, *arguments: str) -> None:
+        """Fetch a ticket for `principal` into the cache of `environment`, by its keytab."""
+        keytab = self.keytab(principal)
+        self._run("kinit", *arguments, "-k", "-t", str(keytab), principal, environment=environment)
+
+    def _run(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> Answer:
+        command = [_program(name), *arguments]
+        done = subprocess.run(
+            command,
+            env={**os.environ, **self._environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0 or "\nkadmin.local: " in done.stderr or done.stderr.startswith(f"{name}: "):
+            raise NotServing(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {"KRB5_CONFIG": str(self.config), "KRB5_KDC_PROFILE": str(self.directory / "kdc.conf")}
+
+
+def _program(name: str) -> str:
+    try:
+        return servers.program(name)
+    except NotServing:
+        raise NotServing(f"{name} is not installed: `apt-get install krb5-kdc krb5-admin-server krb5-user`") from None
+
+
+def _dying_with_us() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -1,0 +1,250 @@
+"""GSS-TSIG against BIND and an MIT KDC: updates and transfers, renewal, and whatever can be wrong with tickets."""
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from ksd_ddns.errors import SettingsError
+from ksd_ddns.primary import gss
+from tests.e2e.command import Command, Done
+from tests.kerberos import NAME, Realm
+from tests.servers import Bind, Key, Knot
+from tests.vmis import vmi
+
+HOST = "ns.example.test"
+SERVICE = f"DNS/{HOST}"
+KSD = f"ksd@{NAME}"
+POLICY = f'grant "{KSD}" zonesub A AAAA TXT;'
+DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
+
+
+@pytest.fixture(scope="module")
+def realm() -> Iterator[Realm]:
+    with Realm() as realm:
+        realm.add(SERVICE, "ksd", "stranger")
+        realm.add("short", maxlife="4 sec")
+        yield realm
+
+
+@pytest.fixture
+def bind(realm: Realm) -> Iterator[Bind]:
+    """Yield a BIND that lets ksd, and nobody else, update and transfer vm."""
+    with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, POLICY, transfer=f'key "{KSD}";')) as bind:
+        yield bind
+        print(bind.log()[-10_000:])
+
+
+@pytest.fixture
+def ksd(realm: Realm, bind: Bind, tmp_path: Path) -> Command:
+    return Command(tmp_path, settings(bind) | realm.client("ksd"))
+
+
+def settings(*servers: Bind) -> dict[str, str]:
+    return {
+        "DNS_SERVER": ",".join(f"{server.address}:{server.port}" for server in servers),
+        "GSS_TSIG": "true",
+        "GSS_TSIG_HOSTNAME": HOST,
+    }
+
+
+def failed(done: Done, code: int, *words: str) -> None:
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err
+
+
+def test_updates_and_transfers(bind: Bind, ksd: Command) -> None:
+    done = ksd.process("apply", "-v", vmi=[DB])
+    assert done.code == 0, done.err
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+    assert f"with key {KSD}" in done.err, "the audit line names the principal"
+    assert len(re.findall("agreed on a key for", done.err)) == 1, "one negotiation is enough"
+    again = ksd("plan", "--exit-code", vmi=[DB])
+    assert again.code == 0, again.out
+    assert "net1.db.prod.vm. 60 A 10.1.0.9 prod/db" in ksd("list").out
+
+
+def test_a_sync_of_thousands_of_names_with_messages_in_flight(bind: Bind, ksd: Command) -> None:
+    many = [vmi(f"vm{i}", "prod", {"net1": [f"10.{i >> 8}.{i & 255}.1"]}) for i in range(2000)]
+    done = ksd.but(UPDATE_BATCH="20")("apply", vmi=many)
+    assert done.code == 0, done.err
+    assert bind.query("net1.vm1999.prod.vm", "A") == ["10.7.207.1"]
+    assert ksd("plan", "--exit-code", vmi=many).code == 0
+
+
+def test_a_cache_that_kinit_filled(realm: Realm, ksd: Command) -> None:
+    environment = realm.client()
+    realm.kinit(environment, "ksd")
+    done = ksd.but(**environment)("apply", vmi=[DB])
+    assert done.code == 0, done.err
+
+
+def test_a_transfer_key_apart(realm: Realm, tmp_path: Path) -> None:
+    reader = Key("reader.")
+    arguments = realm.bind(SERVICE, POLICY, transfer='key "reader.";')
+    with Bind(zones={"vm.": ""}, keys=[reader], **arguments) as bind:
+        ksd = Command(tmp_path, settings(bind) | realm.client("ksd"))
+        failed(ksd("apply", vmi=[DB]), 4, "refused the transfer", f'allow-transfer {{ key "{KSD}"; }}')
+        done = ksd.but(TRANSFER_TSIG_KEY_FILE=reader.file(tmp_path))("apply", vmi=[DB])
+        assert done.code == 0, done.err
+
+
+def test_a_principal_that_may_not(realm: Realm, bind: Bind, tmp_path: Path) -> None:
+    stranger = Command(tmp_path, settings(bind) | realm.client("stranger"))
+    failed(stranger("plan", vmi=[DB]), 4, f"127.0.0.1:{bind.port} refused the transfer of vm. to key stranger@{NAME}")
+    arguments = realm.bind(SERVICE, POLICY)
+    with Bind(zones={"vm.": ""}, **arguments) as open_to_read:
+        done = stranger.but(**settings(open_to_read))("apply", vmi=[DB])
+        failed(done, 4, "refused the update of vm.", f'grant "stranger@{NAME}" subdomain vm A AAAA TXT;')
+        assert open_to_read.status("db.prod.vm", "A") == "NXDOMAIN"
+
+
+# No ticket
+
+
+@contextlib.contextmanager
+def locked(realm: Realm, principal: str) -> Iterator[None]:
+    realm.admin(f"modprinc -allow_tix {principal}")
+    try:
+        yield
+    finally:
+        realm.admin(f"modprinc +allow_tix {principal}")
+
+
+def test_no_ticket(realm: Realm, bind: Bind, ksd: Command) -> None:
+    done = ksd.but(**realm.client())("plan", vmi=[DB])
+    failed(done, 4, f"127.0.0.1:{bind.port}", "No Kerberos credentials available", "KRB5_CLIENT_KTNAME", "KRB5CCNAME")
+
+
+def test_an_expired_ticket(realm: Realm, ksd: Command) -> None:
+    environment = realm.client()
+    realm.kinit(environment, "ksd", "-l", "1s")
+    time.sleep(2)
+    failed(ksd.but(**environment)("plan", vmi=[DB]), 4, "expired", "renew it (kinit)")
+
+
+@pytest.mark.parametrize("when", ["without-a-ticket", "with-a-ticket-for-the-kdc"])
+def test_a_kdc_that_is_gone(realm: Realm, ksd: Command, when: str) -> None:
+    environment = realm.client("ksd" if when == "without-a-ticket" else None)
+    if when != "without-a-ticket":
+        realm.kinit(environment, "ksd")
+    with realm.gone():
+        done = ksd.but(**environment)("plan", vmi=[DB])
+    failed(done, 3, f"Cannot contact any KDC for realm '{NAME}'", "KRB5_CONFIG")
+
+
+def test_a_kdc_that_is_gone_while_the_ticket_holds(realm: Realm, ksd: Command) -> None:
+    assert ksd("apply", vmi=[]).code == 0
+    with realm.gone():
+        assert ksd("apply", vmi=[DB]).code == 0
+
+
+def test_a_keytab_that_is_too_old(realm: Realm, ksd: Command) -> None:
+    realm.add("changed")
+    environment = realm.client("changed")
+    realm.admin("cpw -randkey changed")
+    failed(ksd.but(**environment)("plan", vmi=[DB]), 4, "the keytab holds an old key", "KRB5_CLIENT_KTNAME")
+
+
+def test_an_account_that_is_gone_locked_or_expired(realm: Realm, ksd: Command) -> None:
+    realm.add("going")
+    command = ksd.but(**realm.client("going"))
+    with locked(realm, "going"):
+        failed(command("plan", vmi=[DB]), 4, "revoked", "unlocked")
+    realm.admin("modprinc -expire yesterday going")
+    failed(command("plan", vmi=[DB]), 4, "expired", "prolonged")
+    realm.admin("delprinc -force going")
+    failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "make a new keytab")
+
+
+def test_a_wrong_service_name(ksd: Command) -> None:
+    done = ksd.but(GSS_TSIG_HOSTNAME="other.example.test")("plan", vmi=[DB])
+    failed(done, 4, KSD, "DNS/other.example.test", "not found in Kerberos database", "GSS_TSIG_HOSTNAME")
+
+
+def test_a_cache_that_cannot_be_written(ksd: Command) -> None:
+    failed(ksd.but(KRB5CCNAME="FILE:/nowhere/cache")("plan", vmi=[DB]), 4, "MEMORY:ksd-ddns")
+    assert ksd.but(KRB5CCNAME="MEMORY:ksd-ddns")("plan", vmi=[DB]).code == 0
+
+
+def test_a_broken_configuration(ksd: Command, tmp_path: Path) -> None:
+    broken = tmp_path / "krb5.conf"
+    broken.write_text("[libdefaults\n")
+    failed(ksd.but(KRB5_CONFIG=broken)("plan", vmi=[DB]), 4, "KRB5_CONFIG")
+
+
+# A server that does not take it
+
+
+def test_a_server_without_kerberos(realm: Realm, make_bind: Callable[..., Bind], ksd: Command) -> None:
+    plain = make_bind(zones={"vm.": ""})
+    done = ksd.but(**settings(plain))("plan", vmi=[DB])
+    failed(done, 4, f"127.0.0.1:{plain.port} negotiates no key by Kerberos", "tkey-gssapi-keytab")
+
+
+def test_a_server_that_knows_no_tkey(make_knot: Callable[..., Knot], ksd: Command) -> None:
+    knot = make_knot(zones={"vm.": ""})
+    done = ksd.but(DNS_SERVER=f"127.0.0.1:{knot.port}")("plan", vmi=[DB])
+    failed(done, 4, f"127.0.0.1:{knot.port} negotiates no key by Kerberos")
+
+
+def test_a_server_with_an_old_keytab(realm: Realm, ksd: Command) -> None:
+    realm.add("DNS/old.example.test")
+    arguments = realm.bind("DNS/old.example.test", POLICY)
+    realm.admin("cpw -randkey DNS/old.example.test")
+    with Bind(zones={"vm.": ""}, **arguments) as bind:
+        done = ksd.but(**settings(bind) | {"GSS_TSIG_HOSTNAME": "old.example.test"})("plan", vmi=[DB])
+    failed(done, 4, "does not take our Kerberos ticket (BADKEY)", "keytab", "clock")
+
+
+# Settings
+
+
+def test_an_address_is_no_service(ksd: Command) -> None:
+    for name in ("127.0.0.1:53", "[::1]:53"):
+        done = ksd.but("GSS_TSIG_HOSTNAME", DNS_SERVER=name)("plan", vmi=[DB])
+        failed(done, 2, "GSS_TSIG=true", "host name", "set GSS_TSIG_HOSTNAME")
+
+
+def test_the_host_in_dns_server_names_the_service(realm: Realm, tmp_path: Path) -> None:
+    realm.add("DNS/localhost")
+    with Bind(zones={"vm.": ""}, **realm.bind("DNS/localhost", POLICY)) as bind:
+        given = {"DNS_SERVER": f"localhost:{bind.port}", "GSS_TSIG": "true"}
+        assert Command(tmp_path, given | realm.client("ksd"))("apply", vmi=[DB]).code == 0
+
+
+def test_settings_that_do_not_fit(ksd: Command, tmp_path: Path) -> None:
+    failed(ksd.but(TSIG_KEY_FILE=Key().file(tmp_path))("plan", vmi=[]), 2, "GSS_TSIG=true and a TSIG key are set")
+    failed(ksd.but(GSS_TSIG="false")("plan", vmi=[]), 2, "no TSIG key is set", "GSS_TSIG=true")
+    failed(ksd.but(GSS_TSIG_HOSTNAME="a.test, b.test")("plan", vmi=[]), 2, "GSS_TSIG_HOSTNAME has 2 names")
+    with_key = ksd.but("GSS_TSIG", TSIG_KEY_FILE=Key().file(tmp_path))
+    failed(with_key("plan", vmi=[]), 2, "GSS_TSIG_HOSTNAME is set without GSS_TSIG=true")
+
+
+def test_without_the_extra() -> None:
+    with (
+        mock.patch.dict(sys.modules, {"gssapi": None}),
+        pytest.raises(SettingsError, match=re.escape("pip install 'ksd-ddns[gss]'")),
+    ):
+        gss.Negotiated(HOST)
+
+
+def test_a_server_of_its_own_name_each(realm: Realm, tmp_path: Path) -> None:
+    realm.add("DNS/a.example.test", "DNS/b.example.test")
+    with (
+        Bind(zones={"vm.": ""}, **realm.bind("DNS/a.example.test", POLICY)) as first,
+        Bind(zones={"vm.": ""}, **realm.bind("DNS/b.example.test", POLICY)) as second,
+    ):
+        given = settings(first, second) | {"GSS_TSIG_HOSTNAME": "a.example.test, b.example.test"}
+        ksd = Command(tmp_path, given | realm.client("ksd"))
+        assert ksd("apply", vmi=[DB]).code == 0
+        first.stop()
+        assert ksd("apply", vmi=[DB]).code == 0
+        assert second.query("db.prod.vm", "A") == ["10.1.0.9"]
