@@ -5,6 +5,7 @@ ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server
+kerberos := krb5kdc kadmin.local kinit faketime
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
 bash-scripts := $(shell grep -l '^.!.*bash' scripts/* .ci/*)
@@ -16,7 +17,7 @@ demo: ## ksd-ddns at work: a BIND (PRIMARY=knot: a Knot) on 127.0.0.1:5353 (PORT
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## every test, against real named and knotd on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup $(servers) && pytest -n auto $(ARGS)
+	@scripts/setup --gss $(servers) $(kerberos) openssl && pytest -n auto $(ARGS)
 
 bench: ## speed against dig and nsupdate in the same run, as ratios (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)

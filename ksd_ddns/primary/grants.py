@@ -6,7 +6,6 @@ BIND and Knot limit a key to a branch and to record types; PowerDNS lets a key c
 from collections.abc import Sequence
 from typing import NamedTuple
 
-
 _BESIDE = "beside the rules that the zone has"
 _DIRECTORY = "Active Directory"
 
@@ -43,7 +42,9 @@ def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
     read = f"ksd-ddns-read-{bare}"
     bind = Stanza("BIND", f'in zone "{bare}"', f'allow-transfer {{ key "{key}"; }};')
     if is_principal(key):
-        return bind, Stanza(_DIRECTORY, "in the properties of the zone", "Zone Transfers: only to this machine's address")
+        return bind, Stanza(
+            _DIRECTORY, "in the properties of the zone", "Zone Transfers: only to this machine's address"
+        )
     return (
         bind,
         Stanza("Knot", _BESIDE, f"{_knot_rule(read, key, '[query, transfer]')}{_knot_zone(zone, read)}"),

@@ -104,20 +104,12 @@ def update_error(rcode: int, *, server: str, right: Right) -> PrimaryError:
     return _other(rcode, server, f"the update of {zone}", "look at the server's log")
 
 
-<<<<<<< HEAD
 def update_grant(right: Right) -> str:
     """Return what gives `right`, on each server."""
     bind = grants.update(right, address="")[0]
-=======
-def update_grant(zone: str, key: str) -> str:
-    """Return what lets `key` update `zone`, on the servers that may know it."""
-    bare = _bare(zone)
-    if "@" in key:
-        return (
-            f'BIND, in zone "{bare}": update-policy {{ grant "{key}" subdomain {bare} A AAAA TXT; }};  Active '
-            "Directory: let the account create and delete records in the zone's security settings"
-        )
->>>>>>> 48f1422 (GSS-TSIG: keys negotiated by Kerberos, for updates and transfers, renewed by themselves)
+    if grants.is_principal(right.key):
+        text = " ".join(bind.text.split())
+        return f"BIND, {bind.place}: {text}  {_ACTIVE_DIRECTORY.format('the account to create and delete records')}"
     return (
         f"BIND, {bind.place}: {' '.join(bind.text.split())}  Knot: an acl with action: update, this key and these "
         f"types  PowerDNS: TSIG-ALLOW-DNSUPDATE {_IN_FULL}"
