@@ -172,7 +172,7 @@ class Sender:
             self._session.close()
             raise e.error from None
         except ZoneChanged as e:
-            outcomes += _unsent(queue, str(e))
+            outcomes += _unsent(queue.drained(), str(e))
         except Unreachable as e:
             self._session.failed(e)
             outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
@@ -221,8 +221,7 @@ class Sender:
         error = self._judged(message, sent)
         del flying[message.id]
         if isinstance(error, KeyRejected) and self._session.renewed(sent.key):
-            outcomes += _unsent((sent.batch, *queue), str(error))
-            queue.clear()
+            outcomes += _unsent((*sent.batch.changes, *queue.drained()), str(error))
             return
         batch = sent.batch
         self._log(sent, message.rcode)
