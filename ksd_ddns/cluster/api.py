@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
@@ -107,7 +108,7 @@ class Api:
                 # Named here: the client itself looks at the environment once, when it is imported.
                 named = self._kubeconfig or os.environ.get("KUBECONFIG")
                 config.load_kube_config(config_file=named, client_configuration=settings)
-        except (ConfigException, OSError, ValueError, TypeError, KeyError) as e:
+        except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as e:
             raise SourceError(f"no cluster is set up here: {e}; {_NOT_SET_UP}") from e
         # Waiting between attempts is the caller's: urllib3's own retries would multiply every deadline.
         settings.retries = False
