@@ -97,13 +97,14 @@ def _reverse_zone(text: str) -> bytes:
         network = _network(text)
         return names.reverse(network.address, network.prefix)
     name = names.from_text(text)
-    if not any(names.is_below(name, above) for above in (names.IN_ADDR_ARPA, names.IP6_ARPA)):
-        raise ValueError(f"{text!r} is no reverse zone, such as 10.in-addr.arpa or 10.0.0.0/8")
+    if not names.is_reverse_block(name):
+        # Names like 0-63.2.0.192.in-addr.arpa (RFC 2317) are no address's own: aliases lead there.
+        raise ValueError(f"{text!r} is no reverse zone of a block of addresses, such as 10.in-addr.arpa or 10.0.0.0/8")
     return name
 
 
 def _reverse_zones(value: Any) -> Any:
-    return tuple(map(_reverse_zone, _items(value))) if isinstance(value, str) else value
+    return tuple(dict.fromkeys(map(_reverse_zone, _items(value)))) if isinstance(value, str) else value
 
 
 def _selector(value: Any) -> Any:
@@ -421,6 +422,7 @@ class Settings(BaseSettings):
             exclude=self.exclude_cidrs,
             name_server=self.name_server_ip,
             reverse=base if base != self.base else b"",
+            apart=tuple(other for other in self.reverse_zones if other != base and names.is_below(other, base)),
         )
 
     def scope(self, rules: Rules) -> Scope:
@@ -429,6 +431,7 @@ class Settings(BaseSettings):
             base=rules.reverse or rules.base,
             types=POINTERS if rules.reverse else ADDRESSES,
             confined=bool(rules.reverse),
+            apart=rules.apart if rules.reverse else self.reverse_zones,
             ownership=self.ownership,
             owner=self.owner,
             policy=self.policy,

@@ -6,10 +6,11 @@ from contextlib import closing
 from ksd_ddns.check import zone
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Setup
+from ksd_ddns.check.zone import Line
 from ksd_ddns.errors import KsdError, PrimaryError, Unreachable
-from ksd_ddns.primary import grants, probe, rcodes
+from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
-from ksd_ddns.primary.probe import Answer
+from ksd_ddns.primary.probe import BADKEY, BADSIG, BADTIME, Answer, Probe, rcode_over_udp
 from ksd_ddns.primary.session import Peer, Session
 
 CLOCK_WARNING = 60
@@ -27,9 +28,9 @@ _NTP = "set the clock of both by NTP"
 def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
     """Check one server, and all zones on it."""
     server = str(peer.server)
-    with closing(Session((peer,), timeout=setup.timeout)) as session:
+    with closing(Probe(peer, timeout=setup.timeout)) as probe:
         try:
-            session.connection()
+            probe.connection()
         except KsdError as e:
             yield failed("connection", server, e)
             for what in ("key", "clock"):
@@ -39,20 +40,21 @@ def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
             yield ok("connection", server, "stands, by TLS" if peer.tls else "stands, by TCP")
             if peer.tls is None:
                 yield _udp(setup, peer)
-            known, clock = _key_and_clock(setup, session)
+            known, clock = _key_and_clock(setup, probe)
             yield from (known, clock)
             usable = Sign.FAIL not in {known.sign, clock.sign}
-        for base in setup.bases:
-            if usable:
-                yield from zone.findings(setup, session, base, found)
-            else:
-                yield from zone.unchecked(base, server)
+        with closing(Session((peer,), timeout=setup.timeout)) as session:
+            for base in setup.bases:
+                if usable:
+                    yield from zone.findings(setup, Line(probe, session), base, found)
+                else:
+                    yield from zone.unchecked(base, server)
 
 
 def _udp(setup: Setup, peer: Peer) -> Finding:
     server = str(peer.server)
     try:
-        rcode = probe.rcode_over_udp(peer.server, setup.zone or setup.bases[0], timeout=min(UDP_TIMEOUT, setup.timeout))
+        rcode = rcode_over_udp(peer.server, setup.zone or setup.bases[0], timeout=min(UDP_TIMEOUT, setup.timeout))
     except Unreachable as e:
         return warning(
             "UDP", server, str(e), "ksd-ddns itself needs TCP alone, but resolvers ask by UDP: let it through"
@@ -63,15 +65,15 @@ def _udp(setup: Setup, peer: Peer) -> Finding:
     return ok("UDP", server, "answers")
 
 
-def _key_and_clock(setup: Setup, session: Session) -> tuple[Finding, Finding]:
+def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
     """Check the key that signs what is read, and with it the clock. Another key for updates shows with those."""
-    server = str(session.server)
+    server = str(probe.server)
     try:
-        key = session.transfer_key()
-        answer = probe.soa(session, setup.zone or setup.bases[0])
+        key = probe.read_key()
+        answer = probe.soa(setup.zone or setup.bases[0])
     except KsdError as e:
         return failed("key", server, e), skipped("clock", server)
-    if answer.tsig == probe.BADTIME or abs(answer.ahead or 0) > FUDGE:
+    if answer.tsig == BADTIME or abs(answer.ahead or 0) > FUDGE:
         return skipped("key", server), _wrong_time(server, answer)
     if answer.error is not None:
         return _unknown(server, key, answer.tsig, answer.error), skipped("clock", server)
@@ -82,7 +84,7 @@ def _key_and_clock(setup: Setup, session: Session) -> tuple[Finding, Finding]:
 
 
 def _unknown(server: str, key: Key, tsig: int, error: PrimaryError) -> Finding:
-    if tsig not in {probe.BADKEY, probe.BADSIG}:
+    if tsig not in {BADKEY, BADSIG}:
         return failed("key", server, error)
     cure = "name, algorithm and secret must be the same on both sides (SECRET is that of the key file)"
     return failure("key", server, str(error), cure, grants.known(key.name, key.algorithm))

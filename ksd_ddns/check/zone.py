@@ -1,13 +1,14 @@
 """One zone on one server: does it serve it with authority, may we transfer it, may we update it."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ksd_ddns.check.finding import Finding, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
-from ksd_ddns.errors import BadResponse, Denied, KsdError, PrimaryError
-from ksd_ddns.primary import grants, probe, rcodes
+from ksd_ddns.errors import BadResponse, Denied, KsdError
+from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.grants import Right
-from ksd_ddns.primary.probe import Answer
+from ksd_ddns.primary.probe import BADKEY, Answer, Probe, nobody_below, own_address
 from ksd_ddns.primary.session import Session
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.live import Live
@@ -22,14 +23,26 @@ LONG_NEGATIVE = 600
 """Seconds that resolvers may remember that a name does not exist, before that is worth a word."""
 
 
-def findings(setup: Setup, session: Session, base: bytes, found: Found) -> Iterator[Finding]:
+class Line(NamedTuple):
+    """Two connections to one server: one that asks what it may, and one that reads as it will be read."""
+
+    probe: Probe
+    session: Session
+
+    @property
+    def server(self) -> str:
+        """The server, as text."""
+        return str(self.probe.server)
+
+
+def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Finding]:
     """Check the zone that holds `base`."""
-    server = str(session.server)
+    server = line.server
     subject = f"{names.to_text(base)} on {server}"
     try:
-        apex = _apex(setup, session, base)
+        apex = _apex(setup, line.session, base)
         scope = setup.scope(setup.rules(apex, base))
-        authority = probe.soa(session, apex)
+        authority = line.probe.soa(apex)
     except KsdError as e:
         yield failed("zone", subject, e)
         yield from (skipped(what, subject) for what in ("transfer", "update"))
@@ -40,9 +53,9 @@ def findings(setup: Setup, session: Session, base: bytes, found: Found) -> Itera
         yield from (skipped(what, subject) for what in ("transfer", "update"))
         return
     yield _soa(subject, apex, soa[2], soa[3])
-    live, finding = _transfer(session, apex)
+    live, finding = _transfer(line, apex)
     yield finding
-    yield _update(session, apex, scope, _branches(setup, base, found), primary=_first_name(soa[3]))
+    yield _update(line, apex, scope, _branches(setup, base, found), primary=_first_name(soa[3]))
     if live is not None:
         found.zones.setdefault(base, []).append(Read(server, live))
 
@@ -81,13 +94,13 @@ def _first_name(rdata: bytes) -> str:
     return names.to_text(rdata[: end + 1])
 
 
-def _transfer(session: Session, apex: bytes) -> tuple[Live | None, Finding]:
+def _transfer(line: Line, apex: bytes) -> tuple[Live | None, Finding]:
     zone = names.to_text(apex)
-    subject = f"{zone} from {session.server}"
+    subject = f"{zone} from {line.server}"
     key = ""
     try:
-        key = session.transfer_key().name
-        live = session.read(apex)
+        key = line.probe.read_key().name
+        live = line.session.read(apex)
     except Denied:
         text = f"key {key} may not transfer the zone"
         cure = "allow it beside what stands there: what the zone holds must be known before anything in it is changed"
@@ -109,25 +122,25 @@ def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
     return [label + base for label in labels if len(label) + len(base) < names.MAX_NAME - 64][:BRANCHES] or [base]
 
 
-def _update(session: Session, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
+def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
     zone, base = names.to_text(apex), names.to_text(scope.base)
-    subject = f"{base} on {session.server}"
+    subject = f"{base} on {line.server}"
     types = [*scope.types, TXT] if scope.ownership is Ownership.TXT else [*scope.types]
     try:
-        key = session.update_key()
+        key = line.probe.update_key()
         right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
-        nobody = probe.nobody(branches[0])
-        if not _granted(session, probe.any_update(session, apex, nobody), rcodes.NXDOMAIN, right):
+        nobody = nobody_below(branches[0])
+        if not _granted(line, line.probe.any_update(apex, nobody), rcodes.NXDOMAIN, right):
             missing = ["anything"]
         else:
             missing = [
                 f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
                 for branch in branches
                 for rdtype in types
-                if not _may(session, apex, probe.nobody(branch), rdtype, right)
+                if not _may(line, apex, nobody_below(branch), rdtype, right)
             ]
             if scope.apex and not _granted(
-                session, probe.addition(session, apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right
+                line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right
             ):
                 missing.append(f"NS of {zone}")
     except KsdError as e:
@@ -141,24 +154,24 @@ def _update(session: Session, apex: bytes, scope: Scope, branches: list[bytes], 
             f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)",
         )
     cure = (
-        f"allow it; or {session.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
+        f"allow it; or {line.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
         "rndc thaw)"
     )
-    stanzas = grants.update(right, address=probe.own_address(session.server))
+    stanzas = grants.update(right, address=own_address(line.probe.server))
     return failure("update", subject, f"key {key.name} may not update {', '.join(missing)}", cure, stanzas)
 
 
-def _may(session: Session, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> bool:
+def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> bool:
     """Return whether the server lets us update records of `rdtype`, whichever it judges first (see probe)."""
-    added = probe.addition(session, apex, nobody, rdtype)
-    return _granted(session, added, rcodes.NXDOMAIN, right) and _granted(
-        session, probe.deletion(session, apex, nobody, rdtype), rcodes.NOERROR, right
+    added = line.probe.addition(apex, nobody, rdtype)
+    return _granted(line, added, rcodes.NXDOMAIN, right) and _granted(
+        line, line.probe.deletion(apex, nobody, rdtype), rcodes.NOERROR, right
     )
 
 
-def _granted(session: Session, answer: Answer, expected: int, right: Right) -> bool:
+def _granted(line: Line, answer: Answer, expected: int, right: Right) -> bool:
     """Return whether the answer is the `expected` one, and not that we may not. Raises PrimaryError for all others."""
-    if answer.tsig == probe.BADKEY:
+    if answer.tsig == BADKEY:
         return False
     if answer.error is not None:
         raise answer.error
@@ -169,11 +182,7 @@ def _granted(session: Session, answer: Answer, expected: int, right: Right) -> b
         return True
     if rcode == rcodes.NOERROR:
         raise BadResponse(
-            f"{session.server} acknowledged an update whose prerequisite does not hold: it ignores prerequisites (RFC "
+            f"{line.server} acknowledged an update whose prerequisite does not hold: it ignores prerequisites (RFC "
             "2136, 2.4), and what others write could be overwritten; use another server"
         )
-    raise _error(session, rcode, right)
-
-
-def _error(session: Session, rcode: int, right: Right) -> PrimaryError:
-    return rcodes.update_error(rcode, server=str(session.server), right=right)
+    raise rcodes.update_error(rcode, server=line.server, right=right)

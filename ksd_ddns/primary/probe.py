@@ -12,10 +12,10 @@ import socket
 import time
 from typing import NamedTuple
 
-from ksd_ddns.errors import PrimaryError, Unreachable
-from ksd_ddns.primary.connection import Server
+from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
+from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.keys import Key, Verifier
-from ksd_ddns.primary.session import Session, new_id
+from ksd_ddns.primary.session import Peer, new_id
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
 from ksd_ddns.zone.wire import Malformed, Message, Statement
@@ -46,29 +46,90 @@ class Answer(NamedTuple):
     error: PrimaryError | None
 
 
-def soa(session: Session, name: bytes) -> Answer:
-    """Ask for the SOA of `name`, signed with the key for what is read. Raises Unreachable, BadResponse."""
-    return _asked(session, session.transfer_key(), wire.query(new_id(), name, SOA))
+class Probe:
+    """A connection of its own to one primary; opened when it is needed, and again when it broke.
+
+    Every method raises PrimaryError where no answer comes that can be read.
+    """
+
+    def __init__(self, peer: Peer, *, timeout: float) -> None:
+        self._peer = peer
+        self._timeout = timeout
+        self._connection: Connection | None = None
+
+    @property
+    def server(self) -> Server:
+        """The primary."""
+        return self._peer.server
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def read_key(self) -> Key:
+        """Return the key that signs what is read."""
+        return (self._peer.transfer_keys or self._peer.keys).current(self.connection())
+
+    def update_key(self) -> Key:
+        """Return the key that signs updates."""
+        return self._peer.keys.current(self.connection())
+
+    def connection(self) -> Connection:
+        """Return the open connection, or a new one."""
+        if self._connection is None or not self._connection.usable:
+            self.close()
+            self._connection = Connection(self._peer.server, timeout=self._timeout, tls=self._peer.tls)
+        return self._connection
+
+    def soa(self, name: bytes) -> Answer:
+        """Ask for the SOA of `name`."""
+        return self._asked(self.read_key(), wire.query(new_id(), name, SOA))
+
+    def any_update(self, zone: bytes, name: bytes) -> Answer:
+        """Send an UPDATE without any change, whose one prerequisite fails: that `name`, which does not exist, does."""
+        return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
+
+    def addition(self, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> Answer:
+        """Send the addition of a record to `owner` (by default `name`) behind the same prerequisite, which fails."""
+        return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [(owner or name, rdtype, IN, 60, _RDATA[rdtype])])
+
+    def deletion(self, zone: bytes, name: bytes, rdtype: int) -> Answer:
+        """Send the deletion of one record from `name`, behind the prerequisite that the name does not exist."""
+        return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
+
+    def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
+        return self._asked(self.update_key(), wire.update(new_id(), zone, prerequisites, updates))
+
+    def _asked(self, key: Key, request: bytes) -> Answer:
+        signed, mac = key.sign(request)
+        try:
+            connection = self.connection()
+            connection.send(signed)
+            message = _read(connection.receive(), request, server=self.server)
+        except PrimaryError:
+            self.close()
+            raise
+        error = None
+        try:
+            Verifier(key, mac, server=str(self.server)).verify(message)
+        except PrimaryError as e:
+            error = e
+        return Answer(message, *_tsig(message), error)
 
 
-def any_update(session: Session, zone: bytes, name: bytes) -> Answer:
-    """Send an UPDATE without any change, whose one prerequisite fails: that `name`, which does not exist, does."""
-    return _update(session, zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
+def _read(octets: bytes, request: bytes, *, server: Server) -> Message:
+    try:
+        message = wire.read(octets)
+    except Malformed as e:
+        raise BadResponse(f"{server} answered with something that is not a DNS message: {e}") from e
+    if octets[:2] != request[:2] or not message.flags & wire.FLAG_QR:
+        raise BadResponse(f"{server} answered another question than the one that was asked")
+    return message
 
 
-def addition(session: Session, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> Answer:
-    """Send the addition of a record to `owner` (by default `name`) behind the same prerequisite, which fails."""
-    added = (owner or name, rdtype, IN, 60, _RDATA[rdtype])
-    return _update(session, zone, [(name, ANY, CLASS_ANY, 0, b"")], [added])
-
-
-def deletion(session: Session, zone: bytes, name: bytes, rdtype: int) -> Answer:
-    """Send the deletion of one record from `name`, behind the prerequisite that the name does not exist."""
-    deleted = (name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])
-    return _update(session, zone, [(name, ANY, CLASS_NONE, 0, b"")], [deleted])
-
-
-def nobody(base: bytes) -> bytes:
+def nobody_below(base: bytes) -> bytes:
     """Return a name below `base` that nobody has. Raises ValueError where there is no room for one."""
     label = f"ksd-ddns-check-{secrets.token_hex(8)}".encode()
     return names.from_labels([label, *names.labels(base)])
@@ -113,28 +174,6 @@ def _udp(server: Server, timeout: float) -> socket.socket:
     except OSError as e:
         raise Unreachable(f"{server} cannot be asked by UDP: {e.strerror or e}") from e
     return plain
-
-
-def _update(session: Session, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
-    return _asked(session, session.update_key(), wire.update(new_id(), zone, prerequisites, updates))
-
-
-def _asked(session: Session, key: Key, request: bytes) -> Answer:
-    signed, mac = key.sign(request)
-    try:
-        connection = session.connection()
-        connection.send(signed)
-        message = session.parsed(connection.receive(), int.from_bytes(request[:2], "big"))
-    except PrimaryError:
-        session.close()
-        raise
-    error = None
-    try:
-        Verifier(key, mac, server=str(session.server)).verify(message)
-    except PrimaryError as e:
-        error = e
-    ahead, tsig = _tsig(message)
-    return Answer(message, ahead, tsig, error)
 
 
 def _tsig(message: Message) -> tuple[int | None, int]:

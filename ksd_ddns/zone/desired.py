@@ -44,7 +44,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     that every node carries, empty where names are not marked. `name_server` are the packed addresses of `ns.<base>`.
 
     With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
-    `base`; several VMIs may share one.
+    `base`; several VMIs may share one. What lies below one of `apart` is published elsewhere.
     """
 
     base: bytes
@@ -58,6 +58,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[Network, ...] = ()
     name_server: tuple[bytes, ...] = ()
     reverse: bytes = b""
+    apart: tuple[bytes, ...] = ()
 
     @property
     def name_server_name(self) -> bytes:
@@ -266,7 +267,7 @@ def _pointers(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
             continue
         for address in _publishable(vmi, interface, rules, []):
             name = names.reverse(address)
-            if names.is_below(name, rules.reverse):
+            if names.is_below(name, rules.reverse) and not any(names.is_below(name, other) for other in rules.apart):
                 targets.setdefault(name, set()).add(target)
     rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
     ttl = vmi.ttl or rules.ttl

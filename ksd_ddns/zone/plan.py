@@ -45,8 +45,9 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE).
 
     Where it is `confined`, names outside of the base are not ours even with our marker: the base is one of several in
-    the zone. `protected` are names that are changed when wanted, never withdrawn. `apex` is the NS RRset that the apex
-    shall hold beside what stands there, None to leave the apex alone.
+    the zone. Names below one of `apart` are never ours: they belong to another base. `protected` are names that are
+    changed when wanted, never withdrawn. `apex` is the NS RRset that the apex shall hold beside what stands there, None
+    to leave the apex alone.
     """
 
     base: bytes
@@ -56,6 +57,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = Policy.SYNC
     adopt: bool = False
     confined: bool = False
+    apart: tuple[bytes, ...] = ()
     protected: frozenset[bytes] = frozenset()
     apex: RRset | None = None
 
@@ -207,6 +209,8 @@ def owned_names(live: Live, scope: Scope) -> list[bytes]:
 def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
     """Return whether the name of `node` is ours to withdraw; with `vmi` and markers, whether it is that VMI's."""
     if node.name in scope.protected or (scope.confined and not names.is_below(node.name, scope.base)):
+        return False
+    if any(names.is_below(node.name, other) for other in scope.apart):
         return False
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
