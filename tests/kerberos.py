@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,7 +81,7 @@ class Realm:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def start(self) -> None:
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start the KDC; return when it takes connections."""
         command = [*_dying_with_us(), _program("krb5kdc"), "-n", "-r", NAME]
         with (self.directory / "kdc.out").open("ab") as log:
@@ -91,7 +91,7 @@ class Realm:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self._environment, **(environment or {})},
             ).result()
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -115,6 +115,17 @@ class Realm:
         try:
             yield
         finally:
+            self.start()
+
+    @contextlib.contextmanager
+    def elsewhen(self, offset: str) -> Iterator[None]:
+        """Have a KDC whose clock is off by `offset` while the block runs."""
+        self.stop()
+        self.start(faketime(offset))
+        try:
+            yield
+        finally:
+            self.stop()
             self.start()
 
     @contextlib.contextmanager
@@ -190,6 +201,14 @@ class Realm:
     @property
     def _environment(self) -> dict[str, str]:
         return {"KRB5_CONFIG": str(self.config), "KRB5_KDC_PROFILE": str(self.directory / "kdc.conf")}
+
+
+def faketime(offset: str) -> dict[str, str]:
+    """Return the environment of a program whose clock is off by `offset`, such as +1h."""
+    found = sorted(Path("/usr").glob("lib*/**/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise NotServing("libfaketime is not installed: `apt-get install faketime`")
+    return {"LD_PRELOAD": str(found[0]), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
 
 
 def _program(name: str) -> str:

@@ -113,7 +113,7 @@ def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
     gssapi = _gssapi()
     try:
         mechanisms = [gssapi.OID.from_int_seq(_KERBEROS), gssapi.OID.from_int_seq(_SPNEGO)]
-        credentials = gssapi.Credentials(usage="initiate", mechs=mechanisms)
+        credentials = _credentials(gssapi, mechanisms)
         seconds = float(credentials.lifetime)
         principal = str(credentials.name)
     except gssapi.exceptions.GSSError as e:
@@ -146,6 +146,23 @@ def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
         raise BadResponse(f"{connection.server} ended the negotiation with {principal} without proof of what it is")
     Verifier(key, b"", server=str(connection.server)).verify(response)
     return key, min(seconds, expires - time.time())
+
+
+def _credentials(gssapi: Any, mechanisms: list[Any]) -> Any:
+    """Return the ticket for the KDC, from the cache or by the keytab."""
+    try:
+        found = gssapi.Credentials(usage="initiate", mechs=mechanisms)
+        found.lifetime  # noqa: B018 only now it is fetched
+    except gssapi.exceptions.ExpiredCredentialsError:
+        # MIT does not say why a keytab could not renew it. A cache that was never filled does.
+        fresh = {"ccache": f"MEMORY:{secrets.token_hex(8)}"}
+        try:
+            return gssapi.Credentials(usage="initiate", mechs=mechanisms, store=fresh)
+        except gssapi.exceptions.GSSError as e:
+            if not any(sign in _text(e) for sign in _NO_KEYTAB):
+                raise
+        raise
+    return found
 
 
 def _introduced(connection: Connection, context: Any, name: dns.name.Name) -> tuple[Message, int]:
@@ -217,8 +234,11 @@ _WRONG_SERVICE = (
     "set GSS_TSIG_HOSTNAME to the host name after DNS/ in the server's keytab or account; the realm follows from "
     "[domain_realm] in KRB5_CONFIG"
 )
+_NO_KEYTAB = ("No Kerberos credentials", "No credentials cache")
+_HAVE_KEYTAB = "set KRB5_CLIENT_KTNAME to a keytab, or KRB5CCNAME to a cache that kinit fills"
 _CURES = {
-    "No Kerberos credentials": "set KRB5_CLIENT_KTNAME to a keytab, or KRB5CCNAME to a cache that kinit fills",
+    "Failed to store credentials": "set KRB5CCNAME to where tickets can be kept, such as MEMORY:ksd-ddns",
+    **dict.fromkeys(_NO_KEYTAB, _HAVE_KEYTAB),
     "entry in database has expired": "let the account be prolonged",
     "expired": "renew it (kinit), or set KRB5_CLIENT_KTNAME to a keytab, with which that goes by itself",
     "Client '": "the account is gone, or has another name: make a new keytab (KRB5_CLIENT_KTNAME)",
@@ -227,7 +247,6 @@ _CURES = {
     "Preauthentication failed": _NEW_KEYTAB,
     "revoked": "the account is locked: have it unlocked",
     "Clock skew": "set the clocks of this machine, the KDC and the server by NTP",
-    "Failed to store credentials": "set KRB5CCNAME to where tickets can be kept, such as MEMORY:ksd-ddns",
     "configuration file": "correct the file KRB5_CONFIG",
 }
 

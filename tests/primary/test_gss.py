@@ -4,7 +4,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -12,8 +12,12 @@ import pytest
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import gss
+from ksd_ddns.zone import wire
+from tests import hostile, vmis
+from tests.controller.running import Running
 from tests.e2e.command import Command, Done
-from tests.kerberos import NAME, Realm
+from tests.hostile import OPCODE_QUERY, OPCODE_UPDATE, Proxy
+from tests.kerberos import NAME, Realm, faketime
 from tests.servers import Bind, Key, Knot
 from tests.vmis import vmi
 
@@ -28,7 +32,7 @@ DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 def realm() -> Iterator[Realm]:
     with Realm() as realm:
         realm.add(SERVICE, "ksd", "stranger")
-        realm.add("short", maxlife="4 sec")
+        realm.add("short", maxlife="3 sec")
         yield realm
 
 
@@ -102,7 +106,7 @@ def test_a_principal_that_may_not(realm: Realm, bind: Bind, tmp_path: Path) -> N
     arguments = realm.bind(SERVICE, POLICY)
     with Bind(zones={"vm.": ""}, **arguments) as open_to_read:
         done = stranger.but(**settings(open_to_read))("apply", vmi=[DB])
-        failed(done, 4, "refused the update of vm.", f'grant "stranger@{NAME}" subdomain vm A AAAA TXT;')
+        failed(done, 4, "refused the update of vm.", f'grant "stranger@{NAME}" subdomain "vm." A AAAA TXT;')
         assert open_to_read.status("db.prod.vm", "A") == "NXDOMAIN"
 
 
@@ -202,6 +206,118 @@ def test_a_server_with_an_old_keytab(realm: Realm, ksd: Command) -> None:
     with Bind(zones={"vm.": ""}, **arguments) as bind:
         done = ksd.but(**settings(bind) | {"GSS_TSIG_HOSTNAME": "old.example.test"})("plan", vmi=[DB])
     failed(done, 4, "does not take our Kerberos ticket (BADKEY)", "keytab", "clock")
+
+
+def test_a_kdc_whose_clock_is_off(realm: Realm, ksd: Command) -> None:
+    with realm.elsewhen("+1h"):
+        failed(ksd("plan", vmi=[DB]), 4, "does not take our Kerberos ticket (BADKEY)", "its clock must be right")
+
+
+def test_a_server_whose_clock_is_off(realm: Realm, ksd: Command) -> None:
+    with realm.elsewhen("+1h"):
+        done = ksd.but(**faketime("+1h")).process("plan", vmi=[DB])
+    failed(done, 4, "does not take our Kerberos ticket (BADKEY)", "its clock must be right")
+
+
+def test_a_server_that_proves_nothing(realm: Realm, bind: Bind, ksd: Command) -> None:
+    """A man in the middle may take the signature off what ends the negotiation; then there is no key."""
+    with Proxy(bind, response=lambda message: [hostile.unsigned(message)]) as proxy:
+        done = ksd.but(DNS_SERVER=str(proxy.address))("plan", vmi=[DB])
+    failed(done, 5, "without proof of what it is")
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_server_that_echoes_our_signature(bind: Bind, ksd: Command, verb: str) -> None:
+    """As Windows does where it does not look at signatures."""
+    echo = Echo(OPCODE_UPDATE if verb == "apply" else OPCODE_QUERY)
+    with Proxy(bind, request=echo.request, response=echo.response) as proxy:
+        done = ksd.but(DNS_SERVER=str(proxy.address))(verb, vmi=[DB])
+    failed(done, 5, "sent the signature of our request back", "secure updates only")
+
+
+class Echo:
+    """Puts the signature of each request of an opcode, TKEY aside, on its response."""
+
+    def __init__(self, opcode: int) -> None:
+        self._opcode = opcode
+        self._records: dict[bytes, bytes] = {}
+
+    def request(self, message: bytes) -> Iterable[bytes]:
+        start = wire.read(message).tsig_start
+        if start is not None and message[2] >> 3 & 0xF == self._opcode:
+            self._records[message[:2]] = message[start:]
+        return [message]
+
+    def response(self, message: bytes) -> Iterable[bytes]:
+        if message[:2] not in self._records:
+            return [message]
+        bare = hostile.unsigned(message)
+        count = int.from_bytes(bare[10:12], "big") + 1
+        return [bare[:10] + count.to_bytes(2, "big") + bare[12:] + self._records[message[:2]]]
+
+
+# A controller that goes on
+
+
+@pytest.fixture
+def run(realm: Realm, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Return a factory of controllers of these VMIs, by the keytab of a principal."""
+    with contextlib.ExitStack() as stack:
+
+        def make(bind: Bind, principal: str, vmis: Path) -> Running:
+            quick = {"DRIFT_INTERVAL": "0.5s", "DNS_TIMEOUT": "2s"}
+            given = settings(bind) | realm.client(principal) | quick
+            return stack.enter_context(Running(tmp_path, given, "--from", vmis))
+
+        yield make
+
+
+def write(path: Path, *addresses: str) -> Path:
+    """Have the VMI db with these addresses in the file, all at once."""
+    new = path.with_suffix(".new")
+    new.write_bytes(vmis.as_json(vmis.listing([vmi("db", "prod", {"net1": list(addresses)})])))
+    new.replace(path)
+    return path
+
+
+def test_a_key_is_renewed_before_its_end(realm: Realm, run: Callable[..., Running], tmp_path: Path) -> None:
+    with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, f'grant "short@{NAME}" zonesub A AAAA TXT;')) as bind:
+        path = write(tmp_path / "vmis.json", "10.0.0.1")
+        ksd = run(bind, "short", path)
+        ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.1")
+        ksd.wait(lambda: ksd.log().count("agreed on a key") >= 3, "the third key")
+        write(path, "10.0.0.2")
+        ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.2")
+        assert "does not know the key" not in ksd.log(), "it is renewed before the server says so"
+        assert '"level": "warning"' not in ksd.log()
+
+
+@pytest.mark.parametrize("how", ["restarted", "killed"])
+def test_a_server_that_forgot_the_key(bind: Bind, run: Callable[..., Running], tmp_path: Path, how: str) -> None:
+    path = write(tmp_path / "vmis.json", "10.0.0.1")
+    ksd = run(bind, "ksd", path)
+    ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.1")
+    if how == "killed":
+        bind.kill()
+        bind.start()
+    else:
+        bind.restart()
+    write(path, "10.0.0.2")
+    ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.2")
+    ksd.wait_ready()
+    assert ksd.stop() == 0
+
+
+def test_a_kdc_that_is_gone_for_a_while(realm: Realm, run: Callable[..., Running], tmp_path: Path) -> None:
+    with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, f'grant "short@{NAME}" zonesub A AAAA TXT;')) as bind:
+        path = write(tmp_path / "vmis.json", "10.0.0.1")
+        ksd = run(bind, "short", path)
+        ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.1")
+        with realm.gone():
+            ksd.wait_complaint("primary", "Cannot contact any KDC")
+            write(path, "10.0.0.2")
+        ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.2")
+        ksd.wait_ready()
 
 
 # Settings
