@@ -32,7 +32,7 @@ WEB = vmi("web", "prod", {"net1": ["10.1.0.7"]})
 
 def test_plan_shows_the_difference_and_sends_nothing(primary: Server, ksd: Ksd) -> None:
     before = primary.axfr()
-    done = ksd(primary).process("plan", vmi=[DB])
+    done = ksd(primary)("plan", vmi=[DB])
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "+ db.prod.vm. 60 A 10.1.0.9",
@@ -159,7 +159,7 @@ def test_list_shows_what_is_ours_with_its_vmi(primary: Server, ksd: Ksd) -> None
     primary.nsupdate("update add foreign.prod.vm. 300 A 192.0.2.1")
     other = ksd(primary, OWNER_ID="other")
     other("apply", vmi=[vmi("z", "stage", {"net1": ["10.9.0.1"]})])
-    done = command.process("list")
+    done = command("list")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "db.prod.vm. 60 A 10.1.0.9 prod/db",
@@ -191,7 +191,7 @@ def test_bootstrap_writes_a_primary_that_can_be_used_at_once(server: str, tmp_pa
     directory = tmp_path / server
     (tmp_path / "unused").mkdir()
     command = Command(tmp_path / "unused", {"DOMAIN": "example.com", "NAME_SERVER_IP": "192.0.2.53"})
-    done = command.process("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
+    done = command("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
     assert (done.code, done.err) == (0, "")
     start = shlex.split(done.out.splitlines()[-1].removeprefix("start it with: "))
     again = command("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
@@ -266,7 +266,7 @@ def test_an_empty_list_withdraws_what_is_left_of_few(bind: Bind, ksd: Ksd) -> No
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "list", "bootstrap"])
 def test_help_shows_both_names_of_every_setting(verb: str, tmp_path: Path) -> None:
-    done = Command(tmp_path, {}).process(verb, "--help")
+    done = Command(tmp_path, {})(verb, "--help")
     assert (done.code, done.err) == (0, "")
     names = ["domain", "name_server_ip"] if verb == "bootstrap" else list(Settings.model_fields)
     text = " ".join(done.out.split())

@@ -408,7 +408,7 @@ def test_secrets_stay_secret_whatever_happens(primary: Server, ksd: Ksd) -> None
     for output in ("text", "json", "nsupdate"):
         assert command("plan", "-v", "-o", output, vmi=[]).code == 0
     wrong = base64.b64encode(b"a secret that nobody may see, too").decode()
-    done = command.but("TSIG_SECRET_FILE", TSIG_SECRET=wrong).process("apply", "-v", vmi=[])
+    done = command.but("TSIG_SECRET_FILE", TSIG_SECRET=wrong)("apply", "-v", vmi=[])
     assert done.code == 4
     secret.write_text("not base64 at all")
     assert command("plan", vmi=[]).code == 2
