@@ -1,0 +1,154 @@
+"""Pointers while the controller runs: each reverse zone follows the cluster by itself."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.controller.conftest import Run
+from tests.controller.running import answer
+from tests.kube import Kube
+from tests.servers import Bind, Server
+from tests.vmis import vmi
+
+TEN, HOME, SIX = "10.in-addr.arpa.", "168.192.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."
+ZONES = {"vm.": "", TEN: "", HOME: "", SIX: ""}
+REVERSE = "10.0.0.0/8, 192.168.0.0/16, 2001:db8::/32"
+BOTH = ["10.1.0.9", "2001:db8::9"]
+
+NAME = "net1.db.prod.vm."
+NINE, TWELVE = "9.0.1.10.in-addr.arpa.", "12.0.1.10.in-addr.arpa."
+SIX_NINE = "9." + 23 * "0." + "8.b.d.0.1.0.0.2.ip6.arpa."
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_pointers_follow_the_cluster(make_primary: Callable[..., Server], kube: Kube, run: Run, ownership: str) -> None:
+    primary = make_primary(zones=ZONES)
+    kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
+    ksd = run(primary, kube, REVERSE_ZONES=REVERSE, OWNERSHIP=ownership)
+    ksd.wait_ready()
+    assert answer(primary, NINE, "PTR") == [NAME]
+    assert answer(primary, SIX_NINE, "PTR") == [NAME]
+    assert answer(primary, "9.7.168.192.in-addr.arpa.", "PTR") == ["net2.db.prod.vm."]
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.12", "2001:db8::9"]}))
+    ksd.wait_answer(primary, TWELVE, "PTR", NAME)
+    ksd.wait_answer(primary, NINE, "PTR")
+    ksd.wait_answer(primary, "9.7.168.192.in-addr.arpa.", "PTR")
+    kube.put(vmi("twin", "prod", {"net1": ["10.1.0.12"]}))
+    ksd.wait_answer(primary, TWELVE, "PTR", NAME, "net1.twin.prod.vm.")
+    kube.delete("prod", "db")
+    ksd.wait_answer(primary, TWELVE, "PTR", "net1.twin.prod.vm.")
+    ksd.wait_answer(primary, SIX_NINE, "PTR")
+    assert ksd.stop() == 0
+
+
+def test_what_others_change_in_our_pointers_is_put_back(
+    make_primary: Callable[..., Server], kube: Kube, run: Run
+) -> None:
+    primary = make_primary(zones=ZONES)
+    kube.put(vmi("db", "prod", {"net1": BOTH}))
+    ksd = run(primary, kube, REVERSE_ZONES=REVERSE, DRIFT_INTERVAL="0.5s")
+    ksd.wait_ready()
+    primary.nsupdate(f"update delete {NINE} PTR\nupdate add 7.7.7.10.in-addr.arpa. 60 PTR foreign.example.", zone=TEN)
+    ksd.wait_answer(primary, NINE, "PTR", NAME)
+    assert answer(primary, "7.7.7.10.in-addr.arpa.", "PTR") == ["foreign.example."]
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_pointers_are_held_like_addresses(make_bind: Callable[..., Bind], kube: Kube, run: Run, ownership: str) -> None:
+    bind = make_bind(zones=ZONES)
+    kube.put(vmi("db", "prod", {"net1": BOTH}))
+    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, OWNERSHIP=ownership, HOLD_DOWN="1.5s")
+    ksd.wait_ready()
+    vanished = time.monotonic()
+    kube.put(vmi("db", "prod", {"net1": []}))
+    kube.put(vmi("later", "prod", {"net1": ["10.9.9.9"]}))
+    ksd.wait_answer(bind, "9.9.9.10.in-addr.arpa.", "PTR", "net1.later.prod.vm.")
+    assert answer(bind, NINE, "PTR") == answer(bind, SIX_NINE, "PTR") == [NAME]
+    ksd.wait_answer(bind, NINE, "PTR")
+    ksd.wait_answer(bind, SIX_NINE, "PTR")
+    assert 1.4 < time.monotonic() - vanished < 6
+    ksd.wait_answer(bind, NAME, "A")
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_held_pointers_survive_a_restart(
+    make_primary: Callable[..., Server], kube: Kube, run: Run, ownership: str
+) -> None:
+    primary = make_primary(zones=ZONES)
+    twin = vmi("twin", "prod", {"net1": ["10.1.0.9"]})
+    kube.put(vmi("db", "prod", {"net1": BOTH}))
+    kube.put(twin)
+    ksd = run(primary, kube, REVERSE_ZONES=REVERSE, OWNERSHIP=ownership, HOLD_DOWN="2s")
+    ksd.wait_ready()
+    assert answer(primary, NINE, "PTR") == [NAME, "net1.twin.prod.vm."]
+    ksd.kill()
+    kube.put(vmi("db", "prod", {"net1": []}))
+    ksd.start()
+    ksd.wait_ready()
+    assert answer(primary, NINE, "PTR") == [NAME, "net1.twin.prod.vm."]
+    assert answer(primary, SIX_NINE, "PTR") == [NAME]
+    ksd.wait_answer(primary, NINE, "PTR", "net1.twin.prod.vm.")
+    ksd.wait_answer(primary, SIX_NINE, "PTR")
+
+
+def test_a_pointer_of_another_vmi_is_not_held(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """The address is taken by another VMI: both point there until the hold-down ends, since both may have it."""
+    bind = make_bind(zones=ZONES)
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"]}))
+    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, HOLD_DOWN="1s")
+    ksd.wait_ready()
+    kube.put(vmi("db", "prod", {"net1": []}))
+    kube.put(vmi("new", "prod", {"net1": ["10.1.0.9"]}))
+    ksd.wait_answer(bind, NINE, "PTR", NAME, "net1.new.prod.vm.")
+    ksd.wait_answer(bind, NINE, "PTR", "net1.new.prod.vm.")
+
+
+GRANT = 'update-policy { grant "ksd-ddns." zonesub ANY; };'
+TRANSFER = 'allow-transfer { key "ksd-ddns."; };'
+EMPTY = "$TTL 60\n@ SOA localhost. hostmaster.localhost. 1 60 60 60 60\n@ NS localhost.\n"
+
+
+def served(bind: Bind, rights: str) -> None:
+    """Let `bind` serve HOME with these rights, empty: not at all."""
+    (bind.directory / "home.zone").write_text(EMPTY)
+    (bind.directory / "home.zone.jnl").unlink(missing_ok=True)
+    text = bind.configuration.read_text().partition("// home")[0]
+    zone = f'zone "{HOME}" {{ type primary; file "home.zone"; {rights} }};\n' if rights else ""
+    bind.configuration.write_text(f"{text}// home\n{zone}")
+    bind.reload()
+
+
+@pytest.fixture
+def without_home(make_bind: Callable[..., Bind]) -> Bind:
+    """Return a primary that does not serve HOME."""
+    return make_bind(zones={zone: text for zone, text in ZONES.items() if zone != HOME})
+
+
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        pytest.param("", "serves no zone", id="not-served"),
+        pytest.param(GRANT + "allow-transfer { none; };", "refused the transfer", id="no-transfer"),
+        pytest.param(TRANSFER, "refused the update", id="no-update"),
+    ],
+)
+def test_a_broken_zone_holds_up_no_other_and_mends(
+    without_home: Bind, kube: Kube, run: Run, rights: str, words: str
+) -> None:
+    bind = without_home
+    served(bind, rights)
+    kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
+    patches = {"ksd_ddns.controller.loop.LONGEST_PAUSE": 1.0, "ksd_ddns.controller.loop.FIRST_RETRY": 0.5}
+    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, patches=patches)
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
+    ksd.wait_answer(bind, NINE, "PTR", NAME)
+    ksd.wait_answer(bind, SIX_NINE, "PTR", NAME)
+    ksd.wait_complaint("primary", words)
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["192.168.7.9"]}))
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.12")
+    ksd.wait_answer(bind, TWELVE, "PTR", NAME)
+    served(bind, GRANT + TRANSFER)
+    ksd.wait_answer(bind, "9.7.168.192.in-addr.arpa.", "PTR", "net2.db.prod.vm.")
+    ksd.wait_ready()
+    assert ksd.stop() == 0

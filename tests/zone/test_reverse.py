@@ -1,0 +1,140 @@
+"""Reverse names and pointers against a model: addresses of any kind, VMIs that come and go, blocks inside of blocks."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+import dns.reversename
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ksd_ddns.zone import names
+from ksd_ddns.zone.desired import Desired, desired
+from ksd_ddns.zone.plan import full, owned_names
+from ksd_ddns.zone.rrset import PTR, TXT
+from ksd_ddns.zone.vmi import Vmi
+from tests.zone.build import OWNER, ip, live, mark, n, node, ptr, reverse_rules, scope, txt, vmi
+
+ADDRESSES = st.ip_addresses().map(lambda address: address.packed)
+LABELS = st.sampled_from(["0", "1", "10", "255", "256", "01", "a", "f", "g", "*", "in-addr", "ip6", "-1", "²", " "])
+
+
+@given(ADDRESSES)
+def test_reverse_names_are_those_of_dnspython_and_lead_back(address: bytes) -> None:
+    name = names.reverse(address)
+    assert name == dns.reversename.from_address(str(ip_address(address))).to_digestable()
+    assert names.reversed_address(name) == address
+    assert names.is_reverse_block(name)
+    assert not names.is_reverse_block(b"\x010" + name)
+
+
+@given(ADDRESSES, st.integers(0, 128))
+def test_the_block_of_an_address_is_a_block_and_holds_it(address: bytes, wanted: int) -> None:
+    step = 8 if len(address) == 4 else 4
+    prefix = min(wanted, 8 * len(address)) // step * step
+    network = ip_network((address, prefix), strict=False)
+    assert isinstance(network, IPv4Network | IPv6Network)
+    block = names.reverse(network.network_address.packed, prefix)
+    assert names.is_reverse_block(block)
+    assert names.is_below(names.reverse(address), block)
+    assert names.is_below(names.reverse(network[-1].packed), block)
+    if prefix:
+        outside = ip_address(int(network.network_address) ^ (1 << (8 * len(address) - prefix)))
+        if outside.version == network.version:
+            assert not names.is_below(names.reverse(outside.packed), block)
+
+
+@given(st.lists(LABELS, max_size=34), st.sampled_from(["in-addr.arpa.", "ip6.arpa.", "example."]))
+def test_what_is_a_reverse_name_is_that_of_one_address(found: list[str], above: str) -> None:
+    try:
+        name = names.from_labels([*(label.encode("latin-1") for label in found), *names.labels(n(above))])
+    except ValueError:
+        return
+    address = names.reversed_address(name)
+    assert address is None or names.reverse(address) == name
+    assert not names.is_reverse_block(name) or above != "example."
+
+
+# Pointers of VMIs that come and go
+
+VMIS = st.builds(
+    vmi,
+    st.sampled_from("abcd"),
+    interfaces=st.dictionaries(
+        st.sampled_from(["net1", "Net2", "*"]),
+        st.lists(st.sampled_from(["10.1.0.1", "10.1.0.2", "10.2.0.1", "11.0.0.1", "2001:db8::1"]), unique=True),
+        max_size=3,
+    ),
+    created=st.integers(1, 3),
+    ttl=st.sampled_from([None, 5, 300]),
+    ignored=st.sampled_from([False, False, False, True]),
+    alive=st.sampled_from([True, True, True, False]),
+)
+BLOCK, INNER = n("10.in-addr.arpa."), n("1.10.in-addr.arpa.")
+
+
+def model(vmis: list[Vmi], block: bytes, apart: bytes) -> dict[bytes, set[bytes]]:
+    """Return which names the reverse names point to, worked out address by address."""
+    found: dict[bytes, set[bytes]] = {}
+    for item in vmis:
+        for interface in item.interfaces:
+            if item.ignored or not item.live or interface.name == "*":
+                continue
+            for address in interface.addresses:
+                name = names.reverse(address)
+                if names.is_below(name, block) and not (apart and names.is_below(name, apart)):
+                    target = n(f"{interface.name}.{item.name}.{item.namespace}.vm.example.")
+                    found.setdefault(name, set()).add(target)
+    return found
+
+
+def content(of: Desired) -> dict[bytes, set[bytes]]:
+    """Return which names the wanted reverse names point to."""
+    found = {}
+    for name in of.names():
+        wanted = of.get(name)
+        pointers = wanted.get(PTR) if wanted else None
+        assert wanted is not None
+        assert pointers is not None
+        assert wanted.get(TXT) is not None
+        found[name] = set(pointers.rdatas)
+    return found
+
+
+@given(
+    st.lists(VMIS | st.sampled_from("abcd"), max_size=12), st.sampled_from([(BLOCK, b""), (BLOCK, INNER), (INNER, b"")])
+)
+def test_pointers_are_those_of_the_vmis_that_are_there(history: list[Vmi | str], blocks: tuple[bytes, bytes]) -> None:
+    block, apart = blocks
+    rules = reverse_rules(zone=block, reverse=block, apart=(apart,) if apart else ())
+    found = Desired(rules)
+    there: dict[str, Vmi] = {}
+    for event in history:
+        before = {name: found.get(name) for name in found.names()}
+        key = f"prod/{event}" if isinstance(event, str) else event.key
+        there.pop(key, None)
+        if isinstance(event, str):
+            touched = found.remove(key)
+        else:
+            touched = found.put(event)
+            there[key] = event
+        after = {name: found.get(name) for name in found.names()}
+        assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} <= touched
+    assert content(found) == model([*there.values()], block, apart)
+    again = desired(there.values(), rules)
+    assert {name: found.get(name) for name in found.names()} == {name: again.get(name) for name in again.names()}
+
+
+# Blocks inside of blocks
+
+
+@pytest.mark.parametrize("owner", ["", OWNER])
+def test_what_lies_in_an_inner_block_is_never_ours(owner: str) -> None:
+    outer = reverse_rules(owner=owner, apart=(INNER,))
+    one, two = n("1.0.1.10.in-addr.arpa."), n("1.0.2.10.in-addr.arpa.")
+    texts = [txt(mark(""))] if owner else []
+    zone = live(node(one, ptr("x."), *texts), node(two, ptr("x."), *texts), zone=BLOCK)
+    ours = scope(outer, apart=(INNER,))
+    assert owned_names(zone, ours) == [two]
+    plan = full(desired([vmi(interfaces={"net1": ["10.1.0.1"]})], outer), zone, ours)
+    assert [change.name for change in plan.changes] == [two]
+    assert ip("10.1.0.1") not in {names.reversed_address(change.name) for change in plan.changes}
