@@ -262,7 +262,9 @@ OUTSIDE = "is outside of the VMI's namespace; an admin allows it with HOSTNAME_S
         pytest.param("zone", "ns.vm.example.", "kept for the zone itself", id="zone-name-server"),
         pytest.param("zone", "example.org.", "not in the zone example.", id="zone-another-zone"),
         pytest.param("zone", "wwwexample.", "not in the zone example.", id="zone-ends-like-the-zone"),
-        pytest.param("zone", ".".join([LONG] * 4) + ".example.", "too long", id="zone-too-long"),
+        pytest.param("zone", ".".join([LONG] * 3 + ["m" * 54]) + ".example.", "too long", id="zone-256-octets"),
+        pytest.param("zone", ".".join([LONG] * 3 + ["m" * 53]) + ".example.",
+                     ".".join([LONG] * 3 + ["m" * 53]) + ".example.", id="zone-255-octets"),
     ],
 )  # fmt: skip
 def test_hostnames(scope: str, hostname: str, want: str | None) -> None:
@@ -355,6 +357,20 @@ def test_the_next_has_the_name_when_the_winner_goes() -> None:
     assert n("a.b.prod.vm.example.") in found.remove(OLDER.key)
     assert content(found) == {"a.b.prod": ["10.0.0.2"], "net1.a.b.prod": ["10.0.0.2"]}
     assert found.collisions() == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "winner", "losers"),
+    [("prod/c", "prod/b", ["prod/a"]), ("prod/b", "prod/c", ["prod/a"]), ("prod/a", "prod/c", ["prod/b"])],
+    ids=["winner", "second", "third"],
+)
+def test_one_of_three_goes(gone: str, winner: str, losers: list[str]) -> None:
+    vmis = [vmi(name, created=3 - age, hostnames=["x"]) for age, name in enumerate("abc")]
+    found = desired(vmis, txt_rules())
+    found.remove(gone)
+    assert found.vmi_of(n("x.prod.vm.example.")) == winner
+    assert [collision.loser for collision in found.collisions()] == losers
+    assert state(found) == state(desired([item for item in vmis if item.key != gone], txt_rules()))
 
 
 # Order of events
@@ -472,6 +488,9 @@ def pointers(of: Desired) -> dict[str, list[str]]:
                      {"9.0.1.10.in-addr.arpa.": ["net1.a.prod.vm.example.", "net1.b.prod.vm.example."]},
                      id="one-address-of-two-vmis"),
         pytest.param([vmi(interfaces={"*": ["10.1.0.9"]})], {}, id="interface-without-a-name-in-dns"),
+        pytest.param([vmi("a..b")], {}, id="vmi-without-a-name-in-dns"),
+        pytest.param([vmi("db", "a.b")], {}, id="namespace-without-a-name-in-dns"),
+        pytest.param([vmi(f"{LONG}.{LONG}.{LONG}.{'m' * 41}")], {}, id="name-too-long"),
         pytest.param([vmi(hostnames=["web"])], {"9.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example."]},
                      id="hostnames-are-no-targets"),
         pytest.param([vmi(ignored=True), vmi("b", alive=False)], {}, id="ignored-and-ended"),

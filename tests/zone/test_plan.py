@@ -473,6 +473,16 @@ def test_withdrawals_whose_reason_was_seen_are_not_capped(seen: int, withdrawn: 
     assert not {change.name for change in plan.kept_back} & set(known)
 
 
+@pytest.mark.parametrize("owned", [1, 20])
+def test_nothing_follows_from_absence_in_half_a_list(owned: int) -> None:
+    zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(owned)))
+    seen = [n("n0.prod.vm.example.")]
+    plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, complete=False)
+    assert [change.name for change in plan.changes if change.kind is Kind.WITHDRAW] == seen
+    assert plan.count(Kind.ADD) == 2
+    assert len(plan.kept_back) == owned - 1
+
+
 def test_explicit_withdrawals_are_not_capped() -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
     plan = partial(list(zone.nodes), wanted(), zone, scope(txt_rules()))

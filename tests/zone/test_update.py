@@ -188,6 +188,14 @@ def test_messages_are_filled_in_order_and_never_overfilled(changes: list[Change]
             assert len(more.changes) > count or octets(more) > size - HEADER_ROOM
 
 
+def test_a_message_is_filled_to_the_last_octet() -> None:
+    changes = [change([], [a("10.0.0.1")], n(f"n{index}.vm.example.")) for index in range(3)]
+    one = len(n("n0.vm.example.")) + 10 + len(n("n0.vm.example.")) + 14
+    for octets, want in ((3 * one, [3]), (3 * one - 1, [2, 1]), (2 * one, [2, 1]), (2 * one - 1, [1, 1, 1])):
+        sent = batches(changes, Limits(octets=octets + HEADER_ROOM))
+        assert [len(each.changes) for each in sent] == want
+
+
 def test_a_change_that_is_too_big_for_the_limit_goes_alone() -> None:
     big = change([txt(*(f"{index:03}" + "x" * 200 for index in range(100)))], [a("10.0.0.1")])
     small = change([], [a("10.0.0.1")], n("a.vm.example."))
