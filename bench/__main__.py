@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from bench import read, single, sync
+from bench import controller, read, single, sync
 from bench.timing import Contest, table
 from tests.servers import stop_all
 
@@ -23,7 +23,7 @@ QUICK = 10_000
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--only", choices=("read", "sync", "single"), help="this measurement alone")
+    parser.add_argument("--only", choices=("read", "sync", "single", "controller"), help="this measurement alone")
     parser.add_argument("--quick", action="store_true", help="a tenth of the records, few runs: says if it works")
     options = parser.parse_args()
     quick = options.quick
@@ -32,6 +32,9 @@ def main() -> int:
         "read": lambda: read.contests(records=records, times=3 if quick else 9),
         "sync": lambda: sync.contests(records=records, times=1 if quick else 5),
         "single": lambda: single.contests(sizes=(1_000, records), times=30 if quick else 500),
+        "controller": lambda: controller.contests(
+            sizes=(1_000, records), vmis=records // 10, changes=30 if quick else 500, times=1 if quick else 5
+        ),
     }
     # As the command line does it.
     gc.freeze()

@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 
+def duration(seconds: float) -> str:
+    """Return a duration as the table shows it."""
+    return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds:.3f} s"
+
+
 @dataclass(frozen=True, slots=True)
 class Contest:
     """One comparison: what took ksd-ddns and the other contestant how many seconds, each time.
 
-    `target` is what ours / theirs should not exceed, None where there is nothing to reach.
+    `target` is what ours / theirs should not exceed, None where there is nothing to reach. `percentile` is the one of
+    ours that is compared; of theirs it is the median always. `text` shows a value, where it is not seconds.
     """
 
     what: str
@@ -19,11 +25,25 @@ class Contest:
     ours: Sequence[float]
     theirs: Sequence[float]
     target: float | None = None
+    percentile: int = 50
+    text: Callable[[float], str] = duration
+
+    @property
+    def our(self) -> float:
+        """Our median, or the percentile that is compared."""
+        if self.percentile == 50 or len(self.ours) == 1:
+            return statistics.median(self.ours)
+        return statistics.quantiles(self.ours, n=100, method="inclusive")[self.percentile - 1]
+
+    @property
+    def their(self) -> float:
+        """Their median."""
+        return statistics.median(self.theirs)
 
     @property
     def ratio(self) -> float:
-        """The ratio of the medians."""
-        return statistics.median(self.ours) / statistics.median(self.theirs)
+        """Ours by theirs."""
+        return self.our / self.their
 
     @property
     def missed(self) -> bool:
@@ -63,13 +83,13 @@ def in_turn(contestants: Sequence[Callable[[], None]], *, times: int, seconds: f
 
 
 def table(contests: Iterable[Contest]) -> list[str]:
-    """Return the lines of a table of medians and their ratios."""
+    """Return the lines of a table of medians (or what is compared instead) and their ratios."""
     rows = [("", "ksd-ddns", "", "", "ratio", "target", "runs")]
     rows += [
         (
             contest.what,
-            _text(statistics.median(contest.ours)),
-            _text(statistics.median(contest.theirs)),
+            contest.text(contest.our),
+            contest.text(contest.their),
             contest.against,
             f"{contest.ratio:.2f}",
             "" if contest.target is None else f"{contest.target:g}{' MISSED' if contest.missed else ''}",
@@ -86,10 +106,6 @@ def table(contests: Iterable[Contest]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def _text(seconds: float) -> str:
-    return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds:.3f} s"
 
 
 def say(text: str) -> None:

@@ -45,7 +45,7 @@ class Workload:
 
     def desired(self) -> Desired:
         """Return what all VMIs want."""
-        return desired((parsed(index) for index in range(self.vmis)), self.rules)
+        return desired((vmi.parse(msgspec.convert(obj, VmiObject)) for obj in self.objects()), self.rules)
 
     def additions(self) -> Plan:
         """Return the plan that fills an empty zone."""

@@ -68,9 +68,12 @@ def load(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
     return {"loaded": loaded}
 
 
-def put(kube: Kube, arguments: list[str]) -> None:
-    """OBJECT: create or replace what the JSON text says."""
-    kube.put(json.loads(" ".join(arguments)))
+def put(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
+    """OBJECT: create or replace what the JSON text says; `at` is when, by the monotonic clock of all processes."""
+    obj = json.loads(" ".join(arguments))
+    with kube.store.lock:  # the watches take it to see what there is: they are told right after that time
+        kube.put(obj)
+        return {"at": time.monotonic()}
 
 
 def delete(kube: Kube, arguments: list[str]) -> None:

@@ -1,0 +1,405 @@
+"""The controller: from a change in the cluster to the answer, its start, events that change nothing, its memory.
+
+The API server is the fake one of the tests, in a process of its own: a real one would have to be installed, and would
+be measured along. Its pages and events are of the size of real ones.
+"""
+
+import http.client
+import itertools
+import json
+import os
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import yaml
+
+from bench import bare
+from bench.timing import Contest, Stopwatch, say
+from bench.workload import ZONE, Workload, connect, dig_axfr
+from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.watch import PAGE, Watch
+from ksd_ddns.controller import Controller, Fleet, Options
+from ksd_ddns.primary.keys import read_key_file
+from ksd_ddns.primary.update import IN_FLIGHT
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.plan import Change, Kind, Ownership
+from ksd_ddns.zone.rrset import AAAA, A, Node, rrset
+from ksd_ddns.zone.update import Limits, batches
+from tests.controller.running import Running
+from tests.kube.__main__ import many
+from tests.kube.process import KubeProcess
+from tests.servers import Bind, Knot, Server
+
+EVENTS = 20_000
+"""Events in a second that one core has to absorb."""
+
+MEMORY = 150 * 2**20
+"""Octets that the controller may have resident with 10,000 VMIs."""
+
+PATIENCE = 60.0
+"""Seconds that anything is waited for."""
+
+IDLE = 0.03
+"""Seconds after a change in which it is read back: the next one finds an idle controller."""
+
+CHANGING = 150
+"""VMIs that take turns to change: one that changes more than ten times a minute is made to wait."""
+
+_PATH = "/apis/kubevirt.io/v1/virtualmachineinstances"
+_TOKEN = re.compile(rb'"continue":"([^"]*)"')
+
+
+class Cluster(Workload):
+    """The VMIs that the fake API server makes up, and the records that they become."""
+
+    def __init__(self, records: int) -> None:
+        super().__init__(records, Ownership.ZONE)
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """Yield the VMIs as the API gives them."""
+        return many(self.vmis)
+
+    def serve(self) -> KubeProcess:
+        """Return an API server with these VMIs."""
+        return KubeProcess("--vmis", str(self.vmis))
+
+    def ready(self, server: Server) -> list[bytes]:
+        """Return the messages that fill an empty zone, signed: good for as long as the TSIG fudge."""
+        key = read_key_file(server.key_file)
+        together = batches(self.additions().changes, Limits())
+        return [bare.signed(ZONE, each.changes, key, ident=ident) for ident, each in enumerate(together)]
+
+    def fill(self, server: Server) -> None:
+        """Bring all records into the empty zone of `server`."""
+        client = bare.Client(server)
+        try:
+            client.send_all(self.ready(server), in_flight=IN_FLIGHT)
+        finally:
+            client.close()
+        self.check(server)
+
+
+def contests(*, sizes: tuple[int, int], vmis: int, changes: int, times: int) -> Iterator[Contest]:
+    """Yield the comparisons: latency in zones of two `sizes`, then start, absorption and memory with so many `vmis`."""
+    yield from _latency(Bind, sizes, changes)
+    yield from _latency(Knot, sizes, changes)
+    yield from _start(Cluster(6 * vmis), times)
+    yield from _absorption(Cluster(6 * vmis), times)
+
+
+# --- latency ---------------------------------------------------------------------------------------------------------
+
+
+def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator[Contest]:
+    """Yield how long a change takes from the watch to the answer, controllers idle, both zones in turn.
+
+    The clock starts when the API server is about to tell its watches, and stops when the primary, asked over UDP again
+    and again, gives the new address. Theirs: an UPDATE of the same form, signed before, until it is answered.
+    """
+    with ExitStack() as stack:
+        tracks = []
+        for size in sizes:
+            say(f"controller: a zone of {kind.program} with {size} records, and as many VMIs as that takes")
+            tracks.append(stack.enter_context(_Track(kind, Cluster(size))))
+        say(f"controller: {times} changes")
+        for track in tracks:
+            track.change(Stopwatch())  # for the caches, as in all comparisons
+            track.client.exchange(next(track.messages))
+        for _ in range(times):
+            for track in tracks:
+                track.change(track.ours)
+                time.sleep(IDLE)
+                message = next(track.messages)
+                track.theirs.time(lambda client=track.client, message=message: client.exchange(message))  # type: ignore[misc]
+                time.sleep(IDLE / 3)
+    small, large = tracks
+    bind = kind is Bind
+    for track in tracks:
+        name = f"from the watch to the answer, {kind.program}, {track.cluster.records} records"
+        ours, theirs = track.ours.seconds, track.theirs.seconds
+        yield Contest(name, "bare loop, signed before", ours, theirs, 5.0 if bind else 1.5)
+        yield Contest(f"{name}: 99th percentile", "its median", ours, theirs, 20.0 if bind else None, percentile=99)
+    name = f"from the watch to the answer, {kind.program}, {large.cluster.records} records"
+    against = f"with {small.cluster.records} records"
+    yield Contest(name, against, large.ours.seconds, small.ours.seconds, 1.3 if bind else None)
+
+
+class _Track:
+    """An API server, a primary with the right zone, and the controller between them, idle."""
+
+    def __init__(self, kind: type[Server], cluster: Cluster) -> None:
+        self._kind = kind
+        self.cluster = cluster
+        self.ours, self.theirs = Stopwatch(), Stopwatch()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            server = stack.enter_context(self._kind())
+            self.cluster.fill(server)
+            self._kube = stack.enter_context(self.cluster.serve())
+            self._controller = stack.enter_context(_controller(directory, server, self._kube))
+            self._controller.wait_ready(seconds=PATIENCE)
+            self._changes = _changes(list(itertools.islice(self.cluster.objects(), CHANGING)))
+            self._asked = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self._asked.connect((server.address, server.port))
+            self._asked.settimeout(1.0)
+            self.client = bare.Client(server)
+            stack.callback(self.client.close)
+            key = read_key_file(server.key_file)
+            self.messages = itertools.cycle([bare.signed(ZONE, [change], key) for change in _there_and_back()])
+            self.client.exchange(bare.signed(ZONE, [_arrival()], key))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def change(self, watch: Stopwatch) -> None:
+        """Change one VMI, and see how long it takes until the primary answers so."""
+        obj, name, address = next(self._changes)
+        question = wire.query(1, name, A)
+        began = self._kube.tell("put", json.dumps(obj))["at"]
+        while True:
+            self._asked.send(question)
+            try:
+                answer = self._asked.recv(4096)
+            except TimeoutError:
+                answer = b""  # lost, as UDP may be
+            now = time.monotonic()
+            if address in answer:
+                break
+            if now - began > PATIENCE:
+                raise RuntimeError(f"{names.to_text(name)} never got its address")
+        watch.seconds.append(now - began)
+
+    def absorbed(self) -> float:
+        """Return the processor time that EVENTS events cost which change nothing. Raises where one did."""
+        time.sleep(1.0)
+        pid = self._controller.pid
+        sent, before = self._sent(), _processor(pid)
+        self._kube.tell("heartbeats", EVENTS, EVENTS)
+        self.change(Stopwatch())
+        time.sleep(10 * IDLE)
+        spent = _processor(pid) - before
+        if self._sent() != sent + 1:
+            raise RuntimeError(f"{self._sent() - sent} names were updated, not the one that changed")
+        return spent
+
+    def _sent(self) -> int:
+        metrics = self._controller.metrics()
+        return round(sum(value for name, value in metrics.items() if name.startswith("update_outcomes_total")))
+
+
+def _changes(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
+    """Yield VMIs whose second interface got other addresses, its name, and the new one of IPv4, without end."""
+    for number in itertools.count():
+        obj = objects[number % len(objects)]
+        metadata = obj["metadata"]
+        entry = next(item for item in obj["status"]["interfaces"] if item["name"] == "net2")
+        address = f"10.99.{number >> 8 & 255}.{number & 255}"
+        entry["ipAddress"], entry["ipAddresses"] = address, [address, f"fd00:99::{number:x}"]
+        name = names.from_text(f"net2.{metadata['name']}.{metadata['namespace']}.{names.to_text(ZONE)}")
+        yield obj, name, socket.inet_aton(address)
+
+
+def _neighbour(number: int) -> Node:
+    # A name that the controller neither wants nor withdraws: what the bare loop does there makes it no work.
+    packed = bytes([10, 98, 0, number])
+    return Node(b"\2ns" + ZONE, (rrset(A, 60, [packed]), rrset(AAAA, 60, [bytes([0xFD]) + bytes(14) + packed[-1:]])))
+
+
+def _arrival() -> Change:
+    return Change(Node(b"\2ns" + ZONE), _neighbour(1), Kind.ADD)
+
+
+def _there_and_back() -> tuple[Change, Change]:
+    one, other = _neighbour(1), _neighbour(2)
+    return Change(one, other, Kind.CHANGE), Change(other, one, Kind.CHANGE)
+
+
+# --- start and memory ------------------------------------------------------------------------------------------------
+
+
+def _start(cluster: Cluster, times: int) -> Iterator[Contest]:
+    """Yield how long the controller takes until it is ready, with an empty zone and with one that is right.
+
+    Measured as a process until `/readyz` says 200, interpreter and imports included; and inside of this one. Theirs:
+    the pages of the list, read and thrown away, then the same messages made and signed before; or what dig transfers.
+    """
+    race = _StartRace(cluster)
+    with cluster.serve() as kube, tempfile.TemporaryDirectory() as directory:
+        for round_ in range(times + 1):
+            say(f"controller: start with {cluster.vmis} VMIs, {round_} of {times}" + ("" if round_ else " (uncounted)"))
+            race.run(kube, Path(directory))
+            if not round_:
+                race.reset()
+    name = f"start, {cluster.vmis} VMIs"
+    filled, right = "bare list, bare loop, messages ready", "bare list, dig axfr"
+    yield Contest(f"{name}, empty zone: until ready", filled, race.inside.seconds, race.bare.seconds, 1.5)
+    yield Contest(f"{name}, empty zone: ksd-ddns run", filled, race.process.seconds, race.bare.seconds, 1.5)
+    yield Contest(f"{name}, right zone: until ready", right, race.inside_again.seconds, race.read.seconds, 2.5)
+    yield Contest(f"{name}, right zone: ksd-ddns run", right, race.process_again.seconds, race.read.seconds, 2.5)
+    limit = [float(MEMORY)]
+    resident = f"resident, {cluster.vmis} VMIs"
+    yield Contest(f"{resident}, after an empty zone", "limit", race.memory, limit, 1.0, text=_octets)
+    yield Contest(f"{resident}, after a right zone", "limit", race.memory_again, limit, 1.0, text=_octets)
+    yield Contest(f"{resident}, at most, after an empty zone", "limit", race.peak, limit, text=_octets)
+
+
+class _StartRace:
+    """The ways to fill a zone from a list and to see that it is right, one after the other."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.reset()
+
+    def reset(self) -> None:
+        self.inside, self.process, self.bare = Stopwatch(), Stopwatch(), Stopwatch()
+        self.inside_again, self.process_again, self.read = Stopwatch(), Stopwatch(), Stopwatch()
+        self.memory: list[float] = []
+        self.memory_again: list[float] = []
+        self.peak: list[float] = []
+
+    def run(self, kube: KubeProcess, directory: Path) -> None:
+        cluster = self._cluster
+        with Bind() as server:
+            _until_ready(cluster, server, kube, self.inside)
+            cluster.check(server)
+            _until_ready(cluster, server, kube, self.inside_again)
+        with Bind() as server:
+            memory, peak = _process_until_ready(directory, server, kube, self.process)
+            self.memory.append(memory)
+            self.peak.append(peak)
+            cluster.check(server)
+            memory, _ = _process_until_ready(directory, server, kube, self.process_again)
+            self.memory_again.append(memory)
+        with Bind() as server:
+            ready = cluster.ready(server)
+            client = bare.Client(server)
+
+            def fill() -> None:
+                _list(kube)
+                client.send_all(ready, in_flight=IN_FLIGHT)
+
+            def read() -> None:
+                _list(kube)
+                dig_axfr(server)
+
+            self.bare.time(fill)
+            client.close()
+            cluster.check(server)
+            self.read.time(read)
+
+
+def _until_ready(cluster: Cluster, server: Server, kube: KubeProcess, watch: Stopwatch) -> None:
+    """Time a controller in this process, from nothing until it is ready."""
+    began = time.perf_counter()
+    source = Watch(Api(kubeconfig=str(kube.kubeconfig)))
+    options = Options(
+        zone=None, base=ZONE, rules=lambda _: cluster.rules, scope=lambda _: cluster.scope, limits=Limits()
+    )
+    controller = Controller(connect(server), [source.scope], options)
+    fleet = Fleet([source], [controller])
+    thread = threading.Thread(target=fleet.run, daemon=True)
+    thread.start()
+    while controller.snapshot.complaints:
+        time.sleep(0.002)
+        if time.perf_counter() - began > PATIENCE:
+            raise RuntimeError(f"the controller is not ready: {controller.snapshot.complaints}")
+    watch.seconds.append(time.perf_counter() - began)
+    fleet.stop()
+    thread.join(PATIENCE)
+
+
+def _process_until_ready(directory: Path, server: Server, kube: KubeProcess, watch: Stopwatch) -> tuple[float, float]:
+    """Time `ksd-ddns run` from its start until it is ready; return the octets it has resident, and had at most."""
+    controller = _controller(directory, server, kube)
+    began = time.perf_counter()
+    with controller:
+        while not controller.ready:
+            time.sleep(0.005)
+            if time.perf_counter() - began > PATIENCE:
+                raise RuntimeError(f"the controller is not ready: {controller.log()}")
+        watch.seconds.append(time.perf_counter() - began)
+        time.sleep(0.5)  # what it frees only now counts no more
+        found = _resident(controller.pid)
+        controller.stop()
+    return found
+
+
+def _list(kube: KubeProcess) -> None:
+    """Read all pages of the list, and look at nothing but the way to the next."""
+    connection = http.client.HTTPConnection("127.0.0.1", kube.port)
+    headers = {"Authorization": f"Bearer {_bearer(kube.kubeconfig)}"}
+    token = ""
+    while True:
+        query = {"limit": PAGE} | ({"continue": token} if token else {})
+        connection.request("GET", f"{_PATH}?{urlencode(query)}", headers=headers)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"the list was answered with {response.status}")
+        found = _TOKEN.search(body, len(body) - 1024)  # metadata comes last
+        token = found[1].decode() if found else ""
+        if not token:
+            connection.close()
+            return
+
+
+@cache
+def _bearer(kubeconfig: Path) -> str:
+    token: str = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"]
+    return token
+
+
+# --- events that change nothing --------------------------------------------------------------------------------------
+
+
+def _absorption(cluster: Cluster, times: int) -> Iterator[Contest]:
+    """Yield the processor time that a second's worth of events costs which change nothing that is published.
+
+    All have been taken when the change behind them is answered; the controller's own counts say that it sent only that.
+    """
+    say(f"controller: {EVENTS} events that change nothing, {times} times")
+    with _Track(Bind, cluster) as track:
+        spent = [track.absorbed() for _ in range(times + 1)][1:]
+    what = f"processor, {EVENTS} events that change nothing"
+    yield Contest(what, "a second of one core", spent, [1.0], 1.0)
+
+
+def _controller(directory: Path, server: Server, kube: KubeProcess) -> Running:
+    settings: Mapping[str, object] = {
+        "KUBECONFIG": kube.kubeconfig,
+        "DNS_SERVER": f"{server.address}:{server.port}",
+        "TSIG_KEY_FILE": server.key_file,
+        "OWNERSHIP": Ownership.ZONE.value,
+    }
+    return Running(directory, settings, program=True)
+
+
+def _resident(pid: int) -> tuple[float, float]:
+    """Return the octets that a process has resident, and had at most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = {name: 1024.0 * int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)
+             if name in {"VmRSS", "VmHWM"}}  # fmt: skip
+    return found["VmRSS"], found["VmHWM"]
+
+
+def _processor(pid: int) -> float:
+    """Return the seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _octets(value: float) -> str:
+    return f"{value / 2**20:.0f} MiB"
