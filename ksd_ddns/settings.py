@@ -362,8 +362,14 @@ class Settings(BaseSettings):
         return (*self._keys("transfer_tsig", count), *self._keys("tsig", count))
 
     def _tls(self, server: Server) -> Tls | None:
+        files = {"DNS_TLS_CA": self.dns_tls_ca, "DNS_TLS_CERT": self.dns_tls_cert, "DNS_TLS_KEY": self.dns_tls_key}
         if not self.dns_tls:
+            for name, value in {**files, "DNS_TLS_HOSTNAME": self.dns_tls_hostname}.items():
+                if value is not None:
+                    raise SettingsError(f"{name} is set without DNS_TLS=true: nothing would be encrypted; set both")
             return None
+        if self.dns_tls_key is not None and self.dns_tls_cert is None:
+            raise SettingsError("DNS_TLS_KEY is set without DNS_TLS_CERT: set the certificate that it belongs to, too")
         hostname = self.dns_tls_hostname or server.host
         return tls(hostname, ca=self.dns_tls_ca, certificate=self.dns_tls_cert, key=self.dns_tls_key)
 

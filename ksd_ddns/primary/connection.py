@@ -16,7 +16,6 @@ from ksd_ddns.errors import SettingsError, Unreachable
 from ksd_ddns.primary.files import Followed
 
 _CHUNK = 1 << 18
-_TLS_ALERT = b"\x15\x03"  # a record of type alert, of any version
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +143,9 @@ class Connection:
         while unsent:
             try:
                 unsent = unsent[self._socket.send(unsent) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                if not self._wait(select.POLLOUT, deadline - time.monotonic()):
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
+                event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
+                if not self._wait(event, deadline - time.monotonic()):
                     raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s") from None
             except OSError as e:
                 raise self._cut(e) from e
@@ -205,16 +205,17 @@ class Connection:
         return Unreachable(f"{self.server} cut the connection: {_reason(error)}{self._doubt()}")
 
     def _closed(self) -> Unreachable:
-        rest = bytes(self._buffer[self._start :])
-        if rest[:2] == _TLS_ALERT and not self._secure:
-            return Unreachable(f"{self.server} closed the connection with an alert of TLS: set DNS_TLS=true")
-        middle = " in the middle of a message" if rest else ""
+        middle = " in the middle of a message" if len(self._buffer) > self._start else ""
         return Unreachable(f"{self.server} closed the connection{middle}{self._doubt()}")
 
     def _doubt(self) -> str:
-        # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.
-        unheard = self._secure and not self._heard
-        return "; it may ask for a certificate that it knows the CA of: set DNS_TLS_CERT" if unheard else ""
+        """Return what may be wrong where a server hangs up before it has said anything."""
+        if self._heard:
+            return ""
+        if self._secure:
+            # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.
+            return "; does it want a certificate of ours, from a CA that it knows (DNS_TLS_CERT)?"
+        return "; does it want TLS (DNS_TLS=true)?"
 
     def _wait(self, event: int, seconds: float) -> bool:
         self._poll.register(self._socket, event)

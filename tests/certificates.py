@@ -1,0 +1,78 @@
+"""A certificate authority of the tests' own, by openssl: `Authority(directory).pair("ns", "DNS:ns.example.test")`."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kerberos import faketime
+
+_DAYS = "2"
+_AUTHORITY = """
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+"""
+_PAIR = """
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth, clientAuth
+subjectAltName = {names}
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """A certificate authority in `directory`, which must be empty."""
+
+    def __init__(self, directory: Path, name: str = "ca") -> None:
+        self._directory = directory
+        self._ca = self._made(name, _AUTHORITY, None)
+
+    @property
+    def certificate(self) -> Path:
+        """What those who trust it are given."""
+        return self._ca.certificate
+
+    def pair(self, name: str, names: str, *, made: str = "+0") -> Pair:
+        """Return a new certificate for `names`, as openssl writes them, that holds for two days from `made` on."""
+        return self._made(name, _PAIR.format(names=names), self._ca, environment=faketime(made))
+
+    def _made(
+        self, name: str, extensions: str, issuer: Pair | None, *, environment: dict[str, str] | None = None
+    ) -> Pair:
+        pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
+        request, file = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
+        file.write_text(extensions)
+        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-keyout", pair.key, "-out", request, "-subj", f"/CN={name}")  # fmt: skip
+        signer = ("-signkey", pair.key) if issuer is None else (
+            "-CA", issuer.certificate, "-CAkey", issuer.key, "-CAcreateserial")  # fmt: skip
+        openssl("x509", "-req", "-sha256", "-in", request, "-out", pair.certificate, "-days", _DAYS,
+                "-extfile", file, *signer, environment=environment)  # fmt: skip
+        return pair
+
+
+def openssl(*arguments: object, environment: dict[str, str] | None = None) -> None:
+    """Run openssl; AssertionError with what it says where it fails."""
+    program = shutil.which("openssl")
+    assert program, "openssl is not installed: `apt-get install openssl`"
+    done = subprocess.run(
+        [program, *map(str, arguments)],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, f"openssl {arguments[0]}: {done.stderr}"
