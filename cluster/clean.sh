@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Removes ksd-ddns from the cluster, and waits until it is gone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source cluster/common.sh
+need kubectl
+for variant in nodeport loadbalancer bind9 knot ksd; do
+    kubectl delete --ignore-not-found --wait -k "deploy/$variant"
+done

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Ends the kind cluster of this clone; a cluster of your own (KUBECONFIG) is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source cluster/common.sh
+[ -n "${OURS:-}" ] || die "KUBECONFIG names a cluster that is not ours to end: unset it, or make cluster-clean"
+need kind
+kind delete cluster --name "$KSD_CLUSTER"
+rm -f "$KUBECONFIG"

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# kubectl for the development cluster: cluster/kubectl.sh get nodes
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source cluster/common.sh
+need kubectl
+[ -z "${OURS:-}" ] || [ -e "$KUBECONFIG" ] || die "there is no cluster: make cluster-up, or set KUBECONFIG"
+exec kubectl "$@"

@@ -1,0 +1,75 @@
+"""VMs in a cluster, and what DNS says of them."""
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from functest.cluster import SELECTOR, Cluster, Namespace, wait
+
+
+def test_a_vm_is_found_by_its_interface_and_by_its_name(cluster: Cluster, namespace: Namespace) -> None:
+    namespace.network("ptp-conf", "10.10.0.5")
+    namespace.start("vmi-sec", {"nic1": "ptp-conf"})
+    address = namespace.addresses("vmi-sec")["nic1"]
+    cluster.wait_dns(f"nic1.vmi-sec.{namespace.name}", ("NOERROR", [address]))
+    cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NOERROR", [address]))
+
+
+def test_a_vm_with_two_interfaces_has_a_name_for_each(cluster: Cluster, namespace: Namespace) -> None:
+    namespace.network("first", "10.10.1.5")
+    namespace.network("second", "10.10.2.5")
+    namespace.start("vmi-two", {"nic1": "first", "nic2": "second"})
+    cluster.wait_dns(f"nic1.vmi-two.{namespace.name}", ("NOERROR", ["10.10.1.5"]))
+    cluster.wait_dns(f"nic2.vmi-two.{namespace.name}", ("NOERROR", ["10.10.2.5"]))
+    cluster.wait_dns(f"vmi-two.{namespace.name}", ("NOERROR", ["10.10.1.5"]))
+
+
+def test_a_vm_that_comes_back_with_another_address_is_found_there(cluster: Cluster, namespace: Namespace) -> None:
+    namespace.network("ptp-conf", "10.10.0.5")
+    namespace.start("vmi-sec", {"nic1": "ptp-conf"})
+    cluster.wait_dns(f"nic1.vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.5"]))
+    namespace.stop("vmi-sec")
+    namespace.network("ptp-conf", "10.10.0.6")
+    namespace.start("vmi-sec", {"nic1": "ptp-conf"})
+    cluster.wait_dns(f"nic1.vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.6"]))
+
+
+def test_a_vm_that_is_deleted_is_not_found_any_more(cluster: Cluster, namespace: Namespace) -> None:
+    namespace.network("ptp-conf", "10.10.0.5")
+    namespace.start("vmi-sec", {"nic1": "ptp-conf"})
+    cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.5"]))
+    namespace.stop("vmi-sec")
+    cluster.wait_dns(f"nic1.vmi-sec.{namespace.name}", ("NXDOMAIN", []))
+    cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NXDOMAIN", []))
+
+
+def test_an_interface_that_is_unplugged_is_not_found_any_more(cluster: Cluster, namespace: Namespace) -> None:
+    if not cluster.simulated:
+        pytest.skip("an interface is unplugged by migrating the VM, which takes two nodes")
+    namespace.network("first", "10.10.1.5")
+    namespace.network("second", "10.10.2.5")
+    namespace.start("vmi-two", {"nic1": "first", "nic2": "second"})
+    cluster.wait_dns(f"nic1.vmi-two.{namespace.name}", ("NOERROR", ["10.10.1.5"]))
+    namespace.unplug("vmi-two", "nic1")
+    cluster.wait_dns(f"nic1.vmi-two.{namespace.name}", ("NXDOMAIN", []))
+    cluster.wait_dns(f"vmi-two.{namespace.name}", ("NOERROR", ["10.10.2.5"]))
+
+
+def test_names_survive_that_all_pods_are_replaced(cluster: Cluster, namespace: Namespace) -> None:
+    namespace.network("ptp-conf", "10.10.0.5")
+    namespace.start("vmi-sec", {"nic1": "ptp-conf"})
+    cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.5"]))
+    try:
+        before = {pod.metadata.uid for pod in cluster.core.list_namespaced_pod(cluster.namespace).items}
+        cluster.core.delete_collection_namespaced_pod(cluster.namespace, label_selector=SELECTOR)
+    except ApiException as e:
+        if e.status != 404:
+            raise
+        pytest.skip("this API server runs no pods")
+
+    def replaced() -> bool:
+        status = cluster.apps.read_namespaced_deployment("secondary-dns", cluster.namespace).status
+        pods = {pod.metadata.uid for pod in cluster.core.list_namespaced_pod(cluster.namespace).items}
+        return not before & pods and status.ready_replicas == status.replicas
+
+    wait(replaced, lambda: "the pods are not replaced", seconds=cluster.seconds)
+    cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.5"]))
