@@ -13,6 +13,9 @@ root of its own, read-only as the manifest wants it, with this machine's program
 its own volumes; it runs without a single capability as a UID that no user of this machine has, and with the
 environment that the manifest gives it. That takes root (CAP_SYS_ADMIN).
 
+KSD_IMAGES names a directory with the roots of real images (ksd-ddns, ksd-ddns-bind9, ksd-ddns-knot): they are taken
+instead of this machine's programs. `buildah mount` shows where the root of an image lies.
+
 Not played: pulling images, limits of memory, network policies, restarts, scheduling.
 """
 
@@ -43,8 +46,10 @@ from tests.servers import scratch
 
 START_SECONDS = 30.0
 
+IMAGES = os.environ.get("KSD_IMAGES", "")
+
 _CLONE_NEWNET = 0x40000000
-_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 
 # Where the Containerfile puts the program, and the PATH that it sets.
 _HOME = "/opt/ksd-ddns"
@@ -349,38 +354,44 @@ class Pod:
     def root_script(self, spec: Mapping[str, Any], *, read_only: bool) -> str:
         """Return the commands that put together a container's root at `mount_point`."""
         root = str(self.mount_point)
-        bound = {"/usr": "/usr", "/proc": "/proc"}
+        lines = ["set -e", *(self._image(spec, root) if IMAGES else self._machine(spec, root))]
+        if read_only:
+            lines += [f"mkdir -p {root}{mount['mountPath']}" for mount in spec.get("volumeMounts", ())]
+            lines.append(f"mount -o remount,ro,bind {root}")
+        for mount in spec.get("volumeMounts", ()):
+            source = str(self.volume(mount["name"]))
+            lines += _bind(source, root + mount["mountPath"], read_only=mount.get("readOnly", False))
+        return "\n".join(lines) + "\n"
+
+    def _image(self, spec: Mapping[str, Any], root: str) -> Iterator[str]:
+        """Yield the commands that put the root of a real image at `root`."""
+        image = Path(IMAGES, spec["image"].rpartition("/")[2].partition(":")[0])
+        yield from _bind(str(image), root, read_only=False)
+        for path in ("/proc", *_DEVICES):
+            yield from _bind(path, root + path, read_only=False)
+
+    def _machine(self, spec: Mapping[str, Any], root: str) -> Iterator[str]:
+        """Yield the commands that put a root with this machine's programs at `root`."""
+        bound = {path: path for path in ("/usr", "/proc", *_DEVICES)}
         etc = ("alternatives", "bind", "group", "ld.so.cache", "nsswitch.conf", "passwd", "ssl")
         bound |= {f"/etc/{name}": f"/etc/{name}" for name in etc if Path("/etc", name).exists()}
-        bound |= {f"/dev/{name}": f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")}
         if not sys.base_prefix.startswith("/usr"):
             bound[sys.base_prefix] = sys.base_prefix
         (packages,) = {path for path in site.getsitepackages() if Path(path, "kubernetes").is_dir()}
         bound |= {f"{_HOME}/packages": packages, f"{_HOME}/source/ksd_ddns": str(ROOT / "ksd_ddns")}
         bound |= {f"{_HOME}/bin/ksd-ddns": str(self.directory / "ksd-ddns")}
-        lines = [
-            "set -e",
-            f"mount -t tmpfs -o mode=755 none {root}",
-            f"mkdir {root}/tmp {root}/run {root}/dev {root}/var",
-        ]
+        yield from (f"mount -t tmpfs -o mode=755 none {root}", f"mkdir {root}/tmp {root}/run {root}/var")
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             path = Path("/", name)
             if path.is_symlink():
-                lines.append(f"ln -s {shlex.quote(str(path.readlink()))} {root}/{name}")
+                yield f"ln -s {shlex.quote(str(path.readlink()))} {root}/{name}"
             elif path.exists():
                 bound[f"/{name}"] = f"/{name}"
         for target, source in bound.items():
-            lines += _bind(source, root + target, read_only=True)
+            yield from _bind(source, root + target, read_only=True)
         # An image has its own program alone.
-        others = {"named", "knotd"} - {spec["command"][0]}
-        lines += [f"mount --bind /dev/null {root}{path}" for path in map(shutil.which, others) if path]
-        if read_only:
-            lines += [f"mkdir -p {root}{mount['mountPath']}" for mount in spec.get("volumeMounts", ())]
-            lines.append(f"mount -o remount,ro {root}")
-        for mount in spec.get("volumeMounts", ()):
-            source = str(self.volume(mount["name"]))
-            lines += _bind(source, root + mount["mountPath"], read_only=mount.get("readOnly", False))
-        return "\n".join(lines) + "\n"
+        for other in filter(None, map(shutil.which, {"named", "knotd"} - {spec["command"][0]})):
+            yield f"mount --bind /dev/null {root}{other}"
 
 
 def _bind(source: str, target: str, *, read_only: bool) -> Iterator[str]:
