@@ -22,6 +22,7 @@ class Bounded(socketserver.ThreadingMixIn):
     """Makes a TCP server of `socketserver` serve each connection in a thread, within bounds."""
 
     daemon_threads = True
+    request_queue_size = CONNECTIONS
 
     def __init__(self, *arguments: Any) -> None:
         self._open: set[socket.socket] = set()

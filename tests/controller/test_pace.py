@@ -1,0 +1,75 @@
+"""Fairness: a VMI whose addresses change all the time is slowed down, and nobody else."""
+
+import time
+
+from ksd_ddns.controller.pace import BURST, SLOWED, WINDOW, Pace
+from tests.controller.conftest import Run
+from tests.controller.running import answer
+from tests.kube import Kube
+from tests.servers import Bind
+from tests.vmis import vmi
+
+
+def test_a_burst_passes_and_then_one_in_a_while() -> None:
+    pace = Pace()
+    for _ in range(BURST):
+        assert pace.due("a", 100.0) == 100.0
+        pace.passes("a", 100.0)
+    assert pace.due("a", 100.0) == 100.0 + SLOWED
+    assert pace.due("b", 100.0) == 100.0
+    pace.passes("a", 110.0)
+    assert pace.due("a", 111.0) == 120.0
+    pace.forget("a")
+    assert pace.due("a", 111.0) == 111.0
+
+
+def test_never_more_than_a_burst_and_a_little_in_any_window() -> None:
+    pace = Pace()
+    passed: list[float] = []
+    now = 0.0
+    while now < 600:
+        if pace.due("a", now) <= now:
+            pace.passes("a", now)
+            passed.append(now)
+        now += 0.25
+    assert all(sum(start <= at < start + WINDOW for at in passed) <= BURST + WINDOW / SLOWED for start in passed)
+
+
+def test_one_that_keeps_still_is_forgotten() -> None:
+    pace = Pace()
+    for now in range(BURST):
+        pace.passes("a", float(now))
+    assert pace.due("a", 9.0 + WINDOW) == 9.0 + WINDOW
+    assert not pace._passed
+
+
+def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run) -> None:
+    name = "net1.flap.prod.vm."
+    kube.put(vmi("flap", "prod", {"net1": ["10.1.0.0"]}))
+    ksd = run(bind, kube, patches={"ksd_ddns.controller.pace.SLOWED": 2.0})
+    ksd.wait_ready()
+    for number in range(1, BURST + 1):
+        kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))
+        ksd.wait_answer(bind, name, "A", f"10.1.0.{number}")
+    slowed = time.monotonic()
+    for number in range(11, 40):
+        kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))
+    kube.put(vmi("calm", "prod", {"net1": ["10.2.0.1"]}))
+    ksd.wait_answer(bind, "net1.calm.prod.vm.", "A", "10.2.0.1")
+    assert answer(bind, name, "A") == ["10.1.0.10"]
+    ksd.wait_answer(bind, name, "A", "10.1.0.39")  # only the last one is worth it
+    assert 1.5 < time.monotonic() - slowed < 6
+    # What is not an address is not slowed, and neither is an end.
+    kube.put(vmi("flap", "prod", {"net1": ["10.1.0.40"]}))
+    kube.put(vmi("flap", "prod", {"net1": ["10.1.0.40"]}, phase="Succeeded"))
+    ksd.wait_answer(bind, name, "A", seconds=1.5)
+
+
+def test_a_slowed_vmi_that_goes_is_gone(bind: Bind, kube: Kube, run: Run) -> None:
+    ksd = run(bind, kube)
+    for number in range(15):
+        kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))
+    kube.delete("prod", "flap")
+    kube.put(vmi("calm", "prod"))
+    ksd.wait_answer(bind, "calm.prod.vm.", "A", "10.0.0.1")
+    assert answer(bind, "net1.flap.prod.vm.", "A") == []
