@@ -1,0 +1,371 @@
+"""Several primaries, each with a zone of its own: the first that answers is used, left when it fails, gone back to.
+
+Their zones are independent: other records, other serials. Whatever is sent to one was read from it before.
+"""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ksd_ddns.errors import Denied, Unreachable
+from ksd_ddns.primary import keys, session
+from ksd_ddns.primary.connection import Server as Address
+from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.primary.update import Result, Sender
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.update import Limits
+from tests import hostile, vmis
+from tests.controller.running import Running
+from tests.e2e.command import Command, Done
+from tests.hostile import AXFR, Hook, Proxy
+from tests.primary.looking import Looking
+from tests.servers import Bind, Key, Port, Record
+from tests.vmis import vmi
+
+VM = names.from_text("vm.")
+KEY = Key("shared.")
+DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
+FOREIGN = ("www A 192.0.2.1\nmail MX 10 www\n", "ftp A 192.0.2.2\nwww A 192.0.2.3\n", "alias CNAME www\n")
+NO_ZONE = 'zone "vm." { type secondary; file "none"; primaries { 127.0.0.1 port 1; }; };'
+
+
+@pytest.fixture
+def primaries(make_bind: Callable[..., Bind]) -> Callable[[int], list[Bind]]:
+    """Return a factory of primaries of vm. that know the same key, and nothing of each other."""
+    return lambda count: [make_bind(zones={"vm.": FOREIGN[i]}, keys=[KEY]) for i in range(count)]
+
+
+@pytest.fixture
+def ksd(tmp_path: Path) -> Callable[..., Command]:
+    """Return a factory of commands with several primaries, or proxies before them."""
+
+    def make(*servers: Bind | Proxy | str, **more: str) -> Command:
+        given = {"DNS_SERVER": ", ".join(map(where, servers)), "TSIG_KEY_FILE": str(KEY.file(tmp_path))}
+        return Command(tmp_path, {"DNS_TIMEOUT": "400ms", **given, **more})
+
+    return make
+
+
+def where(server: Bind | Proxy | str) -> str:
+    if isinstance(server, Bind):
+        return f"127.0.0.1:{server.port}"
+    return str(server.address) if isinstance(server, Proxy) else server
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """Yield a place where nobody listens."""
+    port = Port.reserve()
+    yield f"127.0.0.1:{port.number}"
+    port.release()
+
+
+def foreign(primary: Bind) -> frozenset[Record]:
+    """Return what is somebody else's in the zone, the SOA aside."""
+    return frozenset(record for record in primary.axfr(soa=False) if "db.prod" not in record.owner)
+
+
+def failed(done: Done, code: int, *words: str) -> None:
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err
+
+
+def servfail(message: bytes) -> Iterable[bytes]:
+    """Answer SERVFAIL, as a server does that lost its disk: signed by nobody."""
+    bare = hostile.unsigned(message) if wire.read(message).tsig else message
+    return [bare[:3] + bytes([bare[3] & 0xF0 | 2]) + bare[4:]]
+
+
+# At the start
+
+
+@pytest.mark.parametrize("trouble", [hostile.swallow, hostile.cut(), servfail], ids=["silent", "closes", "servfail"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_last_of_several_is_found(
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], trouble: Hook, count: int
+) -> None:
+    [good] = primaries(1)
+    with contextlib.ExitStack() as stack:
+        bad = [stack.enter_context(Proxy(good, response=trouble)) for _ in range(count)]
+        done = ksd(*bad, good)("apply", vmi=[DB])
+        assert (done.code, done.err) == (0, "")
+        assert [proxy.connections for proxy in bad] == [1] * count, "each was tried once"
+    assert good.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_every_server_that_was_tried_is_named_with_its_own_trouble(
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], nobody: str
+) -> None:
+    [good] = primaries(1)
+    with Proxy(good, response=hostile.swallow) as silent, Proxy(good, response=servfail) as ill:
+        done = ksd(silent, nobody, ill, "nowhere.invalid:53")("plan", vmi=[DB])
+    failed(
+        done,
+        3,
+        f"{silent.address} did not answer within 0.4 s",
+        f"{nobody} cannot be reached: Connection refused",
+        f"{ill.address} failed at the question for the SOA of vm.db.prod.vm. (SERVFAIL)".replace(
+            "vm.db.prod.vm.", "vm."
+        ),
+        "nowhere.invalid:53 cannot be reached",
+    )
+
+
+def test_refused_is_an_answer(
+    primaries: Callable[[int], list[Bind]], make_bind: Callable[..., Bind], ksd: Callable[..., Command]
+) -> None:
+    """A server that says no is not left for one that may say yes: somebody must look at it."""
+    [good] = primaries(1)
+    other = make_bind(zones={"other.": ""}, keys=[KEY])
+    failed(ksd(other, good)("apply", vmi=[DB]), 4, f"127.0.0.1:{other.port} refused the question for the SOA of vm.")
+    assert good.status("db.prod.vm", "A") == "NXDOMAIN"
+    assert ksd(good, other)("apply", vmi=[DB]).code == 0
+
+
+def test_a_server_that_lost_its_zone_is_left(
+    primaries: Callable[[int], list[Bind]], make_bind: Callable[..., Bind], ksd: Callable[..., Command]
+) -> None:
+    [good] = primaries(1)
+    broken = make_bind(zones={"other.": ""}, keys=[KEY], extra=NO_ZONE)
+    for zone in ("", "vm"):
+        assert ksd(broken, good, ZONE=zone)("apply", vmi=[DB]).code == 0
+    failed(ksd(broken, ZONE="vm")("apply", vmi=[DB]), 3, f"127.0.0.1:{broken.port}", "SERVFAIL")
+
+
+# In the middle
+
+
+def test_nothing_planned_for_one_is_sent_to_another(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+    first, second = primaries(2)
+    key = keys.read_key_file(KEY.file(tmp_path))
+    peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second)]
+    before = second.axfr()
+    with closing(Session(peers, timeout=2)) as line:
+        looking = Looking(line)
+        plan = looking.plan([DB])
+        first.kill()
+        outcomes = Sender(line, VM, Limits()).send(plan.changes)
+        assert {outcome.result for outcome in outcomes} == {Result.UNSENT}
+        assert f"127.0.0.1:{second.port} answers instead of 127.0.0.1:{first.port}" in outcomes[0].reason
+        assert second.axfr() == before
+        looking.apply([DB])
+    assert second.query("db.prod.vm", "A") == ["10.1.0.9"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_dies_between_or_under_messages(
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], seed: int
+) -> None:
+    """Whatever was done to the first, the second gets all of it; the first is left with whole names or none."""
+    first, second = primaries(2)
+    serials = [primary.serial() for primary in (first, second)]
+    strangers = [foreign(primary) for primary in (first, second)]
+    many = [vmi(f"db{i}", "prod", {"net1": [f"10.1.0.{i}"]}) for i in range(60)]
+    left = random.Random(seed).randrange(0, 30)
+    with Proxy(first, response=hostile.only(hostile.is_update, hostile.after(left, hostile.cut()))) as proxy:
+        done = ksd(proxy, second, UPDATE_BATCH="2")("apply", vmi=many)
+    assert (done.code, done.err) == (0, "")
+    assert done.summary.startswith("Applied: 120 added, 0 changed"), "each name is told of once"
+    for i in range(60):
+        assert second.query(f"net1.db{i}.prod.vm", "A") == [f"10.1.0.{i}"]
+        name = f"net1.db{i}.prod.vm."
+        types = {record.type for record in first.axfr() if record.owner == name} if i % 20 == 0 else set()
+        assert types in (set(), {"A", "TXT"})
+    for primary, strange, serial in zip((first, second), strangers, serials, strict=True):
+        assert strange <= primary.axfr()
+        assert primary.serial() >= serial
+
+
+def test_each_zone_is_read_whole_after_a_change_of_server(
+    primaries: Callable[[int], list[Bind]], tmp_path: Path
+) -> None:
+    """Also where the serials happen to be the same, and the connection just closed between two questions."""
+    first, second = primaries(2)
+    assert first.serial() == second.serial()
+    key = keys.read_key_file(KEY.file(tmp_path))
+    questions: list[int] = []
+
+    def noted(message: bytes) -> Iterable[bytes]:
+        question = wire.read(message).question
+        questions.append(question[1] if question else 0)
+        return [message]
+
+    with Proxy(second, request=noted) as watched:
+        peers = [Peer(Address("127.0.0.1", first.port), key), Peer(watched.address, key)]
+        with closing(Session(peers, timeout=2)) as line:
+            live = line.read(VM)
+            assert not line.moved(live)
+            first.kill()
+            assert line.moved(live), "the serial is the same, the server is not"
+            found = line.refresh(live)
+            assert (found.whole, found.elsewhere) == (True, True)
+            assert questions[-1] == AXFR
+            assert live.nodes.keys() == line.read(VM).nodes.keys()
+            assert not line.moved(live)
+            assert line.refresh(live).elsewhere is False
+
+
+def test_what_one_acknowledged_is_not_taken_for_dropped_by_the_other(
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command]
+) -> None:
+    first, second = primaries(2)
+
+    def last_act(message: bytes) -> Iterable[bytes]:
+        first.kill()
+        return [message]
+
+    with Proxy(first, response=hostile.only(hostile.is_update, last_act)) as proxy:
+        done = ksd(proxy, second)("apply", vmi=[DB])
+    assert (done.code, done.err) == (0, "")
+    assert second.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+# The way back
+
+
+@pytest.fixture
+def quickly_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "BACK_AFTER", 0.2)
+    monkeypatch.setattr(session, "BACK_TIMEOUT", 0.2)
+
+
+@pytest.mark.usefixtures("quickly_back")
+def test_the_way_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+    first, second, third = primaries(3)
+    key = keys.read_key_file(KEY.file(tmp_path))
+    peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second, third)]
+    with closing(Session(peers, timeout=2)) as line:
+        assert asked(line) == first.port
+        first.stop()
+        second.stop()
+        assert asked(line) == third.port
+        second.start()
+        assert eventually(line, second.port)
+        first.start()
+        assert eventually(line, first.port)
+        first.stop()
+        assert asked(line) == second.port
+
+
+@pytest.mark.usefixtures("quickly_back")
+def test_a_first_that_never_answers_costs_little(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+    [good] = primaries(1)
+    key = keys.read_key_file(KEY.file(tmp_path))
+    with Proxy(good) as proxy:
+        peers = [Peer(proxy.address, key), Peer(Address("127.0.0.1", good.port), key)]
+        with closing(Session(peers, timeout=60)) as line:
+            proxy.response = hostile.cut()
+            assert asked(line) == good.port
+            proxy.response = hostile.swallow
+            for _ in range(3):
+                time.sleep(0.3)
+                since = time.monotonic()
+                assert asked(line) == good.port
+                assert time.monotonic() - since < 5, "far less than the timeout of 60 s"
+            proxy.response = hostile.pass_on
+            assert eventually(line, proxy.address.port)
+
+
+def asked(line: Session) -> int:
+    """Return the port of the server that answers now."""
+    line.serial(VM)
+    return line.server.port
+
+
+def eventually(line: Session, port: int) -> bool:
+    """Return whether the server at `port` is the one that answers, soon."""
+    for _ in range(50):
+        if asked(line) == port:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_no_primary_at_all(nobody: str, tmp_path: Path) -> None:
+    key = keys.read_key_file(KEY.file(tmp_path))
+    line = Session([Peer(Address(*_split(nobody)), key)], timeout=0.5)
+    for ask in (lambda: line.serial(VM), lambda: line.read(VM), lambda: line.enclosing_zone(VM)):
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            ask()
+
+
+def _split(place: str) -> tuple[str, int]:
+    host, _, port = place.rpartition(":")
+    return host, int(port)
+
+
+def test_a_refusal_is_raised_as_it_is(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
+    bind = make_bind(zones={"other.": ""}, keys=[KEY])
+    key = keys.read_key_file(KEY.file(tmp_path))
+    with closing(Session([Peer(Address("127.0.0.1", bind.port), key)], timeout=2)) as line, pytest.raises(Denied):
+        line.serial(VM)
+
+
+# A controller
+
+
+def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+    first, second = primaries(2)
+    strangers = [foreign(primary) for primary in (first, second)]
+    source = tmp_path / "vmis.json"
+
+    def want(*addresses: str) -> None:
+        new = source.with_suffix(".new")
+        new.write_bytes(vmis.as_json(vmis.listing([vmi("db", "prod", {"net1": list(addresses)})])))
+        new.replace(source)
+
+    settings = {
+        "DNS_SERVER": f"127.0.0.1:{first.port}, 127.0.0.1:{second.port}",
+        "TSIG_KEY_FILE": KEY.file(tmp_path),
+        "DRIFT_INTERVAL": "0.5s",
+        "DNS_TIMEOUT": "1s",
+    }
+    want("10.0.0.1")
+    patches = {"ksd_ddns.primary.session.BACK_AFTER": 1.0}
+    with Running(tmp_path, settings, "--from", source, patches=patches) as ksd:
+        ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.1")
+        assert second.status("db.prod.vm", "A") == "NXDOMAIN"
+        first.stop()
+        # Without any event: what the second lacks shows when it is read.
+        ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.1")
+        want("10.0.0.2")
+        ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.2")
+        first.start()
+        # The first is behind by now, and is brought up to date without any event.
+        ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.2")
+        ksd.wait_ready()
+        want("10.0.0.3")
+        ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.3")
+        with first.paused():
+            want("10.0.0.4")
+            ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.4")
+        ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.4")
+        ksd.wait_ready()
+        assert ksd.stop() == 0
+    for primary, strange in zip((first, second), strangers, strict=True):
+        assert foreign(primary) == strange
+
+
+def test_names_of_old_on_another_server_are_under_the_cap(
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], tmp_path: Path
+) -> None:
+    """A server that was away for long holds names that nobody wants: as many at once as after a start, no more."""
+    first, second = primaries(2)
+    old = [vmi(f"old{i}", "prod", {"net1": [f"10.3.0.{i}"]}) for i in range(20)]
+    assert ksd(second)("apply", vmi=old).code == 0
+    source = tmp_path / "vmis.json"
+    source.write_bytes(vmis.as_json(vmis.listing([DB])))
+    settings = {**ksd(first, second, DRIFT_INTERVAL="0.5s", OWNER_ID="default").settings}
+    with Running(tmp_path, settings, "--from", source) as controller:
+        controller.wait_answer(first, "db.prod.vm", "A", "10.1.0.9")
+        first.kill()
+        controller.wait_answer(second, "db.prod.vm", "A", "10.1.0.9")
+        controller.wait(lambda: not controller.ready, "a word on what is kept back")
+        assert second.query("net1.old7.prod.vm", "A") == ["10.3.0.7"]

@@ -1,0 +1,233 @@
+"""Keys that change while the controller runs: as files, as a mounted Secret, one for each server, one for each use."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ksd_ddns.primary import keys
+from tests import vmis
+from tests.controller.running import Running
+from tests.e2e.command import Command
+from tests.servers import Bind, Key, Server
+from tests.vmis import vmi
+
+QUICK = {"DRIFT_INTERVAL": "0.5s", "DNS_TIMEOUT": "2s"}
+Run = Callable[..., Running]
+
+
+class Wanted:
+    """A file with the VMI db, whose address changes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "vmis.json"
+        self._count = 0
+        self.next()
+
+    def next(self) -> str:
+        """Give it another address; return that."""
+        self._count += 1
+        address = f"10.0.0.{self._count}"
+        new = self.path.with_suffix(".new")
+        new.write_bytes(vmis.as_json(vmis.listing([vmi("db", "prod", {"net1": [address]})])))
+        new.replace(self.path)
+        return address
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    return Wanted(tmp_path)
+
+
+@pytest.fixture
+def run(tmp_path: Path, wanted: Wanted) -> Iterator[Run]:
+    """Return a factory of controllers that keep db on servers, with these settings."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*servers: Server, **settings: object) -> Running:
+            places = ",".join(f"{server.address}:{server.port}" for server in servers)
+            given = {**QUICK, "DNS_SERVER": places, **settings}
+            return stack.enter_context(Running(tmp_path, given, "--from", wanted.path))
+
+        yield make
+
+
+def rotate(server: Server, old: Key, new: Key) -> None:
+    """Have the server know `new` instead of `old`, as an admin does: with its files, without a restart."""
+    text = server.configuration.read_text()
+    assert text.count(old.secret) == 1
+    server.configuration.write_text(text.replace(old.secret, new.secret))
+    server.rndc("reconfig") if isinstance(server, Bind) else server.reload()
+
+
+def published(ksd: Running, server: Server, wanted: Wanted) -> None:
+    """Check that a change gets through, and that nothing is complained of then."""
+    address = wanted.next()
+    ksd.wait_answer(server, "db.prod.vm", "A", address, seconds=40)
+    ksd.wait_ready(seconds=40)
+
+
+def test_a_key_file_is_replaced(make_primary: Callable[..., Server], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+    old, new = Key("ksd."), Key("ksd.")
+    primary = make_primary(zones={"vm.": ""}, keys=[old])
+    file = old.file(tmp_path)
+    ksd = run(primary, TSIG_KEY_FILE=file)
+    published(ksd, primary, wanted)
+    rotate(primary, old, new)
+    ksd.wait_complaint("primary", "BADSIG")
+    new.file(tmp_path)
+    published(ksd, primary, wanted)
+    for secret in (old.secret, new.secret):
+        assert secret not in ksd.log()
+    assert ksd.stop() == 0
+
+
+def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+    """Both keys are known for a while, as one rotates without an interruption."""
+    old, new = Key("old."), Key("new.")
+    bind = make_bind(
+        zones={"vm.": ""},
+        keys=[old, new],
+        zone_options='allow-transfer { key "old."; key "new."; }; '
+        'update-policy { grant "old." zonesub ANY; grant "new." zonesub ANY; };',
+    )
+    file = tmp_path / "ksd.key"
+    file.write_text(old.bind())
+    ksd = run(bind, TSIG_KEY_FILE=file)
+    published(ksd, bind, wanted)
+    assert "with key old." in ksd.log()
+    file.write_text(new.bind())
+    published(ksd, bind, wanted)
+    assert "with key new." in ksd.log()
+    assert '"level": "warning"' not in ksd.log(), "nobody noticed anything"
+
+
+def test_a_mounted_secret(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+    """The kubelet writes a new directory, and turns a symbolic link to it: the file itself never changes."""
+    old, new = Key("ksd."), Key("ksd.")
+    bind = make_bind(zones={"vm.": ""}, keys=[old])
+    mount = tmp_path / "secret"
+    mount.mkdir()
+    (mount / "ksd.key").symlink_to("..data/ksd.key")
+    _mounted(mount, "1", old)
+    ksd = run(bind, TSIG_KEY_FILE=mount / "ksd.key")
+    published(ksd, bind, wanted)
+    _mounted(mount, "2", new)
+    rotate(bind, old, new)
+    published(ksd, bind, wanted)
+
+
+def _mounted(mount: Path, version: str, key: Key) -> None:
+    data = mount / f"..{version}"
+    data.mkdir()
+    (data / "ksd.key").write_text(key.bind())
+    link = mount / "..data_tmp"
+    link.symlink_to(data.name)
+    link.replace(mount / "..data")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        pytest.param(lambda file: file.write_text(""), id="empty"),
+        pytest.param(lambda file: file.unlink(), id="gone"),
+        pytest.param(lambda file: file.write_text('key "ksd." { algorithm hmac-sha256; sec'), id="half-written"),
+        pytest.param(lambda file: file.write_bytes(b"\xff\xfe\x00"), id="binary"),
+    ],
+)
+def test_a_file_that_is_broken_for_a_moment(
+    make_bind: Callable[..., Bind],
+    run: Run,
+    wanted: Wanted,
+    tmp_path: Path,
+    break_it: Callable[[Path], object],
+) -> None:
+    key = Key("ksd.")
+    bind = make_bind(zones={"vm.": ""}, keys=[key])
+    file = key.file(tmp_path)
+    ksd = run(bind, TSIG_KEY_FILE=file)
+    published(ksd, bind, wanted)
+    break_it(file)
+    ksd.wait(lambda: f"key file {file} is kept as it was" in ksd.log(), "a word on the broken file")
+    published(ksd, bind, wanted)
+    assert ksd.log().count("is kept as it was") == 1, "it is said once"
+    key.file(tmp_path)
+    ksd.wait(lambda: f"key file {file} was read again" in ksd.log(), "the file, whole again")
+    published(ksd, bind, wanted)
+
+
+def test_a_secret_file(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+    old, new = Key("ksd."), Key("ksd.")
+    bind = make_bind(zones={"vm.": ""}, keys=[old])
+    file = tmp_path / "secret"
+    file.write_text(old.secret + "\n")
+    ksd = run(bind, TSIG_KEY_NAME="ksd.", TSIG_SECRET_FILE=file)
+    published(ksd, bind, wanted)
+    file.write_text(new.secret)
+    rotate(bind, old, new)
+    published(ksd, bind, wanted)
+    file.write_text("not base64!")
+    ksd.wait(lambda: "key ksd. is kept as it was" in ksd.log(), "a word on the broken file")
+    published(ksd, bind, wanted)
+    assert "not base64!" not in ksd.log()
+
+
+def test_a_transfer_key_apart(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+    write, read, new = Key("write."), Key("read."), Key("read.")
+    bind = make_bind(
+        zones={"vm.": ""},
+        keys=[write, read],
+        zone_options='allow-transfer { key "read."; }; update-policy { grant "write." zonesub ANY; };',
+    )
+    file = read.file(tmp_path)
+    ksd = run(bind, TSIG_KEY_FILE=write.file(tmp_path), TRANSFER_TSIG_KEY_FILE=file)
+    published(ksd, bind, wanted)
+    rotate(bind, read, new)
+    ksd.wait_complaint("primary", "read.", "BADSIG")
+    new.file(tmp_path)
+    published(ksd, bind, wanted)
+
+
+def test_a_key_for_each_server(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+    one, two, new = Key("one."), Key("two."), Key("two.")
+    first, second = make_bind(zones={"vm.": ""}, keys=[one]), make_bind(zones={"vm.": ""}, keys=[two])
+    files = f"{one.file(tmp_path)}, {two.file(tmp_path)}"
+    ksd = run(first, second, TSIG_KEY_FILE=files)
+    published(ksd, first, wanted)
+    first.kill()
+    published(ksd, second, wanted)
+    assert "with key one." in ksd.log()
+    assert "with key two." in ksd.log()
+    rotate(second, two, new)
+    new.file(tmp_path)
+    published(ksd, second, wanted)
+
+
+@pytest.mark.parametrize("prefix", ["TSIG", "TRANSFER_TSIG"])
+def test_as_many_files_as_servers_or_one(tmp_path: Path, prefix: str) -> None:
+    files = [Key(f"k{i}.").file(tmp_path) for i in range(3)]
+    settings = {"DNS_SERVER": "127.0.0.1:1, 127.0.0.1:2", "TSIG_KEY_FILE": str(files[0])}
+    settings[f"{prefix}_KEY_FILE"] = ",".join(map(str, files))
+    done = Command(tmp_path, settings)("plan", vmi=[])
+    assert done.code == 2
+    assert f"{prefix}_KEY_FILE names 3 files: one is needed, or one for each server" in done.err
+
+
+def test_what_counts_as_a_change(tmp_path: Path) -> None:
+    """Another key of the same length at the same moment, and a right that is given, are seen as well."""
+    old, new = Key("ksd."), Key("ksd.")
+    file = old.file(tmp_path)
+    source = keys.Rotating(f"key file {file}", lambda: keys.read_key_file(file), [file])
+    first = source.latest()
+    assert source.latest() is first
+    assert not source.rejected(first)
+    stamp = file.stat()
+    time.sleep(0.02)
+    new.file(tmp_path)
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert source.rejected(first)
+    assert source.latest() is not first
+    assert source.latest().sign(bytes(12))[1] == keys.read_key_file(file).sign(bytes(12))[1]
