@@ -4,7 +4,7 @@ PORT ?= 5353
 ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
-servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server
+servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server ip
 kerberos := krb5kdc kadmin.local kinit faketime
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig

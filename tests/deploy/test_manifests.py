@@ -1,6 +1,7 @@
 """What the manifests say, rendered: names, rights, restrictions, and that every part fits the others."""
 
 import copy
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from ksd_ddns import cli
 from ksd_ddns.settings import Settings
@@ -90,6 +92,21 @@ def test_every_object_carries_the_label_and_lies_in_the_namespace(objects: list[
         assert item["metadata"].get("namespace") == (None if cluster_wide else "secondary"), item["metadata"]
 
 
+def test_another_namespace_and_a_suffix_reach_every_reference(tmp_path: Path) -> None:
+    resources = [os.path.relpath(rendered.DEPLOY / name, tmp_path.resolve()) for name in ("bind9", "nodeport")]
+    overlay = {"namespace": "elsewhere", "nameSuffix": "-new", "resources": resources}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    objects = list(yaml.safe_load_all(rendered.text(tmp_path)))
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        binding = one(objects, kind, "secondary-new")
+        assert binding["roleRef"]["name"] == "secondary-new"
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "secondary-new", "namespace": "elsewhere"}]
+    pod = one(objects, "Deployment", "secondary-dns-new")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "secondary-new"
+    sources = [source for item in (*pod["initContainers"], *pod["containers"]) for source in item.get("envFrom", ())]
+    assert sources == [{"configMapRef": {"name": "secondary-dns-new"}}] * 2
+
+
 def test_both_bundled_variants_differ_in_the_server_alone() -> None:
     def without_server(variant: str) -> list[dict[str, Any]]:
         objects = rendered.documents(variant)
@@ -168,9 +185,8 @@ def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> 
     vmis = {("kubevirt.io", "virtualmachineinstances", verb, ()) for verb in ("get", "list", "watch")}
     events = {(group, "events", verb, ()) for group in ("", "events.k8s.io") for verb in ("create", "patch")}
     assert granted("ClusterRole") == vmis | events | {("", "namespaces", "get", ("kube-system",))}
-    leases = ("coordination.k8s.io", "leases")
-    own = ("secondary-dns",)
-    assert granted("Role") == {(*leases, "create", ()), (*leases, "get", own), (*leases, "update", own)}
+    leases = {("coordination.k8s.io", "leases", verb, ()) for verb in ("get", "create", "update")}
+    assert granted("Role") == leases
 
 
 # The parts fit each other
