@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 import yaml
 
 from bench import bare
-from bench.timing import Contest, Stopwatch, say
+from bench.timing import Contest, Stopwatch, percentile, say
 from bench.workload import ZONE, Workload, connect, dig_axfr
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.watch import PAGE, Watch
@@ -127,7 +127,9 @@ def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator
         name = f"from the watch to the answer, {kind.program}, {track.cluster.records} records"
         ours, theirs = track.ours.seconds, track.theirs.seconds
         yield Contest(name, "bare loop, signed before", ours, theirs, 5.0 if bind else 1.5)
-        yield Contest(f"{name}: 99th percentile", "its median", ours, theirs, 20.0 if bind else None, percentile=99)
+        name = f"{name}: 99th percentile"
+        yield Contest(name, "median of the bare loop", ours, theirs, 20.0 if bind else None, percentile=99)
+        yield Contest(name, "its 99th percentile", ours, [percentile(theirs, 99)], percentile=99)
     name = f"from the watch to the answer, {kind.program}, {large.cluster.records} records"
     against = f"with {small.cluster.records} records"
     yield Contest(name, against, large.ours.seconds, small.ours.seconds, 1.3 if bind else None)

@@ -12,6 +12,11 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds:.3f} s"
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that `percent` of all do not exceed."""
+    return values[0] if len(values) == 1 else statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Contest:
     """One comparison: what took ksd-ddns and the other contestant how many seconds, each time.
@@ -31,9 +36,7 @@ class Contest:
     @property
     def our(self) -> float:
         """Our median, or the percentile that is compared."""
-        if self.percentile == 50 or len(self.ours) == 1:
-            return statistics.median(self.ours)
-        return statistics.quantiles(self.ours, n=100, method="inclusive")[self.percentile - 1]
+        return percentile(self.ours, self.percentile)
 
     @property
     def their(self) -> float:
