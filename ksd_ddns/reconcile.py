@@ -54,6 +54,10 @@ def _ignore(what: str, done: int, total: int | None) -> None:
     """Show no progress."""
 
 
+def _unheard(outcome: Outcome) -> None:
+    """Leave it to the list of all outcomes."""
+
+
 class Keeper:
     """One zone, what is desired of it, and what the primary made of what was sent.
 
@@ -94,16 +98,21 @@ class Keeper:
         return planning.partial(names, self._desired, self.live, self._scope)
 
     def send(
-        self, changes: Iterable[Change], *, halve: bool = False, ending: Callable[[], bool] = lambda: False
+        self,
+        changes: Iterable[Change],
+        *,
+        halve: bool = False,
+        settled: Callable[[Outcome], None] = _unheard,
+        ending: Callable[[], bool] = lambda: False,
     ) -> list[Outcome]:
         """Send `changes` but those of refused names; what is acknowledged is assumed until `read_back` judges it.
 
-        `halve` and `ending` are as in `Sender.send`.
+        `halve`, `settled` and `ending` are as in `Sender.send`.
         """
         todo = [change for change in changes if change.name not in self.refused]
         done = 0
 
-        def settled(outcome: Outcome) -> None:
+        def take(outcome: Outcome) -> None:
             nonlocal done
             name = outcome.change.name
             if outcome.result is Result.REFUSED:
@@ -111,11 +120,12 @@ class Keeper:
             elif outcome.result is Result.ACKNOWLEDGED:
                 self._acknowledged[name] = outcome
                 self.live.assume(outcome.change.new)
+            settled(outcome)
             done += 1
             if not done % _SHOWN_EVERY:
                 self._step("updating", done, len(todo))
 
-        return self._sender.send(todo, halve=halve, settled=settled, ending=ending)
+        return self._sender.send(todo, halve=halve, settled=take, ending=ending)
 
     def read_back(self) -> Refreshed:
         """Bring `live` up to date.

@@ -12,7 +12,7 @@ from ksd_ddns.errors import SourceError
 from ksd_ddns.zone.feed import Remark
 
 WAITING = 1000
-"""Remarks that wait to be written, at most: what is beyond is not written, and only logged."""
+"""Remarks that wait to be written, at most: what is beyond is not written, and only counted in the log."""
 
 REMEMBERED = 20_000
 """Remarks that are remembered, so that none is written twice."""
@@ -33,6 +33,7 @@ class Recorder:
         self._instance = instance
         self._waiting: Queue[Remark] = Queue(WAITING)
         self._written: OrderedDict[Remark, None] = OrderedDict()
+        self._lost = 0
 
     def remark(self, remark: Remark) -> None:
         """Write `remark` soon, unless it was written before; safe to call from any thread."""
@@ -44,7 +45,7 @@ class Recorder:
         try:
             self._waiting.put_nowait(remark)
         except Full:
-            _log.info("too many Events at once; not written for VMI %s: %s", remark.vmi, remark.text)
+            self._lost += 1  # said together: a zone that is filled makes some for each name
 
     def run(self, stop: Event) -> None:
         """Write what is remarked until `stop` is set, not faster than PER_SECOND."""
@@ -52,9 +53,15 @@ class Recorder:
             try:
                 remark = self._waiting.get(timeout=1.0)
             except Empty:
+                self._say_lost()
                 continue
             self._write(remark)
             stop.wait(1.0 / PER_SECOND)
+
+    def _say_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        if lost:
+            _log.info("too many Events at once: %d are not written", lost)
 
     def _write(self, remark: Remark) -> None:
         namespace, _, name = remark.vmi.partition("/")

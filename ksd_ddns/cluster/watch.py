@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from threading import Event
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -44,8 +44,11 @@ class _ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "
     token: str = ""
 
 
-class _Page(msgspec.Struct):
-    items: list[msgspec.Raw] | None
+_Item = TypeVar("_Item")
+
+
+class _Page(msgspec.Struct, Generic[_Item]):
+    items: list[_Item] | None
     metadata: _ListMeta
 
 
@@ -81,7 +84,8 @@ class _Named(msgspec.Struct):
         return f"{self.metadata.namespace}/{self.metadata.name}"
 
 
-_page = msgspec.json.Decoder(_Page)
+_page = msgspec.json.Decoder(_Page[VmiObject])
+_odd_page = msgspec.json.Decoder(_Page[msgspec.Raw])
 _event = msgspec.json.Decoder(_Event)
 _about = msgspec.json.Decoder(_EventObject)
 _object = msgspec.json.Decoder(VmiObject)
@@ -157,20 +161,34 @@ class Watch:
         while True:
             body = self._api.get(self._path, {"limit": PAGE, "continue": token, "labelSelector": self._selector})
             try:
-                page = _page.decode(body)
-                for raw in page.items or ():
-                    found = self._parsed(raw)
-                    if found is None:
-                        # What is known of it stays: it is there, although it cannot be read.
-                        key = _named.decode(raw).key
-                        found = self._known.get(key)
-                        unread += [] if found else [key]
-                    vmis += [found] if found else []
+                about = self._page(body, vmis, unread)
             except (msgspec.DecodeError, RecursionError) as e:
                 raise SourceError(f"the API server {self._api.host} answered {self._path} with no list: {e}") from e
-            token = page.metadata.token
+            token = about.token
             if not token:
-                return _Found(tuple(vmis), frozenset(unread), page.metadata.resource_version)
+                return _Found(tuple(vmis), frozenset(unread), about.resource_version)
+
+    def _page(self, body: bytes, vmis: list[Vmi], unread: list[str]) -> _ListMeta:
+        """Add what one page lists to `vmis`, and to `unread` what cannot be read and is not known."""
+        try:
+            page = _page.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            return self._odd_page(body, vmis, unread)
+        vmis += map(vmi.parse, page.items or ())
+        return page.metadata
+
+    def _odd_page(self, body: bytes, vmis: list[Vmi], unread: list[str]) -> _ListMeta:
+        """As `_page`, one object after the other, where one of them is none."""
+        page = _odd_page.decode(body)
+        for raw in page.items or ():
+            found = self._parsed(raw)
+            if found is None:
+                # What is known of it stays: it is there, although it cannot be read.
+                key = _named.decode(raw).key
+                found = self._known.get(key)
+                unread += [] if found else [key]
+            vmis += [found] if found else []
+        return page.metadata
 
     def _query(self, version: str) -> dict[str, object]:
         return {

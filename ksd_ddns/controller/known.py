@@ -82,8 +82,9 @@ class Known:
         for key in gone:
             touched |= self._forget(key)
         for vmi in told.vmis:
-            if self._vmis.get(vmi.key) != vmi or vmi.key in self._slowed:
-                self._slowed.pop(vmi.key, None)
+            key = vmi.key
+            if self._vmis.get(key) != vmi or key in self._slowed:
+                self._slowed.pop(key, None)
                 touched |= self._put(vmi, live, now)
         return touched
 
@@ -128,16 +129,17 @@ class Known:
         self._ended.clear()
 
     def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
-        known = self._vmis.get(vmi.key)
-        successor = vmi.key in self._ended or (known is not None and known.uid != vmi.uid)
-        self._vmis[vmi.key] = vmi
-        held = self._held.pop(vmi.key, {})
+        key = vmi.key
+        known = self._vmis.get(key)
+        successor = key in self._ended or (known is not None and known.uid != vmi.uid)
+        self._vmis[key] = vmi
+        held = self._held.pop(key, {})
         # A VMI that took the name of another one inherits nothing of it.
         holds = {} if successor or self._hold_down <= 0 else self._holds(vmi, known, held, live, now)
         if holds:
-            self._held[vmi.key] = holds
+            self._held[key] = holds
         present = {vanished: addresses for vanished, (until, addresses) in holds.items() if until > now}
-        return self._desired.put(hold.holding(vmi, present))
+        return self._desired.put(hold.holding(vmi, present) if present else vmi)
 
     def _holds(
         self, vmi: Vmi, known: Vmi | None, before: dict[Vanished, _Hold], live: Live, now: float

@@ -413,7 +413,10 @@ class _Loop:
 
     def _send(self, plan: Plan, now: float) -> bool:
         try:
-            outcomes = self.keeper.send(plan.changes, halve=self._strikes > 0, ending=self.ending)
+            # Remarks cost most of what follows an update: they are made while the primary works at the next one.
+            outcomes = self.keeper.send(
+                plan.changes, halve=self._strikes > 0, settled=self._remarks.outcome, ending=self.ending
+            )
         except PrimaryError:
             self._doubted.update(change.name for change in plan.changes)
             raise
@@ -459,7 +462,6 @@ class _Loop:
     def _take_outcome(self, outcome: Outcome, done: float) -> None:
         name = outcome.change.name
         self._account.outcome(outcome)
-        self._remarks.outcome(outcome)
         if outcome.result is Result.ACKNOWLEDGED:
             self._retries.pop(name, None)
             self._seen.discard(name)

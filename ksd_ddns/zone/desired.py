@@ -110,15 +110,16 @@ class Desired:
 
     def put(self, vmi: Vmi) -> set[bytes]:
         """Take `vmi` as it is now; return the names whose content that may change."""
-        touched = self.remove(vmi.key)
+        key = vmi.key
+        touched = self.remove(key)
         claims, notices = _pointers(vmi, self._rules) if self._rules.reverse else _claims(vmi, self._rules)
         for claim in claims:
             self._stake(claim)
         if claims:
-            self._names[vmi.key] = tuple(claim.node.name for claim in claims)
+            self._names[key] = found = tuple([claim.node.name for claim in claims])
+            touched.update(found)
         if notices:
-            self._notices[vmi.key] = notices
-        touched.update(claim.node.name for claim in claims)
+            self._notices[key] = notices
         return touched
 
     def remove(self, key: str) -> set[bytes]:
@@ -240,7 +241,8 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
             wanted.setdefault(name, tuple(first.values()))
     rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
     ttl = vmi.ttl or rules.ttl
-    claims = [Claim(rank, vmi.key, _node(name, addresses, ttl, vmi.key, rules)) for name, addresses in wanted.items()]
+    key = vmi.key
+    claims = [Claim(rank, key, _node(name, addresses, ttl, key, rules)) for name, addresses in wanted.items()]
     return claims, tuple(notices)
 
 

@@ -27,13 +27,13 @@ def missing(vmi: Vmi) -> list[Vanished]:
     """
     if not vmi.live or vmi.ignored:
         return []
-    present = {
-        (interface.name, rdtype)
-        for interface in vmi.interfaces
+    present = {interface.name: set(map(len, interface.addresses)) for interface in vmi.interfaces}
+    return [
+        (network, rdtype)
+        for network in vmi.networks
         for rdtype, octets in _OCTETS.items()
-        if any(len(address) == octets for address in interface.addresses)
-    }
-    return [(network, rdtype) for network in vmi.networks for rdtype in _OCTETS if (network, rdtype) not in present]
+        if octets not in present.get(network, ())
+    ]
 
 
 def had(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
