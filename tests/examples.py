@@ -4,6 +4,8 @@ The blocks of a page share one directory and one primary, a BIND as bootstrap se
 block with a file name behind its language (```yaml vmis.yaml) is a file that the commands find. Where a page says
 5353, it is the port of that primary.
 
+Pages that need a special server are played by tests of their own (SPECIAL, test_how_to).
+
 `python -m tests.examples PAGE...` writes what the commands really say into the pages.
 """
 
@@ -13,12 +15,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.servers import Bind, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0
+SPECIAL = frozenset({"tls", "active-directory"})
 
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -35,8 +39,11 @@ def comparable(text: str) -> str:
     return _PASSING.sub("...", text)
 
 
-def played(text: str, server: Server, directory: Path) -> str:
-    """Return the page `text` with what its commands say now; they run in `directory`, which is filled here."""
+def played(text: str, server: Server, directory: Path, *, replaced: Mapping[str, str] | None = None) -> str:
+    """Return the page `text` with what its commands say now; they run in `directory`, which is filled here.
+
+    With `replaced` the page itself says all settings; it is what must be otherwise in its files.
+    """
     shutil.copy(server.key_file, directory / "ksd-ddns.key")
     shutil.copytree(ROOT / "examples", directory / "examples")
     program = directory / "bin" / "ksd-ddns"
@@ -46,13 +53,16 @@ def played(text: str, server: Server, directory: Path) -> str:
     environment = {
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "DNS_PORT": str(server.port),
-        "TSIG_KEY_FILE": "ksd-ddns.key",
     }
+    if replaced is None:
+        environment |= {"DNS_PORT": str(server.port), "TSIG_KEY_FILE": "ksd-ddns.key"}
 
     def block(match: re.Match[str]) -> str:
         if match["file"]:
-            (directory / match["file"]).write_text(match["text"].replace("5353", str(server.port)))
+            content = match["text"].replace("5353", str(server.port))
+            for said, done in (replaced or {}).items():
+                content = content.replace(said, done)
+            (directory / match["file"]).write_text(content)
         if match["language"] != "console":
             return match[0]
         return match[0].replace(match["text"], _COMMAND.sub(command, match["text"]))

@@ -59,7 +59,8 @@ _KDC = """\
 class Realm:
     """One realm and its KDC, from when the `with` block begins until it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = NAME) -> None:
+        self.name = name
         self._port = Port.reserve()
         self.directory = servers.scratch()
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,11 +68,11 @@ class Realm:
 
     def __enter__(self) -> Self:
         try:
-            text = {"realm": NAME, "port": self._port.number, "directory": self.directory}
+            text = {"realm": self.name, "port": self._port.number, "directory": self.directory}
             self.config.write_text(_CLIENT.format(**text))
             (self.directory / "kdc.conf").write_text(_KDC.format(**text))
             (self.directory / "acl").touch()
-            self._run("kdb5_util", "create", "-s", "-r", NAME, "-P", "of-no-matter")
+            self._run("kdb5_util", "create", "-s", "-r", self.name, "-P", "of-no-matter")
             self.start()
         except BaseException:
             self.close()
@@ -83,7 +84,7 @@ class Realm:
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start the KDC; return when it takes connections."""
-        command = [*_dying_with_us(), _program("krb5kdc"), "-n", "-r", NAME]
+        command = [*_dying_with_us(), _program("krb5kdc"), "-n", "-r", self.name]
         with (self.directory / "kdc.out").open("ab") as log:
             self._process = servers._starter.submit(
                 subprocess.Popen,
@@ -91,7 +92,7 @@ class Realm:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._environment, **(environment or {})},
+                env={**os.environ, **self.environment, **(environment or {})},
             ).result()
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -153,7 +154,7 @@ class Realm:
 
     def admin(self, query: str) -> str:
         """Run a query of kadmin.local."""
-        return self._run("kadmin.local", "-r", NAME, "-q", query).stdout
+        return self._run("kadmin.local", "-r", self.name, "-q", query).stdout
 
     def keytab(self, *names: str) -> Path:
         """Return a new keytab with the keys of `names`, which stay as they are."""
@@ -187,7 +188,7 @@ class Realm:
         command = [_program(name), *arguments]
         done = subprocess.run(
             command,
-            env={**os.environ, **self._environment, **(environment or {})},
+            env={**os.environ, **self.environment, **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -199,7 +200,13 @@ class Realm:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     @property
-    def _environment(self) -> dict[str, str]:
+    def port(self) -> int:
+        """The KDC's port."""
+        return self._port.number
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of an admin of the realm."""
         return {"KRB5_CONFIG": str(self.config), "KRB5_KDC_PROFILE": str(self.directory / "kdc.conf")}
 
 

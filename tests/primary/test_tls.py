@@ -318,6 +318,27 @@ def test_certificates_are_read_again(
         assert ksd.ready
 
 
+def test_a_server_whose_certificate_is_renewed(authority: Authority, tmp_path: Path) -> None:
+    """As docs/how-to/tls.md says: BIND takes a renewed certificate when it reads its configuration again."""
+    port = Port.reserve()
+    old, new = authority.pair("old", f"DNS:{HOST}", made="-9d"), authority.pair("new", f"DNS:{HOST}")
+    served = Pair(tmp_path / "ns.crt", tmp_path / "ns.key")
+
+    def serve(pair: Pair) -> None:
+        shutil.copy(pair.certificate, served.certificate)
+        shutil.copy(pair.key, served.key)
+
+    serve(old)
+    listen = f"listen-on port {port.number} tls own {{ 127.0.0.1; }};"
+    with Bind(zones={"vm.": ""}, extra=_statement("own", served), options=listen) as bind:
+        ksd = Command(tmp_path, Secured(bind, authority, {"right": port.number}).settings())
+        failed(ksd("list"), 3, "certificate has expired")
+        serve(new)
+        bind.rndc("reconfig")
+        assert ksd("list").code == 0
+    port.release()
+
+
 def test_a_context_verifies_and_names_its_protocol() -> None:
     context = tls(HOST).context
     assert context.verify_mode is ssl.CERT_REQUIRED

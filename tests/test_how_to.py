@@ -1,0 +1,114 @@
+"""How-to pages whose primary is a special one: their configuration is what it runs with, their commands are run."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import examples
+from tests.kerberos import Realm
+from tests.servers import Bind, Key, Port
+
+HOW_TO = examples.ROOT / "docs" / "how-to"
+HOST = "ns1.example.com"
+
+
+def scripts(text: str) -> list[str]:
+    """Return the shell blocks without a file name: what an admin does before there is a server."""
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def file(text: str, name: str) -> str:
+    """Return the block that is the file `name`."""
+    found = re.search(rf"^```\w+ {re.escape(name)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+def shell(script: str, directory: Path, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=directory,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin", **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+
+
+def compare(text: str, server: Bind, directory: Path, replaced: dict[str, str]) -> None:
+    said = examples.played(text, server, directory, replaced=replaced)
+    assert examples.comparable(said) == examples.comparable(text)
+
+
+@pytest.mark.parametrize("mutual", [False, True], ids=["", "mutual"])
+def test_tls(tmp_path: Path, mutual: bool) -> None:
+    text = (HOW_TO / "tls.md").read_text(encoding="utf-8")
+    for script in scripts(text):
+        shell(script, tmp_path)
+    port = Port.reserve()
+    statement = file(text, "mutual.conf" if mutual else "tls.conf").replace("/etc/bind/tls", str(tmp_path))
+    with Bind(
+        zones={"vm.": ""},
+        keys=[Key("ksd-ddns.")],
+        extra=statement,
+        options=file(text, "options.conf").replace("853", str(port.number)).replace("any;", "127.0.0.1;"),
+        zone_options=file(text, "zone.conf"),
+    ) as bind:
+        # Before a server that asks for a certificate, only the command that has one works.
+        (tmp_path / "settings-mutual").write_text(file(text, "settings-mutual"))
+        text = text.replace(". ./settings;", ". ./settings-mutual;") if mutual else text
+        compare(
+            text,
+            bind,
+            tmp_path,
+            {f"{HOST}:853": f"127.0.0.1:{port.number}\nexport DNS_TLS_HOSTNAME={HOST}"},
+        )
+    port.release()
+
+
+def test_active_directory(tmp_path: Path) -> None:
+    text = (HOW_TO / "active-directory.md").read_text(encoding="utf-8")
+    with Realm("EXAMPLE.COM") as realm:
+        for script in scripts(text):
+            shell(script, tmp_path, realm.environment)
+        with Bind(
+            zones={"vm.": ""},
+            options=file(text, "options.conf").replace("/etc/bind", str(tmp_path)),
+            zone_options=file(text, "zone.conf"),
+            environment={"KRB5_CONFIG": str(realm.config), "KRB5RCACHENAME": "none:"},
+        ) as bind:
+            compare(
+                text,
+                bind,
+                tmp_path,
+                {
+                    f"{HOST}:53": f"127.0.0.1:{bind.port}\nexport GSS_TSIG_HOSTNAME={HOST}",
+                    "kdc = kdc.example.com": f"kdc = 127.0.0.1:{realm.port}",
+                },
+            )
+
+
+FOREIGN = (
+    "Hostname mismatch", "certificate has expired", "unable to get local issuer certificate",
+    "No Kerberos credentials available", "The referenced credential has expired",
+    "Cannot contact any KDC for realm", "Client '", "Server ", "' not found in Kerberos database",
+    "not found in Kerberos database",
+)  # fmt: skip
+"""What OpenSSL and MIT Kerberos say; that they do is proved where they are made to."""
+
+
+@pytest.mark.parametrize("page", sorted(examples.SPECIAL))
+def test_messages_are_said(page: str) -> None:
+    text = (HOW_TO / f"{page}.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((examples.ROOT / "ksd_ddns").rglob("*.py")))
+    joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that go on in the next line
+    messages = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert messages
+    for message in messages:
+        for piece in filter(None, (part.strip(" :(") for part in message.split("…"))):
+            assert piece.strip(" :") in joined or any(piece in said or said in piece for said in FOREIGN), piece
