@@ -22,6 +22,7 @@ ROUNDING = 2
 UDP_TIMEOUT = 1.0
 """Seconds after which a question by UDP is asked once more."""
 
+_SAME_KEY = "name, algorithm and secret must be the same on both sides (SECRET is that of the key file)"
 _NTP = "set the clock of both by NTP"
 
 
@@ -56,13 +57,12 @@ def _udp(setup: Setup, peer: Peer) -> Finding:
     try:
         rcode = rcode_over_udp(peer.server, setup.zone or setup.bases[0], timeout=min(UDP_TIMEOUT, setup.timeout))
     except Unreachable as e:
-        return warning(
-            "UDP", server, str(e), "ksd-ddns itself needs TCP alone, but resolvers ask by UDP: let it through"
-        )
-    if rcode == rcodes.REFUSED:
-        cure = "resolvers must be let in (BIND: allow-query), here or at a secondary"
-        return warning("UDP", server, "refuses a question without a signature (REFUSED)", cure)
-    return ok("UDP", server, "answers")
+        cure = "ksd-ddns itself needs TCP alone, but resolvers ask by UDP: let it through"
+        return warning("UDP", server, str(e), cure)
+    if rcode in {rcodes.NOERROR, rcodes.NXDOMAIN}:
+        return ok("UDP", server, "answers")
+    text = f"a question without a signature is answered with {rcodes.text(rcode)}"
+    return warning("UDP", server, text, "resolvers must get answers (BIND: allow-query), here or at a secondary")
 
 
 def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
@@ -77,6 +77,11 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
         return skipped("key", server), _wrong_time(server, answer)
     if answer.error is not None:
         return _unknown(server, key, answer.tsig, answer.error), skipped("clock", server)
+    if answer.message.tsig is None and answer.message.rcode == rcodes.NOTAUTH:
+        error = rcodes.query_error(rcodes.NOTAUTH, server=server, name="")
+        return failure("key", server, str(error), _SAME_KEY, grants.known(key.name, key.algorithm)), skipped(
+            "clock", server
+        )
     if answer.message.tsig is None:
         # A refusal without a signature: the zone's own check says what it means.
         return skipped("key", server), skipped("clock", server)
@@ -86,8 +91,7 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
 def _unknown(server: str, key: Key, tsig: int, error: PrimaryError) -> Finding:
     if tsig not in {BADKEY, BADSIG}:
         return failed("key", server, error)
-    cure = "name, algorithm and secret must be the same on both sides (SECRET is that of the key file)"
-    return failure("key", server, str(error), cure, grants.known(key.name, key.algorithm))
+    return failure("key", server, str(error), _SAME_KEY, grants.known(key.name, key.algorithm))
 
 
 def _clock(server: str, ahead: int) -> Finding:

@@ -7,8 +7,8 @@ from ksd_ddns.check.finding import Finding, failed, failure, ok, skipped, warnin
 from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.errors import BadResponse, Denied, KsdError
 from ksd_ddns.primary import grants, rcodes
-from ksd_ddns.primary.grants import Right
-from ksd_ddns.primary.probe import BADKEY, Answer, Probe, nobody_below, own_address
+from ksd_ddns.primary.grants import Right, Stanza
+from ksd_ddns.primary.probe import BADKEY, BADSIG, Answer, Probe, nobody_below, own_address
 from ksd_ddns.primary.session import Session
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.live import Live
@@ -125,40 +125,48 @@ def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
 def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
     zone, base = names.to_text(apex), names.to_text(scope.base)
     subject = f"{base} on {line.server}"
-    types = [*scope.types, TXT] if scope.ownership is Ownership.TXT else [*scope.types]
+    types = (*scope.types, TXT) if scope.ownership is Ownership.TXT else scope.types
     try:
         key = line.probe.update_key()
         right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
         nobody = nobody_below(branches[0])
-        if not _granted(line, line.probe.any_update(apex, nobody), rcodes.NXDOMAIN, right):
-            missing = ["anything"]
-        else:
+        first = line.probe.any_update(apex, nobody)
+        if first.tsig in {BADKEY, BADSIG} and key.name != line.probe.read_key().name:
+            cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
+            stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, right))
+            return failure("update", subject, str(first.error), cure, stanzas)
+        missing = ["anything"]
+        if _granted(line, first, rcodes.NXDOMAIN, right):
             missing = [
                 f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
                 for branch in branches
                 for rdtype in types
                 if not _may(line, apex, nobody_below(branch), rdtype, right)
             ]
-            if scope.apex and not _granted(
-                line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right
-            ):
+            if scope.apex and not _may_name_server(line, apex, nobody, right):
                 missing.append(f"NS of {zone}")
     except KsdError as e:
         return failed("update", subject, e)
-    shown = ", ".join(right.types)
-    if not missing:
-        asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
-        return ok(
-            "update",
-            subject,
-            f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)",
+    if missing:
+        text = f"key {key.name} may not update {', '.join(missing)}"
+        cure = (
+            f"allow it; or {line.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
+            "rndc thaw)"
         )
-    cure = (
-        f"allow it; or {line.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
-        "rndc thaw)"
-    )
-    stanzas = grants.update(right, address=own_address(line.probe.server))
-    return failure("update", subject, f"key {key.name} may not update {', '.join(missing)}", cure, stanzas)
+        return failure("update", subject, text, cure, _stanzas(line, right))
+    asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
+    shown = ", ".join(right.types)
+    text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
+    return ok("update", subject, text)
+
+
+def _stanzas(line: Line, right: Right) -> tuple[Stanza, ...]:
+    return grants.update(right, address=own_address(line.probe.server))
+
+
+def _may_name_server(line: Line, apex: bytes, nobody: bytes, right: Right) -> bool:
+    """Return whether the server lets us add an NS at the apex, as far as it judges that before the prerequisite."""
+    return _granted(line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right)
 
 
 def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> bool:

@@ -12,7 +12,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
+from ksd_ddns.errors import BadResponse, PrimaryError, SettingsError, Unreachable
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.keys import Key, Verifier
 from ksd_ddns.primary.session import Peer, new_id
@@ -130,9 +130,12 @@ def _read(octets: bytes, request: bytes, *, server: Server) -> Message:
 
 
 def nobody_below(base: bytes) -> bytes:
-    """Return a name below `base` that nobody has. Raises ValueError where there is no room for one."""
+    """Return a name below `base` that nobody has. Raises SettingsError where there is no room for one."""
     label = f"ksd-ddns-check-{secrets.token_hex(8)}".encode()
-    return names.from_labels([label, *names.labels(base)])
+    try:
+        return names.from_labels([label, *names.labels(base)])
+    except ValueError as e:
+        raise SettingsError(f"{names.to_text(base)} leaves no room for names below it: set a shorter DOMAIN") from e
 
 
 def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:

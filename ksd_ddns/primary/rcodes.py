@@ -48,6 +48,12 @@ def query_error(rcode: int, *, server: str, name: str) -> PrimaryError:
             f"{server} refused the question for the SOA of {name} (REFUSED): it serves no zone that holds this name, "
             "or does not answer us; set ZONE and DNS_SERVER to a zone and its primary, and look at its allow-query"
         )
+    if rcode == NOTAUTH:
+        return Denied(
+            f"{server} does not accept our signature, and does not say why (NOTAUTH): PowerDNS answers so where it "
+            "does not know the key, has another secret or algorithm for it, or the clocks differ; compare the key with "
+            "the server's, set the clock of both by NTP, and look at its log, which says what it is"
+        )
     return _other(rcode, server, f"the question for the SOA of {name}", "look at the server's log")
 
 
@@ -61,7 +67,8 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryEr
     if rcode == NOTAUTH:
         return Denied(
             f"{server} is not authoritative for {zone}, or key {key} may not transfer it (NOTAUTH): set ZONE to a zone "
-            f"that this server is primary of, or allow the transfer to the key. {transfer_grant(zone, key)}"
+            "that this server is primary of, or allow the transfer to the key (PowerDNS says so of a wrong key or "
+            f"clock, too). {transfer_grant(zone, key)}"
         )
     return _other(rcode, server, f"the transfer of {zone}", "look at the server's log: is the zone loaded?")
 

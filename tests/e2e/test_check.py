@@ -1,0 +1,834 @@
+"""`ksd-ddns check`: everything that can be wrong has its line, and its cure cures it; the zone stays as it is."""
+
+import base64
+import contextlib
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ksd_ddns.check import zone as check_zone
+from ksd_ddns.errors import BadResponse
+from ksd_ddns.primary import keys, rcodes
+from ksd_ddns.primary.connection import Server as Address
+from ksd_ddns.primary.grants import Right
+from ksd_ddns.primary.probe import Answer, Probe
+from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.zone import wire
+from tests import hostile
+from tests.e2e.command import PROGRAM, Command, Done
+from tests.e2e.conftest import Ksd
+from tests.e2e.cures import apply
+from tests.hostile import Proxy, Resigner
+from tests.kube import Kube, service_account
+from tests.kube_fixtures import kube, make_kube
+from tests.servers import Bind, Key, Knot, Port, PowerDns, Server
+from tests.vmis import vmi
+
+__all__ = ["kube", "make_kube"]
+
+DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
+FOREIGN = 'www A 192.0.2.1\n@ MX 10 www\nwww SSHFP 1 1 0102030405060708090a0b0c0d0e0f1011121314\nx.vm TXT "mine"'
+READER = Key("reader.")
+WITNESS = Key("witness.", secret=base64.b64encode(b"the tests look through this key.").decode())
+
+WORST = ["ok", "skipped", "warn", "fail"]
+
+Make = Callable[..., Server]
+
+
+def signs(done: Done) -> dict[str, str]:
+    """Return how each check ended: what and subject (but no server), and the worst sign."""
+    found: dict[str, str] = {}
+    for finding in done.json["findings"]:
+        subject = finding["subject"].partition(" on 127")[0].partition(" from 127")[0]
+        what = f"{finding['what']} {'' if ':' in subject else subject}".strip()
+        found[what] = max(found.get(what, "ok"), finding["sign"], key=WORST.index)
+    return found
+
+
+def bad(done: Done) -> set[str]:
+    """Return what failed."""
+    return {what for what, sign in signs(done).items() if sign == "fail"}
+
+
+def warned(done: Done) -> set[str]:
+    """Return what is worth a look."""
+    return {what for what, sign in signs(done).items() if sign == "warn"}
+
+
+def skipped(done: Done) -> set[str]:
+    """Return what was not checked."""
+    return {what for what, sign in signs(done).items() if sign == "skipped"}
+
+
+def finding(done: Done, what: str) -> dict[str, Any]:
+    """Return the one finding of `what` that is not ok."""
+    (found,) = (item for item in done.json["findings"] if item["what"] == what and item["sign"] in {"fail", "warn"})
+    assert isinstance(found, dict)
+    return found
+
+
+def check(command: Command, *arguments: object, vmis: Iterable[Any] | None = (DB,)) -> Done:
+    """Return what check says, as JSON; its exit code must fit."""
+    done = command("check", "-o", "json", *arguments, vmi=vmis)
+    assert done.code == (1 if bad(done) else 0) == (1 if done.json["failed"] else 0)
+    assert done.err == ""
+    return done
+
+
+@contextlib.contextmanager
+def untouched(*primaries: Server, key: Key | None = None) -> Iterator[None]:
+    """Prove, by asking the servers, that the block changes nothing in any zone, no serial included."""
+    shown: dict[str, Any] = {"key": key.file(primaries[0].directory)} if key else {}
+    before = [primary.axfr(zone, **shown) for primary in primaries for zone in primary.zone_names]
+    yield
+    assert [primary.axfr(zone, **shown) for primary in primaries for zone in primary.zone_names] == before
+
+
+@pytest.fixture(params=[Bind, Knot, PowerDns], ids=["bind9", "knot", "powerdns"])
+def make_any(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Yield a factory of running servers, of any kind: the test runs with all three.
+
+    `make_any(zones=..., bind={...}, knot={...}, powerdns={...})`: with arguments for each kind where they differ.
+    """
+    kind = request.param.kind.removesuffix("9")
+    with contextlib.ExitStack() as stack:
+
+        def make(**arguments: Any) -> Server:
+            own = {name: arguments.pop(name, {}) for name in ("bind", "knot", "powerdns")}
+            server: Server = request.param(**arguments, **own[kind])
+            return stack.enter_context(server)
+
+        yield make
+
+
+# Nothing is wrong
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_where_nothing_is_wrong(make_any: Make, ksd: Ksd, ownership: str) -> None:
+    primary = make_any(zones={"example.": FOREIGN, "10.in-addr.arpa.": ""})
+    command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8", OWNERSHIP=ownership)
+    with untouched(primary):
+        done = check(command)
+        assert set(signs(done).values()) == {"ok"}
+        assert list(signs(done)) == [
+            "settings", "VMIs", "owner", "connection", "UDP", "key", "clock",
+            "zone vm.example.", "transfer example.", "update vm.example.",
+            "zone 10.in-addr.arpa.", "transfer 10.in-addr.arpa.", "update 10.in-addr.arpa.",
+            "records vm.example.", "plan vm.example.", "records 10.in-addr.arpa.", "plan 10.in-addr.arpa.",
+        ]  # fmt: skip
+    assert command("apply", vmi=[DB]).code == 0
+    with untouched(primary):
+        assert set(signs(check(command)).values()) == {"ok"}
+
+
+def test_lines_in_a_pipe_are_plain(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, NAME_SERVER_IP="192.0.2.53").process("check", vmi=[DB])
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "ok    settings: names below vm., ownership txt"
+    assert f"ok    key 127.0.0.1:{bind.port}: ksd-ddns. with hmac-sha256 is known there" in lines
+    assert lines[-1] == f"Check: 0 failed, 0 to look at, {len(lines) - 1} in all."
+    assert all(line.startswith("ok    ") for line in lines[:-1])
+    assert "\x1b" not in done.out
+
+
+def test_lines_on_a_terminal_are_coloured(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, DNS_SERVER="127.0.0.1:1")
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "check", "--from", str(command.file([DB]))],
+        stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL,
+        env={**command.environment, "TERM": "xterm-256color"},
+    ) as process:  # fmt: skip
+        os.close(follower)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while chunk := os.read(leader, 65_536):
+                said += chunk
+    os.close(leader)
+    assert process.returncode == 1
+    assert b"\x1b[32mok" in said
+    assert b"\x1b[1;31mFAIL" in said
+
+
+# Settings, keys, source
+
+
+def test_a_setting_that_is_wrong(bind: Bind, ksd: Ksd) -> None:
+    done = check(ksd(bind, DNS_TIMEOUT="soon", OWNERSHIP="mine"))
+    assert [item["what"] for item in done.json["findings"]] == ["settings", "settings", "everything else"]
+    assert "DNS_TIMEOUT = 'soon': a duration is needed" in done.out
+    assert "OWNERSHIP = 'mine'" in done.out
+    assert skipped(done) == {"everything else"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param({"TSIG_KEY_FILE": "/nowhere/key"}, "key file /nowhere/key cannot be read", id="no-key-file"),
+        pytest.param({"TSIG_KEY_FILE": ""}, "no TSIG key is set", id="no-key"),
+        pytest.param(
+            {"TSIG_KEY_FILE": "", "TSIG_KEY_NAME": "k", "TSIG_SECRET": "c2VjcmV0", "TSIG_ALGORITHM": "hmac-md5"},
+            "MD5 is broken; make a new key with tsig-keygen", id="md5"),
+        pytest.param({"DNS_TLS": "true", "DNS_TLS_CA": "/nowhere/ca"}, "/nowhere/ca cannot be used", id="ca"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_none(bind: Bind, ksd: Ksd, settings: dict[str, str], words: str) -> None:
+    done = check(ksd(bind, **settings))
+    assert bad(done) == {"keys"}
+    assert words in finding(done, "keys")["text"]
+    assert skipped(done) == {"servers and zones"}
+    assert signs(done)["VMIs"] == "ok"
+
+
+def test_a_weak_key(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"vm.": ""}, keys=[Key(algorithm="hmac-sha1")])
+    done = check(ksd(bind, OWNER_ID="x"))
+    assert (done.code, "key ksd-ddns." in warned(done)) == (0, True)
+    assert finding(done, "key")["cure"].endswith("tsig-keygen -a hmac-sha256 ksd-ddns.")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(None, "there is no such file", id="missing"),
+        pytest.param("", "it is empty", id="empty"),
+        pytest.param("kind: [", "broken YAML", id="broken"),
+        pytest.param('{"kind": "Pod"}', "Pod", id="no-vmi"),
+    ],
+)
+def test_a_file_of_vmis_that_is_none(bind: Bind, ksd: Ksd, tmp_path: Path, text: str | None, words: str) -> None:
+    path = tmp_path / "vmis.yaml"
+    if text is not None:
+        path.write_text(text)
+    done = check(ksd(bind), "--from", path, vmis=None)
+    assert bad(done) == {"VMIs"}
+    assert words in finding(done, "VMIs")["text"]
+    assert skipped(done) == {"plan vm."}
+    path.write_bytes(ksd(bind).file([DB]).read_bytes())
+    assert bad(check(ksd(bind), "--from", path, vmis=None)) == set()
+
+
+# Clusters
+
+
+def in_cluster(command: Command, kube: Kube, tmp_path: Path, **who: Any) -> Command:
+    """Return the command with a kubeconfig."""
+    return command.but(KUBECONFIG=kube.kubeconfig(tmp_path / "kubeconfig", **who))
+
+
+def test_a_cluster(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
+    kube.put(DB)
+    command = in_cluster(ksd(bind), kube, tmp_path)
+    before = len(kube.requests())
+    done = check(command, vmis=None)
+    assert done.code == 0
+    texts = {item["what"]: item["text"] for item in done.json["findings"]}
+    assert texts["VMIs"] == "1 can be read, 1 of them with addresses of secondary interfaces"
+    assert texts["owner"] == kube.kube_system_uid
+    assert texts["plan"] == "2 to add, 0 to change, 0 to withdraw, 0 conflicts"
+    assert {request.verb for request in kube.requests()[before:]} == {"list", "get"}
+
+
+Outcome = tuple[set[str], set[str]]
+
+GRANTS = {
+    "vmis": {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get", "list", "watch"]},
+    "kube-system": {
+        "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("granted", "outcome"),
+    [
+        pytest.param([], ({"VMIs", "owner"}, {"records vm.", "plan vm."}), id="nothing"),
+        pytest.param(["vmis"], ({"owner"}, {"records vm.", "plan vm."}), id="not-the-namespace"),
+        pytest.param(["kube-system"], ({"VMIs"}, {"plan vm."}), id="not-the-vmis"),
+        pytest.param(["vmis", "kube-system"], (set(), set()), id="both"),
+    ],
+)
+def test_what_a_cluster_forbids(
+    bind: Bind, ksd: Ksd, make_kube: Callable[..., Kube], tmp_path: Path, granted: list[str], outcome: Outcome
+) -> None:
+    failed, unchecked = outcome
+    kube = make_kube(auth=True)
+    account = service_account("secondary", "secondary")
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "secondary"},
+            "rules": [GRANTS[name] for name in granted]}  # fmt: skip
+    kube.authorize([role, {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "secondary"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "secondary"},
+        "subjects": [{"kind": "ServiceAccount", "name": "secondary", "namespace": "secondary"}],
+    }])  # fmt: skip
+    done = check(in_cluster(ksd(bind), kube, tmp_path, user={"token": kube.token(account)}), vmis=None)
+    assert (bad(done), skipped(done)) == (failed, unchecked)
+    if "VMIs" in failed:
+        assert "grant get, list and watch of virtualmachineinstances" in finding(done, "VMIs")["text"]
+    if "owner" in failed:
+        assert "get of namespaces" in finding(done, "owner")["text"]
+        with_id = ksd(bind, OWNER_ID="x")
+        done = check(in_cluster(with_id, kube, tmp_path, user={"token": kube.token(account)}), vmis=None)
+        assert "owner" not in bad(done), "the cure"
+
+
+def test_a_cluster_that_is_none(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
+    nowhere = check(ksd(bind, KUBECONFIG=tmp_path / "nothing"), vmis=None)
+    assert bad(nowhere) == {"VMIs", "owner"}
+    assert "no cluster is set up here" in nowhere.out
+    kube.uninstall()
+    without = check(in_cluster(ksd(bind), kube, tmp_path), vmis=None)
+    assert bad(without) == {"VMIs"}
+    assert "KubeVirt is not installed there" in finding(without, "VMIs")["text"]
+    kube.stop()
+    gone = check(in_cluster(ksd(bind), kube, tmp_path), vmis=None)
+    assert bad(gone) == {"VMIs", "owner"}
+    assert "cannot be reached" in finding(gone, "VMIs")["text"]
+
+
+# Servers that are not there, or are none
+
+SERVER = {"key", "clock", "zone vm.", "transfer vm.", "update vm.", "records vm.", "plan vm."}
+
+
+def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
+    port = Port.reserve()
+    done = check(ksd(bind, DNS_SERVER=f"127.0.0.1:{port.number}"))
+    port.release()
+    assert (bad(done), skipped(done)) == ({"connection"}, SERVER)
+    assert "does a primary listen there on TCP? Set DNS_SERVER and DNS_PORT" in finding(done, "connection")["text"]
+
+
+def test_a_server_name_that_does_not_resolve(bind: Bind, ksd: Ksd) -> None:
+    done = check(ksd(bind, DNS_SERVER="nowhere.invalid"))
+    assert bad(done) == {"connection"}
+    assert "set DNS_SERVER to a name that resolves" in finding(done, "connection")["text"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "failed", "words"),
+    [
+        pytest.param(hostile.swallow, {"key"}, "did not answer within 0.3 s", id="never-answers"),
+        pytest.param(hostile.cut(), {"key"}, "closed the connection", id="hangs-up"),
+        pytest.param(hostile.replaced(b"garbage, and more of it"), {"key"}, "not a DNS message", id="garbage"),
+        pytest.param(lambda message: [hostile.unsigned(message)], {"key"}, "without a signature", id="unsigned"),
+        pytest.param(hostile.after(3, hostile.cut()), {"transfer vm."}, "the transfer from", id="mid-transfer"),
+    ],
+)
+def test_a_server_that_is_none(bind: Bind, ksd: Ksd, hook: hostile.Hook, failed: set[str], words: str) -> None:
+    with untouched(bind), Proxy(bind, response=hook) as proxy:
+        done = check(ksd(bind, through=proxy.address, DNS_TIMEOUT="300ms"))
+    assert failed <= bad(done)
+    assert words in finding(done, min(failed).partition(" ")[0])["text"]
+    assert {"records vm.", "plan vm."} <= skipped(done)
+    assert "UDP" in warned(done), "a proxy of TCP has none"
+
+
+def test_udp_that_does_not_get_through(bind: Bind, ksd: Ksd) -> None:
+    with Proxy(bind) as proxy:
+        done = check(ksd(bind, through=proxy.address))
+    assert (done.code, warned(done)) == (0, {"UDP", "name server vm."})
+    assert "let it through" in finding(done, "UDP")["cure"]
+
+
+def test_questions_without_a_signature_are_refused(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    class Signed(Bind):
+        """A server that answers nobody without the key."""
+
+        def wait_until_up(self) -> None:
+            self._wait_for_log("running", since=0)
+            while self.status("example", "SOA", key=True) != "NOERROR":
+                pass
+
+    with Signed(zones={"example.": ""}, options='allow-query { key "ksd-ddns."; };') as bind:
+        done = check(ksd(bind, DOMAIN="example"))
+    assert (done.code, warned(done)) == (0, {"UDP"})
+    assert "allow-query" in finding(done, "UDP")["cure"]
+
+
+def test_one_of_several_servers_is_down(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"vm.": ""})
+    done = check(ksd(bind, DNS_SERVER=f"127.0.0.1:1,127.0.0.1:{bind.port}"))
+    assert bad(done) == {"connection"}
+    assert [item["sign"] for item in done.json["findings"] if item["what"] == "update"] == ["skipped", "ok"]
+    assert "plan vm." in signs(done)
+
+
+def test_several_servers_must_hold_the_same(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    one = make_bind(zones={"vm.": ""})
+    two = make_bind(zones={"vm.": ""}, keys=one.keys)
+    command = ksd(one, DNS_SERVER=f"127.0.0.1:{one.port},127.0.0.1:{two.port}")
+    assert signs(check(command))["servers vm."] == "ok"
+    two.nsupdate("update add x.vm. 60 A 192.0.2.1")
+    done = check(command)
+    assert "servers vm." in warned(done)
+    assert f"127.0.0.1:{two.port} (serial 2)" in finding(done, "servers")["text"]
+
+
+# Keys and clocks
+
+ZONE = {"zone vm.example.", "transfer vm.example.", "update vm.example."}
+
+
+@pytest.mark.parametrize("wrong", ["name", "secret", "algorithm"])
+def test_a_wrong_key_and_the_clause_that_cures_it(make_any: Make, ksd: Ksd, wrong: str) -> None:
+    primary = make_any(zones={"example.": FOREIGN})
+    ours = {
+        "name": Key("other.", secret=primary.secret),
+        "secret": Key("ksd-ddns."),
+        "algorithm": Key("ksd-ddns.", "hmac-sha512", primary.secret),
+    }[wrong]
+    command = ksd(primary, DOMAIN="example").but(
+        "TSIG_KEY_FILE", TSIG_KEY_NAME=ours.name, TSIG_SECRET=ours.secret, TSIG_ALGORITHM=ours.algorithm
+    )
+    with untouched(primary):
+        done = check(command)
+    assert bad(done) == {"key"}
+    assert {"clock", "records vm.example.", "plan vm.example."} | ZONE <= skipped(done)
+    cure = finding(done, "key")
+    assert "must be the same on both sides" in cure["cure"]
+    if wrong == "name":
+        apply(primary, cure["stanzas"], secret=ours.secret)
+        if isinstance(primary, Knot):  # which does not answer keys that no rule of the zone names
+            assert "or does not let it do this" in finding(check(command), "key")["text"]
+            return
+        done = check(command)
+        assert signs(done)["key"] == "ok"
+        assert "transfer example." in bad(done)
+        for what in ("transfer", "update"):
+            if any(item["what"] == what and item["sign"] == "fail" for item in done.json["findings"]):
+                apply(primary, finding(done, what)["stanzas"])
+        assert bad(check(command)) == set()
+        assert command("apply", vmi=[DB]).code == 0
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
+def test_a_clock_that_is_off_by_an_hour(make_any: Make, ksd: Ksd, hours: int) -> None:
+    primary = make_any(zones={"example.": ""})
+    clock = f"import time; now = time.time; time.time = lambda: now() + {3600 * hours}"
+    run = "import sys; from ksd_ddns.cli import main; sys.exit(main())"
+    with untouched(primary):
+        done = ksd(primary, DOMAIN="example").process(
+            "check", "-o", "json", vmi=[DB], program=(sys.executable, "-c", f"{clock}; {run}")
+        )
+    assert done.code == 1
+    if primary.kind == "powerdns":  # which says nothing but that it does not accept the signature
+        assert bad(done) == {"key"}
+        assert "or the clocks differ" in finding(done, "key")["text"]
+        return
+    assert bad(done) == {"clock"}
+    assert {"key", "plan vm.example."} | ZONE <= skipped(done)
+    found = finding(done, "clock")
+    assert found["cure"] == "set the clock of both by NTP"
+    if primary.kind == "bind9":  # the others do not say what time it is there
+        assert f"{'behind' if hours > 0 else 'ahead of'} ours (BADTIME)" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "sign"), [(0, "ok"), (-30, "ok"), (-100, "warn"), (100, "warn"), (-400, "fail"), (4000, "fail")]
+)
+def test_by_how_much_the_clocks_differ(bind: Bind, ksd: Ksd, offset: int, sign: str) -> None:
+    other = Resigner(Key(bind.key_name, secret=bind.secret), offset=offset)
+    with Proxy(bind, request=other.request, response=other.response) as proxy:
+        done = check(ksd(bind, through=proxy.address))
+    assert signs(done)["clock"] == sign
+    if sign != "ok":
+        way = "ahead of" if offset > 0 else "behind"
+        shown = [f"{abs(offset) + rounding} s {way} ours" for rounding in (-1, 0, 1)]
+        assert any(text in finding(done, "clock")["text"] for text in shown)
+
+
+# Zones
+
+
+def test_a_zone_that_nobody_serves(make_any: Make, ksd: Ksd) -> None:
+    primary = make_any(zones={"example.": ""})
+    for settings in ({"DOMAIN": "elsewhere"}, {"DOMAIN": "elsewhere", "ZONE": "elsewhere"}):
+        done = check(ksd(primary, **settings))
+        # Whose key it is shows with the zone: a server that does not serve it does not look at signatures.
+        assert bad(done) in ({"zone vm.elsewhere."}, {"key", "zone vm.elsewhere."})
+        assert "set ZONE" in finding(done, "zone")["text"]
+
+
+def test_a_zone_that_is_delegated(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"example.": "vm NS ns.elsewhere.test."})
+    done = check(ksd(bind, DOMAIN="example"))
+    assert bad(done) == {"zone vm.example."}
+    assert "delegated elsewhere" in finding(done, "zone")["text"]
+
+
+def test_a_base_outside_of_the_zone(bind: Bind, ksd: Ksd) -> None:
+    done = check(ksd(bind, DOMAIN="example", ZONE="vm"))
+    assert bad(done) == {"zone vm.example."}
+    assert "set DOMAIN, or ZONE" in finding(done, "zone")["text"]
+
+
+def test_a_secondary_is_no_primary(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    first = make_bind(zones={"example.": "@ SOA ns1 hostmaster 7 60 60 60 30\n@ NS localhost."})
+    path = first.directory / "copy"
+    primaries = f"primaries {{ 127.0.0.1 port {first.port} key ksd-ddns.; }};"
+    transfer = 'allow-transfer { key "ksd-ddns."; };'
+    copy = f'zone "example." {{ type secondary; file "{path}"; {primaries} {transfer} }};'
+    second = make_bind(zones={"other.": ""}, keys=first.keys, extra=copy)
+    second._wait_for_log("transfer of 'example/IN' from 127.0.0.1#", since=0)
+    command = ksd(second, DOMAIN="example")
+    assert second.axfr("example.", soa=False)
+    done = check(command)
+    assert bad(done) == {"update vm.example."}
+    assert "is not the primary (the SOA names ns1.example.)" in finding(done, "update")["cure"]
+
+
+def test_negative_answers_that_last_long(make_any: Make, ksd: Ksd) -> None:
+    primary = make_any(zones={"example.": "@ 3600 SOA ns1 hostmaster 7 60 60 60 3600\n@ NS localhost."})
+    done = check(ksd(primary, DOMAIN="example"))
+    assert (done.code, warned(done)) == (0, {"zone vm.example."})
+    assert "negative answers last 3600 s" in finding(done, "zone")["text"]
+
+
+# Rights, and the statements that grant them
+
+RULES = (
+    "  - id: read\n    key: ksd-ddns.\n    action: [query, transfer]\n"
+    "  - id: write\n    key: ksd-ddns.\n    action: [query, update]\n"
+)
+GRANT = 'grant "ksd-ddns." subdomain vm.example. A AAAA TXT;'
+NO_TRANSFER = {
+    "bind": {"zone_options": f"allow-transfer {{ none; }}; update-policy {{ {GRANT} }};"},
+    "knot": {"extra": RULES, "zone_options": "acl: write"},
+    "powerdns": {"zone_options": "add-meta ZONE TSIG-ALLOW-DNSUPDATE ksd-ddns"},
+}
+NO_UPDATE = {
+    "bind": {"zone_options": 'allow-transfer { key "ksd-ddns."; };'},
+    "knot": {"extra": RULES, "zone_options": "acl: read"},
+    "powerdns": {"zone_options": "add-meta ZONE TSIG-ALLOW-AXFR ksd-ddns", "options": "allow-dnsupdate-from=192.0.2.1"},
+}
+
+
+def test_no_right_to_transfer_and_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
+    primary = make_any(zones={"example.": FOREIGN}, **NO_TRANSFER)
+    command = ksd(primary, DOMAIN="example")
+    serial = primary.serial()
+    done = check(command)
+    assert bad(done) == {"transfer example."}
+    assert skipped(done) == {"records vm.example.", "plan vm.example."}
+    assert primary.serial() == serial
+    apply(primary, finding(done, "transfer")["stanzas"])
+    with untouched(primary):
+        assert bad(check(command)) == set()
+    assert command("apply", vmi=[DB]).code == 0
+
+
+def test_no_right_to_update_and_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
+    primary = make_any(zones={"example.": FOREIGN}, **NO_UPDATE)
+    command = ksd(primary, DOMAIN="example")
+    with untouched(primary):
+        done = check(command)
+        assert bad(done) == {"update vm.example."}
+    assert "key ksd-ddns. may not update anything" in finding(done, "update")["text"]
+    apply(primary, finding(done, "update")["stanzas"])
+    with untouched(primary):
+        assert bad(check(command)) == set()
+    foreign = primary.axfr(soa=False)
+    assert command("apply", vmi=[DB]).code == 0
+    assert foreign < primary.axfr(soa=False)
+    if primary.kind != "powerdns":  # where a key may change all of a zone
+        for name, rdtype, rdata in (("www.example.", "A", "192.0.2.9"), ("x.vm.example.", "MX", "10 www.example.")):
+            answer = primary.nsupdate(f"update add {name} 60 {rdtype} {rdata}", check=False)
+            assert answer.returncode, "the statement grants no more than is needed"
+
+
+@pytest.mark.parametrize("missing", ["A", "AAAA", "TXT"])
+def test_a_right_to_some_types_only(make_either: Make, ksd: Ksd, missing: str) -> None:
+    types = [rdtype for rdtype in ("A", "AAAA", "TXT") if rdtype != missing]
+    primary = make_either(
+        zones={"example.": ""},
+        bind={"zone_options": 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." subdomain '
+                              f"vm.example. {' '.join(types)}; }};"},
+        knot={"extra": f"{RULES}    update-type: [{', '.join(types)}]\n", "zone_options": "acl: [read, write]"},
+    )  # fmt: skip
+    command = ksd(primary, DOMAIN="example")
+    with untouched(primary):
+        done = check(command)
+    assert bad(done) == {"update vm.example."}
+    assert finding(done, "update")["text"] == f"key ksd-ddns. may not update {missing} below prod.vm.example."
+    apply(primary, finding(done, "update")["stanzas"])
+    assert bad(check(command)) == set()
+    assert command("apply", vmi=[DB]).code == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"NAMESPACES": "prod,test"}], ids=["of-the-vmis", "by-setting"])
+def test_a_right_to_one_namespace_only(make_either: Make, ksd: Ksd, settings: dict[str, str]) -> None:
+    primary = make_either(
+        zones={"example.": ""},
+        bind={"zone_options": 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." subdomain '
+                              "prod.vm.example. A AAAA TXT; };"},
+        knot={"extra": f"{RULES}    update-owner: name\n    update-owner-match: sub-or-equal\n"
+                       "    update-owner-name: [prod.vm.example.]\n", "zone_options": "acl: [read, write]"},
+    )  # fmt: skip
+    command = ksd(primary, DOMAIN="example", **settings)
+    assert bad(check(ksd(primary, DOMAIN="example"))) == set()
+    other = vmi("x", "test", {"net1": ["10.1.0.1"]})
+    done = check(command, vmis=[DB, other])
+    assert bad(done) == {"update vm.example."}
+    text = finding(done, "update")["text"]
+    assert "A below test.vm.example." in text
+    assert "prod" not in text
+
+
+def test_the_name_server_of_the_apex_needs_a_right(make_either: Make, ksd: Ksd) -> None:
+    primary = make_either(
+        zones={"vm.": ""},
+        bind={"zone_options": 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." subdomain vm. '
+                              "A AAAA TXT; };"},
+        knot={"extra": f"{RULES}    update-type: [A, AAAA, TXT]\n", "zone_options": "acl: [read, write]"},
+    )  # fmt: skip
+    assert bad(check(ksd(primary))) == set()
+    command = ksd(primary, NAME_SERVER_IP="192.0.2.53")
+    with untouched(primary):
+        done = check(command)
+    assert bad(done) == {"update vm."}
+    assert finding(done, "update")["text"] == "key ksd-ddns. may not update NS of vm."
+    apply(primary, finding(done, "update")["stanzas"])
+    with untouched(primary):
+        assert bad(check(command)) == set()
+    assert command("apply", vmi=[DB]).code == 0
+    assert "ns.vm." in primary.query("vm", "NS")
+
+
+def test_each_reverse_zone_has_its_own_rights(make_any: Make, ksd: Ksd) -> None:
+    reverse = ["10.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."]
+    primary = make_any(zones={"example.": "", **dict.fromkeys(reverse, "")}, **NO_UPDATE)
+    command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8, 2001:db8::/32")
+    done = check(command)
+    assert bad(done) == {f"update {base}" for base in ("vm.example.", *reverse)}
+    for item in done.json["findings"]:
+        if item["what"] == "update" and "arpa" in item["subject"]:
+            apply(primary, item["stanzas"])
+            assert "PTR TXT" in item["stanzas"][0][2]
+            if primary.kind == "powerdns":
+                continue  # which by now lets this address update, and no key is needed where none is set
+    assert bad(check(command)) == {"update vm.example."}
+    assert command("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.9", "2001:db8::9"]})]).code in {1, 4}
+    assert primary.query("9.0.1.10.in-addr.arpa", "PTR") == ["net1.db.prod.vm.example."]
+
+
+def test_a_reverse_zone_that_nobody_serves(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"example.": "", "10.in-addr.arpa.": ""})
+    done = check(ksd(bind, DOMAIN="example", REVERSE_ZONES="172.16.0.0/16,10.0.0.0/8"))
+    assert bad(done) == {"zone 16.172.in-addr.arpa."}
+    assert signs(done)["update 10.in-addr.arpa."] == "ok"
+    assert "records 16.172.in-addr.arpa." in skipped(done)
+
+
+def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"example.": ""})
+    bind.rndc("freeze", "example")
+    done = check(ksd(bind, DOMAIN="example"))
+    assert bad(done) == {"update vm.example."}
+    assert "the zone is frozen (BIND: rndc thaw)" in finding(done, "update")["cure"]
+    bind.rndc("thaw", "example")
+    assert bad(check(ksd(bind, DOMAIN="example"))) == set()
+
+
+def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd) -> None:
+    reader = {
+        "bind": {"zone_options": 'allow-transfer { key "reader."; };'},
+        "knot": {
+            "extra": "  - id: read\n    key: reader.\n    action: [query, transfer]\n",
+            "zone_options": "acl: [read]",
+        },
+    }  # fmt: skip
+    primary = make_either(zones={"example.": ""}, keys=[READER], **reader)
+    writer = Key("writer.")
+    command = ksd(primary, DOMAIN="example").but(
+        TRANSFER_TSIG_KEY_NAME=READER.name, TRANSFER_TSIG_SECRET=READER.secret, TSIG_KEY_FILE="",
+        TSIG_KEY_NAME=writer.name, TSIG_SECRET=writer.secret,
+    )  # fmt: skip
+    with untouched(primary):
+        done = check(command)
+    assert bad(done) == {"update vm.example."}
+    assert "does not know key writer." in finding(done, "update")["text"]
+    apply(primary, finding(done, "update")["stanzas"], secret=writer.secret)
+    assert bad(check(command)) == set()
+    assert command("apply", vmi=[DB]).code == 0
+    swapped = command.but(TRANSFER_TSIG_SECRET=writer.secret)
+    assert bad(check(swapped)) == {"key"}
+
+
+class PrerequisitesFirst:
+    """A server as RFC 2136 has it: what it refuses, it refuses only where the prerequisites hold."""
+
+    def __init__(self, primary: Server) -> None:
+        self._signer = Resigner(Key(primary.key_name, secret=primary.secret))
+        self._guarded: set[bytes] = set()
+
+    def request(self, message: bytes) -> Iterable[bytes]:
+        """Take note of the messages whose prerequisite fails: that a name is in use, which is not."""
+        if hostile.is_update(message) and IN_USE in message:
+            self._guarded.add(message[:2])
+        return self._signer.request(message)
+
+    def response(self, message: bytes) -> Iterable[bytes]:
+        """Say that the prerequisite fails where the server would rather say that it refuses the update."""
+        if message[:2] in self._guarded and message[3] & 0xF == rcodes.REFUSED:
+            message = message[:3] + bytes([message[3] & 0xF0 | rcodes.NXDOMAIN]) + message[4:]
+        return self._signer.response(message)
+
+
+IN_USE = bytes((0, 255, 0, 255, 0, 0, 0, 0, 0, 0))
+"""Type ANY, class ANY, TTL 0, no rdata (RFC 2136, 2.4.4)."""
+
+
+def test_a_server_that_looks_at_prerequisites_first(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(
+        zones={"example.": ""},
+        zone_options=f"{NO_UPDATE['bind']['zone_options']} update-policy {{ {GRANT.replace(' AAAA TXT', '')} }};",
+    )
+    literal = PrerequisitesFirst(bind)
+    with untouched(bind), Proxy(bind, request=literal.request, response=literal.response) as proxy:
+        done = check(ksd(bind, through=proxy.address, DOMAIN="example"))
+    text = "key ksd-ddns. may not update AAAA below prod.vm.example., TXT below prod.vm.example."
+    assert (bad(done), finding(done, "update")["text"]) == ({"update vm.example."}, text)
+
+
+# What stands in the zone
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("net1.db.prod.vm A 10.9.9.9", "it exists without our marker", id="foreign-a"),
+        pytest.param("net1.db.prod.vm A 10.1.0.9\nnet1.db.prod.vm AAAA fd00::9", "apply --adopt", id="from-before"),
+        pytest.param("net1.db.prod.vm CNAME www", "a CNAME that is not ours", id="cname"),
+        pytest.param("net1.db.prod.vm TXT hello", "it exists without our marker", id="foreign-txt"),
+        pytest.param(
+            "net1.db.prod.vm SSHFP 1 1 0102030405060708090a0b0c0d0e0f1011121314",
+            "it exists without our marker",
+            id="sshfp",
+        ),
+        pytest.param("prod.vm NS elsewhere.", "prod.vm.example. is delegated", id="delegation"),
+        pytest.param('net1.db.prod.vm TXT "heritage=ksd-ddns,owner=west,vmi=a/b"', "belongs to owner west", id="owner"),
+    ],
+)
+def test_names_that_are_taken(bind_with: Callable[[str], Bind], ksd: Ksd, text: str, words: str) -> None:
+    bind = bind_with(text)
+    with untouched(bind):
+        done = check(ksd(bind, DOMAIN="example"))
+    assert bad(done) == {"conflicts vm.example."}
+    assert words in finding(done, "conflicts")["text"]
+
+
+@pytest.fixture
+def bind_with(make_bind: Callable[..., Bind]) -> Callable[[str], Bind]:
+    """Return a factory of primaries of example. with records of others."""
+    return lambda text: make_bind(zones={"example.": text})
+
+
+def test_whose_names_there_are(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+    marker = '"heritage=ksd-ddns,owner={},vmi=prod/x"'
+    bind = bind_with(
+        f"a.vm A 192.0.2.1\na.vm TXT {marker.format('west')}\nb.vm TXT {marker.format('west')}\nc.vm A 192.0.2.1\n"
+        f"c.vm TXT {marker.format('north')}\nd.vm A 192.0.2.1\nwww A 192.0.2.1\ne.vm TXT {marker.format('default')}"
+    )
+    done = check(ksd(bind, DOMAIN="example"))
+    (records,) = (item for item in done.json["findings"] if item["what"] == "records")
+    assert records["text"] == "1 of our names, 1 of owner north, 2 of owner west, 1 of others"
+    assert done.code == 0
+
+
+def test_a_zone_that_is_not_ours_alone(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+    bind = bind_with('a.vm A 192.0.2.1\na.vm TXT "heritage=ksd-ddns,owner=west,vmi=a/b"\nold.vm A 192.0.2.1')
+    command = ksd(bind, DOMAIN="example", OWNERSHIP="zone")
+    done = check(command)
+    assert (bad(done), warned(done)) == ({"ownership vm.example."}, {"withdrawals vm.example."})
+    assert "1 with the marker of owner west" in finding(done, "ownership")["text"]
+    assert "no VMI wants a.vm.example., old.vm.example." in finding(done, "withdrawals")["text"]
+    assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the cure"
+
+
+def test_a_wildcard(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+    bind = bind_with("*.prod.vm A 192.0.2.1\n* A 192.0.2.1")
+    done = check(ksd(bind, DOMAIN="example"))
+    assert (done.code, warned(done)) == (0, {"wildcard vm.example."})
+    assert finding(done, "wildcard")["text"].startswith("*.prod.vm.example. answers")
+
+
+def test_withdrawals_that_would_be_kept_back(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, NAME_SERVER_IP="192.0.2.53")
+    command("apply", vmi=[vmi(f"vm{i}", "prod") for i in range(10)])
+    done = check(command, vmis=[])
+    assert (done.code, warned(done)) == (0, {"withdrawals vm."})
+    assert "20 of 20 owned names are kept back" in finding(done, "withdrawals")["text"]
+
+
+def test_a_name_server_inside_of_a_larger_zone(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+    done = check(ksd(bind_with(""), DOMAIN="example", NAME_SERVER_IP="192.0.2.53"))
+    assert (done.code, warned(done)) == (0, {"name server vm.example."})
+    assert "the base is not the apex of example." in finding(done, "name server")["text"]
+
+
+def test_names_that_are_no_host_names_and_vmis_that_are_odd(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+    odd = vmi("db", "prod", {"net_1": ["10.1.0.9"], "no.name": ["10.1.0.10"]})
+    done = check(ksd(bind_with(""), DOMAIN="example"), vmis=[odd])
+    assert (done.code, warned(done)) == (0, {"host names vm.example.", "VMIs vm.example."})
+    assert finding(done, "host names")["text"].startswith("net_1.db.prod.vm.example.:")
+    assert "'no.name' cannot be a DNS name" in finding(done, "VMIs")["text"]
+
+
+def test_vmis_without_addresses(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+    done = check(ksd(bind_with(""), DOMAIN="example"), vmis=[vmi("db", "prod", {"net1": []})])
+    assert (done.code, warned(done)) == (0, {"VMIs"})
+    assert "qemu-guest-agent" in finding(done, "VMIs")["cure"]
+
+
+def test_a_signed_zone_is_no_trouble(make_either: Make, ksd: Ksd) -> None:
+    rights = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; };'
+    primary = make_either(
+        zones={"example.": "a.vm 60 TXT hello"},
+        bind={"zone_options": f"{rights} dnssec-policy default; inline-signing no;"},
+        knot={"zone_options": "acl: all\ndnssec-signing: on"},
+    )
+    assert bad(check(ksd(primary, DOMAIN="example"))) == set()
+
+
+# What the answers mean
+
+
+@pytest.fixture
+def line() -> check_zone.Line:
+    """Return a line to a server that is never asked."""
+    peer = Peer(Address("192.0.2.53", 53), keys.key("k.", "hmac-sha256", "c2VjcmV0"))
+    return check_zone.Line(Probe(peer, timeout=1), Session([peer], timeout=1))
+
+
+def answered(rcode: int) -> Answer:
+    header = b"\0\0" + bytes([0xA8, rcode]) + bytes(8)
+    return Answer(wire.read(header), None, 0, None)
+
+
+RIGHT = Right("example.", "vm.example.", "k.", ["A"])
+
+
+@pytest.mark.parametrize("rcode", [rcodes.REFUSED, rcodes.NOTAUTH])
+def test_a_right_that_is_missing(rcode: int, line: check_zone.Line) -> None:
+    assert not check_zone._granted(line, answered(rcode), rcodes.NXDOMAIN, RIGHT)
+
+
+def test_a_server_that_ignores_prerequisites(line: check_zone.Line) -> None:
+    with pytest.raises(BadResponse, match="it ignores prerequisites"):
+        check_zone._granted(line, answered(rcodes.NOERROR), rcodes.NXDOMAIN, RIGHT)
+
+
+@pytest.mark.parametrize("rcode", [rcodes.NOTIMP, rcodes.SERVFAIL, rcodes.FORMERR, rcodes.NOTZONE])
+def test_an_answer_that_says_nothing_of_the_right(rcode: int, line: check_zone.Line) -> None:
+    with pytest.raises(Exception, match=rcodes.text(rcode)):
+        check_zone._granted(line, answered(rcode), rcodes.NXDOMAIN, RIGHT)
