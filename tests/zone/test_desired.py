@@ -429,6 +429,8 @@ def test_what_is_put_twice_is_there_once() -> None:
     assert found.remove("prod/db") == {n("net1.db.prod.vm.example."), n("db.prod.vm.example.")}
     assert state(found) == state(Desired(zone_rules()))
     assert found.remove("prod/db") == set()
+    assert found.get(n("db.prod.vm.example.")) is None
+    assert found.vmi_of(n("db.prod.vm.example.")) == ""
 
 
 # The zone's own records
@@ -490,7 +492,10 @@ def pointers(of: Desired) -> dict[str, list[str]]:
         pytest.param([vmi(interfaces={"*": ["10.1.0.9"]})], {}, id="interface-without-a-name-in-dns"),
         pytest.param([vmi("a..b")], {}, id="vmi-without-a-name-in-dns"),
         pytest.param([vmi("db", "a.b")], {}, id="namespace-without-a-name-in-dns"),
-        pytest.param([vmi(f"{LONG}.{LONG}.{LONG}.{'m' * 41}")], {}, id="name-too-long"),
+        pytest.param([vmi(f"{LONG}.{LONG}.{LONG}.{'m' * 41}")], {}, id="256-octets"),
+        pytest.param([vmi(f"{LONG}.{LONG}.{LONG}.{'m' * 40}")],
+                     {"9.0.1.10.in-addr.arpa.": [f"net1.{LONG}.{LONG}.{LONG}.{'m' * 40}.prod.vm.example."]},
+                     id="255-octets"),
         pytest.param([vmi(hostnames=["web"])], {"9.0.1.10.in-addr.arpa.": ["net1.db.prod.vm.example."]},
                      id="hostnames-are-no-targets"),
         pytest.param([vmi(ignored=True), vmi("b", alive=False)], {}, id="ignored-and-ended"),

@@ -7,13 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.rrset import DNAME, NS, RRSIG, TXT, A, Node, RRset
+from ksd_ddns.zone.rrset import DNAME, NS, PTR, RRSIG, TXT, A, Node, RRset
 from ksd_ddns.zone.wire import Malformed, Record
 from ksd_ddns.zone.xfr import Transfer
 from tests.zone.build import ZONE, a, aaaa, cname, dname, live, n, node, ns, records, soa, sshfp, txt
 
 DB = node("db.example.", a("10.0.0.1", "10.0.0.2"), aaaa("fd00::1"))
 WEB = node("web.example.", a("10.0.0.3"))
+
+
+RDATAS = [b"\0", b"\1a\0", b"\1b\0"]
 
 
 def zone(*nodes: Node) -> Live:
@@ -37,7 +40,16 @@ def whole(nodes: dict[bytes, Node], serial: int = 9) -> Transfer:
 
 
 def state(of: Live) -> tuple[int, dict[bytes, Node], set[bytes]]:
+    """Return serial, content and cuts; what points where must agree with the content."""
+    targets = {rdata for name, rdtype, _, rdata in records(of.nodes.values()) if rdtype == PTR}
+    for target in targets | set(RDATAS):
+        assert of.pointers(target) == {name for name, item in of.nodes.items() if points_to(item, target)}
     return of.serial, copy.copy(of.nodes), set(of.cuts)
+
+
+def points_to(item: Node, target: bytes) -> bool:
+    found = item.get(PTR)
+    return found is not None and target in found.rdatas
 
 
 def test_a_whole_transfer_is_the_zone() -> None:
@@ -89,8 +101,9 @@ def test_a_delta_leads_to_the_next_zone(removed: list[Record], added: list[Recor
 
 
 NAMES = st.sampled_from([n(text) for text in ("example.", "a.example.", "b.example.", "*.b.example.", "a.b.example.")])
-RRSETS = st.dictionaries(st.sampled_from([A, TXT, NS, DNAME, 44]), st.sets(st.sampled_from([b"\0", b"\1a\0", b"\1b\0"]),
-                         min_size=1)).map(dict.items)  # fmt: skip
+RRSETS = st.dictionaries(
+    st.sampled_from([A, TXT, NS, DNAME, PTR, 44]), st.sets(st.sampled_from(RDATAS), min_size=1)
+).map(dict.items)
 TTLS = st.sampled_from([5, 60])
 CONTENT = st.dictionaries(NAMES, RRSETS, max_size=5)
 
@@ -124,6 +137,7 @@ def test_deltas_lead_where_the_whole_zone_does(versions: list[dict[bytes, Node]]
     first, *later = versions
     deltas = [difference(old, new) for old, new in zip(versions, later, strict=False)]
     by_deltas, by_zone = Live(ZONE, 1, dict(first)), Live(ZONE, 1, dict(first))
+    assert state(by_deltas) == state(by_zone)
     changed = by_deltas.follow(incremental(*deltas))
     assert changed == by_zone.follow(whole(later[-1], serial=1 + len(later)))
     assert state(by_deltas) == state(by_zone) == (len(versions), later[-1], cuts(later[-1]))

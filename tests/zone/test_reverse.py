@@ -2,7 +2,6 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-import dns.reversename
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +18,9 @@ LABELS = st.sampled_from(["0", "1", "10", "255", "256", "01", "a", "f", "g", "*"
 
 
 @given(ADDRESSES)
-def test_reverse_names_are_those_of_dnspython_and_lead_back(address: bytes) -> None:
+def test_reverse_names_are_those_of_ipaddress_and_lead_back(address: bytes) -> None:
     name = names.reverse(address)
-    assert name == dns.reversename.from_address(str(ip_address(address))).to_digestable()
+    assert name == n(ip_address(address).reverse_pointer)  # dnspython turns ::ffff:0:0/96 into IPv4
     assert names.reversed_address(name) == address
     assert names.is_reverse_block(name)
     assert not names.is_reverse_block(b"\x010" + name)

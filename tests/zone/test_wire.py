@@ -259,6 +259,8 @@ BROKEN = [
     pytest.param(message(holding(chain(200)), record(struct.pack("!H", 0xC000 | 24 + 2 * 199)), counts=(0, 2, 0, 0)),
                  id="chain-of-200-pointers"),
     pytest.param(message(record(b"\0", b"\2ns\0", NS, length=3), counts=(0, 1, 0, 0)), id="name-longer-than-its-rdata"),
+    pytest.param(message(record(b"\0", b"\xc0", NS), record(b"\x0cabcdefghijkl\0"), counts=(0, 2, 0, 0)),
+                 id="name-that-reaches-into-the-next-record"),
     pytest.param(message(record(b"\0", b"\0", 15)), id="mx-without-a-name"),
     pytest.param(message(record(b"\0", b"\0\0\0\0\xff", 35)), id="naptr-string-cut"),
     pytest.param(message(record(b"\0", b"", NS)), id="ns-without-a-name"),
@@ -478,6 +480,14 @@ def test_updates_say_what_was_put_in(
     assert statements(read.prerequisite) == prerequisites
     assert statements(read.update) == updates
     assert not read.additional
+
+
+def test_a_message_may_have_65535_octets() -> None:
+    # Header, zone section, and 22 octets of the statement without its rdata.
+    rdata = bytes(65_535 - 12 - len(ZONE) - 4 - 18)
+    assert len(wire.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata)])) == 65_535
+    with pytest.raises(Malformed):
+        wire.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata + b"\0")])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone.rrset import NS, NSEC, NSEC3, RRSIG, SOA, TXT, A, Node, RRset
+from ksd_ddns.zone.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, TXT, A, Node, RRset
 from ksd_ddns.zone.wire import Malformed, Record
 from ksd_ddns.zone.xfr import Transfer, newer
 from tests.zone.build import ZONE, a, aaaa, n, node, ns, records, soa, sshfp, txt
@@ -98,7 +98,7 @@ def test_a_short_transfer_is_never_done(data: st.DataObject) -> None:
 
 NAMES = st.sampled_from([n(text) for text in ("example.", "a.example.", "b.example.", "*.b.example.", "a.b.example.")])
 VALUES = st.sets(st.binary(min_size=1, max_size=2), min_size=1, max_size=3)
-ZONES = st.dictionaries(st.tuples(NAMES, st.sampled_from([A, TXT, 44, 257])), VALUES, max_size=12)
+ZONES = st.dictionaries(st.tuples(NAMES, st.sampled_from([A, NS, TXT, DNAME, 44, 257])), VALUES, max_size=12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,6 +114,7 @@ def test_records_may_come_in_any_order_and_twice(
     for (name, rdtype), rdatas in sorted(zone.items()):
         want.setdefault(name, []).append(RRset(rdtype, rdtype, tuple(sorted(rdatas))))
     transfer = fed(*data.draw(splits(of=answer)))
+    assert transfer.cuts == {name for name, rdtype in zone if rdtype == DNAME or (rdtype == NS and name != ZONE)}
     assert transfer.nodes == {name: Node(name, tuple(rrsets)) for name, rrsets in want.items()}
 
 
@@ -162,6 +163,10 @@ SHORT_SOA: Record = (ZONE, SOA, 60, soa(7)[3][:-1])
         pytest.param(None, [[soa(7), *records([node("x.example.", ns("a."))]), soa(7)]], "no NS", id="ns-elsewhere"),
         pytest.param(None, [ONE_STEP], "changed in the middle", id="deltas-that-nobody-asked-for"),
         pytest.param(5, [ONE_STEP], "changed in the middle", id="deltas-from-another-serial"),
+        pytest.param(7, [[soa(8), BELOW]], "second SOA", id="deltas-that-begin-with-another-soa"),
+        pytest.param(6, [[soa(7), soa(6), (b"\0", A, 60, b"1234")]], "not in example", id="delta-removes-the-root"),
+        pytest.param(None, [[soa(7), (n("org."), A, 60, b"1234"), soa(7)]], "not in example", id="sibling-of-the-zone"),
+        pytest.param(None, [[soa(7), (b"\0", A, 60, b"1234"), soa(7)]], "not in example", id="record-of-the-root"),
         pytest.param(6, [[*ONE_STEP, NEW_A]], "follows the final SOA", id="record-behind-deltas"),
         pytest.param(6, [ONE_STEP, [NEW_A]], "follows the final SOA", id="message-behind-deltas"),
         pytest.param(5, [[soa(7), soa(5), soa(6), soa(4)]], "do not join", id="deltas-that-do-not-join"),
