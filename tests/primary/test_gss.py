@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -12,15 +13,21 @@ import pytest
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import gss
-from ksd_ddns.zone import wire
+from ksd_ddns.primary.connection import Server as Address
+from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.primary.update import Result, Sender
+from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.update import Limits
 from tests import hostile, vmis
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
 from tests.hostile import OPCODE_QUERY, OPCODE_UPDATE, Proxy
 from tests.kerberos import NAME, Realm, faketime
+from tests.primary.looking import Looking
 from tests.servers import Bind, Key, Knot
 from tests.vmis import vmi
 
+VM = names.from_text("vm.")
 HOST = "ns.example.test"
 SERVICE = f"DNS/{HOST}"
 KSD = f"ksd@{NAME}"
@@ -108,6 +115,23 @@ def test_a_principal_that_may_not(realm: Realm, bind: Bind, tmp_path: Path) -> N
         done = stranger.but(**settings(open_to_read))("apply", vmi=[DB])
         failed(done, 4, "refused the update of vm.", f'grant "stranger@{NAME}" subdomain "vm." A AAAA TXT;')
         assert open_to_read.status("db.prod.vm", "A") == "NXDOMAIN"
+
+
+def test_check_says_the_same(realm: Realm, bind: Bind, ksd: Command) -> None:
+    done = ksd("check", vmi=[DB])
+    assert done.code == 0, done.out
+    assert f"{KSD} with gss-tsig is known there" in done.out
+    done = ksd.but(**realm.client("stranger"))("check", vmi=[DB])
+    assert done.code == 1
+    for words in (
+        f'allow-transfer {{ key "stranger@{NAME}"; }};',
+        f'grant "stranger@{NAME}" subdomain "vm." A AAAA TXT;',
+        "Active Directory",
+    ):
+        assert words in done.out
+    done = ksd.but(**realm.client())("check", vmi=[DB])
+    assert "FAIL  key" in done.out
+    assert "No Kerberos credentials available" in done.out
 
 
 # No ticket
@@ -254,6 +278,31 @@ class Echo:
         bare = hostile.unsigned(message)
         count = int.from_bytes(bare[10:12], "big") + 1
         return [bare[:10] + count.to_bytes(2, "big") + bare[12:] + self._records[message[:2]]]
+
+
+def test_a_forgotten_key_is_no_error(realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is asked for again with a new key; what was planned is not sent before another look."""
+    for name, value in realm.client("ksd").items():
+        monkeypatch.setenv(name, value)
+    source = gss.Negotiated(HOST)
+    with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as line:
+        looking = Looking(line)
+        plan = looking.plan([DB])
+        first = line.update_key()
+        assert HOST not in repr(first)
+        assert "SecurityContext" not in repr(first)
+        for read in (lambda: line.serial(VM), lambda: line.read(VM)):
+            bind.kill()
+            bind.start()
+            read()
+        assert line.update_key() is not first
+        bind.kill()
+        bind.start()
+        outcomes = Sender(line, VM, Limits()).send(plan.changes)
+        assert {outcome.result for outcome in outcomes} == {Result.UNSENT}
+        assert f"does not know the key any more that it negotiated with {KSD}" in outcomes[0].reason
+        looking.apply([DB])
+    assert bind.query("db.prod.vm", "A") == ["10.1.0.9"]
 
 
 # A controller that goes on
