@@ -96,7 +96,7 @@ def table(contests: Iterable[Contest]) -> list[str]:
             contest.against,
             f"{contest.ratio:.2f}",
             "" if contest.target is None else f"{contest.target:g}{' MISSED' if contest.missed else ''}",
-            str(min(len(contest.ours), len(contest.theirs))),
+            str(len(contest.ours)),
         )
         for contest in contests
     ]
