@@ -6,6 +6,7 @@ the realm's KDC as KRB5_CONFIG says. gssapi is the extra `gss`, and imported whe
 
 import importlib
 import logging
+import math
 import secrets
 import time
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ class _Token(NamedTuple):
 
     error: int
     token: bytes
-    expires: int
+    seconds: int
 
 
 class _Context:
@@ -131,9 +132,9 @@ def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
                 gssapi.RequirementFlag.integrity,
             ],
         )
-        response, expires = _introduced(connection, context, name)
+        response, longest = _introduced(connection, context, name)
         proven = gssapi.RequirementFlag.mutual_authentication in context.actual_flags
-        seconds = min(seconds, float(context.lifetime))
+        seconds = min(seconds, float(context.lifetime), longest if longest > 0 else math.inf)
     except gssapi.exceptions.GSSError as e:
         raise _trouble(e, f"Kerberos does not lead {principal} to the service DNS/{host} of {connection.server}") from e
     key = Key(
@@ -145,7 +146,7 @@ def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
     if response.tsig is None or not proven:
         raise BadResponse(f"{connection.server} ended the negotiation with {principal} without proof of what it is")
     Verifier(key, b"", server=str(connection.server)).verify(response)
-    return key, min(seconds, expires - time.time())
+    return key, seconds
 
 
 def _credentials(gssapi: Any, mechanisms: list[Any]) -> Any:
@@ -166,17 +167,17 @@ def _credentials(gssapi: Any, mechanisms: list[Any]) -> Any:
 
 
 def _introduced(connection: Connection, context: Any, name: dns.name.Name) -> tuple[Message, int]:
-    """Exchange tokens until both sides know each other; return the last response, and when the key ends."""
+    """Exchange tokens until both sides know each other; return the last response, and how long the key holds there."""
     token = context.step()
     for _ in range(_MAX_LEGS):
         response = _exchanged(connection, name, token)
         found = _token(connection, response, name.to_digestable())
         if found.error:
             raise _refused(connection, found.error)
-        token = context.step(found.token) if not context.complete else None
-        if context.complete:
-            return response, found.expires
-        if token is None:
+        token = None if context.complete else context.step(found.token)
+        if context.complete and not token:
+            return response, found.seconds
+        if not token:
             break
     raise BadResponse(f"{connection.server} does not come to an end of the negotiation by Kerberos")
 
@@ -214,7 +215,8 @@ def _token(connection: Connection, response: Message, name: bytes) -> _Token:
             except (dns.exception.DNSException, ValueError) as e:
                 raise BadResponse(f"{connection.server} answered with a TKEY record that is none: {e}") from e
             assert isinstance(tkey, dns.rdtypes.ANY.TKEY.TKEY)
-            return _Token(tkey.error, tkey.key, tkey.expiration)
+            # From its beginning to its end: whatever time it is there.
+            return _Token(tkey.error, tkey.key, tkey.expiration - tkey.inception)
     raise BadResponse(f"{connection.server} answered the negotiation of a key without a TKEY record")
 
 
