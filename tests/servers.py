@@ -740,9 +740,10 @@ class PowerDns(Server):
         for key in self.keys:
             self.pdnsutil("import-tsig-key", key.name.removesuffix("."), key.algorithm, key.secret)
         for name in self.zones:
-            self.pdnsutil("load-zone", name.removesuffix("."), str(self.zone_path(name)))
+            zone = name.removesuffix(".") or "."
+            self.pdnsutil("load-zone", zone, str(self.zone_path(name)))
             for line in (self.zone_options if self.zone_options is not None else self._everything()).splitlines():
-                self.pdnsutil(*line.replace("ZONE", name.removesuffix(".")).split())
+                self.pdnsutil(*line.replace("ZONE", zone).split())
 
     def _everything(self) -> str:
         key = self.keys[0].name.removesuffix(".")

@@ -119,7 +119,7 @@ def update_grant(right: Right) -> str:
         return f"BIND, {bind.place}: {text}  {_ACTIVE_DIRECTORY.format('the account to create and delete records')}"
     return (
         f"BIND, {bind.place}: {' '.join(bind.text.split())}  Knot: an acl with action: update, this key and these "
-        f"types  PowerDNS: TSIG-ALLOW-DNSUPDATE {_IN_FULL}"
+        f"types  PowerDNS: dnsupdate=yes, TSIG-ALLOW-DNSUPDATE and ALLOW-DNSUPDATE-FROM {_IN_FULL}"
     )
 
 
