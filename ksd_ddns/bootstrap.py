@@ -29,6 +29,7 @@ BIND_CONFIGURATION = "named.conf"
 KNOT_CONFIGURATION = "knot.conf"
 KNOT_KEY_FILE = "knot-key.conf"
 KNOT_SOCKET = "knot.sock"
+REPLICA_FILE = "replica.zone"
 
 # The algorithms that the controller accepts too, without HMAC-MD5 (RFC 8945, 6).
 ALGORITHMS = frozenset({"hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"})
@@ -71,7 +72,8 @@ class BundledPrimary:
     `base` is the zone it serves, as text ("vm.example."; upper case is folded, the final dot may be missing).
     With `name_server_ips` the zone's name server is `ns.<base>` with these addresses, without them `localhost.`,
     which lies outside the zone and therefore needs no address. `address` is one IP address; `0.0.0.0` are all of
-    IPv4, `::` all of both families. `ttl` (seconds) is that of the NS and of its addresses.
+    IPv4, `::` all of both families. `ttl` (seconds) is that of the NS and of its addresses. `transfer_key` is a file
+    with one more key, for secondaries, that may transfer the zone and nothing else (BIND only).
 
     Raises SettingsError when a value is wrong, before anything is written.
     """
@@ -84,20 +86,17 @@ class BundledPrimary:
     port: int = 5353
     key_name: str = "ksd-ddns."
     ttl: int = 60
+    transfer_key: Path | None = None
 
     def __post_init__(self) -> None:
         if self.server not in _PACKAGES:
             raise SettingsError(f"server {self.server!r} is unknown: bind9 or knot")
-        if not 1 <= self.port <= 65535:
-            raise SettingsError(f"port {self.port} is out of range: 1 to 65535, for example 5353")
+        _check_port(self.port)
+        if self.transfer_key is not None and self.server != "bind9":
+            raise SettingsError("a transfer key is for bind9 only: in the configuration of Knot, add it by hand")
         if not 0 <= self.ttl <= 2**31 - 1:
             raise SettingsError(f"TTL {self.ttl} is out of range: 0 to 2147483647 seconds (RFC 2181, 8)")
-        directory = self.directory.absolute()
-        if re.search(r'["\\%\x00-\x1f\x7f]', str(directory)):
-            raise SettingsError(
-                f"directory {str(directory)!r} holds a character that the server's configuration cannot express:"
-                " choose one without quotes, backslashes, percent signs and control characters"
-            )
+        directory = _absolute(self.directory, of="directory")
         if self.server == "knot" and len(os.fsencode(directory / KNOT_SOCKET)) > _SOCKET_PATH_LIMIT:
             raise SettingsError(
                 f"directory {directory} is too long for the control socket of Knot (a socket's path has at most"
@@ -105,6 +104,8 @@ class BundledPrimary:
             )
         # The values are kept in one canonical form: compared and printed they never differ in case or in a dot.
         object.__setattr__(self, "directory", directory)
+        if self.transfer_key is not None:
+            object.__setattr__(self, "transfer_key", _absolute(self.transfer_key, of="transfer key"))
         object.__setattr__(self, "base", _name(self.base, of="base"))
         object.__setattr__(self, "key_name", _name(self.key_name, of="key name"))
         object.__setattr__(self, "address", _address(self.address, of="address"))
@@ -133,6 +134,42 @@ class BundledPrimary:
         return self.directory / (BIND_CONFIGURATION if self.server == "bind9" else KNOT_CONFIGURATION)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundledSecondary:
+    """What a BIND 9 is made from that follows a bundled primary: it serves the same zone, and is never written to.
+
+    `primaries` are IP addresses, where `primary_port` is asked with the key in the file `transfer_key`; the rest is as
+    with `BundledPrimary`. Nobody tells it of changes: it asks for the serial every second, so that secondaries can
+    come and go without the primary knowing them.
+
+    Raises SettingsError when a value is wrong, before anything is written.
+    """
+
+    directory: Path
+    base: str
+    primaries: tuple[str, ...]
+    transfer_key: Path
+    primary_port: int = 5353
+    address: str = "127.0.0.1"
+    port: int = 5353
+
+    def __post_init__(self) -> None:
+        _check_port(self.port)
+        _check_port(self.primary_port)
+        if not self.primaries:
+            raise SettingsError("a secondary needs the address of its primary")
+        object.__setattr__(self, "directory", _absolute(self.directory, of="directory"))
+        object.__setattr__(self, "transfer_key", _absolute(self.transfer_key, of="transfer key"))
+        object.__setattr__(self, "base", _name(self.base, of="base"))
+        object.__setattr__(self, "address", _address(self.address, of="address"))
+        object.__setattr__(self, "primaries", tuple(_address(ip, of="primary") for ip in self.primaries))
+
+    @property
+    def configuration(self) -> Path:
+        """The file that the server is started with."""
+        return self.directory / BIND_CONFIGURATION
+
+
 @dataclass(frozen=True, slots=True)
 class _Key:
     name: str
@@ -150,12 +187,8 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     cannot be understood, and when a journal lies there without its zone.
     """
     directory = primary.directory
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise _unusable(directory, e) from e
-    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise _unusable(directory, PermissionError(errno.EACCES, "not writable"))
+    _make(directory)
+    transfer_key = _only_key(primary.transfer_key) if primary.transfer_key is not None else None
     journal = primary.zone_file.with_name(primary.zone_file.name + ".jnl")
     if journal.exists() and not primary.zone_file.exists():
         # A new zone would not fit the old journal, and BIND would refuse to load it.
@@ -166,9 +199,12 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
 
     written = [_write(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True)]
     key = _read_key(primary.key_file, primary.key_name)
+    if transfer_key == key.name:
+        raise SettingsError(f"{primary.transfer_key} holds a key with the name of our own, {key.name}: choose another")
     written.append(_write(primary.zone_file, zone_text(primary, serial=int(time.time())), keep=True))
     if primary.server == "bind9":
-        written.append(_write(primary.configuration, bind_configuration(primary, key_name=key.name)))
+        text = bind_configuration(primary, key_name=key.name, transfer_key_name=transfer_key)
+        written.append(_write(primary.configuration, text))
         return tuple(written)
     knot_key_file = directory / KNOT_KEY_FILE
     knot_key = _write(knot_key_file, _knot_key(key), mode=0o600)
@@ -179,6 +215,16 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     written.append(knot_key)
     written.append(_write(primary.configuration, knot_configuration(primary, key_name=key.name)))
     return tuple(written)
+
+
+def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
+    """Write the configuration if it is missing; return what became of it.
+
+    Raises SettingsError when the directory or the key file cannot be used.
+    """
+    _make(secondary.directory)
+    text = bind_secondary_configuration(secondary, key_name=_only_key(secondary.transfer_key))
+    return (_write(secondary.configuration, text),)
 
 
 def command(primary: BundledPrimary) -> tuple[str, ...]:
@@ -215,19 +261,80 @@ def zone_text(primary: BundledPrimary, *, serial: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bind_configuration(primary: BundledPrimary, *, key_name: str) -> str:
+def bind_configuration(primary: BundledPrimary, *, key_name: str, transfer_key_name: str | None = None) -> str:
     """Return the named.conf of `primary` (BIND 9.16 and later)."""
-    v4, v6 = _listen(primary.address)
+    readers = f'key "{key_name}"; key "{transfer_key_name}";' if transfer_key_name else f'key "{key_name}";'
+    more = f'include "{primary.transfer_key}";\n' if primary.transfer_key else ""
     return f"""\
 // Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
 include "{primary.key_file}";
+{more}
+options {{
+{_bind_options(primary.directory, primary.address, primary.port)}
+    // Serials come from the clock, so that secondaries keep following after this directory was lost.
+    serial-update-method unixtime;
+    max-journal-size 64m;
+    // Secondaries: name them with also-notify, and allow them in allow-transfer.
+    notify explicit;
+    allow-notify {{ none; }};
+    allow-transfer {{ none; }};
+    // Interface names may hold underscores.
+    check-names primary ignore;
+}};
+
+controls {{ }};
+
+zone "{primary.base}" {{
+    type primary;
+    file "{primary.zone_file.name}";
+    allow-transfer {{ {readers} }};
+    update-policy {{
+        grant "{key_name}" subdomain "{primary.base}" A AAAA TXT;
+        grant "{key_name}" name "{primary.base}" NS;
+    }};
+}};
+"""
+
+
+def bind_secondary_configuration(secondary: BundledSecondary, *, key_name: str) -> str:
+    """Return the named.conf of `secondary` (BIND 9.16 and later)."""
+    primaries = " ".join(f'{ip} port {secondary.primary_port} key "{key_name}";' for ip in secondary.primaries)
+    return f"""\
+// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
+include "{secondary.transfer_key}";
 
 options {{
-    directory "{primary.directory}";
+{_bind_options(secondary.directory, secondary.address, secondary.port)}
+    // The primary does not know who follows it: its serial is asked for every second.
+    min-refresh-time 1;
+    max-refresh-time 1;
+    min-retry-time 1;
+    max-retry-time 1;
+    max-journal-size 64m;
+    notify no;
+    allow-notify {{ none; }};
+    allow-transfer {{ none; }};
+}};
+
+controls {{ }};
+
+zone "{secondary.base}" {{
+    type secondary;
+    file "{REPLICA_FILE}";
+    primaries {{ {primaries} }};
+}};
+"""
+
+
+def _bind_options(directory: Path, address: str, port: int) -> str:
+    """Return the options that a bundled primary and its secondaries share."""
+    v4, v6 = _listen(address)
+    return f"""\
+    directory "{directory}";
     pid-file none;
     session-keyfile none;
-    listen-on port {primary.port} {{ {v4 or "none"}; }};
-    listen-on-v6 port {primary.port} {{ {v6 or "none"}; }};
+    listen-on port {port} {{ {v4 or "none"}; }};
+    listen-on-v6 port {port} {{ {v6 or "none"}; }};
     tcp-clients 500;
 
     // Authoritative only.
@@ -248,29 +355,6 @@ options {{
         slip 1;
         exempt-clients {{ 127.0.0.0/8; ::1; }};
     }};
-
-    // Serials come from the clock, so that secondaries keep following after this directory was lost.
-    serial-update-method unixtime;
-    max-journal-size 64m;
-    // Secondaries: name them with also-notify, and allow them in allow-transfer.
-    notify explicit;
-    allow-notify {{ none; }};
-    allow-transfer {{ none; }};
-    // Interface names may hold underscores.
-    check-names primary ignore;
-}};
-
-controls {{ }};
-
-zone "{primary.base}" {{
-    type primary;
-    file "{primary.zone_file.name}";
-    allow-transfer {{ key "{key_name}"; }};
-    update-policy {{
-        grant "{key_name}" subdomain "{primary.base}" A AAAA TXT;
-        grant "{key_name}" name "{primary.base}" NS;
-    }};
-}};
 """
 
 
@@ -353,6 +437,32 @@ def _listen(address: str) -> tuple[str | None, str | None]:
     return (None, address) if ":" in address else (address, None)
 
 
+def _check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise SettingsError(f"port {port} is out of range: 1 to 65535, for example 5353")
+
+
+def _absolute(path: Path, *, of: str) -> Path:
+    """Return an absolute path that the configuration of a server can express."""
+    path = path.absolute()
+    if re.search(r'["\\%\x00-\x1f\x7f]', str(path)):
+        raise SettingsError(
+            f"{of} {str(path)!r} holds a character that the server's configuration cannot express:"
+            " choose one without quotes, backslashes, percent signs and control characters"
+        )
+    return path
+
+
+def _make(directory: Path) -> None:
+    """Create `directory` unless it is there; it must be writable."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _unusable(directory, e) from e
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise _unusable(directory, PermissionError(errno.EACCES, "not writable"))
+
+
 def _name(text: str, *, of: str) -> str:
     """Return a domain name in lower case and with its final dot."""
     labels = text.lower().removesuffix(".").split(".")
@@ -425,6 +535,17 @@ def _new_key(name: str) -> str:
 
 def _knot_key(key: _Key) -> str:
     return f"key:\n  - id: {key.name}\n    algorithm: {key.algorithm}\n    secret: {key.secret}\n"
+
+
+def _only_key(path: Path) -> str:
+    """Return the name of the only key of a file that others wrote."""
+    try:
+        found = [key.name for key in _keys(path.read_text(encoding="utf-8"))]
+    except (OSError, UnicodeDecodeError) as e:
+        raise SettingsError(f"key file {path} cannot be read: {getattr(e, 'strerror', None) or e}") from e
+    if len(found) != 1:
+        raise SettingsError(f"key file {path} holds {len(found)} TSIG keys: one is needed, as tsig-keygen writes it")
+    return found[0]
 
 
 def _read_key(path: Path, wanted: str) -> _Key:

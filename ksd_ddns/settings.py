@@ -316,7 +316,7 @@ class Settings(BaseSettings):
 
     def servers(self) -> tuple[Server, ...]:
         """Return the primaries, in the order in which they are tried."""
-        return tuple(_server(text, self.dns_port) for text in self.dns_server)
+        return tuple(server(text, self.dns_port) for text in self.dns_server)
 
     def peers(self) -> tuple[Peer, ...]:
         """Return the primaries with what is needed to speak with them, in the order in which they are tried.
@@ -454,12 +454,12 @@ class Settings(BaseSettings):
 _VM = b"\2vm"
 
 
-def _server(text: str, port: int) -> Server:
+def server(text: str, port: int, *, where: str = "DNS_SERVER (--dns-server)") -> Server:
+    """Return host and port of `text`, `port` where it says none. Raises SettingsError."""
     match = _SERVER.match(text)
     if match is None or (match["port"] and not 1 <= int(match["port"]) <= 65_535):
         raise SettingsError(
-            f"DNS_SERVER (--dns-server) = {text!r}: host[:port] is needed, such as 10.0.0.53, ns1.example.com:53 or "
-            "[2001:db8::53]:5353"
+            f"{where} = {text!r}: host[:port] is needed, such as 10.0.0.53, ns1.example.com:53 or [2001:db8::53]:5353"
         )
     return Server(match["v6"] or match["bare"] or match["host"], int(match["port"] or port))
 

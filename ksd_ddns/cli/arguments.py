@@ -34,6 +34,8 @@ class Options:
     directory: Path = Path()
     address: str = ""
     port: int = 0
+    transfer_key: Path | None = None
+    secondary_of: str = ""
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -84,6 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     bootstrap.add_argument("--dir", required=True, type=Path, dest="directory", metavar="DIR", help="its directory")
     bootstrap.add_argument("--address", default="127.0.0.1", help="where it listens (default: 127.0.0.1)")
     bootstrap.add_argument("--port", type=int, default=5353, help="on which port, UDP and TCP (default: 5353)")
+    bootstrap.add_argument(
+        "--transfer-key", type=Path, metavar="FILE", help="one more key, for secondaries: it may transfer (bind9)"
+    )
+    bootstrap.add_argument(
+        "--secondary-of",
+        default="",
+        metavar="HOST[:PORT]",
+        help="write a secondary that follows such a primary by its transfer key (bind9; default port: 5353)",
+    )
     _add_settings(bootstrap, only=("domain", "name_server_ip", "record_ttl"))
     return parser
 

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from socket import AF_INET, AF_INET6, inet_ntop
+from socket import AF_INET, AF_INET6, SOCK_STREAM, getaddrinfo, inet_ntop
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -136,8 +136,10 @@ class _Owned(NamedTuple):
 
 
 def write_primary(options: Options) -> int:
-    """Write key, zone and configuration of the bundled primary."""
+    """Write key, zone and configuration of the bundled primary, or the configuration of its secondary."""
     chosen = settings.load(options.flags)
+    if options.secondary_of:
+        return _write_secondary(chosen, options)
     primary = bootstrap.BundledPrimary(
         server="knot" if options.server == "knot" else "bind9",
         directory=options.directory,
@@ -146,15 +148,41 @@ def write_primary(options: Options) -> int:
         address=options.address,
         port=options.port,
         ttl=chosen.record_ttl,
+        transfer_key=options.transfer_key,
     )
-    for file in bootstrap.write(primary):
-        print(f"{file.path}: {file.outcome.value}")
+    _print_written(bootstrap.write(primary))
     try:
         print("start it with:", shlex.join(bootstrap.command(primary)))
     except SettingsError as e:
         # The server may well be in another container, or be installed later.
         print("here it cannot be started:", e)
     return 0
+
+
+def _write_secondary(chosen: Settings, options: Options) -> int:
+    if options.server != "bind9" or options.transfer_key is None:
+        raise SettingsError("--secondary-of needs --server bind9, and --transfer-key with the key of the primary")
+    primary = settings.server(options.secondary_of, 5353, where="--secondary-of")
+    try:
+        found = getaddrinfo(primary.host, primary.port, type=SOCK_STREAM)
+    except OSError as e:
+        raise SettingsError(f"--secondary-of = {options.secondary_of!r}: {primary.host} is not found: {e}") from e
+    secondary = bootstrap.BundledSecondary(
+        directory=options.directory,
+        base=names.to_text(chosen.base),
+        primaries=tuple(dict.fromkeys(str(item[4][0]) for item in found)),
+        primary_port=primary.port,
+        transfer_key=options.transfer_key,
+        address=options.address,
+        port=options.port,
+    )
+    _print_written(bootstrap.write_secondary(secondary))
+    return 0
+
+
+def _print_written(files: Iterable[bootstrap.Written]) -> None:
+    for file in files:
+        print(f"{file.path}: {file.outcome.value}")
 
 
 COMMANDS: dict[str, Callable[[Options], int]] = {

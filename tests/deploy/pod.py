@@ -355,12 +355,16 @@ class Pod:
         """Return the commands that put together a container's root at `mount_point`."""
         root = str(self.mount_point)
         lines = ["set -e", *(self._image(spec, root) if IMAGES else self._machine(spec, root))]
+        mounts = spec.get("volumeMounts", ())
+        # /var/run may be a link to /run: of this root, not of the machine's.
+        lines += [f"m{i}={root}$(chroot {root} readlink -m {item['mountPath']})" for i, item in enumerate(mounts)]
+        lines += [f"mkdir -p $m{i}" for i, _ in enumerate(mounts)]
         if read_only:
-            lines += [f"mkdir -p {root}{mount['mountPath']}" for mount in spec.get("volumeMounts", ())]
             lines.append(f"mount -o remount,ro,bind {root}")
-        for mount in spec.get("volumeMounts", ()):
-            source = str(self.volume(mount["name"]))
-            lines += _bind(source, root + mount["mountPath"], read_only=mount.get("readOnly", False))
+        for i, item in enumerate(mounts):
+            lines.append(f"mount --bind {shlex.quote(str(self.volume(item['name'])))} $m{i}")
+            if item.get("readOnly", False):
+                lines.append(f"mount -o remount,ro,bind $m{i}")
         return "\n".join(lines) + "\n"
 
     def _image(self, spec: Mapping[str, Any], root: str) -> Iterator[str]:
