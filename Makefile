@@ -54,11 +54,11 @@ build: ## the images REGISTRY/REPO/ksd-ddns[-bind9|-knot]:IMAGE_TAG (ARCH=s390x,
 push: ## the images to REGISTRY
 	@scripts/images push
 
-manifests: ## dist/VARIANT/secondarydns.yaml, one file to apply, for bind9, knot and ksd
-	@scripts/setup && for variant in bind9 knot ksd; do \
+manifests: ## dist/VARIANT/secondarydns.yaml, one file to apply, for bind9, knot, ksd and secondaries
+	@scripts/setup && for variant in bind9 knot ksd secondaries; do \
 	    mkdir -p dist/$$variant && scripts/manifests $$variant >dist/$$variant/secondarydns.yaml || exit; done
 
-deploy: ## VARIANT (bind9, knot, ksd) into the cluster
+deploy: ## VARIANT (bind9, knot, ksd, secondaries) into the cluster
 	@scripts/setup && scripts/manifests $(VARIANT) | cluster/kubectl.sh apply -f -
 
 create-nodeport: ## port 31111 of every node

@@ -306,6 +306,8 @@ include "{secondary.transfer_key}";
 options {{
 {_bind_options(secondary.directory, secondary.address, secondary.port)}
     // The primary does not know who follows it: its serial is asked for every second.
+    // (By UDP alone: a primary that refuses a connection would not be asked again for minutes.)
+    try-tcp-refresh no;
     min-refresh-time 1;
     max-refresh-time 1;
     min-retry-time 1;

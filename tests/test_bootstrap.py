@@ -636,3 +636,72 @@ def test_values_are_kept_in_one_form(directory: Path) -> None:
     assert (primary.base, primary.key_name) == ("vm.example.", "k.")
     assert primary.name_server_ips == (str(ipaddress.ip_address("2001:db8::1")),)
     assert bundled("knot", Path("relative")).directory == Path.cwd() / "relative"
+
+
+# Secondaries of a bundled BIND
+
+
+def _transfer_key(directory: Path, name: str = "transfer.") -> Path:
+    path = directory / "tsig.key"
+    path.write_text(f'key "{name}" {{ algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0c2VjcmV0"; }};\n')
+    return path
+
+
+@pytest.mark.parametrize("primaries", [("192.0.2.1",), ("192.0.2.1", "2001:db8::1")])
+def test_bind_takes_the_configuration_of_a_secondary(tmp_path: Path, primaries: tuple[str, ...]) -> None:
+    secondary = bootstrap.BundledSecondary(
+        directory=tmp_path / "zones",
+        base="vm.",
+        primaries=primaries,
+        transfer_key=_transfer_key(tmp_path),
+        address="::",
+    )
+    (written,) = bootstrap.write_secondary(secondary)
+    assert written == bootstrap.Written(secondary.configuration, bootstrap.Outcome.WRITTEN)
+    (kept,) = bootstrap.write_secondary(secondary)
+    assert kept.outcome is bootstrap.Outcome.KEPT
+    checked = subprocess.run(
+        [program("named-checkconf"), str(written.path)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_primary_takes_one_more_key_for_transfers(tmp_path: Path) -> None:
+    primary = bootstrap.BundledPrimary(
+        server="bind9", directory=tmp_path / "zones", base="vm.", transfer_key=_transfer_key(tmp_path)
+    )
+    bootstrap.write(primary)
+    command = [program("named-checkconf"), "-z", str(primary.configuration)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert primary.configuration.read_text().count('"transfer."') == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("", "holds 0 TSIG keys", id="no-key"),
+        pytest.param(
+            "".join(f'key k{n} {{ algorithm hmac-sha256; secret "c2Vj"; }};' for n in (1, 2)), "holds 2", id="two"
+        ),
+        pytest.param('key ksd-ddns { algorithm hmac-sha256; secret "c2Vj"; };', "name of our own", id="our-own-name"),
+        pytest.param(None, "cannot be read", id="missing"),
+    ],
+)
+def test_a_transfer_key_that_is_of_no_use_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "tsig.key"
+    if content is not None:
+        file.write_text(content)
+    primary = bootstrap.BundledPrimary(server="bind9", directory=tmp_path / "zones", base="vm.", transfer_key=file)
+    with pytest.raises(SettingsError, match=message):
+        bootstrap.write(primary)
+
+
+def test_a_transfer_key_is_for_bind_only(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="for bind9 only"):
+        bootstrap.BundledPrimary(server="knot", directory=tmp_path, base="vm.", transfer_key=_transfer_key(tmp_path))
+
+
+def test_a_secondary_has_a_primary(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="needs the address of its primary"):
+        bootstrap.BundledSecondary(directory=tmp_path, base="vm.", primaries=(), transfer_key=tmp_path / "key")

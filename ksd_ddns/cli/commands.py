@@ -2,11 +2,17 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from socket import AF_INET, AF_INET6, SOCK_STREAM, getaddrinfo, inet_ntop
 from typing import NamedTuple, TypeVar
 
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+import dns.rdatatype
 import msgspec
 from rich.color import ColorSystem
 from rich.console import Console
@@ -34,6 +40,9 @@ from ksd_ddns.zone.rrset import TXT, RRset
 from ksd_ddns.zone.vmi import Vmi
 
 _T = TypeVar("_T")
+
+_PAUSE = 0.5
+"""Seconds between two looks at a primary that is waited for."""
 
 _STYLES = {
     "+": Style.parse("green"),
@@ -177,7 +186,24 @@ def _write_secondary(chosen: Settings, options: Options) -> int:
         port=options.port,
     )
     _print_written(bootstrap.write_secondary(secondary))
+    # A BIND that finds no primary when it starts asks again after a minute, and later still.
+    waited = False
+    while not any(_serves(ip, primary.port, secondary.base) for ip in secondary.primaries):
+        if not waited:
+            print(f"waiting until {options.secondary_of} serves {secondary.base}", flush=True)
+        waited = True
+        time.sleep(_PAUSE)
     return 0
+
+
+def _serves(ip: str, port: int, zone: str) -> bool:
+    query = dns.message.make_query(zone, dns.rdatatype.SOA)
+    query.flags = 0
+    try:
+        answer = dns.query.udp(query, ip, port=port, timeout=2)
+    except (dns.exception.DNSException, OSError):
+        return False
+    return bool(answer.flags & dns.flags.AA and answer.answer)
 
 
 def _print_written(files: Iterable[bootstrap.Written]) -> None:

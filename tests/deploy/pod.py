@@ -107,7 +107,8 @@ class Container:
         """What the process finds in its environment: what engines and kubelets set, then what the manifest says."""
         engine = {"PATH": _PATH, "HOME": "/", "HOSTNAME": "secondary-dns-0", "PYTHONDONTWRITEBYTECODE": "1"}
         assert self.pod.spec["enableServiceLinks"] is False
-        cluster = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.pod.kube.port)}
+        port = self.pod.kube.port if self.pod.kube is not None else 443
+        cluster = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port)}
         found = engine | cluster
         for source in self.spec.get("envFrom", ()):
             found |= one(self.pod.documents, "ConfigMap", source["configMapRef"]["name"])["data"]
@@ -172,6 +173,10 @@ class Container:
         if code is not None:
             return f"ended with {code}: {self.log()[-2000:]}"
         wanted = self.spec[kind]
+        if "exec" in wanted:
+            # In the container's root: its mounts are seen through its process.
+            inside = ["nsenter", f"--target={self.process.pid}", "--mount", "--root", "--", *wanted["exec"]["command"]]
+            return "" if subprocess.run(inside, check=False).returncode == 0 else f"{wanted['exec']} fails"
         with self.pod.network():
             if "tcpSocket" in wanted:
                 return _tcp(self._port(wanted["tcpSocket"]["port"]))
@@ -203,16 +208,19 @@ def _http(port: int, path: str) -> str:
 
 
 class Pod:
-    """The pod of the Deployment among `documents`, with `kube` as the API server it finds in its network.
+    """The pod of the Deployment `name` among `documents`, with `kube` as the API server it finds in its network.
 
     `secrets` are the Secrets that it mounts: name -> file -> content. `uid` is any that no user of this machine has.
+    `hosts` are the names that it finds, with their addresses; `connect` leads to the network of another pod.
     """
 
     def __init__(
         self,
         documents: Sequence[dict[str, Any]],
         *,
-        kube: Kube,
+        kube: Kube | None = None,
+        name: str = "secondary-dns",
+        hosts: Mapping[str, str] | None = None,
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         uid: int | None = None,
     ) -> None:
@@ -220,7 +228,8 @@ class Pod:
         self.documents = list(documents)
         self.kube = kube
         self.secrets = secrets or {}
-        self.deployment = one(self.documents, "Deployment")
+        self.hosts = hosts or {}
+        self.deployment = one(self.documents, "Deployment", name)
         self.namespace: str = self.deployment["metadata"]["namespace"]
         self.spec: dict[str, Any] = self.deployment["spec"]["template"]["spec"]
         # From where OpenShift takes them; far from those of people and of user namespaces.
@@ -242,9 +251,12 @@ class Pod:
             assert self._pause.stdout.readline() == b"up\n"
             self._pause.stdout.close()
             self.net = Path(f"/proc/{self._pause.pid}/ns/net")
-            with self.network():
-                self.kube.start()
+            if self.kube is not None:
+                with self.network():
+                    self.kube.start()
             self._write_volumes()
+            lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in self.hosts.items())]
+            (self.directory / "hosts").write_text("\n".join(lines) + "\n")
             shutil.copy(self._program(), self.directory / "ksd-ddns")
         except BaseException:
             self.close()
@@ -262,7 +274,8 @@ class Pod:
         """End everything, and leave nothing behind."""
         for container in (*self.init_containers, *self.containers):
             container.kill()
-        self.kube.stop()
+        if self.kube is not None:
+            self.kube.stop()
         if self._pause is not None:
             self._pause.kill()
             self._pause.wait()
@@ -275,6 +288,18 @@ class Pod:
     def network(self) -> contextlib.AbstractContextManager[None]:
         """Let this thread be in the pod's network while the block runs."""
         return inside(self.net)
+
+    def connect(self, other: "Pod", address: str, others: str) -> None:
+        """Lay a cable to another pod: we are `address` on it, the other one is `others`."""
+        ends = ((self, "eth0", address), (other, "eth1", others))
+        pids = [str(pod._pause.pid) for pod, _, _ in ends if pod._pause is not None]
+        with self.network():
+            peer = ["peer", "name", "eth1", "netns", pids[1]]
+            subprocess.run(["ip", "link", "add", "eth0", "type", "veth", *peer], check=True)
+        for pod, device, own in ends:
+            with pod.network():
+                subprocess.run(["ip", "address", "add", f"{own}/24", "dev", device], check=True)
+                subprocess.run(["ip", "link", "set", device, "up"], check=True)
 
     def initialize(self) -> None:
         """Run the init containers."""
@@ -327,6 +352,7 @@ class Pod:
 
     def _write_service_account(self, path: Path, sources: Sequence[Mapping[str, Any]]) -> None:
         name = self.spec["serviceAccountName"]
+        assert self.kube is not None
         files = self.kube.service_account_files(self.directory / "account", namespace=self.namespace, name=name)
         for source in sources:
             match source:
@@ -355,6 +381,7 @@ class Pod:
         """Return the commands that put together a container's root at `mount_point`."""
         root = str(self.mount_point)
         lines = ["set -e", *(self._image(spec, root) if IMAGES else self._machine(spec, root))]
+        lines += _bind(str(self.directory / "hosts"), f"{root}/etc/hosts", read_only=True)
         mounts = spec.get("volumeMounts", ())
         # /var/run may be a link to /run: of this root, not of the machine's.
         lines += [f"m{i}={root}$(chroot {root} readlink -m {item['mountPath']})" for i, item in enumerate(mounts)]

@@ -47,7 +47,7 @@ def containers_of(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-@pytest.mark.parametrize("variant", [*VARIANTS, *SERVICES])
+@pytest.mark.parametrize("variant", [*VARIANTS, "secondaries", *SERVICES])
 def test_every_object_is_valid_without_a_field_that_kubernetes_does_not_know(variant: str, version: str) -> None:
     for item in rendered.documents(variant):
         kubernetes_validate.validate(item, version, strict=True)
@@ -187,6 +187,20 @@ def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> 
     assert granted("ClusterRole") == vmis | events | {("", "namespaces", "get", ("kube-system",))}
     leases = {("coordination.k8s.io", "leases", verb, ()) for verb in ("get", "create", "update")}
     assert granted("Role") == leases
+
+
+def test_readers_are_restricted_as_the_primary_is_and_know_nothing_of_the_api_server() -> None:
+    objects = rendered.documents("secondaries")
+    primary = pod_of(objects)
+    readers = one(objects, "Deployment", "secondary-dns-readers")["spec"]["template"]
+    pod = readers["spec"]
+    assert readers["metadata"]["labels"].items() >= LABEL.items()
+    for part in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "priorityClassName"):
+        assert pod[part] == primary[part]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["securityContext"] == primary["containers"][0]["securityContext"]
+    assert {item["name"] for item in pod["volumes"]} == {"secdns-zones", "transfer-key"}
+    assert one(objects, "Deployment")["spec"]["replicas"] == 1
 
 
 # The parts fit each other

@@ -1,0 +1,107 @@
+"""Readers that follow a bundled primary, as deploy/secondaries has them."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import dns.message
+import dns.query
+import dns.rcode
+import pytest
+
+from tests.deploy import rendered
+from tests.deploy.pod import Pod, require_root
+from tests.kube import Kube
+from tests.servers import program
+from tests.vmis import vmi
+
+PRIMARY, READER = "10.88.0.1", "10.88.0.2"
+NAME = "nic1.vmi-sec.secondary-test.vm."
+
+
+@pytest.fixture
+def key() -> str:
+    """Return the key that the page tells to make."""
+    done = subprocess.run([program("tsig-keygen"), "transfer"], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def cluster() -> Iterator[Kube]:
+    require_root()
+    kube = Kube(tls=True, auth=True)
+    try:
+        kube.put(vmi("vmi-sec", "secondary-test", {"nic1": ["10.10.0.5"]}))
+        yield kube
+    finally:
+        kube.close()
+
+
+def ask(pod: Pod, name: str = NAME) -> list[str] | str:
+    """Return the addresses of an answer, or its response code."""
+    question = dns.message.make_query(name, "A")
+    with pod.network():
+        answer = dns.query.udp(question, "127.0.0.1", port=5353, timeout=5)
+    return [str(item) for rrset in answer.answer for item in rrset] or dns.rcode.to_text(answer.rcode())
+
+
+def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str) -> None:
+    documents = rendered.documents("secondaries")
+    cluster.authorize(documents)
+    secrets = {"secondary-dns-transfer": {"tsig.key": key}}
+    hosts = {"secondary-dns-primary": PRIMARY}
+    with (
+        Pod(documents, kube=cluster, secrets=secrets) as primary,
+        Pod(documents, name="secondary-dns-readers", secrets=secrets, hosts=hosts) as reader,
+    ):
+        primary.connect(reader, PRIMARY, READER)
+        (waiting,) = reader.init_containers
+        waiting.start()
+        while "waiting until secondary-dns-primary" not in waiting.log():
+            time.sleep(0.05)
+        primary.initialize()
+        primary.start()
+        primary.wait_ready()
+        assert waiting.process is not None
+        assert waiting.process.wait(20) == 0
+        reader.start()
+        reader.wait_ready()
+        assert ask(reader) == ["10.10.0.5"]
+        for address in ("10.10.0.6", "10.10.0.7"):
+            cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": [address]}))
+            begin = time.monotonic()
+            while ask(reader) != [address]:
+                assert time.monotonic() - begin < 10, ask(reader)
+                time.sleep(0.02)
+            assert time.monotonic() - begin < 5
+
+        # It goes on without the primary, and follows it again when that comes back.
+        primary["secondary-dns"].kill()
+        assert ask(reader) == ["10.10.0.7"]
+        assert not reader.ready()
+        cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": ["10.10.0.8"]}))
+        primary["secondary-dns"].start()
+        begin = time.monotonic()
+        while ask(reader) != ["10.10.0.8"]:
+            assert time.monotonic() - begin < 30, ask(reader)
+            time.sleep(0.05)
+
+
+def test_the_transfer_key_may_not_update(cluster: Kube, key: str) -> None:
+    documents = rendered.documents("secondaries")
+    cluster.authorize(documents)
+    with Pod(documents, kube=cluster, secrets={"secondary-dns-transfer": {"tsig.key": key}}) as primary:
+        primary.initialize()
+        primary.start()
+        primary.wait_ready()
+        file = primary.directory / "transfer.key"
+        file.write_text(key)
+        script = "server 127.0.0.1 5353\nzone vm.\nupdate add evil.vm. 60 A 192.0.2.66\nsend\n"
+        with primary.network():
+            update = [program("nsupdate"), "-v", "-k", str(file)]
+            done = subprocess.run(update, input=script, capture_output=True, text=True, timeout=20, check=False)
+            read = [program("dig"), "-k", str(file), "@127.0.0.1", "-p", "5353", "vm.", "AXFR"]
+            transfer = subprocess.run(read, capture_output=True, text=True, timeout=20, check=False)
+        assert "REFUSED" in done.stderr
+        assert ask(primary, "evil.vm.") == "NXDOMAIN"
+        assert NAME in transfer.stdout
