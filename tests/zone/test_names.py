@@ -77,6 +77,21 @@ def test_names_from_text(text: str, wire: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param(b"\0", ".", id="root"),
+        pytest.param(b"\2vm\0", "vm.", id="plain"),
+        pytest.param(b"\2!~\2vm\0", "!~.vm.", id="first-and-last-printable"),
+        pytest.param(b"\2 \x7f\2vm\0", r"\032\127.vm.", id="just-not-printable"),
+        pytest.param(b'\7"().;@$\2vm\0', r"\"\(\)\.\;\@\$.vm.", id="special"),
+        pytest.param(b"\1.\1.\0", r"\..\..", id="dots"),
+    ],
+)
+def test_names_to_text(name: bytes, text: str) -> None:
+    assert names.to_text(name) == text
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         pytest.param("a..b", "0 octets", id="empty-label"),
