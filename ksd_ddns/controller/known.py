@@ -1,6 +1,7 @@
 """The VMIs as the source tells them, and what the zone should hold for them: hold-down and fairness included."""
 
 import heapq
+from math import inf
 
 from ksd_ddns.controller.pace import Pace
 from ksd_ddns.zone import hold
@@ -10,6 +11,9 @@ from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.vmi import Vmi
+
+SIGHT_AFTER = 5.0
+"""Seconds from a source being readable again until what it did not tell meanwhile has been told."""
 
 _Hold = tuple[float, tuple[bytes, ...]]
 """Until when, and which addresses."""
@@ -31,6 +35,8 @@ class Known:
         self._ended: set[str] = set()
         self._slowed: dict[str, Vmi] = {}
         self._unread: set[str] = set()
+        self._blind_until = 0.0
+        self._overdue: set[str] = set()
         self._timers: list[tuple[float, str]] = []
         self._pace = Pace()
 
@@ -65,7 +71,7 @@ class Known:
 
     def held(self, now: float) -> int:
         """Return the number of address families that are held."""
-        return sum(until > now for families in self._held.values() for until, _ in families.values())
+        return sum(self._lasts(until, now) for families in self._held.values() for until, _ in families.values())
 
     @property
     def due(self) -> float | None:
@@ -120,9 +126,29 @@ class Known:
                 self._pace.passes(key, now)
                 touched |= self._put(self._slowed.pop(key), live, now)
                 continue
-            if key in self._held and key in self._vmis:
+            if self._blind_until == inf:
+                self._overdue.add(key)
+            elif now < self._blind_until:
+                heapq.heappush(self._timers, (self._blind_until, key))
+            elif key in self._held and key in self._vmis:
                 touched |= self._put(self._vmis[key], live, now)
         return touched
+
+    def blind(self, now: float, *, blind: bool) -> None:
+        """Take note that a source cannot be read, or that all can again: what is held may be back, and none would know.
+
+        No hold ends before that is known.
+        """
+        if blind:
+            self._blind_until = inf
+        elif self._blind_until == inf:
+            self._blind_until = now + SIGHT_AFTER
+            for key in self._overdue:
+                heapq.heappush(self._timers, (self._blind_until, key))
+            self._overdue.clear()
+
+    def _lasts(self, until: float, now: float) -> bool:
+        return until > now or now < self._blind_until
 
     def settled(self) -> None:
         """Take note that the zone has followed all deletions: what stands there now belongs to living VMIs."""
@@ -138,7 +164,7 @@ class Known:
         holds = {} if successor or self._hold_down <= 0 else self._holds(vmi, known, held, live, now)
         if holds:
             self._held[key] = holds
-        present = {vanished: addresses for vanished, (until, addresses) in holds.items() if until > now}
+        present = {vanished: addresses for vanished, (until, addresses) in holds.items() if self._lasts(until, now)}
         return self._desired.put(hold.holding(vmi, present) if present else vmi)
 
     def _holds(

@@ -98,6 +98,7 @@ class Controller:
         self._early = _Early()
         self._loop: _Loop | None = None
         self._unlisted = set(scopes)
+        self._failing: set[str] = set()
         self._paused_until = 0.0
         self._pause = 0.0
         self._published = 0.0
@@ -176,6 +177,7 @@ class Controller:
         loop = _Loop(self._session, keeper, known, self._account, options)
         loop.ending = self._stop.is_set
         loop.read(time.monotonic())
+        loop.blind(blind=bool(self._failing))
         for told in self._early.heard():
             loop.hear(told)
         return loop
@@ -212,6 +214,9 @@ class Controller:
             if told.reason:
                 _log.warning("VMIs cannot be read, what is known is kept: %s", told.reason)
             self._account.source(told.scope, told.reason)
+            (self._failing.add if told.reason else self._failing.discard)(told.scope)
+            if self._loop is not None:
+                self._loop.blind(blind=bool(self._failing))
         else:
             if isinstance(told, Listed):
                 self._unlisted.discard(told.scope)
@@ -309,6 +314,10 @@ class _Loop:
     def look_now(self) -> None:
         """Ask for the zone's serial at the next occasion."""
         self._look_at = 0.0
+
+    def blind(self, *, blind: bool) -> None:
+        """Note that a source cannot be read, or that all can."""
+        self._known.blind(time.monotonic(), blind=blind)
 
     def in_doubt(self) -> None:
         """Note that the primary failed: it is asked how the zone is before anything is planned."""

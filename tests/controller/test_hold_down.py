@@ -217,3 +217,26 @@ def test_a_hand_edit_is_not_held(bind: Bind, kube: Kube, run: Run) -> None:
         time.sleep(0.1)
     ksd.wait_answer(bind, NAME, "AAAA")
     assert ksd.metrics()["held_families"] == 0
+
+
+def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, run: Run) -> None:
+    """The address may be back, and nobody would know."""
+    kube.put(db())
+    kube.put(db(uid="other") | {"metadata": {**db()["metadata"], "name": "other"}})
+    quick = {"ksd_ddns.controller.known.SIGHT_AFTER": 1.0, "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3}
+    ksd = run(bind, kube, HOLD_DOWN="2s", patches=quick)
+    ksd.wait_ready()
+    kube.put(db([]))
+    kube.put(vmi("other", "prod", {"net1": []}, uid="other"))
+    settle(ksd, bind, kube)
+    kube.stop()
+    ksd.wait_complaint("source", "cannot be reached")
+    kube.put(db())
+    time.sleep(2)
+    assert answer(bind, NAME, "A") == ["10.1.0.9"]
+    serial = bind.serial()
+    kube.start()
+    ksd.wait_answer(bind, "net1.other.prod.vm.", "A")  # this one is not back
+    assert bind.serial() == serial + 1
+    assert answer(bind, NAME, "A") == ["10.1.0.9"]
+    assert ksd.ready
