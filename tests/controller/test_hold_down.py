@@ -222,7 +222,7 @@ def test_a_hand_edit_is_not_held(bind: Bind, kube: Kube, run: Run) -> None:
 def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, run: Run) -> None:
     """The address may be back, and nobody would know."""
     kube.put(db())
-    kube.put(db(uid="other") | {"metadata": {**db()["metadata"], "name": "other"}})
+    kube.put(vmi("other", "prod", {"net1": BOTH}, uid="other"))
     quick = {"ksd_ddns.controller.known.SIGHT_AFTER": 1.0, "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3}
     ksd = run(bind, kube, HOLD_DOWN="2s", patches=quick)
     ksd.wait_ready()
