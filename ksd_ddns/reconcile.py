@@ -74,6 +74,7 @@ class Keeper:
         self._step = step
         self._sender = Sender(session, zone, limits, base=scope.base)
         self._acknowledged: dict[bytes, Outcome] = {}
+        self._moved = False
         self.zone = zone
         self.live = Live(zone, 0, {})
         self.refused: dict[bytes, Outcome] = {}
@@ -120,6 +121,7 @@ class Keeper:
             elif outcome.result is Result.ACKNOWLEDGED:
                 self._acknowledged[name] = outcome
                 self.live.assume(outcome.change.new)
+            self._moved = self._moved or outcome.result is Result.STALE
             settled(outcome)
             done += 1
             if not done % _SHOWN_EVERY:
@@ -132,7 +134,10 @@ class Keeper:
 
         NOERROR is not proof: a change that was acknowledged and left no trace is counted as refused.
         """
-        refreshed = self._session.refresh(self.live, lambda records: self._step("reading back", records, None))
+        refreshed = self._session.refresh(
+            self.live, lambda records: self._step("reading back", records, None), moved=self._moved
+        )
+        self._moved = False
         if refreshed.elsewhere:
             # What one server acknowledged, another has not heard of; what one refused, another may take.
             self._acknowledged = {}

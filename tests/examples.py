@@ -4,7 +4,7 @@ The blocks of a page share one directory and one primary, a BIND as bootstrap se
 block with a file name behind its language (```yaml vmis.yaml) is a file that the commands find. Where a page says
 5353, it is the port of that primary.
 
-Pages that need a special server are played by tests of their own (SPECIAL, test_how_to).
+Pages that need a special server are played by tests of their own (SPECIAL, test_how_to, test_companies).
 
 `python -m tests.examples PAGE...` writes what the commands really say into the pages.
 """
@@ -22,7 +22,12 @@ from tests.servers import Bind, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0
-SPECIAL = frozenset({"tls", "active-directory"})
+SPECIAL = frozenset(
+    {
+        "tls", "active-directory",
+        "company-bind", "company-knot", "powerdns", "several-clusters", "reverse-zones",
+    }
+)  # fmt: skip
 
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)

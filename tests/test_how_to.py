@@ -102,12 +102,12 @@ FOREIGN = (
 """What OpenSSL and MIT Kerberos say; that they do is proved where they are made to."""
 
 
-@pytest.mark.parametrize("page", sorted(examples.SPECIAL))
+@pytest.mark.parametrize("page", ["active-directory", "tls", "troubleshooting"])
 def test_messages_are_said(page: str) -> None:
     text = (HOW_TO / f"{page}.md").read_text(encoding="utf-8")
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((examples.ROOT / "ksd_ddns").rglob("*.py")))
     joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that go on in the next line
-    messages = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    messages = re.findall(r"^\| `([^`]+)`(?:,[^|]*)? \|", text, re.MULTILINE)
     assert messages
     for message in messages:
         for piece in filter(None, (part.strip(" :(") for part in message.split("…"))):

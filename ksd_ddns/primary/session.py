@@ -272,12 +272,16 @@ class Session:
         """Return the whole zone as the primary holds it now."""
         return Live.of(zone, self.transfer(zone, progress=progress))
 
-    def refresh(self, live: Live, progress: Progress | None = None) -> "Refreshed":
-        """Bring `live` up to date, by IXFR where the server offers it."""
+    def refresh(self, live: Live, progress: Progress | None = None, *, moved: bool = False) -> "Refreshed":
+        """Bring `live` up to date, by IXFR where the server offers it.
+
+        `moved` is whether the server has shown that the zone is not as `live`, whatever its serial says.
+        """
         before = self._read_from.get(live.zone)
         transfer = self.transfer(live.zone, live.serial, progress)
-        if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
-            # The primary is behind us: it was restored from a backup. Only the whole zone tells what it holds.
+        if transfer.nodes is None and not transfer.deltas and (transfer.serial != live.serial or live.assumed or moved):
+            # The primary is behind us: it was restored from a backup. Or its serial stands still while its zone
+            # changes, as where it counts seconds. Only the whole zone tells what it holds.
             transfer = self.transfer(live.zone, progress=progress)
         try:
             changed = live.follow(transfer)

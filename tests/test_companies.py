@@ -1,0 +1,18 @@
+"""The how-to pages for the primaries of others say what their commands say."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import companies, examples
+
+
+@pytest.mark.parametrize("page", companies.PAGES)
+def test_page(page: str, tmp_path: Path) -> None:
+    text, said = companies.play(page, tmp_path)
+    assert companies.comparable(said) == companies.comparable(text), f"python -m tests.companies {page}"
+    assert "Traceback" not in said
+
+
+def test_every_page_is_played() -> None:
+    assert companies.PAGES.keys() <= examples.SPECIAL
