@@ -201,6 +201,7 @@ class Running:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics as a Prometheus reads them, as `name` and `name{label}` without the zone."""
+        time.sleep(0.1)  # the books are closed some milliseconds after the answer that a test has just seen
         code, text = self.get("/metrics")
         assert code == 200, text
         found = {}
