@@ -1,6 +1,6 @@
 """Everything at once, for a while: at no moment a wrong, and at the end exactly what the VMIs say.
 
-SOAK_SECONDS (20) and SOAK_VMIS (300) make it longer and larger, SOAK_SEED another one.
+SOAK_SECONDS (20) and SOAK_VMIS (300) make it longer and larger, SOAK_SEED another one, SOAK_PRIMARY=knot against Knot.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses
 from tests.controller.soak import Transfers, Wishes, Witness
 from tests.kube import VMIS, Drop, Kube, Noise, Reply, Stall
-from tests.servers import Bind
+from tests.servers import Server
 from tests.vmis import vmi
 from tests.zone.build import VARIED
 
@@ -283,14 +283,16 @@ class Hand:
 
 
 @pytest.fixture
-def soaked(make_bind: Callable[..., Bind]) -> Bind:
+def soaked(make_bind: Callable[..., Server], make_knot: Callable[..., Server]) -> Server:
     """Return a company's primary, whose journal reaches back to the beginning."""
+    if os.environ.get("SOAK_PRIMARY") == "knot":
+        return make_knot(zones={"example.": FOREIGN}, zone_options="acl: all\njournal-max-depth: 100000")
     options = "max-journal-size unlimited; max-ixfr-ratio unlimited; check-names primary ignore;"
     return make_bind(zones={"example.": FOREIGN}, options=options)
 
 
 @pytest.mark.timeout(SECONDS * 2 + 180)
-def test_soak(soaked: Bind, kube: Kube, run: Run, tmp_path: Path) -> None:
+def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     kube.server.bookmark_seconds = 0.3
     soak = Soak(kube, chance)
@@ -332,7 +334,7 @@ def test_soak(soaked: Bind, kube: Kube, run: Run, tmp_path: Path) -> None:
     assert ksd.complaints() == {}
 
 
-def _shake(soak: Soak, ksd: Running, primary: Bind, hand: Hand) -> None:
+def _shake(soak: Soak, ksd: Running, primary: Server, hand: Hand) -> None:
     def kill_controller() -> None:
         ksd.kill()
         time.sleep(soak.chance.random() * 0.5)
@@ -383,7 +385,7 @@ def _calm_down(soak: Soak, ksd: Running) -> None:
     ksd.wait_ready(seconds=60)
 
 
-def _is_right(ksd: Running, primary: Bind, expected: dict[str, set[str]]) -> None:
+def _is_right(ksd: Running, primary: Server, expected: dict[str, set[str]]) -> None:
     """Wait until the zone is what the VMIs say: all that is held must end, and the slowed come to their turn."""
     deadline = time.monotonic() + 60
     wrong: list[str] = ["?"]
