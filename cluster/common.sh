@@ -17,7 +17,7 @@ die() { say "$*" && exit 1; }
 need() {
     local command
     for command; do
-        command -v "$command" >/dev/null || die "missing: $command. See docs/how-to/development-cluster.md"
+        type -P "$command" >/dev/null || die "missing: $command. See docs/how-to/development-cluster.md"
     done
 }
 
