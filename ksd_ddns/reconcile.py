@@ -19,6 +19,7 @@ from tenacity import (
 from ksd_ddns.errors import Unreachable, ZoneChanged
 from ksd_ddns.primary.session import Refreshed, Session
 from ksd_ddns.primary.update import Outcome, Result, Sender
+from ksd_ddns.zone import names
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired
 from ksd_ddns.zone.live import Live
@@ -47,6 +48,7 @@ Step = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and of how much where that is known."""
 
 _log = logging.getLogger(__name__)
+_audit = logging.getLogger("ksd_ddns.audit")
 _T = TypeVar("_T")
 
 
@@ -75,6 +77,7 @@ class Keeper:
         self._sender = Sender(session, zone, limits, base=scope.base)
         self._acknowledged: dict[bytes, Outcome] = {}
         self._moved = False
+        self._sent_at: int | None = None
         self.zone = zone
         self.live = Live(zone, 0, {})
         self.refused: dict[bytes, Outcome] = {}
@@ -127,7 +130,11 @@ class Keeper:
             if not done % _SHOWN_EVERY:
                 self._step("updating", done, len(todo))
 
-        return self._sender.send(todo, halve=halve, settled=take, ending=ending)
+        serial = self.live.serial
+        try:
+            return self._sender.send(todo, halve=halve, settled=take, ending=ending, serial=serial)
+        finally:
+            self._sent_at = serial if done and self._sent_at is None else self._sent_at
 
     def read_back(self) -> Refreshed:
         """Bring `live` up to date.
@@ -138,6 +145,15 @@ class Keeper:
             self.live, lambda records: self._step("reading back", records, None), moved=self._moved
         )
         self._moved = False
+        if self._sent_at is not None:
+            _audit.info(
+                "serial of %s on %s: %d, before the updates %d",
+                names.to_text(self.zone),
+                self._session.server,
+                self.live.serial,
+                self._sent_at,
+            )
+            self._sent_at = None
         if refreshed.elsewhere:
             # What one server acknowledged, another has not heard of; what one refused, another may take.
             self._acknowledged = {}

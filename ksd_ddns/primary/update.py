@@ -27,6 +27,9 @@ GIVE_UP_AFTER = 16
 SAMPLE = 64
 """Names from all over the plan that are tried then: a branch with a smaller part of the names than that is missed."""
 
+AUDIT_OCTETS = 8_000
+"""Octets of names in one line of the audit: container runtimes cut lines of more than 16 KiB."""
+
 _UNLESS = 'without "check-names primary ignore;" (in its options) or "check-names ignore;" (in the zone)'
 
 _audit = logging.getLogger("ksd_ddns.audit")
@@ -133,10 +136,12 @@ class Sender:
         halve: bool = False,
         settled: Callable[[Outcome], None] = _ignore,
         ending: Callable[[], bool] = lambda: False,
+        serial: int = 0,
     ) -> list[Outcome]:
         """Send `changes`, each name whole in one message, and return what became of each.
 
-        `settled` is told as soon as that is known of a change: it has the time in which the server works.
+        `serial` is that of the zone that they were planned on. `settled` is told as soon as that is known of a change:
+        it has the time in which the server works.
 
         A message that is stale, or that the server failed at, is worth another look at the zone first: only with
         `halve` is it halved like a refused one, so that a name that somebody else keeps changing does not hold up the
@@ -164,7 +169,7 @@ class Sender:
                     flying[ident] = _Sent(batch, key, mac)
                     connection.send(signed)
                 if flying:
-                    self._settle(connection.receive(), flying, queue, outcomes, halve=halve)
+                    self._settle(connection.receive(), flying, queue, outcomes, halve=halve, serial=serial)
                 for outcome in outcomes[told:]:
                     settled(outcome)
                 told = len(outcomes)
@@ -212,6 +217,7 @@ class Sender:
         outcomes: list[Outcome],
         *,
         halve: bool,
+        serial: int,
     ) -> None:
         """Take one response: its message is done, or goes back into the queue in halves."""
         message = self._session.parsed(octets)
@@ -224,7 +230,7 @@ class Sender:
             outcomes += _unsent((*sent.batch.changes, *queue.drained()), str(error))
             return
         batch = sent.batch
-        self._log(sent, message.rcode)
+        self._log(sent, message.rcode, serial)
         if message.rcode == rcodes.NOERROR and error is None:
             self._accepted += len(batch.changes)
             outcomes += [Outcome(change, Result.ACKNOWLEDGED) for change in batch.changes]
@@ -277,16 +283,28 @@ class Sender:
         types = [rdtype_text(rdtype) for rdtype in (*change.types, *sorted(others))]
         return Right(names.to_text(self._zone), names.to_text(self._base), sent.key.name, types)
 
-    def _log(self, sent: _Sent, rcode: int) -> None:
-        _audit.info(
-            "update of %s on %s with key %s: %d names from %s: %s",
-            names.to_text(self._zone),
-            self._session.server,
-            sent.key.name,
-            len(sent.batch.changes),
-            names.to_text(sent.batch.changes[0].name),
-            rcodes.text(rcode),
-        )
+    def _log(self, sent: _Sent, rcode: int, serial: int) -> None:
+        if _audit.isEnabledFor(logging.INFO):
+            _audit.info(
+                "update of %s at serial %d on %s with key %s: %s: %s",
+                names.to_text(self._zone),
+                serial,
+                self._session.server,
+                sent.key.name,
+                rcodes.text(rcode),
+                _listed(change.name for change in sent.batch.changes),
+            )
+
+
+def _listed(owners: Iterable[bytes]) -> str:
+    """Return the names, as many of them as a line of a log can hold."""
+    shown = [names.to_text(owner) for owner in owners]
+    used, count = 0, 0
+    while count < len(shown) and used < AUDIT_OCTETS:
+        used += len(shown[count]) + 2
+        count += 1
+    more = f" and {len(shown) - count} more" if count < len(shown) else ""
+    return ", ".join(shown[:count]) + more
 
 
 def _unsent(changes: Iterable[Change], reason: str) -> list[Outcome]:
