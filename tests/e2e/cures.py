@@ -10,8 +10,8 @@ def apply(server: Server, stanzas: list[list[str]], *, secret: str = "") -> None
 
     `secret` is what SECRET stands for.
     """
-    names = {"BIND": Bind, "Knot": Knot, "PowerDNS": PowerDns}
-    mine = [(place, text.replace("SECRET", secret)) for kind, place, text in stanzas if type(server) is names[kind]]
+    names: dict[str, type[Server]] = {"BIND": Bind, "Knot": Knot, "PowerDNS": PowerDns}
+    mine = [(place, text.replace("SECRET", secret)) for kind, place, text in stanzas if type(server) is names.get(kind)]
     assert mine, f"nothing for {server}"
     for place, text in mine:
         if isinstance(server, Bind):
