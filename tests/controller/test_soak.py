@@ -51,6 +51,7 @@ sentinel        TXT "0"
 )
 
 QUICK: dict[str, object] = {
+    "ksd_ddns.cluster.watch.PAGE": max(50, COUNT // 20),
     "ksd_ddns.cluster.watch.SILENCE": 1.0,
     "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.5,
     "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
@@ -238,7 +239,7 @@ class Soak:
 
     def broken_list(self) -> None:
         faults = (Reply.status(500), Reply.garbage(), Drop(sent=100_000), Stall(sent=100_000), Reply.throttled(1))
-        self.kube.fault(self.chance.choice(faults), verb="list", skip=self.chance.randrange(3))
+        self.kube.fault(self.chance.choice(faults), verb="list", skip=self.chance.randrange(1, 4))
         self.kube.fail_watches(410)
 
     def broken_watch(self) -> None:
@@ -305,7 +306,14 @@ def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
     transfers = Transfers(soaked, "example.")
     _, foreign = transfers.whole()
     ksd = run(
-        soaked, kube, DOMAIN="example", OWNER_ID="soak", HOLD_DOWN=f"{HOLD:g}s", DRIFT_INTERVAL="1s", patches=QUICK
+        soaked,
+        kube,
+        DOMAIN="example",
+        OWNER_ID="soak",
+        HOLD_DOWN=f"{HOLD:g}s",
+        DRIFT_INTERVAL="1s",
+        MAX_WITHDRAW_PERCENT="100",  # the cap would hide what half a list does
+        patches=QUICK,
     )
     began = time.monotonic()
     ksd.wait_ready(seconds=120)

@@ -508,14 +508,6 @@ def test_a_signal_ends_it_at_once_and_the_next_run_finishes(
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_verbose_tells_what_was_sent(bind: Bind, ksd: Ksd) -> None:
-    done = ksd(bind).process("apply", "--verbose", vmi=[DB])
-    assert done.code == 0
-    assert f"update of vm. on 127.0.0.1:{bind.port} with key" in done.err
-    assert "2 names" in done.err
-    assert "NOERROR" in done.err
-
-
 def test_the_installed_program_is_the_same(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("ksd-ddns")
     if not script.exists():
