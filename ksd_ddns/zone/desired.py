@@ -7,6 +7,7 @@ depends on the VMIs alone, never on the order in which they were heard of.
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 
 import msgspec
 
@@ -224,13 +225,13 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
     own = stem + branch
     # The interfaces come first: where a hostname asks for the name of one of them, the interface has it.
     wanted: dict[bytes, tuple[bytes, ...]] = {}
-    first: dict[int, bytes] = {}
+    first: dict[int, tuple[bytes, ...]] = {}
     for interface in vmi.interfaces:
         addresses = _publishable(vmi, interface, rules, notices)
         if not addresses:
             continue
-        for address in addresses:
-            first.setdefault(len(address), address)
+        for size in {len(address) for address in addresses}.difference(first):
+            first[size] = tuple(address for address in addresses if len(address) == size)
         label = names.legal_label(interface.name)
         if label is None or len(label) + len(own) > names.MAX_NAME:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} cannot be a DNS name: it is not published"))
@@ -238,7 +239,7 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} has the DNS name of another interface"))
     if first:
         for name in (*([own] if rules.default_record else []), *_hostnames(vmi, branch, rules, notices)):
-            wanted.setdefault(name, tuple(first.values()))
+            wanted.setdefault(name, tuple(chain.from_iterable(first.values())))
     rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
     ttl = vmi.ttl or rules.ttl
     key = vmi.key

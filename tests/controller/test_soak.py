@@ -87,7 +87,7 @@ class Machine:
     def expected(self) -> dict[str, set[str]]:
         """Return all that shall stand for it once nothing is held any more."""
         found = {f"net1.{self.owner}": {*self.v4, *self.v6}, f"net2.{self.owner}": set(self.net2 or ())}
-        found[self.owner] = {*(self.v4 or self.net2 or [])[:1], *self.v6[:1]}
+        found[self.owner] = {*(self.v4 or self.net2 or ()), *self.v6}
         return {owner: each for owner, each in found.items() if each}
 
 
@@ -137,7 +137,7 @@ class Soak:
         self.wishes.set(f"net1.{owner}", "A", machine.v4, before=before, until=machine.held_v4)
         self.wishes.set(f"net1.{owner}", "AAAA", machine.v6, before=before, until=machine.held_v6)
         self.wishes.set(f"net2.{owner}", "A", machine.net2 or (), before=before)
-        # Which address the default record has changes with what is held: that it has one does not.
+        # Which addresses the default record has changes with what is held: that it has some does not.
         some = bool(machine.v4 or machine.net2)
         self.wishes.set(owner, "A", ["some"] if some else (), before=before, until=machine.held_v4)
         self.wishes.set(owner, "AAAA", ["some"] if machine.v6 else (), before=before, until=machine.held_v6)

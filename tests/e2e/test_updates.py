@@ -102,9 +102,10 @@ def test_what_the_server_drops_without_a_word_is_reported(make_bind: Callable[..
     two = vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10"]})
     done = command("apply", vmi=[two, vmi("web", "prod", {"net1": ["10.1.0.7"]})])
     assert done.code == 1
-    assert "! net1.db.prod.vm. refused: the primary acknowledged this change, but it is not in the zone" in done.out
-    assert done.summary.startswith("Applied: 2 added, 0 changed, 0 withdrawn, 1 refused")
-    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+    for name in ("db.prod.vm.", "net1.db.prod.vm."):
+        assert f"! {name} refused: the primary acknowledged this change, but it is not in the zone" in done.out
+        assert bind.query(name, "A") == ["10.1.0.9"]
+    assert done.summary.startswith("Applied: 2 added, 0 changed, 0 withdrawn, 2 refused")
     assert bind.query("web.prod.vm", "A") == ["10.1.0.7"]
 
 
@@ -120,10 +121,10 @@ def test_a_limit_of_the_zone_stops_only_what_exceeds_it(make_bind: Callable[...,
     many = vmi("many", "prod", {"net1": ["10.2.0.1", "10.2.0.2", "10.2.0.3"]})
     done = ksd(bind)("apply", vmi=[*good, many])
     assert done.code == 1
-    assert "! net1.many.prod.vm. refused: " in done.out
+    assert all(f"! {name}many.prod.vm. refused: " in done.out for name in ("", "net1."))
     assert "(SERVFAIL)" in done.out
     assert "max-records-per-type" in done.out
-    assert published(bind) == names_of(good) | {"many.prod.vm."}
+    assert published(bind) == names_of(good)
 
 
 @pytest.mark.parametrize("count", [1, 40])
