@@ -16,7 +16,9 @@ SIGHT_AFTER = 5.0
 """Seconds from a source being readable again until what it did not tell meanwhile has been told."""
 
 _Hold = tuple[float, tuple[bytes, ...]]
-"""Until when, and which addresses."""
+"""Until when, and which addresses: none any more of a hold that has ended."""
+
+_ENDED: _Hold = (0.0, ())
 
 
 class Known:
@@ -71,7 +73,7 @@ class Known:
 
     def held(self, now: float) -> int:
         """Return the number of address families that are held."""
-        return sum(self._lasts(until, now) for families in self._held.values() for until, _ in families.values())
+        return sum(self._lasts(each, now) for families in self._held.values() for each in families.values())
 
     @property
     def due(self) -> float | None:
@@ -147,8 +149,9 @@ class Known:
                 heapq.heappush(self._timers, (self._blind_until, key))
             self._overdue.clear()
 
-    def _lasts(self, until: float, now: float) -> bool:
-        return until > now or now < self._blind_until
+    def _lasts(self, each: _Hold, now: float) -> bool:
+        until, addresses = each
+        return bool(addresses) and (until > now or now < self._blind_until)
 
     def settled(self) -> None:
         """Take note that the zone has followed all deletions: what stands there now belongs to living VMIs."""
@@ -164,7 +167,7 @@ class Known:
         holds = {} if successor or self._hold_down <= 0 else self._holds(vmi, known, held, live, now)
         if holds:
             self._held[key] = holds
-        present = {vanished: addresses for vanished, (until, addresses) in holds.items() if self._lasts(until, now)}
+        present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
         return self._desired.put(hold.holding(vmi, present) if present else vmi)
 
     def _holds(
@@ -178,7 +181,7 @@ class Known:
         holds: dict[Vanished, _Hold] = {}
         for vanished in hold.missing(vmi):
             if vanished in before:
-                holds[vanished] = before[vanished]
+                holds[vanished] = before[vanished] if self._lasts(before[vanished], now) else _ENDED
                 continue
             if known is not None:
                 addresses = hold.had(known, vanished)

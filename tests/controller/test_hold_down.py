@@ -240,3 +240,19 @@ def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, 
     ksd.wait(lambda: ksd.metrics()["update_outcomes_total{acknowledged}"] == sent + 2, "and nothing else")
     assert answer(bind, NAME, "A") == ["10.1.0.9"]
     assert ksd.ready
+
+
+def test_a_hold_that_has_ended_is_not_revived(bind: Bind, kube: Kube, run: Run) -> None:
+    """Not even while the cluster cannot be asked, when no hold ends."""
+    kube.put(db())
+    ksd = run(bind, kube, HOLD_DOWN="0.5s", patches={"ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3})
+    ksd.wait_ready()
+    kube.put(db(["10.1.0.9"]))
+    ksd.wait_answer(bind, NAME, "AAAA")
+    kube.stop()
+    ksd.wait_complaint("source", "cannot be reached")
+    kube.put(db(["10.1.0.10"]))
+    kube.start()
+    ksd.wait_answer(bind, NAME, "A", "10.1.0.10")
+    assert answer(bind, NAME, "AAAA") == []
+    assert ksd.metrics()["held_families"] == 0
