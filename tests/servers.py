@@ -591,7 +591,7 @@ class Bind(Server):
     def _configuration(self) -> str:
         if not self._spare:
             self._spare.append(Port.reserve(self.address))
-        here = f'"{self.address}"' if ":" in self.address else self.address
+        here = self.address
         zone_options = self.zone_options
         if zone_options is None:
             name = self.keys[0].name

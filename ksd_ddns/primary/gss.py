@@ -9,6 +9,8 @@ import logging
 import math
 import secrets
 import time
+from concurrent.futures import Future, wait
+from threading import Thread
 from typing import Any, NamedTuple
 
 import dns.exception
@@ -31,6 +33,9 @@ from ksd_ddns.zone.wire import Malformed, Message
 RENEW_BEFORE = 120.0
 """Seconds before its end in which a key is not used any more; a quarter of its life, where that is less."""
 
+KDC_WITHIN = 5.0
+"""Seconds that a KDC is waited for; Kerberos itself has no limit to set, and gives up after a minute or so."""
+
 _MAX_LEGS = 8
 _TKEY = 249
 _MODE_GSS = 3
@@ -50,6 +55,7 @@ class Negotiated:
     def __init__(self, host: str) -> None:
         _gssapi()
         self._host = host
+        self._asked: Future[_Introduction] | None = None
         self._key: Key | None = None
         self._renew_at = 0.0
 
@@ -60,7 +66,7 @@ class Negotiated:
         does not answer.
         """
         if self._key is None or time.monotonic() >= self._renew_at:
-            self._key, seconds = _negotiated(connection, self._host)
+            self._key, seconds = _negotiated(connection, self._introduction(str(connection.server)))
             self._renew_at = time.monotonic() + seconds - min(RENEW_BEFORE, seconds / 4)
             _log.info("%s and %s agreed on a key for %d s", connection.server, self._key.name, seconds)
         return self._key
@@ -70,6 +76,15 @@ class Negotiated:
         if key is self._key:
             self._key = None
         return True
+
+    def _introduction(self, server: str) -> "_Introduction":
+        """Return what introduces us to `server`; a KDC that is silent keeps a thread of its own waiting, not us."""
+        if self._asked is None or self._asked.done():  # what came when nobody waited is old; its tickets are kept
+            self._asked = _told(server, self._host)
+        if not wait([self._asked], KDC_WITHIN).done:
+            raise Unreachable(f"no Kerberos ticket to show to {server}: no KDC answers within {KDC_WITHIN:g} s{_KDC}")
+        asked, self._asked = self._asked, None
+        return asked.result()
 
 
 class _Token(NamedTuple):
@@ -109,8 +124,31 @@ def _gssapi() -> Any:
         ) from e
 
 
-def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
-    """Return a new key, and the seconds that it holds."""
+class _Introduction(NamedTuple):
+    """Who we are, and for how many seconds; the context that begins, and the first token that it has for the server."""
+
+    principal: str
+    seconds: float
+    context: Any
+    token: bytes
+
+
+def _told(server: str, host: str) -> "Future[_Introduction]":
+    """Return what the KDC will have told; the thread that asks it does not hold up the end of the process."""
+    future: Future[_Introduction] = Future()
+
+    def ask() -> None:
+        try:
+            future.set_result(_introduction(server, host))
+        except Exception as e:  # noqa: BLE001 it is raised where it is waited for
+            future.set_exception(e)
+
+    Thread(target=ask, name="kerberos", daemon=True).start()
+    return future
+
+
+def _introduction(server: str, host: str) -> _Introduction:
+    """Do all that needs the KDC: it may take its time."""
     gssapi = _gssapi()
     try:
         mechanisms = [gssapi.OID.from_int_seq(_KERBEROS), gssapi.OID.from_int_seq(_SPNEGO)]
@@ -118,8 +156,7 @@ def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
         seconds = float(credentials.lifetime)
         principal = str(credentials.name)
     except gssapi.exceptions.GSSError as e:
-        raise _trouble(e, f"no Kerberos ticket to show to {connection.server}") from e
-    name = dns.name.from_text(f"{secrets.token_hex(8)}.sig-ksd-ddns.")  # unlike that of anybody else (RFC 3645, 3.1.2)
+        raise _trouble(e, f"no Kerberos ticket to show to {server}") from e
     try:
         context = gssapi.SecurityContext(
             name=gssapi.Name(f"DNS@{host}", gssapi.NameType.hostbased_service),
@@ -132,20 +169,32 @@ def _negotiated(connection: Connection, host: str) -> tuple[Key, float]:
                 gssapi.RequirementFlag.integrity,
             ],
         )
-        response, longest = _introduced(connection, context, name)
+        return _Introduction(principal, seconds, context, context.step())
+    except gssapi.exceptions.GSSError as e:
+        raise _trouble(e, f"Kerberos does not lead {principal} to the service DNS/{host} of {server}") from e
+
+
+def _negotiated(connection: Connection, introduction: _Introduction) -> tuple[Key, float]:
+    """Return a new key, and the seconds that it holds."""
+    gssapi = _gssapi()
+    principal, seconds, context, _ = introduction
+    server = str(connection.server)
+    name = dns.name.from_text(f"{secrets.token_hex(8)}.sig-ksd-ddns.")  # unlike that of anybody else (RFC 3645, 3.1.2)
+    try:
+        response, longest = _introduced(connection, introduction, name)
         proven = gssapi.RequirementFlag.mutual_authentication in context.actual_flags
         seconds = min(seconds, float(context.lifetime), longest if longest > 0 else math.inf)
     except gssapi.exceptions.GSSError as e:
-        raise _trouble(e, f"Kerberos does not lead {principal} to the service DNS/{host} of {connection.server}") from e
+        raise _trouble(e, f"{server} and {principal} do not agree on a key by Kerberos") from e
     key = Key(
         principal,
         GSS_ALGORITHM,
-        dns.tsig.Key(name, _Context(context, str(connection.server)), dns.tsig.GSS_TSIG),  # type: ignore[arg-type]
+        dns.tsig.Key(name, _Context(context, server), dns.tsig.GSS_TSIG),  # type: ignore[arg-type]
         name.to_digestable(),
     )
     if response.tsig is None or not proven:
-        raise BadResponse(f"{connection.server} ended the negotiation with {principal} without proof of what it is")
-    Verifier(key, b"", server=str(connection.server)).verify(response)
+        raise BadResponse(f"{server} ended the negotiation with {principal} without proof of what it is")
+    Verifier(key, b"", server=server).verify(response)
     return key, seconds
 
 
@@ -166,19 +215,20 @@ def _credentials(gssapi: Any, mechanisms: list[Any]) -> Any:
     return found
 
 
-def _introduced(connection: Connection, context: Any, name: dns.name.Name) -> tuple[Message, int]:
+def _introduced(connection: Connection, introduction: _Introduction, name: dns.name.Name) -> tuple[Message, int]:
     """Exchange tokens until both sides know each other; return the last response, and how long the key holds there."""
-    token = context.step()
+    context, token = introduction.context, introduction.token
     for _ in range(_MAX_LEGS):
         response = _exchanged(connection, name, token)
         found = _token(connection, response, name.to_digestable())
         if found.error:
             raise _refused(connection, found.error)
-        token = None if context.complete else context.step(found.token)
-        if context.complete and not token:
+        more = None if context.complete else context.step(found.token)
+        if context.complete and not more:
             return response, found.seconds
-        if not token:
+        if not more:
             break
+        token = more
     raise BadResponse(f"{connection.server} does not come to an end of the negotiation by Kerberos")
 
 
@@ -237,7 +287,8 @@ _WRONG_SERVICE = (
     "[domain_realm] in KRB5_CONFIG"
 )
 _NO_KEYTAB = ("No Kerberos credentials", "No credentials cache")
-_HAVE_KEYTAB = "set KRB5_CLIENT_KTNAME to a keytab, or KRB5CCNAME to a cache that kinit fills"
+_HAVE_KEYTAB = "set KRB5_CLIENT_KTNAME to a keytab that we may read, or KRB5CCNAME to a cache that kinit fills"
+_KDC = "; is it running, is TCP and UDP let through to it, does KRB5_CONFIG name it?"
 _CURES = {
     "Failed to store credentials": "set KRB5CCNAME to where tickets can be kept, such as MEMORY:ksd-ddns",
     **dict.fromkeys(_NO_KEYTAB, _HAVE_KEYTAB),
@@ -257,9 +308,7 @@ def _trouble(error: Any, what: str) -> PrimaryError:
     """Return what it means that Kerberos fails: MIT maps its codes, so only the text tells one from another."""
     text = _text(error)
     if "KDC for realm" in text:
-        return Unreachable(
-            f"{what}: {text}; is it running, is TCP and UDP let through to it, does KRB5_CONFIG name it?"
-        )
+        return Unreachable(f"{what}: {text}{_KDC}")
     cure = next(
         (cure for sign, cure in _CURES.items() if sign in text), "look at KRB5_CONFIG, KRB5_CLIENT_KTNAME, KRB5CCNAME"
     )

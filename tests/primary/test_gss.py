@@ -168,6 +168,19 @@ def test_a_kdc_that_is_gone(realm: Realm, ksd: Command, when: str) -> None:
     failed(done, 3, f"Cannot contact any KDC for realm '{NAME}'", "KRB5_CONFIG")
 
 
+def test_a_kdc_that_is_silent_is_not_waited_for(realm: Realm, ksd: Command) -> None:
+    """Kerberos by itself would wait a minute for it, three times over, and keep the process from ending."""
+    with realm.silent():
+        done = ksd.process("plan", vmi=[DB], program=(sys.executable, "-c", IMPATIENT))
+    failed(done, 3, "no KDC answers within 0.3 s", "KRB5_CONFIG")
+    assert ksd("plan", vmi=[DB]).code == 0
+
+
+IMPATIENT = (
+    "import sys; from ksd_ddns import cli; from ksd_ddns.primary import gss; gss.KDC_WITHIN = 0.3; sys.exit(cli.main())"
+)
+
+
 def test_a_kdc_that_is_gone_while_the_ticket_holds(realm: Realm, ksd: Command) -> None:
     assert ksd("apply", vmi=[]).code == 0
     with realm.gone():
