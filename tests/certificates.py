@@ -18,7 +18,6 @@ _PAIR = """
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth, clientAuth
-subjectAltName = {names}
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
@@ -44,18 +43,28 @@ class Authority:
         """What those who trust it are given."""
         return self._ca.certificate
 
-    def pair(self, name: str, names: str, *, made: str = "+0") -> Pair:
-        """Return a new certificate for `names`, as openssl writes them, that holds for two days from `made` on."""
-        return self._made(name, _PAIR.format(names=names), self._ca, environment=faketime(made))
+    def pair(self, name: str, names: str = "", *, subject: str = "", made: str = "") -> Pair:
+        """Return a new certificate, in files called `name`, that holds for two days from now, or from `made` on.
+
+        It is for `names` and `subject`, both as openssl writes them; the subject is the common name `name` by default.
+        """
+        extensions = f"{_PAIR}subjectAltName = {names}\n" if names else _PAIR
+        return self._made(name, extensions, self._ca, subject=subject, environment=faketime(made) if made else None)
 
     def _made(
-        self, name: str, extensions: str, issuer: Pair | None, *, environment: dict[str, str] | None = None
+        self,
+        name: str,
+        extensions: str,
+        issuer: Pair | None,
+        *,
+        subject: str = "",
+        environment: dict[str, str] | None = None,
     ) -> Pair:
         pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
         request, file = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
         file.write_text(extensions)
         openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                "-keyout", pair.key, "-out", request, "-subj", f"/CN={name}")  # fmt: skip
+                "-keyout", pair.key, "-out", request, "-subj", subject or f"/CN={name}")  # fmt: skip
         signer = ("-signkey", pair.key) if issuer is None else (
             "-CA", issuer.certificate, "-CAkey", issuer.key, "-CAcreateserial")  # fmt: skip
         openssl("x509", "-req", "-sha256", "-in", request, "-out", pair.certificate, "-days", _DAYS,

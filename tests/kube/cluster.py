@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from tests.kube import status
 from tests.kube.access import ADMIN, MASTERS, Access, User, rules_of, service_account
 from tests.kube.api import Api, Request
-from tests.kube.certificates import Authority
+from tests.kube.certificates import KubeAuthority
 from tests.kube.config import ServiceAccountFiles, with_certificate, write_kubeconfig, write_service_account
 from tests.kube.faults import Fault, Faults, Injection
 from tests.kube.resources import EVENTS, NAMESPACES, VMIS, Resource
@@ -49,7 +49,7 @@ class Kube:
         self.access = Access(require=auth)
         self.api = Api(self.store, self.access, controllers=controllers)
         self.faults = Faults()
-        self.authority = Authority() if tls else None
+        self.authority = KubeAuthority() if tls else None
         context = self.authority.context() if self.authority else None
         self.server = Server(self.api, self.faults, port=port, tls=context)
         self.server.bookmark_seconds = bookmark_seconds

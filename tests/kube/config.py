@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.kube.certificates import Pair
+from tests.certificates import Pair
 
 
 @dataclass(frozen=True, slots=True)
