@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 
 from tests.servers import Bind, Knot, PowerDns, Server, stop_all
 
 S = TypeVar("S", bound=Server)
+
+# How long one example takes says something about the machine, nothing about the code.
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture

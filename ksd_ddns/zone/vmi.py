@@ -71,9 +71,10 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
         return f"{self.namespace}/{self.name}"
 
 
-# `namespace/name` is an identity, so neither part may hold a slash; the API server allows none (path segment names).
-_Name = Annotated[str, msgspec.Meta(min_length=1, pattern="^[^/]+$")]
-_Namespace = Annotated[str, msgspec.Meta(pattern="^[^/]*$")]
+# `namespace/name` is an identity, and shown on terminals: neither part may hold a slash, or what is not plain ASCII.
+# The API server allows less; what has more was made by hand.
+_Name = Annotated[str, msgspec.Meta(min_length=1, pattern="^[!-.0-~]+$")]
+_Namespace = Annotated[str, msgspec.Meta(pattern="^[!-.0-~]*$")]
 
 
 class Annotations(msgspec.Struct, gc=False):

@@ -403,7 +403,7 @@ def state(of: Desired) -> object:
     return nodes, of.collisions(), of.notices(), len(of)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(RULES, st.lists(EVENT, max_size=12), st.randoms(use_true_random=False))
 def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vmi | str], random: Random) -> None:
     found = Desired(rules)

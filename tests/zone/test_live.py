@@ -131,7 +131,7 @@ def cuts(nodes: dict[bytes, Node]) -> set[bytes]:
     return {name for name, item in nodes.items() if item.get(DNAME) or (item.get(NS) and name != ZONE)}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(zones(), min_size=2, max_size=4))
 def test_deltas_lead_where_the_whole_zone_does(versions: list[dict[bytes, Node]]) -> None:
     first, *later = versions
@@ -144,7 +144,7 @@ def test_deltas_lead_where_the_whole_zone_does(versions: list[dict[bytes, Node]]
     assert changed == {name for name in first | later[-1] if first.get(name) != later[-1].get(name)}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(zones(), zones(), st.lists(zones(), max_size=2), st.booleans())
 def test_what_was_assumed_gives_way_to_what_is_read(
     old: dict[bytes, Node], new: dict[bytes, Node], believed: list[dict[bytes, Node]], incrementally: bool

@@ -520,7 +520,7 @@ def applied(plan: Plan, zone: Live) -> Live:
     return after
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds())
 def test_a_second_plan_is_empty(world: World) -> None:
     plan = full(world.wanted, world.zone, world.scope)
@@ -531,7 +531,7 @@ def test_a_second_plan_is_empty(world: World) -> None:
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds())
 def test_nothing_foreign_is_changed(world: World) -> None:
     bounds = world.scope
@@ -559,7 +559,7 @@ def test_nothing_foreign_is_changed(world: World) -> None:
             assert not old.rrsets or own_texts(old) or adopted
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds())
 def test_everything_wanted_stands_or_is_a_conflict(world: World) -> None:
     plan = full(world.wanted, world.zone, world.scope)
@@ -576,7 +576,7 @@ def test_everything_wanted_stands_or_is_a_conflict(world: World) -> None:
             assert not (unwanted and is_owned(item, after, world.scope))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Random) -> None:
     nodes, vmis = list(world.zone.nodes.values()), list(world.vmis)
@@ -589,7 +589,7 @@ def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Ra
     assert len({change.name for change in plan.changes}) == len(plan.changes)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds(), st.sampled_from(["a", "b", "a.b"]), st.data())
 def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone: str, data: st.DataObject) -> None:
     zone = applied(full(world.wanted, world.zone, world.scope), world.zone)
@@ -604,7 +604,7 @@ def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone
     assert set(part.conflicts) <= set(whole.conflicts)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(worlds())
 def test_owned_names_are_those_that_are_owned(world: World) -> None:
     found = owned_names(world.zone, world.scope)

@@ -148,7 +148,7 @@ def hostile_plans(draw: st.DrawFn) -> Plan:
     return Plan(BASE, draw(st.integers(0, 2**32 - 1)), tuple(changes), tuple(conflicts), tuple(kept))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(hostile_plans() | worlds().map(lambda world: full(world.wanted, world.zone, world.scope)))
 def test_every_line_is_one_printable_line(of: Plan) -> None:
     for line in (*lines(of), *render.nsupdate(of, Limits(), server="127.0.0.1", port=53)):
@@ -206,7 +206,7 @@ def rdata_of(rdtype: str, value: str) -> bytes:
     return wire
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(hostile_plans())
 def test_json_holds_everything(of: Plan) -> None:
     shown = json.loads(render.as_json(of))
@@ -301,7 +301,7 @@ def messages(script: list[str], zone: str) -> Messages:
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(hostile_plans(), st.integers(1, 3))
 def test_the_script_sends_what_apply_sends_whatever_stands_in_the_zone(of: Plan, size: int) -> None:
     script = list(render.nsupdate(of, Limits(names=size), server="127.0.0.1", port=5353))
@@ -309,7 +309,7 @@ def test_the_script_sends_what_apply_sends_whatever_stands_in_the_zone(of: Plan,
     assert messages(script, "vm.example.") == want
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(worlds())
 def test_the_script_of_a_plan_sends_what_apply_sends(world: World) -> None:
     of = full(world.wanted, world.zone, world.scope)

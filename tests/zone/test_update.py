@@ -70,7 +70,7 @@ def played(primary: Primary, plan: tuple[Change, ...], size: int) -> Iterator[tu
         yield sent, primary.update(sent.prerequisites, sent.updates)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(worlds(), st.integers(1, 4), st.booleans())
 def test_the_messages_of_a_plan_bring_the_zone_where_the_plan_wants_it(world: World, size: int, last_ttl: bool) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
@@ -89,7 +89,7 @@ def judged(content: Node, rdtypes: tuple[int, ...]) -> list[tuple[int, tuple[byt
     return [(item.type, item.rdatas) for item in content.rrsets if item.type in rdtypes]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(worlds(), st.data())
 def test_what_another_hand_did_meanwhile_is_never_overwritten(world: World, data: st.DataObject) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
@@ -120,7 +120,7 @@ def test_what_another_hand_did_meanwhile_is_never_overwritten(world: World, data
         before = after
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds())
 def test_messages_are_played_once(world: World) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
@@ -134,7 +134,7 @@ def test_messages_are_played_once(world: World) -> None:
     assert primary.nodes() == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds())
 def test_no_message_deletes_all_types_of_a_name(world: World) -> None:
     for sent in batches(full(world.wanted, world.zone, world.scope).changes, Limits()):
@@ -173,7 +173,7 @@ def octets(sent: Batch) -> int:
     return size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CHANGES, st.integers(1500, 6000), st.integers(1, 10))
 def test_messages_are_filled_in_order_and_never_overfilled(changes: list[Change], size: int, count: int) -> None:
     limits = Limits(octets=size, names=count)

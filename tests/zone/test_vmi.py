@@ -111,6 +111,8 @@ def test_null_is_as_good_as_absent(path: list[Any]) -> None:
         pytest.param({"metadata": {"name": 5}}, "$.metadata.name", id="number-as-name"),
         pytest.param({"metadata": {"name": "a/b"}}, "$.metadata.name", id="slash-in-name"),
         pytest.param({"metadata": {"name": "a", "namespace": "b/c"}}, "$.metadata.namespace", id="slash-in-namespace"),
+        pytest.param({"metadata": {"name": "a\x1b[2J"}}, "$.metadata.name", id="escape-sequence-in-name"),
+        pytest.param({"metadata": {"name": "a", "namespace": "\u202eb"}}, "$.metadata.namespace", id="unprintable"),
         pytest.param({"metadata": {"name": "a", "labels": {"b": 1}}}, "$.metadata.labels[...]", id="number-as-label"),
         pytest.param(
             {"metadata": {"name": "a", "annotations": {"ksd-ddns/ttl": 30}}},

@@ -145,7 +145,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return octets
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(messages())
 def test_dnspython_reads_the_same(octets: bytes) -> None:
     read, want = wire.read(octets), oracle(octets)
@@ -164,7 +164,7 @@ def test_dnspython_reads_the_same(octets: bytes) -> None:
         assert octets[read.tsig_start :] == plain(want.tsig.name) + octets[-10 - len(read.tsig[3]) :]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(rrsets(), min_size=1, max_size=4))
 def test_compression_makes_no_difference(found: list[dns.rrset.RRset]) -> None:
     uncompressed = b"".join(
@@ -362,7 +362,7 @@ def edited(octets: bytes, kind: str, at: int, value: bytes) -> bytes:
     return octets[:4] + struct.pack("!H", at % 5) + (value + b"\0\0\xff\xff")[:4] + octets[10:]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(whole_messages()), st.lists(EDIT, min_size=1, max_size=3))
 def test_a_damaged_message_is_malformed_or_read_as_dnspython_reads_it(
     octets: bytes, edits: list[tuple[str, int, bytes]]
@@ -382,7 +382,7 @@ def test_a_damaged_message_is_malformed_or_read_as_dnspython_reads_it(
             ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda octets: message(octets, counts=(1, 3, 1, 1))))
 def test_any_octets_are_malformed_at_worst(octets: bytes) -> None:
     with_or_without(octets)
@@ -458,7 +458,7 @@ def statements(section: Iterable[dns.rrset.RRset]) -> list[Statement]:
     return found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.integers(0, 65535),
     st.sampled_from([b"\0", ZONE, n("a" * 63 + ".example.")]),

@@ -101,7 +101,7 @@ VALUES = st.sets(st.binary(min_size=1, max_size=2), min_size=1, max_size=3)
 ZONES = st.dictionaries(st.tuples(NAMES, st.sampled_from([A, NS, TXT, DNAME, 44, 257])), VALUES, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ZONES, st.data())
 def test_records_may_come_in_any_order_and_twice(
     zone: dict[tuple[bytes, int], set[bytes]], data: st.DataObject
