@@ -17,6 +17,9 @@ from ksd_ddns.zone.rrset import IN, IXFR, SOA, TSIG
 Record: TypeAlias = tuple[bytes, int, int, bytes]
 """Owner name, type, TTL, rdata: a plain tuple, since a transfer has a hundred thousand of them."""
 
+MAX_TTL = 2**31 - 1
+"""Seconds that a TTL can have; a larger one counts as 0 (RFC 2181, 8)."""
+
 MAX_MESSAGE = 65_535
 OPCODE_UPDATE = 5
 FLAG_QR = 0x8000
@@ -118,6 +121,8 @@ def _records(wire: bytes, position: int, count: int, seen: dict[int, bytes]) -> 
         else:
             name, position = _name(wire, position, seen)
         rdtype, _, ttl, length = fixed(wire, position)
+        if ttl > MAX_TTL:
+            ttl = 0
         position += 10
         end = position + length
         if end > size:

@@ -108,7 +108,7 @@ def parsed_rdata(rdtype: str, value: bytes) -> dns.rdata.Rdata:
 def rrsets(draw: st.DrawFn) -> dns.rrset.RRset:
     rdtype = draw(st.sampled_from(sorted(RDATA)))
     found = dns.rrset.RRset(draw(NAME), dns.rdataclass.IN, dns.rdatatype.from_text(rdtype))
-    ttl = draw(st.integers(0, 2**31 - 1))
+    ttl = draw(st.integers(0, 2**32 - 1))
     for value in draw(st.lists(RDATA[rdtype], min_size=1, max_size=3)):
         rdata = parsed_rdata(rdtype, value)
         found.covers = rdata.covers()
