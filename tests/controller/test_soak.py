@@ -287,7 +287,12 @@ class Hand:
 def soaked(make_bind: Callable[..., Server], make_knot: Callable[..., Server]) -> Server:
     """Return a company's primary, whose journal reaches back to the beginning."""
     if os.environ.get("SOAK_PRIMARY") == "knot":
-        return make_knot(zones={"example.": FOREIGN}, zone_options="acl: all\njournal-max-depth: 100000")
+        # A witness that is slow to read must not be cut off.
+        return make_knot(
+            zones={"example.": FOREIGN},
+            options="tcp-io-timeout: 30000",
+            zone_options="acl: all\njournal-max-depth: 100000",
+        )
     options = "max-journal-size unlimited; max-ixfr-ratio unlimited; check-names primary ignore;"
     return make_bind(zones={"example.": FOREIGN}, options=options)
 
