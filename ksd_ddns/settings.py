@@ -494,10 +494,18 @@ def flag_of(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+_NEEDED = {
+    "bool_parsing": "true or false is needed",
+    "int_parsing": "a whole number is needed",
+    "too_short": "at least one is needed",
+}
+"""What is allowed, where pydantic says it in the words of programmers."""
+
+
 def _complaint(error: Any, flags: Mapping[str, Any]) -> str:
     field = str(error["loc"][0])
     given = error.get("input")
     where = flag_of(field) if field in flags else field.upper()
     value = "**********" if field.endswith("_secret") else repr(given)
-    reason = str(error["msg"]).removeprefix("Value error, ")
+    reason = _NEEDED.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     return f"{where} = {value}: {reason}"

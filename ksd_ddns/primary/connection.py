@@ -3,6 +3,7 @@
 All waiting has a deadline. What the kernel and the peer can do wrong comes out as Unreachable.
 """
 
+import re
 import select
 import socket
 import ssl
@@ -16,6 +17,17 @@ from ksd_ddns.errors import SettingsError, Unreachable
 from ksd_ddns.primary.files import Followed
 
 _CHUNK = 1 << 18
+
+_PLACE = re.compile(r" \(_ssl\.c:\d+\)\Z")  # where in Python's source, which says nothing to anybody
+_SILENT = "; look at its log, or give it longer (DNS_TIMEOUT)"
+_OTHER_NAME = "set DNS_TLS_HOSTNAME to a name that stands in it"
+_OTHER_CA = "set DNS_TLS_CA to the CA that signed it, and let the server send the certificates in between"
+_CERTIFICATE_CURES = {  # by the codes of OpenSSL, X509_V_ERR_…
+    9: "look at the clock of this machine, which says that it is not valid yet",
+    10: "renew it on the server, and look at the clock of this machine",
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,  # where it is an address
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +118,10 @@ class Connection:
             return tls.context.wrap_socket(plain, server_hostname=tls.hostname)
         except ssl.SSLCertVerificationError as e:
             plain.close()
+            cure = _CERTIFICATE_CURES.get(e.verify_code, _OTHER_CA)
+            why = e.verify_message.rstrip(".")
             raise Unreachable(
-                f"the certificate of {self.server} is not accepted for {tls.hostname}: {e.verify_message}; set "
-                "DNS_TLS_CA to its CA and DNS_TLS_HOSTNAME to the name in it, or renew it"
+                f"the certificate of {self.server} is not accepted for {tls.hostname}: {why}; {cure}"
             ) from e
         except OSError as e:
             plain.close()
@@ -146,7 +159,7 @@ class Connection:
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
                 event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
                 if not self._wait(event, deadline - time.monotonic()):
-                    raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s") from None
+                    raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s{_SILENT}") from None
             except OSError as e:
                 raise self._cut(e) from e
 
@@ -157,7 +170,7 @@ class Connection:
                 raise self._ended
             if not self._fill():
                 if not self._wait(select.POLLIN, self.timeout):
-                    raise Unreachable(f"{self.server} did not answer within {self.timeout:g} s")
+                    raise Unreachable(f"{self.server} did not answer within {self.timeout:g} s{_SILENT}")
                 continue
         return message
 
@@ -209,9 +222,9 @@ class Connection:
         return Unreachable(f"{self.server} closed the connection{middle}{self._doubt()}")
 
     def _doubt(self) -> str:
-        """Return what may be wrong where a server hangs up before it has said anything."""
+        """Return what may be wrong where a server hangs up, above all before it has said anything."""
         if self._heard:
-            return ""
+            return "; look at its log"
         if self._secure:
             # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.
             return "; does it want a certificate of ours, from a CA that it knows (DNS_TLS_CERT)?"
@@ -225,7 +238,7 @@ class Connection:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer to the connection"
-    return str(getattr(error, "strerror", None) or error)
+    return _PLACE.sub("", str(getattr(error, "strerror", None) or error))
 
 
 def _cure(error: Exception) -> str:

@@ -123,7 +123,10 @@ def _read(octets: bytes, request: bytes, *, server: Server) -> Message:
     try:
         message = wire.read(octets)
     except Malformed as e:
-        raise BadResponse(f"{server} answered with something that is not a DNS message: {e}") from e
+        raise BadResponse(
+            f"{server} answered with something that is not a DNS message: {e}; do DNS_SERVER and DNS_PORT "
+            "lead to a primary?"
+        ) from e
     if octets[:2] != request[:2] or not message.flags & wire.FLAG_QR:
         raise BadResponse(f"{server} answered another question than the one that was asked")
     return message

@@ -320,7 +320,10 @@ class Session:
         try:
             message = wire.read(octets)
         except Malformed as e:
-            raise BadResponse(f"{self.server} answered with something that is not a DNS message: {e}") from e
+            raise BadResponse(
+                f"{self.server} answered with something that is not a DNS message: {e}; do DNS_SERVER and DNS_PORT "
+                "lead to a primary?"
+            ) from e
         if (ident is not None and message.id != ident) or not message.flags & wire.FLAG_QR:
             raise self.foreign_response()
         return message

@@ -48,7 +48,7 @@ def secured(authority: Authority) -> Iterator[tuple[Bind, dict[str, int]]]:
     [
         pytest.param("good", {}, "", id="good"),
         pytest.param("good", {"DNS_TLS_HOSTNAME": "other.example.test"}, "is not accepted for other", id="wrong-name"),
-        pytest.param("good", {"DNS_TLS_CA": ""}, "DNS_TLS_CA to its CA", id="another-ca"),
+        pytest.param("good", {"DNS_TLS_CA": ""}, "DNS_TLS_CA to the CA", id="another-ca"),
         pytest.param("expired", {}, "certificate has expired", id="expired"),
         pytest.param("mutual", {}, "DNS_TLS_CERT", id="ours-is-missing"),
         pytest.param("plain", {}, "no TLS with", id="no-tls-there"),

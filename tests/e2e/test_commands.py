@@ -316,7 +316,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        pytest.param("RECORD_TTL", "abc", ("integer",), id="ttl-no-number"),
+        pytest.param("RECORD_TTL", "abc", ("a whole number",), id="ttl-no-number"),
         pytest.param("RECORD_TTL", "0", ("greater than or equal to 1",), id="ttl-too-small"),
         pytest.param("RECORD_TTL", "86401", ("less than or equal to 86400",), id="ttl-too-large"),
         pytest.param("DNS_PORT", "70000", ("65535",), id="port"),
@@ -325,7 +325,7 @@ def listener() -> Iterator[socket.socket]:
         pytest.param("DNS_SERVER", "ns1 example", ("host[:port]",), id="server-with-space"),
         pytest.param("DNS_SERVER", "10.0.0.53:99999", ("host[:port]",), id="server-port"),
         pytest.param("DNS_SERVER", "10.0.0.53, [::1", ("'[::1'", "host[:port]"), id="second-server"),
-        pytest.param("DNS_SERVER", ",", ("at least 1",), id="no-server"),
+        pytest.param("DNS_SERVER", ",", ("at least one is needed",), id="no-server"),
         pytest.param("DOMAIN", "exa mple.com", ("domain name",), id="domain-with-space"),
         pytest.param("DOMAIN", "a..b", ("label", "1 to 63"), id="domain-with-empty-label"),
         pytest.param("DOMAIN", "x" * 64, ("label", "1 to 63"), id="domain-with-long-label"),
@@ -337,7 +337,7 @@ def listener() -> Iterator[socket.socket]:
         pytest.param("POLICY", "never", ("'sync'", "'upsert-only'"), id="policy"),
         pytest.param("OWNER_ID", "a,b", ("letters, digits",), id="owner-with-comma"),
         pytest.param("MAX_WITHDRAW_PERCENT", "101", ("100",), id="percent"),
-        pytest.param("DEFAULT_RECORD", "maybe", ("boolean",), id="switch"),
+        pytest.param("DEFAULT_RECORD", "maybe", ("true or false",), id="switch"),
         pytest.param("HOSTNAME_SCOPE", "world", ("'namespace'",), id="hostname-scope"),
         pytest.param("NAMESPACES", "prod, Prod!", ("'Prod!'", "namespace"), id="namespace"),
         pytest.param("LABEL_SELECTOR", "tier in (a", ("tier",), id="selector"),

@@ -186,10 +186,15 @@ def test_a_connection_that_the_server_closes_is_opened_again(secured: Secured) -
 @pytest.mark.parametrize(
     ("port", "settings", "words"),
     [
-        pytest.param("right", {"DNS_TLS_HOSTNAME": "other.test"}, ("other.test", "Hostname mismatch"), id="name"),
+        pytest.param(
+            "right",
+            {"DNS_TLS_HOSTNAME": "other.test"},
+            ("other.test", "Hostname mismatch", "set DNS_TLS_HOSTNAME"),
+            id="name",
+        ),
         pytest.param("expired", {}, ("certificate has expired", "renew it"), id="expired"),
         pytest.param("early", {}, ("certificate is not yet valid",), id="not-yet"),
-        pytest.param("right", {"DNS_TLS_CA": ""}, ("local issuer", "set DNS_TLS_CA to its CA"), id="unknown-ca"),
+        pytest.param("right", {"DNS_TLS_CA": ""}, ("local issuer", "set DNS_TLS_CA to the CA"), id="unknown-ca"),
     ],
 )
 def test_a_certificate_that_is_not_accepted(
