@@ -13,7 +13,6 @@ import dns.flags
 import dns.message
 import dns.query
 import dns.rdatatype
-import msgspec
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
@@ -27,6 +26,7 @@ from ksd_ddns.cli.run import run
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
 from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.session import Session
 from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
@@ -61,23 +61,28 @@ def plan(options: Options) -> int:
         vmis = sources.vmis(chosen, options.source, step)
         chosen = sources.owning(chosen, options.source)
 
-        def planned(base: bytes) -> Plan:
+        def planned(base: bytes) -> tuple[Plan, Server]:
             keeper = _keeper(chosen, session, base, vmis, step)
             reconcile.read(keeper)
-            return keeper.full(max_withdraw_percent=chosen.max_withdraw_percent)
+            return keeper.full(max_withdraw_percent=chosen.max_withdraw_percent), session.server
 
         plans, code = _in_each_zone(chosen, planned)
-        server = session.server
-    for found in plans:
-        if options.output == "json":
-            sys.stdout.buffer.write(render.as_json(found) + b"\n")
-        elif options.output == "nsupdate":
+    _show(chosen, options.output, plans)
+    return code or int(options.exit_code and any(found.changes for found, _ in plans))
+
+
+def _show(chosen: Settings, form: str, plans: Iterable[tuple[Plan, Server]]) -> None:
+    """Print the plans, each made of what a server holds."""
+    if form == "json":
+        _print_json(render.as_json(found) for found, _ in plans)
+        return
+    for found, server in plans:
+        if form == "nsupdate":
             lines = render.nsupdate(found, chosen.limits(), server=server.host, port=server.port)
             sys.stdout.writelines(line + "\n" for line in lines)
         else:
             _print_heading(chosen, found.zone)
             _print_lines(render.text(found))
-    return code or int(options.exit_code and any(found.changes for found in plans))
 
 
 def apply(options: Options) -> int:
@@ -109,10 +114,10 @@ def owned(options: Options) -> int:
             return _Owned(keeper.live, chosen.scope(chosen.rules(keeper.zone, base)))
 
         zones, code = _in_each_zone(chosen, listed)
+    if options.output == "json":
+        _print_json(zone.as_json() for zone in zones)
+        return code
     for zone in zones:
-        if options.output == "json":
-            sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(zone.as_json()), indent=2) + b"\n")
-            continue
         _print_heading(chosen, zone.live.zone)
         for name, vmi, item in zone.records():
             print(names.to_text(name), render.rrset_text(item), vmi or "-")
@@ -273,6 +278,10 @@ def _print_report(report: Report) -> None:
         f"{done.count(Kind.WITHDRAW)} withdrawn, {len(report.refused)} refused, "
         f"{render.conflicts_text(len(report.plan.conflicts))}. Serial {report.plan.serial}."
     )
+
+
+def _print_json(zones: Iterable[dict[str, object]]) -> None:
+    sys.stdout.buffer.write(render.document(zones) + b"\n")
 
 
 def _print_lines(lines: Iterable[render.Line]) -> None:

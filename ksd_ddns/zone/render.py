@@ -78,37 +78,37 @@ def _found(node: Node) -> str:
     return "; ".join(f"{rdtype_text(item.type)} {values(item)}" for item in node.rrsets) or "nothing"
 
 
-def as_json(plan: Plan) -> bytes:
-    """Return the plan as one JSON object; its form is described in docs/reference/command-line.md."""
-    return msgspec.json.format(
-        msgspec.json.encode(
+def document(zones: Iterable[dict[str, object]]) -> bytes:
+    """Return one JSON document of what is shown of each zone."""
+    return msgspec.json.format(msgspec.json.encode({"zones": list(zones)}), indent=2)
+
+
+def as_json(plan: Plan) -> dict[str, object]:
+    """Return the plan as the JSON document shows it; its form is described in docs/reference/command-line.md."""
+    return {
+        "zone": names.to_text(plan.zone),
+        "serial": plan.serial,
+        "changes": [_json_change(change) for change in plan.changes],
+        "conflicts": [
             {
-                "zone": names.to_text(plan.zone),
-                "serial": plan.serial,
-                "changes": [_json_change(change) for change in plan.changes],
-                "conflicts": [
-                    {
-                        "name": names.to_text(conflict.name),
-                        "vmi": conflict.vmi,
-                        "reason": conflict.reason,
-                        "wanted": json_rrsets(conflict.wanted),
-                        "found": json_rrsets(conflict.found),
-                    }
-                    for conflict in plan.conflicts
-                ],
-                "kept_back": [_json_change(change) for change in plan.kept_back],
-                "summary": {
-                    "add": plan.count(Kind.ADD),
-                    "change": plan.count(Kind.CHANGE),
-                    "withdraw": plan.count(Kind.WITHDRAW),
-                    "conflicts": len(plan.conflicts),
-                    "kept_back": len(plan.kept_back),
-                    "owned": plan.owned,
-                },
+                "name": names.to_text(conflict.name),
+                "vmi": conflict.vmi,
+                "reason": conflict.reason,
+                "wanted": json_rrsets(conflict.wanted),
+                "found": json_rrsets(conflict.found),
             }
-        ),
-        indent=2,
-    )
+            for conflict in plan.conflicts
+        ],
+        "kept_back": [_json_change(change) for change in plan.kept_back],
+        "summary": {
+            "add": plan.count(Kind.ADD),
+            "change": plan.count(Kind.CHANGE),
+            "withdraw": plan.count(Kind.WITHDRAW),
+            "conflicts": len(plan.conflicts),
+            "kept_back": len(plan.kept_back),
+            "owned": plan.owned,
+        },
+    }
 
 
 def _json_change(change: Change) -> dict[str, object]:

@@ -45,6 +45,12 @@ class Done:
         """Standard output, parsed."""
         return json.loads(self.out)
 
+    @property
+    def zone(self) -> Any:
+        """What standard output says of the one zone, parsed."""
+        (zone,) = self.json["zones"]
+        return zone
+
 
 class Command:
     """`ksd-ddns` with the settings that lead to one primary; nothing that it says ever holds a secret.

@@ -70,7 +70,7 @@ def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
     command("apply", vmi=[DB])
     bind.nsupdate("update add web.prod.vm. 300 A 192.0.2.80")
     moved = vmi("db", "prod", {"net1": ["10.1.0.12"]})
-    plan = command("plan", "-o", "json", vmi=[moved, WEB]).json
+    plan = command("plan", "-o", "json", vmi=[moved, WEB]).zone
     assert plan["zone"] == "vm."
     assert plan["serial"] == bind.serial()
     assert plan["summary"] == {"add": 1, "change": 2, "withdraw": 0, "conflicts": 1, "kept_back": 0, "owned": 2}
@@ -167,7 +167,7 @@ def test_list_shows_what_is_ours_with_its_vmi(primary: Server, ksd: Ksd) -> None
         "net1.db.prod.vm. 60 A 10.1.0.9 prod/db",
         "net1.db.prod.vm. 60 AAAA fd00::9 prod/db",
     ]
-    listed = other("list", "-o", "json").json
+    listed = other("list", "-o", "json").zone
     assert listed["zone"] == "vm."
     assert listed["serial"] == primary.serial()
     assert listed["records"] == [

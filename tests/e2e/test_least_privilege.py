@@ -193,7 +193,7 @@ def test_a_base_deep_inside_of_a_larger_zone(make_primary: Make, ksd: Ksd, owner
         done = command("apply", vmi=[at("10.1.0.9")])
         assert (done.code, done.err) == (0, "")
         assert primary.query("net1.db.prod.vm.c1.corp.example.com", "A") == ["10.1.0.9"]
-        assert command("plan", "-o", "json", vmi=[at("10.1.0.9")]).json["zone"] == zone
+        assert command("plan", "-o", "json", vmi=[at("10.1.0.9")]).zone["zone"] == zone
         assert before < primary.axfr(soa=False)
         assert command("apply", vmi=[]).code == 0
         assert primary.axfr(soa=False) == before

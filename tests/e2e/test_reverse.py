@@ -345,6 +345,14 @@ def test_list_shows_pointers(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     ]
 
 
+@pytest.mark.parametrize("verb", ["plan", "list"])
+def test_json_of_several_zones_is_one_document(make_bind: Callable[..., Bind], ksd: Ksd, verb: str) -> None:
+    command = ksd(make_bind(zones={"example.": "", TEN: ""}), DOMAIN="example", REVERSE_ZONES="10.0.0.0/8,11.0.0.0/8")
+    done = command(verb, "-o", "json", **({"vmi": []} if verb == "plan" else {}))
+    assert [zone["zone"] for zone in done.json["zones"]] == ["example.", TEN], "those that can be read"
+    assert done.code == 4, "the third one is not served here"
+
+
 # Settings
 
 

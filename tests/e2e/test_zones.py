@@ -35,7 +35,7 @@ def wanted() -> list[dict[str, Any]]:
 
 def conflicts(done: Any) -> set[str]:
     """Return the names in conflict, of a plan in JSON."""
-    return {conflict["name"] for conflict in done.json["conflicts"]}
+    return {conflict["name"] for conflict in done.zone["conflicts"]}
 
 
 def addresses(primary: Server, zone: str | None = None) -> dict[tuple[str, str], set[str]]:
@@ -266,7 +266,7 @@ def test_many_withdrawals_are_kept_back_and_the_rest_goes(bind: Bind, ksd: Ksd, 
     five = [vmi(f"vm{i}", "ns") for i in range(5)]
     command("apply", vmi=five)  # ten names
     few = [*five[:3], vmi("new", "ns", {"nic1": ["10.0.0.2"]})]
-    plan = command("plan", "-o", "json", vmi=few).json
+    plan = command("plan", "-o", "json", vmi=few).zone
     assert plan["summary"] == {"add": 2, "change": 0, "withdraw": 0, "conflicts": 0, "kept_back": 4, "owned": 10}
     done = command("apply", vmi=few)
     assert done.code == 1
@@ -371,7 +371,7 @@ def test_the_zone_is_found_by_its_soa(make_primary: Callable[..., Server], ksd: 
     deep = ksd(primary, DOMAIN="a.b.example")
     own = ksd(primary, DOMAIN="dept.example")
     for command, zone in ((deep, "example."), (own, "vm.dept.example.")):
-        assert command("plan", "-o", "json", vmi=[]).json["zone"] == zone
+        assert command("plan", "-o", "json", vmi=[]).zone["zone"] == zone
         assert command("apply", vmi=[vmi("db", "prod")]).code == 0
     assert set(addresses(primary, "example.")) == {
         ("db.prod.vm.a.b.example.", "A"),
