@@ -23,6 +23,7 @@ from ksd_ddns.zone import names
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired
 from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Change, Plan, Scope
 from ksd_ddns.zone.update import Limits
 
@@ -164,6 +165,11 @@ class Keeper:
                 self.refused[name] = Outcome(outcome.change, Result.REFUSED, DROPPED)
         self._acknowledged = {}
         return refreshed
+
+    def owned(self) -> Owned:
+        """Return what is ours in the zone as it is known now; safe to call from any thread."""
+        live = self.live
+        return Owned(Live(live.zone, live.serial, live.nodes.copy(), live.cuts.copy()), self._scope)
 
     def retry(self, names: Collection[bytes]) -> None:
         """Give refused `names` another chance."""

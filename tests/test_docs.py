@@ -9,11 +9,14 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ksd_ddns.cli import arguments
 from ksd_ddns.cli.commands import COMMANDS
 from ksd_ddns.errors import BadResponse, Denied, KsdError, SettingsError, SourceError, Unreachable, ZoneChanged
 from ksd_ddns.settings import Settings, flag_of
+from ksd_ddns.snapshot import Snapshot
+from ksd_ddns.status.metrics import Metrics
 from tests import examples
 from tests.servers import Bind
 
@@ -29,6 +32,14 @@ every_page = pytest.mark.parametrize("page", [pytest.param(page, id=str(page.rel
 def test_settings_page_is_what_the_settings_are() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
     assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run scripts/reference.py"
+
+
+def test_status_page_names_every_metric() -> None:
+    page = (DOCS / "reference" / "status.md").read_text(encoding="utf-8")
+    registry = CollectorRegistry()
+    registry.register(Metrics(lambda: (Snapshot(),)))
+    described = {family.name + "_total" * (family.type == "counter") for family in registry.collect()}
+    assert set(re.findall(r"^\| `(ksd_ddns_\w+)`", page, re.MULTILINE)) == described
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from socket import AF_INET, AF_INET6, SOCK_STREAM, getaddrinfo, inet_ntop
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import dns.exception
 import dns.flags
@@ -31,12 +31,9 @@ from ksd_ddns.primary.session import Session
 from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
 from ksd_ddns.zone import names, render
-from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import desired
-from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.marker import owned_vmi
-from ksd_ddns.zone.plan import Kind, Plan, Scope
-from ksd_ddns.zone.rrset import TXT, RRset
+from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.plan import Kind, Plan
 from ksd_ddns.zone.vmi import Vmi
 
 _T = TypeVar("_T")
@@ -108,10 +105,10 @@ def owned(options: Options) -> int:
     chosen = sources.owning(settings.load(options.flags), None)
     with Steps() as step, closing(open_session(chosen)) as session:
 
-        def listed(base: bytes) -> _Owned:
+        def listed(base: bytes) -> Owned:
             keeper = _keeper(chosen, session, base, (), step)
             reconcile.read(keeper)
-            return _Owned(keeper.live, chosen.scope(chosen.rules(keeper.zone, base)))
+            return Owned(keeper.live, chosen.scope(chosen.rules(keeper.zone, base)))
 
         zones, code = _in_each_zone(chosen, listed)
     if options.output == "json":
@@ -122,31 +119,6 @@ def owned(options: Options) -> int:
         for name, vmi, item in zone.records():
             print(names.to_text(name), render.rrset_text(item), vmi or "-")
     return code
-
-
-class _Owned(NamedTuple):
-    live: Live
-    scope: Scope
-
-    def records(self) -> Iterator[tuple[bytes, str, RRset]]:
-        """Yield owner name, VMI and RRset of what is ours, in the order of names."""
-        for name in sorted(planning.owned_names(self.live, self.scope), key=names.canonical):
-            node = self.live.get(name)
-            text = node.get(TXT)
-            vmi = owned_vmi(text.rdatas, self.scope.owner) if text else ""
-            for item in node.rrsets:
-                if item.type in self.scope.types:
-                    yield name, vmi, item
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "zone": names.to_text(self.live.zone),
-            "serial": self.live.serial,
-            "records": [
-                {"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)}
-                for name, vmi, item in self.records()
-            ],
-        }
 
 
 def write_primary(options: Options) -> int:

@@ -42,6 +42,7 @@ def run(options: Options) -> int:
         chosen.status_address.host,
         chosen.status_address.port,
         lambda: fleet.snapshots() if leadership is None or leadership.held else (),
+        fleet.owned,
     )
     status.start()
     if chosen.notify_listen is not None:

@@ -12,6 +12,7 @@ from ksd_ddns.controller.loop import Controller
 from ksd_ddns.errors import KsdError
 from ksd_ddns.snapshot import Snapshot
 from ksd_ddns.zone.feed import Failing, Told
+from ksd_ddns.zone.owned import Owned
 
 AFTER_A_BUG = 10.0
 """Seconds until a source that failed in a way that nobody thought of begins anew."""
@@ -39,6 +40,10 @@ class Fleet:
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return what is known now of each zone; safe to call from any thread."""
         return tuple(controller.snapshot for controller in (self._first, *self._others))
+
+    def owned(self) -> tuple[Owned | None, ...]:
+        """Return what is ours in each zone, in the same order; safe to call from any thread."""
+        return tuple(controller.owned() for controller in (self._first, *self._others))
 
     def notified(self, zone: bytes) -> None:
         """Take note that `zone` may have changed; safe to call from any thread."""

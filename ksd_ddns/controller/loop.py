@@ -26,6 +26,7 @@ from ksd_ddns.snapshot import Snapshot
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Remark, Told
+from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Kind, Plan, Scope
 from ksd_ddns.zone.update import Limits
 
@@ -108,6 +109,11 @@ class Controller:
     def snapshot(self) -> Snapshot:
         """What is known now; safe to read from any thread."""
         return self._account.snapshot
+
+    def owned(self) -> Owned | None:
+        """Return what is ours in the zone, None before it has been read; safe to call from any thread."""
+        loop = self._loop
+        return None if loop is None else loop.keeper.owned()
 
     def tell(self, told: Told) -> None:
         """Take what a source says; safe to call from any thread."""

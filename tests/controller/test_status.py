@@ -1,6 +1,7 @@
 """Health, readiness, metrics and the page for people: what they say, and that nothing that is asked ends them."""
 
 import contextlib
+import json
 import re
 import socket
 import time
@@ -13,11 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from ksd_ddns import serving
 from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
 from ksd_ddns.status import StatusServer
+from ksd_ddns.status.pages import SHOWN
+from ksd_ddns.zone.owned import Owned
 from tests.controller.conftest import Run
 from tests.controller.running import Running
 from tests.kube import Kube, Reply
 from tests.servers import Bind
 from tests.vmis import vmi
+from tests.zone.build import a, live, node, scope, zone_rules
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 
@@ -74,6 +78,39 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     assert (now["conflicts"], now["refused_names"], now["kept_back_withdrawals"], now["pending_names"]) == (0, 0, 0, 0)
 
 
+def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    primary = make_bind(zones={"vm.": "web.prod A 192.0.2.1"})
+    kube.put(DB)
+    kube.put(vmi("web", "prod"))
+    ksd = run(primary, kube)
+    ksd.wait_ready()
+    (zone,) = json.loads(ksd.get("/records")[1])["zones"]
+    assert (zone["zone"], zone["ready"], zone["complaints"]) == ("vm.", True, {})
+    assert zone["serial"] == primary.serial()
+    records = {(each["name"], each["type"], *each["values"], each["vmi"]) for each in zone["records"]}
+    assert records == {
+        ("db.prod.vm.", "A", "10.1.0.9", "prod/db"),
+        ("net1.db.prod.vm.", "A", "10.1.0.9", "prod/db"),
+        ("nic1.web.prod.vm.", "A", "10.0.0.1", "prod/web"),
+    }
+    (conflict,) = zone["conflicts"]
+    assert conflict.startswith("web.prod.vm.")
+    page = ksd.get("/")[1]
+    assert all(text in page for text in ("net1.db.prod.vm.", "10.1.0.9", "prod/db", "Ready.", conflict))
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
+    ksd.wait_answer(primary, "net1.db.prod.vm.", "A", "10.1.0.10")
+    assert "10.1.0.10" in ksd.get("/records")[1]
+
+
+def test_before_the_zone_is_read_nothing_is_shown_of_it(bind: Bind, kube: Kube, run: Run) -> None:
+    bind.stop()
+    ksd = run(bind, kube)
+    ksd.wait_complaint("primary", "refused")
+    (zone,) = json.loads(ksd.get("/records")[1])["zones"]
+    assert (zone["ready"], zone["records"]) == (False, [])
+    assert "Not ready" in ksd.get("/")[1]
+
+
 # Without a controller behind it
 
 SNAPSHOT = Snapshot(
@@ -92,9 +129,9 @@ SNAPSHOT = Snapshot(
 class Asked:
     """A status server, and how it is asked."""
 
-    def __init__(self, *snapshots: Snapshot, host: str = "127.0.0.1") -> None:
+    def __init__(self, *snapshots: Snapshot, host: str = "127.0.0.1", owned: Owned | None = None) -> None:
         self.snapshots = snapshots
-        self.server = StatusServer(host, 0, lambda: self.snapshots)
+        self.server = StatusServer(host, 0, lambda: self.snapshots, lambda: (owned,) * len(self.snapshots))
         self.server.start()
 
     def raw(self, request: bytes, *, seconds: float = 5, host: str = "127.0.0.1") -> bytes:
@@ -117,8 +154,8 @@ def asked() -> Iterator[Callable[..., Asked]]:
     """Yield a factory of status servers."""
     made: list[Asked] = []
 
-    def make(*snapshots: Snapshot, host: str = "127.0.0.1") -> Asked:
-        made.append(Asked(*snapshots, host=host))
+    def make(*snapshots: Snapshot, host: str = "127.0.0.1", owned: Owned | None = None) -> Asked:
+        made.append(Asked(*snapshots, host=host, owned=owned))
         return made[-1]
 
     yield make
@@ -135,9 +172,19 @@ def test_the_page_for_people_is_escaped(asked: Callable[..., Asked]) -> None:
     assert "10.in-addr.arpa." in text
 
 
+def test_the_page_for_people_does_not_grow_with_the_zone(asked: Callable[..., Asked]) -> None:
+    nodes = [node(f"n{number}.vm.example.", a("10.0.0.1")) for number in range(SHOWN + 7)]
+    server = asked(SNAPSHOT, owned=Owned(live(*nodes), scope(zone_rules())))
+    page = server.get("/")[1]
+    assert page.count("<td>A</td>") == SHOWN
+    assert "7 more of them" in page
+    assert len(json.loads(server.get("/records")[1])["zones"][0]["records"]) == SHOWN + 7
+
+
 def test_a_lone_surrogate_is_no_reason_to_say_nothing(asked: Callable[..., Asked]) -> None:
     server = asked(replace(SNAPSHOT, conflicts=("\udcff",), complaints={"primary": "\udcff"}))
     assert server.get("/")[0] == 200
+    assert server.get("/records")[0] == 200
     assert server.get("/readyz")[0] == 503
 
 

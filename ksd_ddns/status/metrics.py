@@ -1,0 +1,61 @@
+"""The snapshots as Prometheus metrics."""
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
+
+Snapshots = Callable[[], tuple[Snapshot, ...]]
+
+_GAUGES: tuple[tuple[str, str, Callable[[Snapshot], int]], ...] = (
+    ("synced", "1 once the zone has been brought to what the cluster says", lambda now: now.synced),
+    ("ready", "1 while nothing is wrong", lambda now: not now.complaints),
+    ("vmis", "VMIs that are known", lambda now: now.vmis),
+    ("names", "Owner names that are wanted in the zone", lambda now: now.names),
+    ("conflicts", "Wanted names that somebody else has", lambda now: len(now.conflicts)),
+    ("refused_names", "Names that the primary does not take", lambda now: len(now.refused)),
+    ("kept_back_withdrawals", "Withdrawals that the withdrawal cap keeps back", lambda now: now.kept_back),
+    ("held_families", "Address families that vanished and are held", lambda now: now.held),
+    ("pending_names", "Names that are to be looked at again", lambda now: now.pending),
+    ("zone_serial", "Serial of the zone, as last read", lambda now: now.serial),
+)
+
+_COUNTERS: tuple[tuple[str, str, str, Callable[[Snapshot], dict[str, int]]], ...] = (
+    ("changes", "Names added, changed and withdrawn", "kind", lambda now: now.applied),
+    ("update_outcomes", "Names sent, by what became of them", "result", lambda now: now.outcomes),
+    ("transfers", "Zone transfers", "kind", lambda now: now.transfers),
+    ("events", "Lists and changes of VMIs heard", "kind", lambda now: now.events),
+)
+
+
+class Metrics(Collector):
+    """The snapshots as Prometheus metrics, one series a zone; docs/reference/status.md lists them."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
+        snapshots = self._snapshots()
+        for name, text, value in _GAUGES:
+            gauge = GaugeMetricFamily(f"ksd_ddns_{name}", text, labels=["zone"])
+            for now in snapshots:
+                gauge.add_metric([now.zone], value(now))
+            yield gauge
+        for name, text, label, counts in _COUNTERS:
+            counter = CounterMetricFamily(f"ksd_ddns_{name}", text, labels=["zone", label])
+            for now in snapshots:
+                for key, count in sorted(counts(now).items()):
+                    counter.add_metric([now.zone, key], count)
+            yield counter
+        text = "Seconds from a change being heard to the primary's answer"
+        histogram = HistogramMetricFamily("ksd_ddns_change_seconds", text, labels=["zone"])
+        for now in snapshots:
+            bounds = (*map(str, LATENCY_BUCKETS), "+Inf")
+            buckets = list(zip(bounds, accumulate(now.latencies), strict=True))
+            histogram.add_metric([now.zone], buckets, now.latency_sum)
+        yield histogram
