@@ -126,7 +126,7 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
 def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[Finding]:
     yield ok("plan", subject, render.summary(plan).removeprefix("Plan: ").removesuffix("."))
     if plan.conflicts:
-        shown = _listed(f"{names.to_text(item.name)}: {item.reason}" for item in plan.conflicts)
+        shown = _listed((f"{names.to_text(item.name)}: {item.reason}" for item in plan.conflicts), between="; ")
         yield failure("conflicts", subject, shown, "see ksd-ddns plan: free each name, or give the VM another one")
     if plan.kept_back:
         kept = _names(change.name for change in plan.kept_back)
@@ -151,7 +151,7 @@ def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[F
         )
     notices = wanted.notices()
     if notices:
-        listed = _listed(f"VMI {notice.vmi}: {notice.text}" for notice in notices)
+        listed = _listed((f"VMI {notice.vmi}: {notice.text}" for notice in notices), between="; ")
         yield warning("VMIs", subject, listed, "what cannot be published is left out, the rest is published")
 
 
@@ -163,8 +163,8 @@ def _names(found: Iterable[bytes]) -> str:
     return _listed(names.to_text(name) for name in sorted(found, key=lambda name: names.labels(name)[::-1]))
 
 
-def _listed(texts: Iterable[str]) -> str:
+def _listed(texts: Iterable[str], *, between: str = ", ") -> str:
     """Return the first of `texts`, and how many more there are."""
     found = list(texts)
-    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more
+    more = f"{between}and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return between.join(found[:SHOWN]) + more

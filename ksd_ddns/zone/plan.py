@@ -265,7 +265,7 @@ def _judged_in_use(name: bytes, want: Node, found: Node, scope: Scope) -> Change
 def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
     text = found.get(TXT)
     ours = _own_markers(text, scope) if text else {}
-    if ours:
+    if ours and not _others(text, scope):
         return _change(found, _marked(want, found, ours, scope), Kind.CHANGE, scope)
     if name in scope.protected and _published(found, scope) and _same(want, found, scope):
         return None  # the zone's own record, right as it is and not marked: nothing to take over
@@ -276,9 +276,12 @@ def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Cha
 
 
 def _reason(found: Node, want: Node, scope: Scope) -> str:
-    owners = _owners(found.get(TXT))
-    if owners:
-        return f"it belongs to owner {', '.join(owners)} (we are {scope.owner})"
+    text = found.get(TXT)
+    others = _others(text, scope)
+    if others and text and _own_markers(text, scope):
+        return f"it carries our marker, and that of owner {', '.join(others)}: remove one of them"
+    if others:
+        return f"it belongs to owner {', '.join(others)} (we are {scope.owner})"
     if _same(want, found, scope):
         return "it exists with the wanted records, but without our marker: apply --adopt (ADOPT=true) takes it over"
     return "it exists without our marker"
@@ -316,6 +319,11 @@ def _owners(text: RRset | None) -> list[str]:
     return sorted({item.owner for item in parsed if item is not None})
 
 
+def _others(text: RRset | None, scope: Scope) -> list[str]:
+    """Return the owners other than us whose markers stand among the TXT records."""
+    return [owner for owner in _owners(text) if owner != scope.owner]
+
+
 def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker], scope: Scope) -> Node:
     """Return `found` with the wanted records and exactly one marker of ours; foreign texts stay, to the TTL."""
     text = want.get(TXT)
@@ -340,14 +348,17 @@ def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker], scope: Sc
 
 
 def _without_ours(found: Node, scope: Scope) -> Node:
-    """Return what stays at a withdrawn name: everything but what is published and our marker."""
+    """Return what stays at a withdrawn name: everything but what is published and our marker.
+
+    Where another owner's marker stands beside ours, only ours goes: the rest may well be the other's.
+    """
     if scope.ownership is Ownership.ZONE:
         return found.having((), types=scope.types)
     text = found.get(TXT)
     ours = _own_markers(text, scope) if text else {}
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
-    return found.having(kept, types=(*scope.types, TXT))
+    return found.having(kept, types=(TXT,) if _others(text, scope) else (*scope.types, TXT))
 
 
 def _apex(live: Live, scope: Scope) -> list[Change]:

@@ -7,7 +7,7 @@ import msgspec
 from ksd_ddns.zone import names
 from ksd_ddns.zone.plan import ADDRESSES, Change, Conflict, Kind, Plan
 from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, Node, RRset
-from ksd_ddns.zone.text import rdata_text, rdtype_text
+from ksd_ddns.zone.text import is_readable, rdata_text, rdtype_text
 from ksd_ddns.zone.update import Limits, batches
 from ksd_ddns.zone.wire import Statement
 
@@ -75,7 +75,12 @@ def _conflict_line(conflict: Conflict) -> str:
 
 
 def _found(node: Node) -> str:
-    return "; ".join(f"{rdtype_text(item.type)} {values(item)}" for item in node.rrsets) or "nothing"
+    return "; ".join(_brief(item) for item in node.rrsets) or "nothing"
+
+
+def _brief(rrset: RRset) -> str:
+    shown = f" {values(rrset)}" if is_readable(rrset.type) else ""
+    return f"{rdtype_text(rrset.type)}{shown}"
 
 
 def document(zones: Iterable[dict[str, object]]) -> bytes:

@@ -8,11 +8,22 @@ from ksd_ddns.zone.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A
 
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")  # printable, neither quote nor backslash
 _TYPES = {A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", TXT: "TXT", AAAA: "AAAA", DNAME: "DNAME"}
+# What else stands in zones; its rdata is nothing that is read here.
+_TYPES |= {
+    13: "HINFO", 15: "MX", 17: "RP", 29: "LOC", 33: "SRV", 35: "NAPTR", 37: "CERT", 43: "DS", 44: "SSHFP",
+    48: "DNSKEY", 49: "DHCID", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 59: "CDS", 60: "CDNSKEY", 61: "OPENPGPKEY",
+    64: "SVCB", 65: "HTTPS", 99: "SPF", 256: "URI", 257: "CAA",
+}  # fmt: skip
 
 
 def rdtype_text(rdtype: int) -> str:
     """Return the mnemonic of `rdtype`, or TYPEn (RFC 3597, 5)."""
     return _TYPES.get(rdtype) or f"TYPE{rdtype}"
+
+
+def is_readable(rdtype: int) -> bool:
+    """Return whether rdata of `rdtype` has a form here that people read."""
+    return rdtype in {A, AAAA, TXT, NS, CNAME, PTR, DNAME}
 
 
 def rdata_text(rdtype: int, rdata: bytes) -> str:

@@ -154,6 +154,14 @@ def test_foreign_name_is_a_conflict(found: Rrsets, reason: str) -> None:
     assert reason in conflict.reason
 
 
+def test_a_name_that_two_owners_mark_is_left_to_people() -> None:
+    """Only by hand does it come to that; two controllers would change it back and forth for ever."""
+    plan = planned(TXT_MODE, node(NAME, a("10.1.0.1"), txt(MARK, mark("x/y", owner="other"))))
+    assert plan.changes == ()
+    (conflict,) = plan.conflicts
+    assert conflict.reason == "it carries our marker, and that of owner other: remove one of them"
+
+
 @pytest.mark.parametrize(
     ("rules", "above"),
     [
@@ -226,13 +234,15 @@ OUTSIDE = n("net1.db.prod.vm.old.example.")
         pytest.param(NAME, [a("10.1.0.1"), sshfp(), txt(MARK)], [sshfp()], id="sshfp-stays"),
         pytest.param(NAME, [a("10.1.0.1"), txt(MARK, "foreign", ttl=300)], [txt("foreign", ttl=300)], id="text-stays"),
         pytest.param(NAME, [a("10.1.0.1"), txt(MARK, mark("prod/x"))], [], id="two-markers"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(MARK, mark("x/y", owner="a"))],
+                     [a("10.1.0.1"), txt(mark("x/y", owner="a"))], id="another-owner-marks-it-too"),
         pytest.param(NAME, [a("10.1.0.1"), txt(MARK + ",family=4")], [], id="more-fields"),
         pytest.param(NAME, [txt(MARK)], [], id="marker-alone"),
         pytest.param(NAME, [a("10.1.0.1"), txt(mark(""))], [], id="marker-without-a-vmi"),
         pytest.param(OUTSIDE, [a("10.1.0.1"), txt(MARK)], [], id="outside-of-todays-base"),
         pytest.param(n("*.prod.vm.example."), [a("10.1.0.1"), txt(MARK)], [], id="wildcard-of-ours"),
     ],
-)
+)  # fmt: skip
 def test_marked_name_is_withdrawn(name: bytes, found: Rrsets, new: Rrsets) -> None:
     plan = planned(TXT_MODE, node(name, *found), vmis=0)
     assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.WITHDRAW)
