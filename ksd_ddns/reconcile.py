@@ -75,7 +75,7 @@ class Keeper:
         self._desired = desired
         self._scope = scope
         self._step = step
-        self._sender = Sender(session, zone, limits, base=scope.base)
+        self._sender = Sender(session, zone, limits, base=scope.base, types=scope.written)
         self._acknowledged: dict[bytes, Outcome] = {}
         self._moved = False
         self._sent_at: int | None = None
@@ -254,9 +254,10 @@ def _next(plan: Plan, keeper: Keeper, names: set[bytes]) -> Plan:
 
 def _check_right(report: Report) -> None:
     """Raise what the primary said where it takes nothing and nothing of ours is there: then it is not the names."""
-    errors = [outcome.error for outcome in report.refused if outcome.error is not None]
-    if errors and len(errors) == len(report.refused) and not (report.applied or report.plan.owned):
-        raise errors[0]
+    found = sorted(report.refused, key=lambda outcome: not names.is_host_name(outcome.change.name))
+    errors = [outcome.error for outcome in found if outcome.error is not None]
+    if errors and len(errors) == len(found) and not (report.applied or report.plan.owned):
+        raise errors[0]  # of a name that nobody could object to, where there is one
 
 
 def _read_back(keeper: Keeper) -> set[bytes]:

@@ -12,8 +12,8 @@ from ksd_ddns.primary.probe import BADKEY, BADSIG, Answer, Probe, nobody_below, 
 from ksd_ddns.primary.session import Session
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Ownership, Scope
-from ksd_ddns.zone.rrset import NS, SOA, TXT
+from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.rrset import NS, SOA
 from ksd_ddns.zone.text import rdtype_text
 
 BRANCHES = 8
@@ -125,7 +125,7 @@ def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
 def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
     zone, base = names.to_text(apex), names.to_text(scope.base)
     subject = f"{base} on {line.server}"
-    types = (*scope.types, TXT) if scope.ownership is Ownership.TXT else scope.types
+    types = scope.written
     try:
         key = line.probe.update_key()
         right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())

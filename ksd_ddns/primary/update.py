@@ -114,17 +114,18 @@ def _ignore(outcome: Outcome) -> None:
 class Sender:
     """Sends changes of one zone on a session; keeps what it learns about the right to update.
 
-    `base` is the name below which changes stand, as far as there is one: what is granted for them need not be more.
+    `base` is the name below which changes stand, as far as there is one, and `types` are the record types that are
+    written there: what is granted for them need not be more, nor less.
     """
 
     def __init__(
-        self, session: Session, zone: bytes, limits: Limits, *, base: bytes = b"", in_flight: int = IN_FLIGHT
+        self, session: Session, zone: bytes, limits: Limits, *, base: bytes = b"", types: tuple[int, ...] = ()
     ) -> None:
         self._session = session
         self._zone = zone
         self._base = base or zone
+        self._types = types
         self._limits = limits
-        self._in_flight = in_flight
         self._accepted = 0
         self._refused = 0
         self._give_up_after = GIVE_UP_AFTER
@@ -159,7 +160,7 @@ class Sender:
                 connection, key = line
                 if ending():
                     outcomes += _unsent(queue.drained(), "the program ends")
-                while queue and len(flying) < self._in_flight:
+                while queue and len(flying) < IN_FLIGHT:
                     batch = queue.next()
                     ident = self._new_id(flying)
                     request = self._signed(ident, batch, key, outcomes)
@@ -279,8 +280,9 @@ class Sender:
     def _right(self, sent: _Sent) -> Right:
         """Return what a message like this one needs, whichever of our types it holds."""
         change = sent.batch.changes[0]
-        others = {item.type for pair in change.rrsets() for item in pair if item} - {*change.types}
-        types = [rdtype_text(rdtype) for rdtype in (*change.types, *sorted(others))]
+        written = self._types or change.types
+        others = {item.type for pair in change.rrsets() for item in pair if item}.difference(written)
+        types = [rdtype_text(rdtype) for rdtype in (*written, *sorted(others))]
         return Right(names.to_text(self._zone), names.to_text(self._base), sent.key.name, types)
 
     def _log(self, sent: _Sent, rcode: int, serial: int) -> None:

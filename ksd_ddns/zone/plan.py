@@ -61,6 +61,11 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     protected: frozenset[bytes] = frozenset()
     apex: RRset | None = None
 
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The record types that are written below the base: what is published, and the marker."""
+        return (*self.types, TXT) if self.ownership is Ownership.TXT else self.types
+
 
 class Kind(StrEnum):
     """What a change does to its name, as people count it."""

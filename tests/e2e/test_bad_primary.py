@@ -136,6 +136,27 @@ def test_no_right_to_update(make_either: Callable[..., Server], ksd: Ksd, vmis: 
     failed(done, 4, f"127.0.0.1:{primary.port}", "read-only.", "grant")
 
 
+def test_a_journal_that_cannot_be_written(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    """That one of the names would be refused anyhow is not what is said."""
+    bind = make_bind(zones={"vm.": ""})
+    (bind.directory / "vm.zone.jnl").mkdir()
+    with untouched(bind):
+        done = ksd(bind)("apply", vmi=[DB, vmi("web", "prod", {"net_2": ["10.1.0.10"]})])
+    failed(done, 3, "could not carry out the update of vm.", "journal")
+
+
+def test_a_zone_that_is_frozen(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    """What is shown is the whole right, whatever it was that was refused."""
+    bind = make_bind(zones={"vm.": ""})
+    assert ksd(bind)("apply", vmi=[DB]).code == 0
+    bind.rndc("freeze", "vm")
+    with untouched(bind):
+        done = ksd(bind)("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.99"]})])
+    assert done.code == 1
+    assert "rndc thaw" in done.out
+    assert 'grant "ksd-ddns." subdomain "vm." A AAAA TXT;' in done.out
+
+
 # The way between, and servers that are none
 
 
