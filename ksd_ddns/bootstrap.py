@@ -1,4 +1,4 @@
-"""Key, zone file and configuration of the bundled primary: a BIND 9 or a Knot that serves one zone, the base.
+"""Key, zone files and configuration of the bundled primary: a BIND 9 or a Knot that serves the base and reverse zones.
 
 Everything the server reads and writes lies in one directory, so that it runs as any unprivileged user and on a
 read-only root file system. (Knot 3 keeps its parsed configuration in a deleted file in /tmp: that must be writable.)
@@ -10,6 +10,7 @@ have changed.
 import base64
 import contextlib
 import errno
+import hashlib
 import ipaddress
 import os
 import re
@@ -29,7 +30,10 @@ BIND_CONFIGURATION = "named.conf"
 KNOT_CONFIGURATION = "knot.conf"
 KNOT_KEY_FILE = "knot-key.conf"
 KNOT_SOCKET = "knot.sock"
-REPLICA_FILE = "replica.zone"
+
+# What secondaries find the other zones by (RFC 9432). It is no name in the DNS, and answered to their key alone.
+CATALOG = "catalog.ksd-ddns.invalid."
+CATALOG_FILE = "catalog.zone"
 
 # The algorithms that the controller accepts too, without HMAC-MD5 (RFC 8945, 6).
 ALGORITHMS = frozenset({"hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"})
@@ -38,6 +42,11 @@ ALGORITHMS = frozenset({"hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384"
 # Many clients behind few resolvers ask for many names that do not exist, so the limit is far above that; and because
 # every answer beyond it goes out truncated instead of being dropped (slip 1), a resolver merely comes back over TCP.
 ANSWERS_PER_SECOND = 1000
+
+# A zone that is made begins with a serial from the clock, this often a second, and each update adds one. So it is ahead
+# of the zone that was lost, unless that had more updates than that all its life: secondaries go on following, however
+# soon and often the primary is replaced. (Serials go round, RFC 1982: it takes less than four years between the two.)
+SERIALS_PER_SECOND = 16
 
 # Threads. A server that starts one per core of a 64-core node would outgrow its container.
 WORKERS = 2
@@ -69,11 +78,12 @@ class Written:
 class BundledPrimary:
     """What the bundled primary is made from.
 
-    `base` is the zone it serves, as text ("vm.example."; upper case is folded, the final dot may be missing).
+    `base` is the zone it serves, as text ("vm.example."; upper case is folded, the final dot may be missing), and
+    `reverse_zones` are more, for PTR records.
     With `name_server_ips` the zone's name server is `ns.<base>` with these addresses, without them `localhost.`,
     which lies outside the zone and therefore needs no address. `address` is one IP address; `0.0.0.0` are all of
     IPv4, `::` all of both families. `ttl` (seconds) is that of the NS and of its addresses. `transfer_key` is a file
-    with one more key, for secondaries, that may transfer the zone and nothing else (BIND only).
+    with one more key, for secondaries, that may transfer the zones and a catalog of them, and nothing else (BIND only).
 
     Raises SettingsError when a value is wrong, before anything is written.
     """
@@ -81,6 +91,7 @@ class BundledPrimary:
     server: Literal["bind9", "knot"]
     directory: Path
     base: str
+    reverse_zones: tuple[str, ...] = ()
     name_server_ips: tuple[str, ...] = ()
     address: str = "127.0.0.1"
     port: int = 5353
@@ -107,6 +118,7 @@ class BundledPrimary:
         if self.transfer_key is not None:
             object.__setattr__(self, "transfer_key", _absolute(self.transfer_key, of="transfer key"))
         object.__setattr__(self, "base", _name(self.base, of="base"))
+        object.__setattr__(self, "reverse_zones", tuple(_name(zone, of="reverse zone") for zone in self.reverse_zones))
         object.__setattr__(self, "key_name", _name(self.key_name, of="key name"))
         object.__setattr__(self, "address", _address(self.address, of="address"))
         ips = tuple(dict.fromkeys(_address(ip, of="name server address") for ip in self.name_server_ips))
@@ -124,9 +136,13 @@ class BundledPrimary:
         return self.directory / KEY_FILE
 
     @property
-    def zone_file(self) -> Path:
-        """The zone file; it carries the zone's name, so that another base finds another file."""
-        return self.directory / f"{self.base}zone"
+    def zones(self) -> tuple[str, ...]:
+        """The zones that it serves, that of the VMIs' names first."""
+        return (self.base, *self.reverse_zones)
+
+    def zone_file(self, zone: str) -> Path:
+        """Return the file of `zone`; it carries the zone's name, so that another base finds another file."""
+        return self.directory / f"{zone}zone"
 
     @property
     def configuration(self) -> Path:
@@ -136,17 +152,16 @@ class BundledPrimary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledSecondary:
-    """What a BIND 9 is made from that follows a bundled primary: it serves the same zone, and is never written to.
+    """What a BIND 9 is made from that follows a bundled primary: it serves the same zones, and is never written to.
 
-    `primaries` are IP addresses, where `primary_port` is asked with the key in the file `transfer_key`; the rest is as
-    with `BundledPrimary`. Nobody tells it of changes: it asks for the serial every second, so that secondaries can
-    come and go without the primary knowing them.
+    Which zones, it learns from the primary's catalog. `primaries` are IP addresses, where `primary_port` is asked with
+    the key in the file `transfer_key`; the rest is as with `BundledPrimary`. NOTIFY is taken from whoever signs it with
+    that key, from any address. Where none comes, it asks for the serials every second.
 
     Raises SettingsError when a value is wrong, before anything is written.
     """
 
     directory: Path
-    base: str
     primaries: tuple[str, ...]
     transfer_key: Path
     primary_port: int = 5353
@@ -160,7 +175,6 @@ class BundledSecondary:
             raise SettingsError("a secondary needs the address of its primary")
         object.__setattr__(self, "directory", _absolute(self.directory, of="directory"))
         object.__setattr__(self, "transfer_key", _absolute(self.transfer_key, of="transfer key"))
-        object.__setattr__(self, "base", _name(self.base, of="base"))
         object.__setattr__(self, "address", _address(self.address, of="address"))
         object.__setattr__(self, "primaries", tuple(_address(ip, of="primary") for ip in self.primaries))
 
@@ -181,7 +195,7 @@ class _Key:
 
 
 def write(primary: BundledPrimary) -> tuple[Written, ...]:
-    """Write what is missing of key, zone file and configuration; return every file with what became of it.
+    """Write what is missing of key, zone files and configuration; return every file with what became of it.
 
     Raises SettingsError when the directory or a file in it cannot be read or written, when the key file that is there
     cannot be understood, and when a journal lies there without its zone.
@@ -189,19 +203,25 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     directory = primary.directory
     _make(directory)
     transfer_key = _only_key(primary.transfer_key) if primary.transfer_key is not None else None
-    journal = primary.zone_file.with_name(primary.zone_file.name + ".jnl")
-    if journal.exists() and not primary.zone_file.exists():
-        # A new zone would not fit the old journal, and BIND would refuse to load it.
-        raise SettingsError(
-            f"{journal} is there without its zone {primary.zone_file}: put the zone file back, or remove the journal"
-            " to start from an empty zone"
-        )
+    for file in map(primary.zone_file, primary.zones):
+        journal = file.with_name(file.name + ".jnl")
+        if journal.exists() and not file.exists():
+            # A new zone would not fit the old journal, and BIND would refuse to load it.
+            raise SettingsError(
+                f"{journal} is there without its zone {file}: put the zone file back, or remove the journal"
+                " to start from an empty zone"
+            )
 
     written = [_write(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True)]
     key = _read_key(primary.key_file, primary.key_name)
     if transfer_key == key.name:
         raise SettingsError(f"{primary.transfer_key} holds a key with the name of our own, {key.name}: choose another")
-    written.append(_write(primary.zone_file, zone_text(primary, serial=int(time.time())), keep=True))
+    serial = new_serial()
+    written += [
+        _write(primary.zone_file(zone), zone_text(primary, zone, serial=serial), keep=True) for zone in primary.zones
+    ]
+    if transfer_key:
+        written.append(_write(directory / CATALOG_FILE, catalog_text(primary, serial=serial), keep=True))
     if primary.server == "bind9":
         text = bind_configuration(primary, key_name=key.name, transfer_key_name=transfer_key)
         written.append(_write(primary.configuration, text))
@@ -246,18 +266,38 @@ def command(primary: BundledPrimary) -> tuple[str, ...]:
     return (binary, "-g", "-n", str(WORKERS), "-c", str(primary.configuration))
 
 
-def zone_text(primary: BundledPrimary, *, serial: int) -> str:
-    """Return the zone as it is before the first record is published."""
+def new_serial() -> int:
+    """Return the serial with which a zone starts now."""
+    return int(time.time() * SERIALS_PER_SECOND) % 2**32
+
+
+def zone_text(primary: BundledPrimary, zone: str, *, serial: int) -> str:
+    """Return one of the zones of `primary` as it is before the first record is published."""
     server = f"ns.{primary.base}" if primary.name_server_ips else "localhost."
     lines = [
-        f"$ORIGIN {primary.base}",
+        f"$ORIGIN {zone}",
         f"$TTL {primary.ttl}",
         "; Negative answers are kept for the lesser of the SOA's TTL and its last field (RFC 2308, 5): 30 seconds.",
         "; Secondaries that get no NOTIFY ask every minute.",
         f"@ 30 IN SOA {server} hostmaster.{primary.base} {serial} 60 30 1209600 30",
         f"@ IN NS {server}",
     ]
-    lines.extend(f"ns IN {'AAAA' if ':' in ip else 'A'} {ip}" for ip in primary.name_server_ips)
+    if zone == primary.base:
+        lines.extend(f"ns IN {'AAAA' if ':' in ip else 'A'} {ip}" for ip in primary.name_server_ips)
+    return "\n".join(lines) + "\n"
+
+
+def catalog_text(primary: BundledPrimary, *, serial: int) -> str:
+    """Return the catalog of the zones of `primary` (RFC 9432)."""
+    lines = [
+        f"$ORIGIN {CATALOG}",
+        "$TTL 0",
+        f"@ IN SOA invalid. invalid. {serial} 60 30 1209600 0",
+        "@ IN NS invalid.",
+        'version IN TXT "2"',
+    ]
+    # A label that stays the same for a zone: with another one secondaries would drop the zone before they copy it.
+    lines.extend(f"{hashlib.sha256(zone.encode()).hexdigest()[:16]}.zones IN PTR {zone}" for zone in primary.zones)
     return "\n".join(lines) + "\n"
 
 
@@ -265,14 +305,23 @@ def bind_configuration(primary: BundledPrimary, *, key_name: str, transfer_key_n
     """Return the named.conf of `primary` (BIND 9.16 and later)."""
     readers = f'key "{key_name}"; key "{transfer_key_name}";' if transfer_key_name else f'key "{key_name}";'
     more = f'include "{primary.transfer_key}";\n' if primary.transfer_key else ""
+    zones = "\n".join(_bind_zone(primary, zone, key_name=key_name, readers=readers) for zone in primary.zones)
+    if transfer_key_name:
+        zones += f"""
+zone "{CATALOG}" {{
+    type primary;
+    file "{CATALOG_FILE}";
+    allow-query {{ key "{transfer_key_name}"; }};
+    allow-transfer {{ key "{transfer_key_name}"; }};
+}};
+"""
     return f"""\
 // Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
 include "{primary.key_file}";
 {more}
 options {{
 {_bind_options(primary.directory, primary.address, primary.port)}
-    // Serials come from the clock, so that secondaries keep following after this directory was lost.
-    serial-update-method unixtime;
+    serial-update-method increment;
     max-journal-size 64m;
     // Secondaries: name them with also-notify, and allow them in allow-transfer.
     notify explicit;
@@ -284,20 +333,28 @@ options {{
 
 controls {{ }};
 
-zone "{primary.base}" {{
+{zones}"""
+
+
+def _bind_zone(primary: BundledPrimary, zone: str, *, key_name: str, readers: str) -> str:
+    types = "A AAAA TXT" if zone == primary.base else "PTR TXT"
+    grants = [f'grant "{key_name}" subdomain "{zone}" {types};']
+    if zone == primary.base:
+        grants.append(f'grant "{key_name}" name "{zone}" NS;')
+    lines = "".join(f"        {grant}\n" for grant in grants)
+    return f"""\
+zone "{zone}" {{
     type primary;
-    file "{primary.zone_file.name}";
+    file "{primary.zone_file(zone).name}";
     allow-transfer {{ {readers} }};
     update-policy {{
-        grant "{key_name}" subdomain "{primary.base}" A AAAA TXT;
-        grant "{key_name}" name "{primary.base}" NS;
-    }};
+{lines}    }};
 }};
 """
 
 
 def bind_secondary_configuration(secondary: BundledSecondary, *, key_name: str) -> str:
-    """Return the named.conf of `secondary` (BIND 9.16 and later)."""
+    """Return the named.conf of `secondary` (BIND 9.18.3 and later)."""
     primaries = " ".join(f'{ip} port {secondary.primary_port} key "{key_name}";' for ip in secondary.primaries)
     return f"""\
 // Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
@@ -305,24 +362,33 @@ include "{secondary.transfer_key}";
 
 options {{
 {_bind_options(secondary.directory, secondary.address, secondary.port)}
-    // The primary does not know who follows it: its serial is asked for every second.
+    // Who knows the key may say that a zone changed: it is not the primary that does, but the controller beside it.
+    allow-notify {{ key "{key_name}"; }};
+    // A datagram may be lost, and a secondary may be new: serials are asked for every second besides.
     // (By UDP alone: a primary that refuses a connection would not be asked again for minutes.)
     try-tcp-refresh no;
     min-refresh-time 1;
     max-refresh-time 1;
     min-retry-time 1;
     max-retry-time 1;
+    // No limit, but how long a question waits for others: 10 ms. With the default of 20 it is half a second.
+    serial-query-rate 1000;
     max-journal-size 64m;
     notify no;
-    allow-notify {{ none; }};
     allow-transfer {{ none; }};
+    // Zones that the catalog names are as these options say, each in a file __catz__...db.
+    catalog-zones {{
+        zone "{CATALOG}" default-primaries {{ {primaries} }} min-update-interval 1;
+    }};
 }};
 
 controls {{ }};
 
-zone "{secondary.base}" {{
+zone "{CATALOG}" {{
     type secondary;
-    file "{REPLICA_FILE}";
+    file "{CATALOG_FILE}";
+    masterfile-format text;
+    allow-query {{ none; }};
     primaries {{ {primaries} }};
 }};
 """
@@ -402,6 +468,10 @@ acl:
     key: {key_name}
     action: update
     update-type: [A, AAAA, TXT, NS]
+  - id: update-pointers
+    key: {key_name}
+    action: update
+    update-type: [PTR, TXT]
 
 # Per network and question, since Knot 3.4 per address. What exceeds it is answered truncated (slip 1), so resolvers
 # come back over TCP.
@@ -416,12 +486,16 @@ template:
     global-module: mod-rrl/default
 
 zone:
-  - domain: {primary.base}
+{"".join(_knot_zone(primary, zone) for zone in primary.zones)}"""
+
+
+def _knot_zone(primary: BundledPrimary, zone: str) -> str:
+    return f"""\
+  - domain: {zone}
     storage: "{primary.directory}"
-    file: "{primary.zone_file.name}"
-    acl: [read, update]
-    # Serials come from the clock, so that secondaries keep following after this directory was lost.
-    serial-policy: unixtime
+    file: "{primary.zone_file(zone).name}"
+    acl: [read, {"update" if zone == primary.base else "update-pointers"}]
+    serial-policy: increment
     # At a start the zone file is loaded and then the changes since: nothing that was acknowledged is lost.
     zonefile-load: whole
     journal-content: changes

@@ -300,6 +300,12 @@ class Settings(BaseSettings):
     notify_listen: Annotated[Server | None, BeforeValidator(_listener)] = _setting(
         None, "Where NOTIFY is listened for, as addr:port, to see it at once", group=_CONTROLLER, shown="nowhere"
     )
+    notify_secondaries: Annotated[tuple[str, ...], BeforeValidator(_items)] = _setting(
+        (),
+        "Secondaries that are sent NOTIFY: host[:port], of a name all addresses (comma list; without a port: 53)",
+        group=_CONTROLLER,
+        shown="none",
+    )
     status_address: Annotated[Server, BeforeValidator(_listener)] = _setting(
         Server("", 8081), "Where health, metrics and the status page are", group=_CONTROLLER, shown=":8081"
     )
@@ -317,6 +323,12 @@ class Settings(BaseSettings):
     def servers(self) -> tuple[Server, ...]:
         """Return the primaries, in the order in which they are tried."""
         return tuple(server(text, self.dns_port) for text in self.dns_server)
+
+    def secondaries(self) -> tuple[Server, ...]:
+        """Return the secondaries that are told of changes."""
+        return tuple(
+            server(text, 53, where="NOTIFY_SECONDARIES (--notify-secondaries)") for text in self.notify_secondaries
+        )
 
     def peers(self) -> tuple[Peer, ...]:
         """Return the primaries with what is needed to speak with them, in the order in which they are tried.
@@ -486,6 +498,7 @@ def load(flags: Mapping[str, Any]) -> Settings:
     except ValidationError as e:
         raise SettingsError("\n".join(_complaint(error, flags) for error in e.errors())) from None
     settings.servers()
+    settings.secondaries()
     return settings
 
 

@@ -36,7 +36,7 @@ SECONDS = 60.0
 
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
-_CHANGING = re.compile(r"\b[12]\d{9}\b")
+_CHANGING = re.compile(r"\b\d{9,10}\b")
 
 Configure = Callable[[Mapping[str, str]], None]
 

@@ -31,7 +31,7 @@ SPECIAL = frozenset(
 
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
-_PASSING = re.compile(r"\b1\d{9}\b|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
+_PASSING = re.compile(r"\b\d{9,10}\b|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
 
 
 def has_examples(page: Path) -> bool:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import dns.exception
 import dns.message
@@ -226,6 +226,7 @@ class Server:
     extra        further statements at the top level (`dnssec-policy ... {}`, an `acl` section)
     keys         TSIG keys the server knows; the first one is `key_name`, `secret`, `key_file`
     address      the loopback address it listens on
+    reverse_zones, transfer_key    more of the bundled primary: further zones, the file of a key for secondaries
     uid          user and group to run as (with root as the tester; otherwise it is the tester)
     environment  further environment variables, for example for libfaketime or Kerberos
     """
@@ -239,6 +240,8 @@ class Server:
         zones: Mapping[str, str] | None = None,
         base: str = "vm.",
         name_server_ips: Sequence[str] = (),
+        reverse_zones: Sequence[str] = (),
+        transfer_key: Path | None = None,
         options: str = "",
         zone_options: str | None = None,
         extra: str = "",
@@ -250,6 +253,8 @@ class Server:
         self.zones = dict(zones) if zones is not None else None
         self.base = base
         self.name_server_ips = tuple(name_server_ips)
+        self.reverse_zones = tuple(reverse_zones)
+        self.transfer_key = transfer_key
         self.options = options
         self.zone_options = zone_options
         self.extra = extra
@@ -394,7 +399,7 @@ class Server:
     @property
     def zone_names(self) -> tuple[str, ...]:
         """The zones it serves."""
-        return (self.base,) if self.zones is None else tuple(self.zones)
+        return (self.base, *self.reverse_zones) if self.zones is None else tuple(self.zones)
 
     @property
     def key_file(self) -> Path:
@@ -530,7 +535,9 @@ class Server:
             server=self.kind,
             directory=self.directory,
             base=self.base,
+            reverse_zones=self.reverse_zones,
             name_server_ips=self.name_server_ips,
+            transfer_key=self.transfer_key,
             address=self.address,
             port=self.port,
         )
@@ -642,6 +649,35 @@ options {{
 
     def flush(self) -> None:
         self.rndc("sync")
+
+
+class Reader(Bind):
+    """named that follows a bundled Bind with a transfer key, as bootstrap sets it up.
+
+    With `asking` false it asks for serials once in an hour only: then nothing but NOTIFY tells it of changes.
+    """
+
+    def __init__(self, primary: Bind, *, asking: bool = True, **arguments: Any) -> None:
+        super().__init__(
+            base=primary.base, reverse_zones=primary.reverse_zones, transfer_key=primary.transfer_key, **arguments
+        )
+        self._primary = primary
+        self._asking = asking
+
+    def _prepare(self) -> None:
+        assert self.transfer_key is not None
+        secondary = bootstrap.BundledSecondary(
+            directory=self.directory,
+            primaries=(self._primary.address,),
+            primary_port=self._primary.port,
+            transfer_key=self.transfer_key,
+            address=self.address,
+            port=self.port,
+        )
+        bootstrap.write_secondary(secondary)
+        if not self._asking:
+            text = re.sub(r"(m(?:in|ax)-refresh-time) 1;", r"\1 3600;", self.configuration.read_text())
+            self.configuration.write_text(text)
 
 
 class Knot(Server):

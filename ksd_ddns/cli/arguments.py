@@ -87,15 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     bootstrap.add_argument("--address", default="127.0.0.1", help="where it listens (default: 127.0.0.1)")
     bootstrap.add_argument("--port", type=int, default=5353, help="on which port, UDP and TCP (default: 5353)")
     bootstrap.add_argument(
-        "--transfer-key", type=Path, metavar="FILE", help="one more key, for secondaries: it may transfer (bind9)"
+        "--transfer-key",
+        type=Path,
+        metavar="FILE",
+        help="one more key, for secondaries: it may transfer the zones, and a catalog of them (bind9)",
     )
     bootstrap.add_argument(
         "--secondary-of",
         default="",
         metavar="HOST[:PORT]",
-        help="write a secondary that follows such a primary by its transfer key (bind9; default port: 5353)",
+        help="write a secondary that follows such a primary with its transfer key (bind9; default port: 5353)",
     )
-    _add_settings(bootstrap, only=("domain", "name_server_ip", "record_ttl"))
+    _add_settings(bootstrap, only=("domain", "name_server_ip", "record_ttl", "reverse_zones"))
     return parser
 
 

@@ -8,11 +8,6 @@ from contextlib import closing
 from socket import AF_INET, AF_INET6, SOCK_STREAM, getaddrinfo, inet_ntop
 from typing import TypeVar
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.query
-import dns.rdatatype
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
@@ -25,9 +20,10 @@ from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.run import run
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
-from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.errors import KsdError, PrimaryError, SettingsError
 from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.keys import read_key_file
+from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
 from ksd_ddns.zone import names, render
@@ -130,6 +126,7 @@ def write_primary(options: Options) -> int:
         server="knot" if options.server == "knot" else "bind9",
         directory=options.directory,
         base=names.to_text(chosen.base),
+        reverse_zones=tuple(map(names.to_text, chosen.reverse_zones)),
         name_server_ips=tuple(_address_text(address) for address in chosen.name_server_ip),
         address=options.address,
         port=options.port,
@@ -155,7 +152,6 @@ def _write_secondary(chosen: Settings, options: Options) -> int:
         raise SettingsError(f"--secondary-of = {options.secondary_of!r}: {primary.host} is not found: {e}") from e
     secondary = bootstrap.BundledSecondary(
         directory=options.directory,
-        base=names.to_text(chosen.base),
         primaries=tuple(dict.fromkeys(str(item[4][0]) for item in found)),
         primary_port=primary.port,
         transfer_key=options.transfer_key,
@@ -163,24 +159,29 @@ def _write_secondary(chosen: Settings, options: Options) -> int:
         port=options.port,
     )
     _print_written(bootstrap.write_secondary(secondary))
-    # A BIND that finds no primary when it starts asks again after a minute, and later still.
-    waited = False
-    while not any(_serves(ip, primary.port, secondary.base) for ip in secondary.primaries):
-        if not waited:
-            print(f"waiting until {options.secondary_of} serves {secondary.base}", flush=True)
-        waited = True
-        time.sleep(_PAUSE)
+    _await_catalog(secondary)
     return 0
 
 
-def _serves(ip: str, port: int, zone: str) -> bool:
-    query = dns.message.make_query(zone, dns.rdatatype.SOA)
-    query.flags = 0
-    try:
-        answer = dns.query.udp(query, ip, port=port, timeout=2)
-    except (dns.exception.DNSException, OSError):
-        return False
-    return bool(answer.flags & dns.flags.AA and answer.answer)
+def _await_catalog(secondary: bootstrap.BundledSecondary) -> None:
+    """Wait until a primary serves its zones: a BIND that finds none at its start asks after a minute, and later still.
+
+    Says what it waits for, once each time that it is something else.
+    """
+    key = read_key_file(secondary.transfer_key)
+    peers = [Peer(Server(ip, secondary.primary_port), key) for ip in secondary.primaries]
+    said = ""
+    while True:
+        with closing(Session(peers, timeout=2.0)) as session:
+            try:
+                session.serial(names.from_text(bootstrap.CATALOG))
+            except PrimaryError as e:
+                if str(e) != said:
+                    said = str(e)
+                    print(f"waiting for the primary: {said}", flush=True)
+            else:
+                return
+        time.sleep(_PAUSE)
 
 
 def _print_written(files: Iterable[bootstrap.Written]) -> None:

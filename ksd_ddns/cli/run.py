@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ from ksd_ddns.cli.session import session
 from ksd_ddns.controller import Controller, Fleet
 from ksd_ddns.controller import Options as ControllerOptions
 from ksd_ddns.controller.remarks import Say
+from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
@@ -34,8 +36,15 @@ def run(options: Options) -> int:
     scopes = [source.scope for source in told_by]
     stop = threading.Event()
     remark = sources.recorder(options.source, stop)
+    # Signed with the key for transfers, where there is one: secondaries have it.
+    announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
+    announcer.start()
     fleet = Fleet(
-        told_by, [Controller(session(chosen), scopes, _options(chosen, owner, base, remark)) for base in chosen.bases()]
+        told_by,
+        [
+            Controller(session(chosen), scopes, _options(chosen, owner, base, remark, announcer.changed))
+            for base in chosen.bases()
+        ],
     )
     leadership = sources.leadership(chosen, options.source)
     status = StatusServer(
@@ -90,7 +99,9 @@ class _Owner:
             return self._chosen
 
 
-def _options(chosen: Settings, owner: _Owner, base: bytes, remark: Say) -> ControllerOptions:
+def _options(
+    chosen: Settings, owner: _Owner, base: bytes, remark: Say, announce: Callable[[bytes], None]
+) -> ControllerOptions:
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
         base=base,
@@ -102,6 +113,7 @@ def _options(chosen: Settings, owner: _Owner, base: bytes, remark: Say) -> Contr
         drift_interval=chosen.drift_interval,
         # The names' own controller says it; those of reverse zones would repeat it.
         remark=remark if base == chosen.base else _unsaid,
+        announce=announce,
     )
 
 

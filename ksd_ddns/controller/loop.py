@@ -58,12 +58,17 @@ def _unsaid(remark: Remark) -> None:
     """Tell nobody."""
 
 
+def _unannounced(zone: bytes) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What is kept, and how. Durations are in seconds.
 
     `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
-    is known, and may raise SettingsError. `remark` is told what the owners of VMIs should know, again and again.
+    is known, and may raise SettingsError. `remark` is told what the owners of VMIs should know, again and again;
+    `announce` is told the zone each time that it was read with another serial. Neither may wait.
     """
 
     zone: bytes | None
@@ -75,6 +80,7 @@ class Options:
     hold_down: float = 300.0
     drift_interval: float = 30.0
     remark: Callable[[Remark], None] = _unsaid
+    announce: Callable[[bytes], None] = _unannounced
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ class Controller:
         self._paused_until = 0.0
         self._pause = 0.0
         self._published = 0.0
+        self._announced: int | None = None
         self._account = Account()
 
     @property
@@ -234,6 +241,9 @@ class Controller:
     def _publish(self) -> None:
         self._published = time.monotonic()
         loop = self._loop
+        if loop is not None and loop.keeper.live.serial != self._announced:
+            self._announced = loop.keeper.live.serial
+            self._options.announce(loop.zone)
         self._account.publish(
             server=str(self._session.server),
             zone=names.to_text(loop.zone if loop else self._options.zone or self._options.base),

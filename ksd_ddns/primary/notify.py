@@ -19,7 +19,6 @@ from ksd_ddns.serving import Bounded
 from ksd_ddns.zone import wire
 from ksd_ddns.zone.rrset import SOA
 
-_OPCODE_NOTIFY = 4
 _OPCODE = 0x7800
 LOOK_UP_EVERY = 60.0
 """Seconds between two look-ups of the primaries' addresses."""
@@ -77,12 +76,12 @@ class Listener:
             message = wire.read(octets)
         except wire.Malformed:
             return None
-        if message.flags & wire.FLAG_QR or message.flags & _OPCODE != _OPCODE_NOTIFY << 11 or message.question is None:
+        if message.flags & wire.FLAG_QR or message.flags & _OPCODE != wire.NOTIFY or message.question is None:
             return None
         zone, rdtype = message.question
         if rdtype != SOA:
             return None
-        flags = wire.FLAG_QR | wire.FLAG_AA | _OPCODE_NOTIFY << 11
+        flags = wire.FLAG_QR | wire.FLAG_AA | wire.NOTIFY
         response = wire.reply(message.id, flags, zone)
         if message.tsig is not None:
             signed = self._signed(response, message, client)

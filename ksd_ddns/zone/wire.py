@@ -24,6 +24,7 @@ MAX_MESSAGE = 65_535
 OPCODE_UPDATE = 5
 FLAG_QR = 0x8000
 FLAG_AA = 0x0400
+NOTIFY = 4 << 11
 
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
@@ -228,6 +229,11 @@ def ixfr_query(ident: int, zone: bytes, serial: int) -> bytes:
 def reply(ident: int, flags: int, name: bytes) -> bytes:
     """Return a response without records to the question for the SOA of `name`."""
     return _HEADER.pack(ident, flags, 1, 0, 0, 0) + name + _QUESTION.pack(SOA, IN)
+
+
+def notify(ident: int, zone: bytes) -> bytes:
+    """Return a NOTIFY that `zone` changed (RFC 1996, 3.7)."""
+    return _HEADER.pack(ident, NOTIFY | FLAG_AA, 1, 0, 0, 0) + zone + _QUESTION.pack(SOA, IN)
 
 
 def update(ident: int, zone: bytes, prerequisites: "Iterable[Statement]", updates: "Iterable[Statement]") -> bytes:

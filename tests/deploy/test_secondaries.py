@@ -49,15 +49,16 @@ def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str)
     documents = rendered.documents("secondaries")
     cluster.authorize(documents)
     secrets = {"secondary-dns-transfer": {"tsig.key": key}}
-    hosts = {"secondary-dns-primary": PRIMARY}
+    # By the names of the Services.
+    readers, primaries = {"secondary-dns-readers": READER}, {"secondary-dns-primary": PRIMARY}
     with (
-        Pod(documents, kube=cluster, secrets=secrets) as primary,
-        Pod(documents, name="secondary-dns-readers", secrets=secrets, hosts=hosts) as reader,
+        Pod(documents, kube=cluster, secrets=secrets, hosts=readers) as primary,
+        Pod(documents, name="secondary-dns-readers", secrets=secrets, hosts=primaries) as reader,
     ):
         primary.connect(reader, PRIMARY, READER)
         (waiting,) = reader.init_containers
         waiting.start()
-        while "waiting until secondary-dns-primary" not in waiting.log():
+        while "waiting for the primary" not in waiting.log():
             time.sleep(0.05)
         primary.initialize()
         primary.start()
@@ -74,6 +75,8 @@ def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str)
                 assert time.monotonic() - begin < 10, ask(reader)
                 time.sleep(0.02)
             assert time.monotonic() - begin < 5
+        assert "received notify for zone 'vm': TSIG 'transfer'" in reader["secondary-dns"].log()
+        assert "refused" not in reader["secondary-dns"].log()
 
         # It goes on without the primary, and follows it again when that comes back.
         primary["secondary-dns"].kill()
