@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -428,10 +429,11 @@ def _bind_options(directory: Path, address: str, port: int) -> str:
 
 def knot_configuration(primary: BundledPrimary, *, key_name: str) -> str:
     """Return the knot.conf of `primary` (Knot DNS 3.2 and later)."""
-    listen = "".join(
-        f"\n    listen: {address}@{primary.port}"
-        for address in ((_ALL_V4, _ALL) if primary.address == _ALL else (primary.address,))
-    )
+    addresses = [primary.address]
+    if primary.address == _ALL:
+        # Unlike BIND, Knot ends where it cannot listen: a kernel booted with ipv6.disable=1 knows no such sockets.
+        addresses = [_ALL_V4, _ALL] if _kernel_has_ipv6() else [_ALL_V4]
+    listen = "".join(f"\n    listen: {address}@{primary.port}" for address in addresses)
     return f"""\
 # Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
 include: "{primary.directory / KNOT_KEY_FILE}"
@@ -502,6 +504,14 @@ def _knot_zone(primary: BundledPrimary, zone: str) -> str:
     zonefile-sync: 15m
     journal-max-depth: 10000
 """
+
+
+def _kernel_has_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def _listen(address: str) -> tuple[str | None, str | None]:

@@ -125,7 +125,9 @@ class Container:
         as_user = ["setpriv", "--reuid", user, "--regid", "0", "--clear-groups", *dropped, *privileges, "--", *wanted]
         script = self.pod.root_script(self.spec, read_only=security["readOnlyRootFilesystem"])
         script += f"exec chroot {shlex.quote(str(self.pod.mount_point))} {shlex.join(as_user)}\n"
-        return ["nsenter", f"--net={self.pod.net}", "unshare", "--mount", "--propagation=private", "sh", "-c", script]
+        kernel = [] if self.pod.ipv6 else [sys.executable, str(ROOT / "tests" / "deploy" / "without_ipv6.py")]
+        inside = ["nsenter", f"--net={self.pod.net}", "unshare", "--mount", "--propagation=private", "sh", "-c", script]
+        return [*kernel, *inside]
 
     def start(self) -> None:
         """Start it."""
@@ -212,6 +214,7 @@ class Pod:
 
     `secrets` are the Secrets that it mounts: name -> file -> content. `uid` is any that no user of this machine has.
     `hosts` are the names that it finds, with their addresses; `connect` leads to the network of another pod.
+    Without `ipv6` the kernel knows no sockets of IPv6.
     """
 
     def __init__(
@@ -223,12 +226,14 @@ class Pod:
         hosts: Mapping[str, str] | None = None,
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         uid: int | None = None,
+        ipv6: bool = True,
     ) -> None:
         require_root()
         self.documents = list(documents)
         self.kube = kube
         self.secrets = secrets or {}
         self.hosts = hosts or {}
+        self.ipv6 = ipv6
         self.deployment = one(self.documents, "Deployment", name)
         self.namespace: str = self.deployment["metadata"]["namespace"]
         self.spec: dict[str, Any] = self.deployment["spec"]["template"]["spec"]

@@ -201,9 +201,7 @@ def test_domain_and_name_server_come_from_the_config_map(variant: str, cluster: 
 def test_it_starts_on_nodes_without_ipv6(variant: str, cluster: Kube) -> None:
     documents = rendered.documents(variant)
     cluster.authorize(documents)
-    with Pod(documents, kube=cluster) as pod:
-        with pod.network():
-            subprocess.run(["sh", "-c", "echo 1 >/proc/self/net/../../sys/net/ipv6/conf/all/disable_ipv6"], check=True)
+    with Pod(documents, kube=cluster, ipv6=False) as pod:
         pod.initialize()
         pod.start()
         pod.wait_ready()
