@@ -1,13 +1,13 @@
 """Events on VMIs: what their owners should know, where they look for it (kubectl describe vmi)."""
 
 import logging
-import secrets
 from collections import OrderedDict
 from datetime import UTC, datetime
+from hashlib import sha256
 from queue import Empty, Full, Queue
 from threading import Event
 
-from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.api import Api, Conflict
 from ksd_ddns.errors import SourceError
 from ksd_ddns.zone.feed import Remark
 
@@ -69,7 +69,7 @@ class Recorder:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{name[:200]}.{secrets.token_hex(8)}", "namespace": namespace},
+            "metadata": {"name": _name(remark), "namespace": namespace},
             "involvedObject": {
                 "apiVersion": "kubevirt.io/v1",
                 "kind": "VirtualMachineInstance",
@@ -89,5 +89,13 @@ class Recorder:
         }
         try:
             self._api.send("POST", f"/api/v1/namespaces/{namespace}/events", body)
+        except Conflict:
+            pass  # another replica has said it, or we did before we were restarted
         except SourceError as e:
             _log.info("an Event of VMI %s is not written: %s", remark.vmi, e)
+
+
+def _name(remark: Remark) -> str:
+    """Return the name of the Event: the same for the same remark, so that of several replicas one writes it."""
+    digest = sha256(f"{remark.uid} {remark.reason} {remark.text}".encode()).hexdigest()[:16]
+    return f"{remark.vmi.partition('/')[2][:200].rstrip('-.')}.{digest}"

@@ -53,6 +53,34 @@ def test_repeats_are_not_repeated(kube: Kube, recorder: Recorder) -> None:
     assert sorted(event["type"] for event in kube.events) == ["Normal", "Warning"]
 
 
+def test_of_several_replicas_one_says_it(
+    kube: Kube, recorder: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    recorder.remark(CONFLICT)
+    kube.wait(lambda: bool(kube.events), "the event is written")
+    other = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "other"))), instance="pod-2")
+    stop = Event()
+    thread = Thread(target=other.run, args=(stop,))
+    thread.start()
+    other.remark(CONFLICT)
+    # The same of another VMI with that name, which is another remark.
+    other.remark(Remark(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
+    kube.wait(lambda: len(kube.events) == 2, "the second remark is written")
+    stop.set()
+    thread.join()
+    assert {event["involvedObject"]["uid"] for event in kube.events} == {"uid-1", "uid-9"}
+    assert not caplog.records
+
+
+def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None:
+    name = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 7}-{'e' * 5}"
+    recorder.remark(Remark(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
+    kube.wait(lambda: bool(kube.events), "the event is written")
+    (event,) = kube.events
+    assert event["metadata"]["name"].split(".")[3] == "d" * 7
+
+
 def test_a_forbidden_event_stops_nothing(kube: Kube, recorder: Recorder) -> None:
     with kube.fault(Reply.forbidden("ksd"), resource="events", times=1):
         recorder.remark(CONFLICT)
