@@ -35,6 +35,7 @@ KNOT_SOCKET = "knot.sock"
 # What secondaries find the other zones by (RFC 9432). It is no name in the DNS, and answered to their key alone.
 CATALOG = "catalog.ksd-ddns.invalid."
 CATALOG_FILE = "catalog.zone"
+TRANSFER_KEY_FILE = "transfer.key"
 
 # The algorithms that the controller accepts too, without HMAC-MD5 (RFC 8945, 6).
 ALGORITHMS = frozenset({"hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"})
@@ -203,7 +204,8 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     """
     directory = primary.directory
     _make(directory)
-    transfer_key = _only_key(primary.transfer_key) if primary.transfer_key is not None else None
+    written = [] if primary.transfer_key is None else [_copy_key(primary.transfer_key, directory)]
+    transfer_key = _only_key(directory / TRANSFER_KEY_FILE) if written else None
     for file in map(primary.zone_file, primary.zones):
         journal = file.with_name(file.name + ".jnl")
         if journal.exists() and not file.exists():
@@ -213,7 +215,7 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
                 " to start from an empty zone"
             )
 
-    written = [_write(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True)]
+    written.append(_write(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True))
     key = _read_key(primary.key_file, primary.key_name)
     if transfer_key == key.name:
         raise SettingsError(f"{primary.transfer_key} holds a key with the name of our own, {key.name}: choose another")
@@ -239,13 +241,14 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
 
 
 def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
-    """Write the configuration if it is missing; return what became of it.
+    """Write what is missing of key and configuration; return both files with what became of them.
 
     Raises SettingsError when the directory or the key file cannot be used.
     """
     _make(secondary.directory)
-    text = bind_secondary_configuration(secondary, key_name=_only_key(secondary.transfer_key))
-    return (_write(secondary.configuration, text),)
+    key = _copy_key(secondary.transfer_key, secondary.directory)
+    text = bind_secondary_configuration(secondary, key_name=_only_key(key.path))
+    return (key, _write(secondary.configuration, text))
 
 
 def command(primary: BundledPrimary) -> tuple[str, ...]:
@@ -305,7 +308,7 @@ def catalog_text(primary: BundledPrimary, *, serial: int) -> str:
 def bind_configuration(primary: BundledPrimary, *, key_name: str, transfer_key_name: str | None = None) -> str:
     """Return the named.conf of `primary` (BIND 9.16 and later)."""
     readers = f'key "{key_name}"; key "{transfer_key_name}";' if transfer_key_name else f'key "{key_name}";'
-    more = f'include "{primary.transfer_key}";\n' if primary.transfer_key else ""
+    more = f'include "{primary.directory / TRANSFER_KEY_FILE}";\n' if transfer_key_name else ""
     zones = "\n".join(_bind_zone(primary, zone, key_name=key_name, readers=readers) for zone in primary.zones)
     if transfer_key_name:
         zones += f"""
@@ -359,7 +362,7 @@ def bind_secondary_configuration(secondary: BundledSecondary, *, key_name: str) 
     primaries = " ".join(f'{ip} port {secondary.primary_port} key "{key_name}";' for ip in secondary.primaries)
     return f"""\
 // Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
-include "{secondary.transfer_key}";
+include "{secondary.directory / TRANSFER_KEY_FILE}";
 
 options {{
 {_bind_options(secondary.directory, secondary.address, secondary.port)}
@@ -621,6 +624,12 @@ def _new_key(name: str) -> str:
 
 def _knot_key(key: _Key) -> str:
     return f"key:\n  - id: {key.name}\n    algorithm: {key.algorithm}\n    secret: {key.secret}\n"
+
+
+def _copy_key(path: Path, directory: Path) -> Written:
+    """Copy a key that others made into `directory`: all that read it there have the same, as long as that is kept."""
+    _only_key(path)
+    return _write(directory / TRANSFER_KEY_FILE, path.read_text(encoding="utf-8"), mode=0o600)
 
 
 def _only_key(path: Path) -> str:

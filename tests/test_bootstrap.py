@@ -653,10 +653,10 @@ def test_bind_takes_the_configuration_of_a_secondary(tmp_path: Path, primaries: 
         transfer_key=_transfer_key(tmp_path),
         address="::",
     )
-    (written,) = bootstrap.write_secondary(secondary)
+    copied, written = bootstrap.write_secondary(secondary)
     assert written == bootstrap.Written(secondary.configuration, bootstrap.Outcome.WRITTEN)
-    (kept,) = bootstrap.write_secondary(secondary)
-    assert kept.outcome is bootstrap.Outcome.KEPT
+    assert stat.S_IMODE(copied.path.stat().st_mode) == 0o600
+    assert {file.outcome for file in bootstrap.write_secondary(secondary)} == {bootstrap.Outcome.KEPT}
     checked = subprocess.run(
         [program("named-checkconf"), str(written.path)], capture_output=True, text=True, check=False
     )
@@ -673,6 +673,18 @@ def test_a_primary_takes_one_more_key_for_transfers(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     # The zone and the catalog may be transferred with it, and the catalog may be read.
     assert primary.configuration.read_text().count('"transfer."') == 3
+
+
+def test_another_transfer_key_is_for_another_directory(tmp_path: Path) -> None:
+    # A mounted Secret changes in a pod that runs: its server, its controller and a second start go by one key.
+    primary = BundledPrimary(
+        server="bind9", directory=tmp_path / "zones", base="vm.", transfer_key=_transfer_key(tmp_path)
+    )
+    bootstrap.write(primary)
+    _transfer_key(tmp_path, "another.")
+    outcomes = {file.path.name: file.outcome for file in bootstrap.write(primary)}
+    assert outcomes.pop(bootstrap.TRANSFER_KEY_FILE) is Outcome.DIFFERS
+    assert set(outcomes.values()) == {Outcome.KEPT}
 
 
 @pytest.mark.parametrize(

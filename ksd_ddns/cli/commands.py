@@ -168,7 +168,7 @@ def _await_catalog(secondary: bootstrap.BundledSecondary) -> None:
 
     Says what it waits for, once each time that it is something else.
     """
-    key = read_key_file(secondary.transfer_key)
+    key = read_key_file(secondary.directory / bootstrap.TRANSFER_KEY_FILE)
     peers = [Peer(Server(ip, secondary.primary_port), key) for ip in secondary.primaries]
     said = ""
     while True:

@@ -183,9 +183,13 @@ def test_it_ends_at_sigterm_well_within_its_grace(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("variant", BUNDLED)
-def test_domain_and_name_server_come_from_the_config_map(variant: str, cluster: Kube) -> None:
+def test_zones_and_name_server_come_from_the_config_map(variant: str, cluster: Kube) -> None:
     documents = rendered.documents(variant)
-    one(documents, "ConfigMap")["data"] |= {"DOMAIN": "apps.example.com", "NAME_SERVER_IP": "192.0.2.53"}
+    one(documents, "ConfigMap")["data"] |= {
+        "DOMAIN": "apps.example.com",
+        "NAME_SERVER_IP": "192.0.2.53",
+        "REVERSE_ZONES": "10.0.0.0/8,2001:db8::/32",
+    }
     cluster.authorize(documents)
     with Pod(documents, kube=cluster, uid=1000) as pod:
         pod.initialize()
@@ -195,6 +199,8 @@ def test_domain_and_name_server_come_from_the_config_map(variant: str, cluster: 
         assert ask(pod, f"nic1.vmi-sec.secondary-test.{base}") == ("NOERROR", ["10.10.0.5"])
         assert ask(pod, base, "NS") == ("NOERROR", [f"ns.{base}"])
         assert ask(pod, f"ns.{base}") == ("NOERROR", ["192.0.2.53"])
+        pointer = ("NOERROR", [f"nic1.vmi-sec.secondary-test.{base}"])
+        assert ask(pod, "5.0.10.10.in-addr.arpa.", "PTR") == pointer
 
 
 @pytest.mark.parametrize("variant", BUNDLED)
