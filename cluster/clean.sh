@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh
-need kubectl
 for variant in nodeport loadbalancer secondaries knot ksd; do
-    kubectl delete --ignore-not-found --wait -k "deploy/$variant"
+    cluster/kubectl.sh delete --ignore-not-found --wait -k "deploy/$variant"
 done

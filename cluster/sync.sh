@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh
-need kubectl make
+need make
 
 # A new tag each time: the pods are replaced, and never take another image for it.
 IMAGE_TAG=dev-$(date +%s)
@@ -19,5 +19,5 @@ else
     make push
 fi
 make deploy create-nodeport
-kubectl -n secondary rollout status deployment secondary-dns --timeout 5m
+cluster/kubectl.sh -n secondary rollout status deployment secondary-dns --timeout 5m
 say "serving: nslookup -port=31111 NAME 127.0.0.1, and make functest"

@@ -326,7 +326,8 @@ include "{primary.key_file}";
 options {{
 {_bind_options(primary.directory, primary.address, primary.port)}
     serial-update-method increment;
-    max-journal-size 64m;
+    // Of each zone: all of them have room in a directory of 256 MB.
+    max-journal-size 16m;
     // Secondaries: name them with also-notify, and allow them in allow-transfer.
     notify explicit;
     allow-notify {{ none; }};
@@ -377,7 +378,8 @@ options {{
     max-retry-time 1;
     // No limit, but how long a question waits for others: 10 ms. With the default of 20 it is half a second.
     serial-query-rate 1000;
-    max-journal-size 64m;
+    // Of each zone: all of them have room in a directory of 256 MB.
+    max-journal-size 16m;
     notify no;
     allow-transfer {{ none; }};
     // Zones that the catalog names are as these options say, each in a file __catz__...db.
@@ -506,6 +508,8 @@ def _knot_zone(primary: BundledPrimary, zone: str) -> str:
     journal-content: changes
     zonefile-sync: 15m
     journal-max-depth: 10000
+    # Of each zone: all of them have room in a directory of 256 MB.
+    journal-max-usage: 32M
 """
 
 
