@@ -7,11 +7,12 @@ from ksd_ddns.check import zone
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Setup
 from ksd_ddns.check.zone import Line
-from ksd_ddns.errors import KsdError, PrimaryError, Unreachable
+from ksd_ddns.errors import KsdError, Unreachable
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
 from ksd_ddns.primary.probe import BADKEY, BADSIG, BADTIME, Answer, Probe, rcode_over_udp
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.zone import names
 
 CLOCK_WARNING = 60
 """Seconds by which the clocks may differ before that is worth a word; beyond FUDGE nothing is accepted."""
@@ -76,7 +77,7 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
     if answer.tsig == BADTIME or abs(answer.ahead or 0) > FUDGE:
         return skipped("key", server), _wrong_time(server, answer)
     if answer.error is not None:
-        return _unknown(server, key, answer.tsig, answer.error), skipped("clock", server)
+        return _unknown(setup, probe, key, answer), skipped("clock", server)
     if answer.message.tsig is None and answer.message.rcode == rcodes.NOTAUTH:
         error = rcodes.query_error(rcodes.NOTAUTH, server=server, name="")
         return failure("key", server, str(error), _SAME_KEY, grants.known(key.name, key.algorithm)), skipped(
@@ -88,10 +89,17 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
     return ok("key", server, f"{key.name} with {key.algorithm} is known there"), _clock(server, answer.ahead or 0)
 
 
-def _unknown(server: str, key: Key, tsig: int, error: PrimaryError) -> Finding:
-    if tsig not in {BADKEY, BADSIG}:
+def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
+    server, error = str(probe.server), answer.error
+    assert error is not None
+    if answer.tsig not in {BADKEY, BADSIG}:
         return failed("key", server, error)
-    return failure("key", server, str(error), _SAME_KEY, grants.known(key.name, key.algorithm))
+    stanzas = grants.known(key.name, key.algorithm)
+    if answer.tsig == BADKEY and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
+        # Knot says so of a key that it knows, too, where no rule of the zone names it.
+        read = grants.transfer(names.to_text(apex), key.name)
+        stanzas += tuple(stanza for stanza in read if stanza.server == "Knot")
+    return failure("key", server, str(error), _SAME_KEY, stanzas)
 
 
 def _clock(server: str, ahead: int) -> Finding:

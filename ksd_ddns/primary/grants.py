@@ -6,6 +6,7 @@ BIND and Knot limit a key to a branch and to record types; PowerDNS lets a key c
 from collections.abc import Sequence
 from typing import NamedTuple
 
+_NEW = "unless it is there"
 _BESIDE = "beside the rules that the zone has"
 _DIRECTORY = "Active Directory"
 
@@ -87,9 +88,9 @@ def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
 def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
     """Return what makes `key` known to a server; SECRET stands for its secret, which is never shown."""
     return (
-        Stanza("BIND", "", f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'),
-        Stanza("Knot", "", f"key:\n  - id: {key}\n    algorithm: {algorithm}\n    secret: SECRET"),
-        Stanza("PowerDNS", "", f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"),
+        Stanza("BIND", _NEW, f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'),
+        Stanza("Knot", _NEW, f"key:\n  - id: {key}\n    algorithm: {algorithm}\n    secret: SECRET"),
+        Stanza("PowerDNS", _NEW, f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"),
     )
 
 

@@ -87,6 +87,16 @@ class Probe:
         """Ask for the SOA of `name`."""
         return self._asked(self.read_key(), wire.query(new_id(), name, SOA))
 
+    def apex(self, name: bytes) -> bytes | None:
+        """Return the apex of the zone that holds `name`, as the server says without a key; None where it does not."""
+        request = wire.query(new_id(), name, SOA)
+        try:
+            message = self._exchanged(request)
+        except PrimaryError:
+            return None
+        records = (*message.answer, *message.authority)
+        return next((owner for owner, rdtype, _, _ in records if rdtype == SOA and names.is_below(name, owner)), None)
+
     def any_update(self, zone: bytes, name: bytes) -> Answer:
         """Send an UPDATE without any change, whose one prerequisite fails: that `name`, which does not exist, does."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
@@ -104,19 +114,23 @@ class Probe:
 
     def _asked(self, key: Key, request: bytes) -> Answer:
         signed, mac = key.sign(request)
-        try:
-            connection = self.connection()
-            connection.send(signed)
-            message = _read(connection.receive(), request, server=self.server)
-        except PrimaryError:
-            self.close()
-            raise
+        message = self._exchanged(signed)
         error = None
         try:
             Verifier(key, mac, server=str(self.server)).verify(message)
         except PrimaryError as e:
             error = e
         return Answer(message, *_tsig(message), error)
+
+    def _exchanged(self, request: bytes) -> Message:
+        """Return the response to `request`, which may be signed."""
+        try:
+            connection = self.connection()
+            connection.send(request)
+            return _read(connection.receive(), request, server=self.server)
+        except PrimaryError:
+            self.close()
+            raise
 
 
 def _read(octets: bytes, request: bytes, *, server: Server) -> Message:

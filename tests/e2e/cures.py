@@ -29,7 +29,7 @@ def apply(server: Server, stanzas: list[list[str]], *, secret: str = "") -> None
 def _bind(server: Bind, place: str, text: str) -> None:
     """Add a clause to the file, or a statement to its zone, where it is joined with the one that is there."""
     lines = server.configuration.read_text().splitlines()
-    if not place:
+    if not place.startswith("in zone "):
         lines.insert(0, text)
     else:
         name = place.removeprefix("in zone ").partition(",")[0].strip('"')
