@@ -24,7 +24,8 @@ from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.owned import Owned
-from ksd_ddns.zone.plan import Change, Plan, Scope
+from ksd_ddns.zone.plan import Change, Kind, Plan, Scope
+from ksd_ddns.zone.rrset import TXT, Node
 from ksd_ddns.zone.update import Limits
 
 ATTEMPTS = 3
@@ -39,6 +40,11 @@ VISIBLE_WITHIN = 3.0
 DROPPED = (
     "the primary acknowledged this change, but it is not in the zone: a limit of its update-policy, or inline signing "
     "that is slow"
+)
+
+UNMARKED = (
+    "the primary acknowledged this change, and left our marker out: its policy must let TXT pass; until then these "
+    "addresses are nobody's, afterwards ADOPT=true takes them over"
 )
 
 _UNANSWERED = frozenset({Result.UNKNOWN, Result.UNSENT})
@@ -161,8 +167,9 @@ class Keeper:
             self.refused = {}
         for name in refreshed.changed & self._acknowledged.keys():
             outcome = self._acknowledged[name]
-            if self.live.get(name) == outcome.change.old:
-                self.refused[name] = Outcome(outcome.change, Result.REFUSED, DROPPED)
+            reason = _lost(outcome.change, self.live.get(name))
+            if reason:
+                self.refused[name] = Outcome(outcome.change, Result.REFUSED, reason)
         self._acknowledged = {}
         return refreshed
 
@@ -175,6 +182,13 @@ class Keeper:
         """Give refused `names` another chance."""
         for name in names:
             self.refused.pop(name, None)
+
+
+def _lost(change: Change, found: Node) -> str:
+    """Return how an acknowledged `change` was lost where `found` stands at its name now; empty where it was not."""
+    if found == change.old:
+        return DROPPED
+    return UNMARKED if change.kind is Kind.ADD and found == change.new.having((), types=(TXT,)) else ""
 
 
 @dataclass(slots=True)

@@ -430,7 +430,7 @@ def test_an_update_that_is_dropped_silently(make_bind: Callable[..., Bind], kube
     kube.put(vmi("web", "prod"))
     ksd = run(primary, kube, patches=QUICK)
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 1, "it is noticed")
+    ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "it is noticed, of the interface and of the default record")
     assert "update-policy" in ksd.get("/")[1]
     since = ksd.metrics()["update_outcomes_total{acknowledged}"]
     time.sleep(1)

@@ -233,6 +233,18 @@ def test_a_policy_in_lua_limits_the_key_to_its_branch(make_powerdns: Make, ksd: 
     assert command("apply", vmi=[]).code == 0
 
 
+def test_a_policy_in_lua_that_forgets_the_markers(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
+    script = tmp_path / "policy.lua"
+    script.write_text("function updatepolicy(input) return input:getQType() ~= pdns.TXT end")
+    primary = make_powerdns(zones={"vm.": ""}, options=f"lua-dnsupdate-policy-script={script}")
+    done = ksd(primary)("apply", vmi=[DB])
+    assert done.code == 1
+    assert "refused: the primary acknowledged this change, and left our marker out" in done.out
+    script.write_text("function updatepolicy(input) return true end")
+    primary.restart()
+    assert ksd(primary)("apply", "--adopt", vmi=[DB]).code == 0
+
+
 POLICY = """\
 function updatepolicy(input)
   local ours = newDN("vm.example.")
