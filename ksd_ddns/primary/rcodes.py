@@ -46,7 +46,8 @@ def query_error(rcode: int, *, server: str, name: str) -> PrimaryError:
     if rcode == REFUSED:
         return Denied(
             f"{server} refused the question for the SOA of {name} (REFUSED): it serves no zone that holds this name, "
-            "or does not answer us; set ZONE and DNS_SERVER to a zone and its primary, and look at its allow-query"
+            "or does not answer us; correct DOMAIN, ZONE or REVERSE_ZONES, set DNS_SERVER to the primary of the zone, "
+            "or look at its allow-query"
         )
     if rcode == NOTAUTH:
         return Denied(

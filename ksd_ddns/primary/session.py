@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable, ZoneChanged
+from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server, Tls
 from ksd_ddns.primary.keys import Key, KeyRejected, KeySource, Verifier
@@ -16,6 +16,9 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.rrset import AXFR, SOA
 from ksd_ddns.zone.wire import Malformed, Message
 from ksd_ddns.zone.xfr import Transfer
+
+_MADE_UP = names.ROOT + bytes(4)
+"""How the SOA goes on behind its first name in a zone that BIND makes up: no mail address, serial 0."""
 
 BACK_AFTER = 60.0
 """Seconds after which a server that failed is worth another try."""
@@ -204,8 +207,13 @@ class Session:
     def enclosing_zone(self, name: bytes) -> bytes:
         """Return the apex of the zone that holds `name`, found as nsupdate finds it: by asking for the name's SOA."""
         message = self._ask(name)
-        for owner, rdtype, _, _ in (*message.answer, *message.authority):
+        for owner, rdtype, _, rdata in (*message.answer, *message.authority):
             if rdtype == SOA and names.is_below(name, owner):
+                if rdata.startswith(owner + _MADE_UP):
+                    raise Denied(
+                        f"{self.server} has no zone {names.to_text(owner)}: it is one of the empty zones that BIND "
+                        "makes up for reverse names (RFC 6303); make the zone there, or correct REVERSE_ZONES"
+                    )
                 return owner
         raise BadResponse(f"{self.server} does not say which zone holds {names.to_text(name)}: set ZONE")
 

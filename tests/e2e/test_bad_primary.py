@@ -91,7 +91,14 @@ def test_a_zone_that_the_server_does_not_serve(primary: Server, ksd: Ksd, verb: 
     with untouched(primary):
         by_soa = command(verb, vmi=[DB])
         by_setting = command.but(ZONE="example.com")(verb, vmi=[DB])
-    failed(by_soa, 4, f"127.0.0.1:{primary.port}", "vm.example.com.", "REFUSED", "set ZONE and DNS_SERVER")
+    failed(
+        by_soa,
+        4,
+        f"127.0.0.1:{primary.port}",
+        "vm.example.com.",
+        "REFUSED",
+        "correct DOMAIN, ZONE or REVERSE_ZONES, set DNS_SERVER",
+    )
     failed(by_setting, 4, f"127.0.0.1:{primary.port}", "example.com.", "set ZONE")
 
 

@@ -454,7 +454,17 @@ def test_a_zone_that_nobody_serves(make_any: Make, ksd: Ksd) -> None:
         done = check(ksd(primary, **settings))
         # Whose key it is shows with the zone: a server that does not serve it does not look at signatures.
         assert bad(done) in ({"zone vm.elsewhere."}, {"key", "zone vm.elsewhere."})
-        assert "set ZONE" in finding(done, "zone")["text"]
+        assert "ZONE" in finding(done, "zone")["text"]
+
+
+def test_an_empty_zone_that_bind_makes_up(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    """A BIND that resolves names, too, answers for the private reverse zones that it does not have (RFC 6303)."""
+    bind = make_bind(zones={"vm.": ""})
+    bind.configuration.write_text(bind.configuration.read_text().replace("recursion no;", "recursion yes;"))
+    bind.restart()
+    done = check(ksd(bind, REVERSE_ZONES="10.0.0.0/8"))
+    assert bad(done) == {"zone 10.in-addr.arpa."}
+    assert "empty zones that BIND makes up" in finding(done, "zone")["text"]
 
 
 def test_a_zone_that_is_delegated(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
