@@ -7,13 +7,13 @@ process is most of it.
 """
 
 import argparse
-import gc
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bench import controller, read, single, sync
 from bench.timing import Contest, table
+from ksd_ddns.cli import collect_seldom
 from tests.servers import stop_all
 
 FULL = 100_000
@@ -36,9 +36,7 @@ def main() -> int:
             sizes=(1_000, records), vmis=records // 10, changes=30 if quick else 500, times=1 if quick else 5
         ),
     }
-    # As the command line does it.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    collect_seldom()
     missed = False
     try:
         for name, measure in measurements.items():

@@ -15,9 +15,7 @@ from ksd_ddns.errors import KsdError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's arguments) asks for; return its exit code."""
-    # The garbage collector doubles the time of big lists, and here nothing that is big goes in circles.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    collect_seldom()
     signal.signal(signal.SIGTERM, _terminated)
     options = arguments.parse(argv)
     log.set_up(verbose=options.verbose, lines=options.command == "run")
@@ -36,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
+
+
+def collect_seldom() -> None:
+    """Let the garbage collector pass the time of big lists: it doubles it, and nothing here goes in circles."""
+    gc.freeze()
+    gc.set_threshold(500_000, 50, 100)
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:

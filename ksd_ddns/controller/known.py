@@ -83,14 +83,13 @@ class Known:
     def listed(self, told: Listed, live: Live, now: float) -> set[bytes]:
         """Take a whole list: what is missing in it is gone."""
         prefix = f"{told.scope}/" if told.scope else ""
-        keys = {vmi.key for vmi in told.vmis}
-        gone = [key for key in self._vmis if key not in keys and key not in told.unread and key.startswith(prefix)]
+        found = {vmi.key: vmi for vmi in told.vmis}
+        gone = [key for key in self._vmis if key not in found and key not in told.unread and key.startswith(prefix)]
         self._unread = {key for key in self._unread if not key.startswith(prefix)} | told.unread
         touched: set[bytes] = set()
         for key in gone:
             touched |= self._forget(key)
-        for vmi in told.vmis:
-            key = vmi.key
+        for key, vmi in found.items():
             if self._vmis.get(key) != vmi or key in self._slowed:
                 self._slowed.pop(key, None)
                 touched |= self._put(vmi, live, now)

@@ -74,7 +74,7 @@ class Notice(msgspec.Struct, frozen=True):
     text: str
 
 
-class Claim(msgspec.Struct, frozen=True, order=False):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """What one VMI wants to stand at one name."""
 
     rank: tuple[int, str, str, str]
@@ -209,7 +209,7 @@ def _own_records(rules: Rules) -> Iterable[Node]:
     """
     if not rules.name_server or rules.base != rules.zone or rules.reverse:
         return
-    yield _node(rules.name_server_name, rules.name_server, rules.ttl, "", rules)
+    yield Node(rules.name_server_name, _rrsets(rules.name_server, rules.ttl, "", rules))
 
 
 def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
@@ -230,26 +230,30 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
         addresses = _publishable(vmi, interface, rules, notices)
         if not addresses:
             continue
-        for size in {len(address) for address in addresses}.difference(first):
-            first[size] = tuple(address for address in addresses if len(address) == size)
-        label = names.legal_label(interface.name)
+        for size in map(len, addresses):
+            if size not in first:
+                first[size] = tuple([address for address in addresses if len(address) == size])
+        label = _label(interface.name)
         if label is None or len(label) + len(own) > names.MAX_NAME:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} cannot be a DNS name: it is not published"))
         elif wanted.setdefault(label + own, addresses) is not addresses:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} has the DNS name of another interface"))
     if first:
+        default = tuple(chain.from_iterable(first.values()))
         for name in (*([own] if rules.default_record else []), *_hostnames(vmi, branch, rules, notices)):
-            wanted.setdefault(name, tuple(chain.from_iterable(first.values())))
+            wanted.setdefault(name, default)
     rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
     ttl = vmi.ttl or rules.ttl
     key = vmi.key
-    claims = [Claim(rank, key, _node(name, addresses, ttl, key, rules)) for name, addresses in wanted.items()]
+    # Most VMIs have few addresses, and several names for each.
+    rrsets = {addresses: _rrsets(addresses, ttl, key, rules) for addresses in set(wanted.values())}
+    claims = [Claim(rank, key, Node(name, rrsets[addresses])) for name, addresses in wanted.items()]
     return claims, tuple(notices)
 
 
 def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
     """Return the owner name of an interface of `vmi`, or None where it cannot be a DNS name."""
-    branch, stem, label = _branch(vmi.namespace, rules.base), _stem(vmi.name), names.legal_label(interface)
+    branch, stem, label = _branch(vmi.namespace, rules.base), _stem(vmi.name), _label(interface)
     if branch is None or stem is None or label is None:
         return None
     name = label + stem + branch
@@ -320,7 +324,7 @@ def _publishable(vmi: Vmi, interface: Interface, rules: Rules, notices: list[Not
     return addresses
 
 
-def _node(name: bytes, addresses: Collection[bytes], ttl: int, vmi: str, rules: Rules) -> Node:
+def _rrsets(addresses: Collection[bytes], ttl: int, vmi: str, rules: Rules) -> tuple[RRset, ...]:
     v4 = [address for address in addresses if len(address) == 4]
     v6 = [address for address in addresses if len(address) == 16]
     rrsets: list[RRset] = []
@@ -330,13 +334,17 @@ def _node(name: bytes, addresses: Collection[bytes], ttl: int, vmi: str, rules: 
         rrsets.append(RRset(TXT, ttl, (_marker(rules.owner, vmi),)))
     if v6:
         rrsets.append(rrset(AAAA, ttl, v6))
-    return Node(name, tuple(rrsets))
+    return tuple(rrsets)
 
 
 @lru_cache(maxsize=64)
 def _marker(owner: str, vmi: str) -> bytes:
     # Cached, since all names of one VMI carry the same marker, one after the other.
     return Marker(owner, vmi).rdata()
+
+
+_label = lru_cache(maxsize=1024)(names.legal_label)
+"""For the names of interfaces: a cluster has few, one at each VMI."""
 
 
 @lru_cache(maxsize=4096)
@@ -347,6 +355,8 @@ def _branch(namespace: str, base: bytes) -> bytes | None:
 
 def _stem(text: str) -> bytes | None:
     """Return the labels of a dotted name, without the root, or None where it cannot be a DNS name."""
+    if "." not in text:
+        return names.legal_label(text)
     found = [names.legal_label(label) for label in text.split(".")]
     return b"".join(label for label in found if label) if all(found) else None
 

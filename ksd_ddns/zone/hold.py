@@ -27,12 +27,12 @@ def missing(vmi: Vmi) -> list[Vanished]:
     """
     if not vmi.live or vmi.ignored:
         return []
-    present = {interface.name: set(map(len, interface.addresses)) for interface in vmi.interfaces}
+    addresses = {interface.name: interface.addresses for interface in vmi.interfaces}
     return [
         (network, rdtype)
         for network in vmi.networks
         for rdtype, octets in _OCTETS.items()
-        if octets not in present.get(network, ())
+        if octets not in map(len, addresses.get(network, ()))
     ]
 
 

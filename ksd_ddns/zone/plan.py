@@ -75,7 +75,7 @@ class Kind(StrEnum):
     WITHDRAW = "withdraw"
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One name: `old` is all that was seen there, `new` all that shall stand there afterwards.
 
     `types` are the record types that were judged, present or not.

@@ -7,7 +7,6 @@
 """
 
 import socket
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -25,6 +24,9 @@ _HOSTNAME = "ksd-ddns/hostname"
 _ENDED = frozenset(("Succeeded", "Failed"))
 _LONGEST_ADDRESS = 64
 _MAPPED = bytes(10) + b"\xff\xff"
+_NOTABLE = frozenset((0, 127, 169, *range(224, 240), 254, 255))
+"""The first octets of all addresses that are never published, so that nearly all others need no second look."""
+
 _NEVER = {
     bytes(4): "the unspecified address",
     b"\xff\xff\xff\xff": "the broadcast address",
@@ -206,34 +208,35 @@ def _networks(spec: Spec | None) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _interfaces(status: Status | None, defaults: frozenset[str], warnings: list[str]) -> tuple[Interface, ...]:
-    found: dict[str, dict[bytes, None]] = {}
+    found: dict[str, list[bytes]] = {}
     for entry in (status.interfaces if status is not None else None) or ():
         if entry is None or not entry.name or entry.name in defaults:
             continue
-        addresses = dict.fromkeys(_addresses(entry.name, entry, warnings))
-        if entry.name in found:
-            found[entry.name].update(addresses)
-        elif addresses:
-            found[entry.name] = addresses
-    return tuple([Interface(name, tuple(found[name])) for name in sorted(found)])
+        addresses = _addresses(entry.name, entry, warnings)
+        if addresses:
+            found.setdefault(entry.name, []).extend(addresses)
+    return tuple([Interface(name, tuple(dict.fromkeys(found[name]))) for name in sorted(found)])
 
 
-def _addresses(name: str, entry: StatusInterface, warnings: list[str]) -> Iterator[bytes]:
+def _addresses(name: str, entry: StatusInterface, warnings: list[str]) -> list[bytes]:
+    addresses: list[bytes] = []
     # `ipAddress` repeats the first of `ipAddresses`, and stands alone in what older KubeVirt releases write.
-    for text in [text for text in entry.ip_addresses or () if text] or [entry.ip_address or ""]:
+    texts = entry.ip_addresses or ()
+    for text in texts if any(texts) else (entry.ip_address,):
         if not text:
             continue
         address = _packed(text.partition("/")[0])
         if address is None:
             warnings.append(f"interface {_shown(name)}: {_shown(text)} is not an IP address, it is skipped")
-            continue
-        # Every IPv6 interface has an fe80:: address, and bridges report it: a warning would stand on each VMI.
-        if _is_link_local_ipv6(address):
-            continue
-        if reason := _unpublishable(address):
+        elif address[0] not in _NOTABLE:
+            addresses.append(address)
+        elif _is_link_local_ipv6(address):
+            continue  # every IPv6 interface has one, and bridges report it: a warning would stand on each VMI
+        elif reason := _unpublishable(address):
             warnings.append(f"interface {_shown(name)}: {_shown(text)} is {reason}, it is never published")
-            continue
-        yield address
+        else:
+            addresses.append(address)
+    return addresses
 
 
 def _packed(text: str) -> bytes | None:

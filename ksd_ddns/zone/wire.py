@@ -139,6 +139,12 @@ def _records(wire: bytes, position: int, count: int, seen: dict[int, bytes]) -> 
 def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, int]:
     """Return the folded name at `position` and the position after it; `seen` learns every suffix of it."""
     start = position
+    length = wire[position]
+    if 0 < length < 0x40:
+        # Most names are one label before a name that was read already.
+        end = position + 1 + length
+        if wire[end] >= 0xC0 and (rest := seen.get((wire[end] & 0x3F) << 8 | wire[end + 1])) is not None:
+            return _learnt(wire[start:end].lower() + rest, start, seen), end + 2
     after = 0
     pieces: list[tuple[int, bytes]] = []  # where each label begins, and the label
     barrier = position  # a pointer goes to a prior occurrence (RFC 1035, 4.1.4): always backwards, so it ends
@@ -177,13 +183,17 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
         after = position
     for offset, label in reversed(pieces):
         name = label.lower() + name
-        if offset < 0x4000:  # as far as a pointer reaches
+        if offset < 0x4000:
             seen[offset] = name
+    return _learnt(name, start, seen), after
+
+
+def _learnt(name: bytes, start: int, seen: dict[int, bytes]) -> bytes:
     if len(name) > MAX_NAME:
         raise Malformed(f"a name of more than {MAX_NAME} octets")
-    if wire[start] >= 0xC0 and start < 0x4000:
+    if start < 0x4000:  # as far as a pointer reaches
         seen[start] = name
-    return name, after
+    return name
 
 
 def _expanded(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int, bytes]) -> bytes:

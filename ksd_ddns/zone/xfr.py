@@ -4,10 +4,13 @@ Records go in, message by message; out comes what the answer turned out to be: n
 zone (which an IXFR query may be answered with, too). Nothing is to be used before the machine says that it is done.
 """
 
+from collections.abc import Iterator
 from enum import Enum
+from itertools import groupby, islice
+from operator import itemgetter
 
 from ksd_ddns.zone import names
-from ksd_ddns.zone.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, by_type, rrset
+from ksd_ddns.zone.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, rrset
 from ksd_ddns.zone.wire import Malformed, Record, soa_serial
 
 # What a signing server adds by itself: never compared, and no evidence that a name is in use.
@@ -16,6 +19,8 @@ GENERATED = frozenset({RRSIG, NSEC, NSEC3})
 
 # What hides the names below it: a delegation, unless it is the zone's own NS, and a DNAME.
 CUTTING = frozenset({NS, DNAME})
+
+_SPECIAL = GENERATED | CUTTING | {SOA}
 
 
 class _Form(Enum):
@@ -47,11 +52,10 @@ class Transfer:
         self._soa: bytes | None = None
         self._position = 0
         self._form: _Form | None = None
-        self._run_name = b""
-        self._run_type = -1
-        self._run_ttl = 0
-        self._run: list[bytes] = []
-        self._whole: dict[bytes, list[RRset]] = {}
+        self._name = b""
+        self._together: list[Record] = []
+        self._nodes: dict[bytes, Node] = {}
+        self._later: dict[bytes, list[Record]] = {}
         self._inside: set[bytes] = set()
         self.cuts: set[bytes] = set()
         self._adding = False
@@ -133,40 +137,39 @@ class Transfer:
         return False
 
     def _feed_zone(self, records: list[Record], start: int) -> bool:
-        # Records of one RRset follow each other in practice: they are gathered as a run; runs are merged at the end.
-        run_name, run_type, run = self._run_name, self._run_type, self._run
-        for index in range(start, len(records)):
-            name, rdtype, ttl, rdata = records[index]
-            if rdtype == run_type and name == run_name:
-                run.append(rdata)
+        # All records of a name follow each other in practice; what comes later of it is merged at the end.
+        name, together = self._name, self._together
+        for record in islice(records, start, None):
+            if record[1] in _SPECIAL:
+                if record[1] in GENERATED:
+                    continue
+                if record[1] == SOA:
+                    if record[0] != self._zone or record[3] != self._soa:
+                        raise Malformed("the zone changed in the middle of the transfer, or holds a second SOA")
+                    if record is not records[-1]:
+                        raise Malformed("a record follows the final SOA")
+                    self._take(name, together)
+                    self._finish()
+                    return self._end()
+                if record[1] == DNAME or record[0] != self._zone:
+                    self.cuts.add(record[0])
+            if record[0] == name:
+                together.append(record)
                 continue
-            if rdtype == SOA:
-                if name != self._zone or rdata != self._soa:
-                    raise Malformed("the zone changed in the middle of the transfer, or holds a second SOA")
-                if index + 1 != len(records):
-                    raise Malformed("a record follows the final SOA")
-                self._end_run(run_name, run_type, run)
-                self._finish()
-                return self._end()
-            self._end_run(run_name, run_type, run)
-            run_name, run_type, run = name, rdtype, [rdata]
-            self._run_ttl = ttl
-        self._run_name, self._run_type, self._run = run_name, run_type, run
+            self._take(name, together)
+            name, together = record[0], [record]
+        self._name, self._together = name, together
         return False
 
-    def _end_run(self, name: bytes, rdtype: int, rdatas: list[bytes]) -> None:
-        if rdtype < 0 or rdtype in GENERATED:
+    def _take(self, name: bytes, records: list[Record]) -> None:
+        """Take records that follow each other, all of one name."""
+        if not records:
             return
-        if rdtype in CUTTING and (rdtype == DNAME or name != self._zone):
-            self.cuts.add(name)
-        ttl = self._run_ttl
-        found = RRset(rdtype, ttl, tuple(rdatas)) if len(rdatas) == 1 else rrset(rdtype, ttl, rdatas)
-        rrsets = self._whole.get(name)
-        if rrsets is None:
-            self._check_inside(name)
-            self._whole[name] = [found]
-        else:
-            rrsets.append(found)
+        if name in self._nodes:
+            self._later.setdefault(name, []).extend(records)
+            return
+        self._check_inside(name)
+        self._nodes[name] = _node(name, records)
 
     def _check_inside(self, name: bytes) -> None:
         # Most names have the parent of the one before: one walk along the labels serves all of its children.
@@ -178,28 +181,36 @@ class Transfer:
         self._inside.add(parent)
 
     def _finish(self) -> None:
-        nodes = {
-            name: Node(name, tuple(rrsets) if len(rrsets) == 1 else _merged(rrsets))
-            for name, rrsets in self._whole.items()
-        }
-        self._whole = {}
-        apex = nodes.get(self._zone)
+        for name, later in self._later.items():
+            earlier = self._nodes[name].rrsets
+            records = [(name, item.type, item.ttl, rdata) for item in earlier for rdata in item.rdatas]
+            self._nodes[name] = _node(name, records + later)
+        self._later = {}
+        apex = self._nodes.get(self._zone)
         if apex is None or apex.get(NS) is None:
             # No primary serves such a zone: rather half a transfer than a zone without anything.
             raise Malformed("the transfer holds no NS record of the zone")
-        self.nodes = nodes
+        self.nodes = self._nodes
 
 
-def _merged(rrsets: list[RRset]) -> tuple[RRset, ...]:
-    """Return `rrsets` sorted by type, one of each type."""
-    rrsets.sort(key=by_type)
-    merged: list[RRset] = []
-    for item in rrsets:
-        if merged and merged[-1].type == item.type:
-            merged[-1] = rrset(item.type, merged[-1].ttl, (*merged[-1].rdatas, *item.rdatas))
-        else:
-            merged.append(item)
-    return tuple(merged)
+def _node(name: bytes, records: list[Record]) -> Node:
+    """Return the node that the records of one name make, in whatever order they came."""
+    records.sort()  # by type, then by TTL: where those of one RRset differ the lowest counts (RFC 2181, 5.2)
+    rrsets: list[RRset] = []
+    last = -1
+    for _, rdtype, ttl, rdata in records:
+        if rdtype == last:
+            return Node(name, tuple(_grouped(records)))
+        rrsets.append(RRset(rdtype, ttl, (rdata,)))  # nearly all have one record
+        last = rdtype
+    return Node(name, tuple(rrsets))
+
+
+def _grouped(records: list[Record]) -> Iterator[RRset]:
+    """Yield the RRsets of records that are sorted by type."""
+    for rdtype, group in groupby(records, key=itemgetter(1)):
+        together = list(group)
+        yield rrset(rdtype, together[0][2], [rdata for _, _, _, rdata in together])
 
 
 def newer(serial: int, than: int) -> bool:
