@@ -81,6 +81,8 @@ class Fleet:
                 self._stop.wait(AFTER_A_BUG)
 
     def _tell(self, told: Told) -> None:
+        if isinstance(told, Failing) and told.reason:
+            _log.warning("VMIs cannot be read, what is known is kept: %s", told.reason)
         for controller in (self._first, *self._others):
             controller.tell(told)
 

@@ -152,12 +152,17 @@ class Controller:
                 self._publish()
         self._session.close()
 
+    @property
+    def _zone(self) -> str:
+        """The zone, or as long as it is not known, the base."""
+        return names.to_text(self._loop.zone if self._loop else self._options.zone or self._options.base)
+
     def _attempt(self, now: float) -> None:
         """Do what there is to do; where the primary fails, wait before the next attempt."""
         try:
             self._step(now)
         except PrimaryError as e:
-            _log.warning("the primary is tried again: %s", e)
+            _log.warning("the primary of %s is tried again: %s", self._zone, e)
             self._account.primary(str(e))
             if self._loop is not None:
                 self._loop.in_doubt()
@@ -224,8 +229,6 @@ class Controller:
             if self._loop is not None and self._loop.zone == told.zone:
                 self._loop.look_now()
         elif isinstance(told, Failing):
-            if told.reason:
-                _log.warning("VMIs cannot be read, what is known is kept: %s", told.reason)
             self._account.source(told.scope, told.reason)
             (self._failing.add if told.reason else self._failing.discard)(told.scope)
             if self._loop is not None:
@@ -246,7 +249,7 @@ class Controller:
             self._options.announce(loop.zone)
         self._account.publish(
             server=str(self._session.server),
-            zone=names.to_text(loop.zone if loop else self._options.zone or self._options.base),
+            zone=self._zone,
             serial=loop.keeper.live.serial if loop else 0,
             counts=loop.counts(time.monotonic()) if loop else {},
             refused=loop.keeper.refused.values() if loop else (),

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.controller.conftest import Run
-from tests.controller.running import answer
+from tests.controller.running import Running, answer
+from tests.e2e.command import settings_of
 from tests.kube import Kube
 from tests.servers import Bind, Server
 from tests.vmis import vmi
@@ -145,6 +147,8 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     ksd.wait_answer(bind, NINE, "PTR", NAME)
     ksd.wait_answer(bind, SIX_NINE, "PTR", NAME)
     ksd.wait_complaint("primary", words)
+    if words != "refused the update":  # then it is each name that is tried again
+        assert f"the primary of {HOME} is tried again" in ksd.log()
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["192.168.7.9"]}))
     ksd.wait_answer(bind, NAME, "A", "10.1.0.12")
     ksd.wait_answer(bind, TWELVE, "PTR", NAME)
@@ -152,3 +156,17 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     ksd.wait_answer(bind, "9.7.168.192.in-addr.arpa.", "PTR", "net2.db.prod.vm.")
     ksd.wait_ready()
     assert ksd.stop() == 0
+
+
+def test_a_source_that_cannot_be_read_is_told_once(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
+    """It is one trouble, however many zones there are; and it makes every zone less than sure."""
+    bind = make_bind(zones=ZONES)
+    source = tmp_path / "vmis.json"
+    source.write_text('{"kind": "List", "items": []}')
+    settings = {**settings_of(bind), "REVERSE_ZONES": REVERSE}
+    with Running(tmp_path, settings, "--from", source) as ksd:
+        ksd.wait_ready()
+        source.write_text("{ broken")
+        ksd.wait_complaint("source", "broken")
+        ksd.wait(lambda: ksd.get("/readyz")[1].count("source of") == len(ZONES), "a complaint of each zone")
+        assert ksd.log().count("VMIs cannot be read") == 1
