@@ -262,7 +262,9 @@ def test_every_variable_is_a_setting(objects: list[dict[str, Any]]) -> None:
 
 
 def test_a_drain_takes_one_pod_at_a_time_and_never_waits_for_ever(objects: list[dict[str, Any]]) -> None:
-    assert one(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    budget = one(objects, "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     deployment = one(objects, "Deployment")["spec"]
     assert deployment["replicas"] > 1
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
