@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ksd_ddns.check.finding import Finding, failed, failure, ok, skipped, warning
+from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.errors import BadResponse, Denied, KsdError
 from ksd_ddns.primary import grants, rcodes
@@ -11,8 +11,9 @@ from ksd_ddns.primary.grants import Right, Stanza
 from ksd_ddns.primary.probe import BADKEY, BADSIG, Answer, Probe, nobody_below, own_address
 from ksd_ddns.primary.session import Session
 from ksd_ddns.zone import names, wire
+from ksd_ddns.zone.desired import desired
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.plan import Ownership, Scope
 from ksd_ddns.zone.rrset import NS, SOA
 from ksd_ddns.zone.text import rdtype_text
 
@@ -55,7 +56,12 @@ def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Fi
     yield _soa(subject, apex, soa[2], soa[3])
     live, finding = _transfer(line, apex)
     yield finding
-    yield _update(line, apex, scope, _branches(setup, base, found), primary=_first_name(soa[3]))
+    update = _update(line, apex, scope, _branches(setup, base, found), primary=_first_name(soa[3]))
+    yield update
+    for name in _outside(setup, apex, scope, found) if base == setup.bases[0] else ():
+        # Only a server that is known to heed prerequisites is asked about names that somebody may have.
+        usable = update.sign is Sign.OK
+        yield _update_of(line, apex, scope, name) if usable else skipped("update", f"{names.to_text(name)} on {server}")
     if live is not None:
         found.zones.setdefault(base, []).append(Read(server, live))
 
@@ -158,6 +164,35 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     shown = ", ".join(right.types)
     text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
     return ok("update", subject, text)
+
+
+def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[bytes]:
+    """Return names that VMIs want outside of the base; without markers none is published there."""
+    if scope.ownership is not Ownership.TXT:
+        return []
+    wanted = desired(found.vmis or (), setup.rules(apex, scope.base)).names()
+    return sorted(name for name in wanted if not names.is_below(name, scope.base))[:BRANCHES]
+
+
+def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
+    """Check the right to `name`, as far as the server judges it before the prerequisite."""
+    subject = f"{names.to_text(name)} on {line.server}"
+    try:
+        nobody = nobody_below(scope.base)
+        types = list(map(rdtype_text, scope.written))
+        right = Right(names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True)
+        missing = [
+            rdtype_text(rdtype)
+            for rdtype in scope.written
+            if not _granted(line, line.probe.addition(apex, nobody, rdtype, owner=name), rcodes.NXDOMAIN, right)
+        ]
+    except KsdError as e:
+        return failed("update", subject, e)
+    if not missing:
+        return ok("update", subject, f"key {right.key} may update {', '.join(types)} of this name, too")
+    text = f"key {right.key} may not update {', '.join(missing)} of this name, which a VMI asks for"
+    cure = "grant it beside the rest, or keep VMIs to their own branch: HOSTNAME_SCOPE=namespace"
+    return failure("update", subject, text, cure, _stanzas(line, right))
 
 
 def _stanzas(line: Line, right: Right) -> tuple[Stanza, ...]:

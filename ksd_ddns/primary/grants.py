@@ -25,7 +25,7 @@ class Stanza(NamedTuple):
 
 
 class Right(NamedTuple):
-    """What is asked of a zone: `key` shall update the `types` of records at `base` and below it.
+    """What is asked of a zone: `key` shall update the `types` of records at `base` and below it, or there `alone`.
 
     Names are text, absolute; `apex` are types that are needed at the apex itself, where the base is one.
     """
@@ -35,6 +35,7 @@ class Right(NamedTuple):
     key: str
     types: Sequence[str]
     apex: Sequence[str] = ()
+    alone: bool = False
 
 
 def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
@@ -56,11 +57,12 @@ def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
 def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
     """Return what gives `right` to whoever comes from `address`, and nothing beyond it where the server can."""
     bare = _bare(right.zone)
-    grants = [f'grant "{right.key}" subdomain "{right.base}" {" ".join(right.types)};']
+    reach = "name" if right.alone else "subdomain"
+    grants = [f'grant "{right.key}" {reach} "{right.base}" {" ".join(right.types)};']
     if right.apex:
         grants.append(f'grant "{right.key}" name "{right.zone}" {" ".join(right.apex)};')
     lines = "".join(f"    {line}\n" for line in grants)
-    place = f'in zone "{bare}", in the place of any allow-update'
+    place = f'in zone "{bare}", with the grants that it has, in the place of any allow-update'
     bind = Stanza("BIND", place, f"update-policy {{\n{lines}}};")
     if is_principal(right.key):
         text = f"Dynamic updates: Secure only. Security: {right.key} may create and delete child objects"
@@ -70,7 +72,7 @@ def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
         f"{_knot_rule(name, right.key, 'update')}"
         f"    update-type: [{', '.join([*right.types, *right.apex])}]\n"
         "    update-owner: name\n"
-        "    update-owner-match: sub-or-equal\n"
+        f"    update-owner-match: {'equal' if right.alone else 'sub-or-equal'}\n"
         f"    update-owner-name: [{right.base}]\n"
     )
     return (

@@ -283,7 +283,9 @@ class Sender:
         written = self._types or change.types
         others = {item.type for pair in change.rrsets() for item in pair if item}.difference(written)
         types = [rdtype_text(rdtype) for rdtype in (*written, *sorted(others))]
-        return Right(names.to_text(self._zone), names.to_text(self._base), sent.key.name, types)
+        alone = not names.is_below(change.name, self._base)
+        base = change.name if alone else self._base
+        return Right(names.to_text(self._zone), names.to_text(base), sent.key.name, types, alone=alone)
 
     def _log(self, sent: _Sent, rcode: int, serial: int) -> None:
         if _audit.isEnabledFor(logging.INFO):

@@ -592,6 +592,32 @@ def test_a_right_to_one_namespace_only(make_either: Make, ksd: Ksd, settings: di
     assert "prod" not in text
 
 
+def test_a_name_outside_of_the_base_needs_a_right_of_its_own(make_either: Make, ksd: Ksd) -> None:
+    primary = make_either(
+        zones={"example.": "web AAAA 2001:db8::1"},
+        bind={"zone_options": f'allow-transfer {{ key "ksd-ddns."; }}; update-policy {{ {GRANT} }};'},
+        knot={"extra": f"{RULES}    update-owner: name\n    update-owner-match: sub-or-equal\n"
+                       "    update-owner-name: [vm.example.]\n", "zone_options": "acl: [read, write]"},
+    )  # fmt: skip
+    command = ksd(primary, DOMAIN="example", HOSTNAME_SCOPE="zone")
+    asking = vmi("db", "prod", {"net1": ["10.1.0.9"]}, annotations={"ksd-ddns/hostname": "db.example., web.example."})
+    with untouched(primary):
+        done = check(command, vmis=[asking])
+    assert bad(done) == {"update db.example.", "update web.example.", "conflicts vm.example."}
+    refused = command("apply", vmi=[asking])
+    assert "db.example. refused" in refused.out
+    if isinstance(primary, Bind):
+        assert 'grant "ksd-ddns." name "db.example." A AAAA TXT;' in refused.out
+    for item in done.json["findings"]:
+        if item["subject"].startswith("db.example."):
+            apply(primary, item["stanzas"])
+    with untouched(primary):
+        done = check(command, vmis=[asking])
+    assert signs(done)["update db.example."] == "ok"
+    assert command("apply", vmi=[asking]).code == 1, "web.example. is another's"
+    assert primary.query("db.example", "A") == ["10.1.0.9"]
+
+
 def test_the_name_server_of_the_apex_needs_a_right(make_either: Make, ksd: Ksd) -> None:
     primary = make_either(
         zones={"vm.": ""},
