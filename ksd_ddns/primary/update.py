@@ -175,15 +175,18 @@ class Sender:
                     settled(outcome)
                 told = len(outcomes)
         except _Hopeless as e:
+            self._log_unanswered(flying, serial)
             self._session.close()
             raise e.error from None
         except ZoneChanged as e:
             outcomes += _unsent(queue.drained(), str(e))
         except Unreachable as e:
+            self._log_unanswered(flying, serial)  # while it is the server that is left
             self._session.failed(e)
             outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
             outcomes += _unsent(queue.drained(), str(e))
         except PrimaryError:
+            self._log_unanswered(flying, serial)
             self._session.close()
             raise
         for outcome in outcomes[told:]:
@@ -227,11 +230,11 @@ class Sender:
             raise self._session.foreign_response()
         error = self._judged(message, sent)
         del flying[message.id]
+        self._log(sent, rcodes.text(message.rcode), serial)
         if isinstance(error, KeyRejected) and self._session.renewed(sent.key):
             outcomes += _unsent((*sent.batch.changes, *queue.drained()), str(error))
             return
         batch = sent.batch
-        self._log(sent, message.rcode, serial)
         if message.rcode == rcodes.NOERROR and error is None:
             self._accepted += len(batch.changes)
             outcomes += [Outcome(change, Result.ACKNOWLEDGED) for change in batch.changes]
@@ -287,7 +290,11 @@ class Sender:
         base = change.name if alone else self._base
         return Right(names.to_text(self._zone), names.to_text(base), sent.key.name, types, alone=alone)
 
-    def _log(self, sent: _Sent, rcode: int, serial: int) -> None:
+    def _log_unanswered(self, flying: dict[int, _Sent], serial: int) -> None:
+        for sent in flying.values():
+            self._log(sent, "no answer that counts", serial)
+
+    def _log(self, sent: _Sent, answer: str, serial: int) -> None:
         if _audit.isEnabledFor(logging.INFO):
             _audit.info(
                 "update of %s at serial %d on %s with key %s: %s: %s",
@@ -295,7 +302,7 @@ class Sender:
                 serial,
                 self._session.server,
                 sent.key.name,
-                rcodes.text(rcode),
+                answer,
                 _listed(change.name for change in sent.batch.changes),
             )
 

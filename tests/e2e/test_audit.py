@@ -1,14 +1,17 @@
 """The audit: one line for every UPDATE message, and one for the serial that came of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import pytest
 
 from ksd_ddns.primary.update import AUDIT_OCTETS
+from tests import hostile
 from tests.e2e.conftest import Ksd
 from tests.servers import Bind, Server
 from tests.vmis import vmi
 
-MESSAGE = re.compile(r"audit: update of (\S+) at serial (\d+) on (\S+) with key (\S+): ([A-Z]+): (.*)")
+MESSAGE = re.compile(r"audit: update of (\S+) at serial (\d+) on (\S+) with key (\S+): ([A-Za-z ]+): (.*)")
 SERIAL = re.compile(r"audit: serial of (\S+) on (\S+): (\d+), before the updates (\d+)")
 
 
@@ -39,6 +42,34 @@ def test_what_is_refused_has_its_lines(make_bind: Callable[..., Bind], ksd: Ksd)
         "net2.a.ns.vm.": "NOERROR",
         "net_1.a.ns.vm.": "REFUSED",
     }, "halved until the guilty name stands alone"
+
+
+@pytest.mark.parametrize(
+    ("hook", "code"),
+    [
+        pytest.param(hostile.swallow, 0, id="silent"),
+        pytest.param(hostile.cut(), 0, id="cut"),
+        pytest.param(lambda message: [hostile.unsigned(message)], 5, id="unsigned"),
+    ],
+)
+def test_what_is_not_answered_has_its_line(bind: Bind, ksd: Ksd, hook: hostile.Hook, code: int) -> None:
+    """It may well have been applied: that it was sent is what an audit must know."""
+    sent: list[bytes] = []
+
+    def first_answer(message: bytes) -> Iterable[bytes]:
+        if message[2] >> 3 & 0xF == hostile.OPCODE_UPDATE and not sent:
+            sent.append(message)
+            return hook(message)
+        return [message]
+
+    with hostile.Proxy(bind, response=first_answer) as proxy:
+        command = ksd(bind).but(DNS_SERVER=proxy.address, DNS_TIMEOUT="1s")
+        done = command.process("apply", "--verbose", vmi=[vmi("a", "ns", {"net1": ["10.0.0.1"]})])
+    assert done.code == code
+    where = ("vm.", str(proxy.address), "ksd-ddns.", "no answer that counts", "a.ns.vm., net1.a.ns.vm.")
+    (line,) = MESSAGE.findall(done.err)
+    assert (line[0], *line[2:]) == where
+    assert bind.query("a.ns.vm", "A") == ["10.0.0.1"]
 
 
 def test_a_line_holds_as_many_names_as_it_can(bind: Bind, ksd: Ksd) -> None:
