@@ -19,7 +19,7 @@ from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
-from ksd_ddns.zone.feed import Remark
+from ksd_ddns.zone.feed import Said
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
@@ -72,7 +72,7 @@ def run(options: Options) -> int:
     return 0 if leadership is None or not leadership.lost else 1
 
 
-def _unsaid(remark: Remark) -> None:
+def _unsaid(remark: Said) -> None:
     """Tell nobody."""
 
 

@@ -15,7 +15,7 @@ from ksd_ddns.errors import SettingsError
 from ksd_ddns.reconcile import Step
 from ksd_ddns.settings import Settings
 from ksd_ddns.source.follow import Follow
-from ksd_ddns.zone.feed import Remark
+from ksd_ddns.zone.feed import Said
 from ksd_ddns.zone.vmi import Vmi
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def recorder(path: str, stop: Event) -> Say:
     return found.remark
 
 
-def _log_remark(remark: Remark) -> None:
+def _log_remark(remark: Said) -> None:
     _log.debug("VMI %s: %s", remark.vmi, remark.text)
 
 

@@ -9,7 +9,7 @@ from threading import Event
 
 from ksd_ddns.cluster.api import Api, Conflict
 from ksd_ddns.errors import SourceError
-from ksd_ddns.zone.feed import Remark
+from ksd_ddns.zone.feed import Said
 
 WAITING = 1000
 """Remarks that wait to be written, at most: what is beyond is not written, and only counted in the log."""
@@ -31,11 +31,11 @@ class Recorder:
     def __init__(self, api: Api, *, instance: str) -> None:
         self._api = api
         self._instance = instance
-        self._waiting: Queue[Remark] = Queue(WAITING)
-        self._written: OrderedDict[Remark, None] = OrderedDict()
+        self._waiting: Queue[Said] = Queue(WAITING)
+        self._written: OrderedDict[Said, None] = OrderedDict()
         self._lost = 0
 
-    def remark(self, remark: Remark) -> None:
+    def remark(self, remark: Said) -> None:
         """Write `remark` soon, unless it was written before; safe to call from any thread."""
         if remark in self._written:
             return
@@ -63,7 +63,7 @@ class Recorder:
         if lost:
             _log.info("too many Events at once: %d are not written", lost)
 
-    def _write(self, remark: Remark) -> None:
+    def _write(self, remark: Said) -> None:
         namespace, _, name = remark.vmi.partition("/")
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         body = {
@@ -95,7 +95,7 @@ class Recorder:
             _log.info("an Event of VMI %s is not written: %s", remark.vmi, e)
 
 
-def _name(remark: Remark) -> str:
+def _name(remark: Said) -> str:
     """Return the name of the Event: the same for the same remark, so that of several replicas one writes it."""
     digest = sha256(f"{remark.uid} {remark.reason} {remark.text}".encode()).hexdigest()[:16]
     return f"{remark.vmi.partition('/')[2][:200].rstrip('-.')}.{digest}"

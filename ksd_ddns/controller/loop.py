@@ -25,7 +25,7 @@ from ksd_ddns.reconcile import Keeper
 from ksd_ddns.snapshot import Snapshot
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Desired, Rules
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Remark, Told
+from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Said, Told
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Kind, Plan, Scope
 from ksd_ddns.zone.update import Limits
@@ -54,7 +54,7 @@ TRANSFER_SHARE = 20
 _log = logging.getLogger(__name__)
 
 
-def _unsaid(remark: Remark) -> None:
+def _unsaid(remark: Said) -> None:
     """Tell nobody."""
 
 
@@ -79,7 +79,7 @@ class Options:
     max_withdraw_percent: int = 30
     hold_down: float = 300.0
     drift_interval: float = 30.0
-    remark: Callable[[Remark], None] = _unsaid
+    remark: Callable[[Said], None] = _unsaid
     announce: Callable[[bytes], None] = _unannounced
 
 

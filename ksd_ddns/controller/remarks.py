@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable
 from ksd_ddns.controller.known import Known
 from ksd_ddns.primary.update import Outcome, Result
 from ksd_ddns.zone import names
-from ksd_ddns.zone.feed import Changed, Gone, Listed, Remark
+from ksd_ddns.zone.feed import Changed, Gone, Listed, Published, Remark, Said
 from ksd_ddns.zone.plan import Conflict, Kind
-from ksd_ddns.zone.render import values
 from ksd_ddns.zone.vmi import Vmi
 
-Say = Callable[[Remark], None]
+Say = Callable[[Said], None]
 """Takes a remark; the same one may come again and again."""
 
 
@@ -43,10 +42,11 @@ class Remarks:
         if outcome.result is Result.REFUSED:
             self._about(vmi, "UpdateRefused", f"{names.to_text(name)} is refused: {outcome.reason}")
         elif outcome.result is Result.ACKNOWLEDGED and outcome.change.kind is Kind.ADD:
-            found = "; ".join(values(item) for item in outcome.change.new.rrsets if item.type in outcome.change.types)
-            self._about(vmi, "Published", f"{names.to_text(name)} is published: {found}", warning=False)
+            known = self._known.get(vmi)
+            if known is not None:
+                self._say(Published(vmi, known.uid, outcome.change.new, outcome.change.types))
 
-    def _about(self, key: str, reason: str, text: str, *, warning: bool = True) -> None:
+    def _about(self, key: str, reason: str, text: str) -> None:
         vmi = self._known.get(key)
         if vmi is not None:
-            self._say(Remark(key, vmi.uid, reason, text, warning))
+            self._say(Remark(key, vmi.uid, reason, text))

@@ -1,9 +1,12 @@
 """What a source of VMIs tells, whatever it reads from."""
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from ksd_ddns.zone import names
+from ksd_ddns.zone.render import values
+from ksd_ddns.zone.rrset import Node
 from ksd_ddns.zone.vmi import Vmi
 
 
@@ -47,7 +50,31 @@ class Remark(msgspec.Struct, frozen=True):
     uid: str
     reason: str
     text: str
-    warning: bool = True
 
+    warning: ClassVar[bool] = True
+
+
+class Published(msgspec.Struct, frozen=True, gc=False):
+    """The remark that a name was published first, with the RRsets of `types` that are in `node`.
+
+    Its text is made when it is read: a zone that is filled makes a remark for each name, and most are never written.
+    """
+
+    vmi: str
+    uid: str
+    node: Node
+    types: tuple[int, ...]
+
+    reason: ClassVar[str] = "Published"
+    warning: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+        found = "; ".join(values(item) for item in self.node.rrsets if item.type in self.types)
+        return f"{names.to_text(self.node.name)} is published: {found}"
+
+
+Said: TypeAlias = Remark | Published
 
 Told: TypeAlias = Listed | Changed | Gone | Failing

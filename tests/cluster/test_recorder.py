@@ -10,7 +10,9 @@ import pytest
 from ksd_ddns.cluster import events
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.events import Recorder
-from ksd_ddns.zone.feed import Remark
+from ksd_ddns.zone.feed import Published, Remark
+from ksd_ddns.zone.names import from_text
+from ksd_ddns.zone.rrset import AAAA, TXT, A, Node, rrset
 from tests.kube import Kube, Reply
 from tests.vmis import vmi
 
@@ -47,10 +49,16 @@ def test_a_remark_is_an_event_on_its_vmi(kube: Kube, recorder: Recorder) -> None
 def test_repeats_are_not_repeated(kube: Kube, recorder: Recorder) -> None:
     for _ in range(5):
         recorder.remark(CONFLICT)
-    recorder.remark(Remark("prod/db", "uid-1", "Published", "db.prod.vm. is published: 10.0.0.1", warning=False))
+    found = rrset(A, 60, [b"\x0a\0\0\1"])
+    for _ in range(2):
+        node = Node(from_text("db.prod.vm."), (found, rrset(TXT, 60, [b"\4mark"])))
+        recorder.remark(Published("prod/db", "uid-1", node, (A, AAAA)))
     kube.wait(lambda: len(kube.events) == 2, "both events are written")
     time.sleep(0.2)
-    assert sorted(event["type"] for event in kube.events) == ["Normal", "Warning"]
+    assert {(event["type"], event["reason"], event["message"]) for event in kube.events} == {
+        ("Warning", "NameConflict", CONFLICT.text),
+        ("Normal", "Published", "db.prod.vm. is published: 10.0.0.1"),
+    }
 
 
 def test_of_several_replicas_one_says_it(
