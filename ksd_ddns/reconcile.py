@@ -235,14 +235,19 @@ def apply(keeper: Keeper, *, max_withdraw_percent: int) -> Report:
             time.sleep(min(0.05 * 2**round_, 2.0))
         outcomes = keeper.send(todo, halve=round_ > 0)
         surprising = _read_back(keeper)
-        applied = [outcome.change for outcome in outcomes if _came_true(outcome, keeper, surprising)]
+        applied: list[Change] = []
+        # What came true needs no second look; everything else is planned on what stands there now.
+        again = set(surprising)
+        for outcome in outcomes:
+            if _came_true(outcome, keeper, surprising):
+                applied.append(outcome.change)
+            else:
+                again.add(outcome.change.name)
         report.applied += applied
         silent = 0 if applied or any(outcome.result not in _UNANSWERED for outcome in outcomes) else silent + 1
         if silent == ATTEMPTS:
             raise Unreachable(outcomes[0].reason)
-        # What came true needs no second look; everything else is planned on what stands there now.
-        done = {change.name for change in applied} - surprising
-        report.plan = _next(report.plan, keeper, {change.name for change in todo} - done | surprising)
+        report.plan = _next(report.plan, keeper, again)
     last = next((outcome.reason for outcome in outcomes if outcome.reason), "")
     raise ZoneChanged(f"the zone is not as desired after {ROUNDS} attempts: {last}; run apply again")
 

@@ -4,12 +4,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
 from ksd_ddns.cli import arguments, log
-from ksd_ddns.cli.commands import COMMANDS
+from ksd_ddns.cli.arguments import Options
 from ksd_ddns.errors import KsdError
 
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse(argv)
     log.set_up(verbose=options.verbose, lines=options.command == "run")
     try:
-        code = COMMANDS[options.command](options)
+        code = _command(options.command)(options)
         sys.stdout.flush()
     except KsdError as e:
         for line in str(e).splitlines():
@@ -34,6 +34,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
+
+
+def _command(name: str) -> Callable[[Options], int]:
+    """Return what does a command. The controller starts without what only the others need."""
+    if name == "run":
+        from ksd_ddns.cli.run import run  # noqa: PLC0415
+
+        return run
+    from ksd_ddns.cli.commands import COMMANDS  # noqa: PLC0415
+
+    return COMMANDS[name]
 
 
 def collect_seldom() -> None:

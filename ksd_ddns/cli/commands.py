@@ -17,7 +17,6 @@ from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.check import check
 from ksd_ddns.cli.progress import Steps
-from ksd_ddns.cli.run import run
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
 from ksd_ddns.errors import KsdError, PrimaryError, SettingsError
@@ -192,7 +191,6 @@ def _print_written(files: Iterable[bootstrap.Written]) -> None:
 COMMANDS: dict[str, Callable[[Options], int]] = {
     "plan": plan,
     "apply": apply,
-    "run": run,
     "check": check,
     "list": owned,
     "bootstrap": write_primary,

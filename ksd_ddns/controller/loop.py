@@ -424,11 +424,11 @@ class _Loop:
         self._whole = False
         self._touched = set()
         changing = {change.name for change in plan.changes}
-        self._seen -= touched - changing - self._doubted
+        self._seen -= (self._seen & touched) - changing - self._doubted
         for name in retried - changing:
             del self._retries[name]
-        for name in touched - changing:
-            self._heard.pop(name, None)
+        for name in (self._heard.keys() & touched) - changing:
+            del self._heard[name]
         self._account.planned(plan, touched, whole=whole)
         self._remarks.conflicts(plan.conflicts)
         return plan
@@ -441,20 +441,19 @@ class _Loop:
 
     def _send(self, plan: Plan, now: float) -> bool:
         try:
-            # Remarks cost most of what follows an update: they are made while the primary works at the next one.
             outcomes = self.keeper.send(
-                plan.changes, halve=self._strikes > 0, settled=self._remarks.outcome, ending=self.ending
+                plan.changes, halve=self._strikes > 0, settled=self._settled, ending=self.ending
             )
         except PrimaryError:
             self._doubted.update(change.name for change in plan.changes)
             raise
         if not outcomes:
             return True
-        done = time.monotonic()
         self._unproven_since = self._unproven_since or now
         self._judge(outcomes)
         for outcome in outcomes:
-            self._take_outcome(outcome, done)
+            if outcome.result is Result.REFUSED:
+                self._refused(outcome)
         unsure = [outcome for outcome in outcomes if outcome.result in _UNSURE]
         self._strikes = self._strikes + 1 if unsure else 0
         lost = next((outcome.reason for outcome in unsure if outcome.result is not Result.STALE), "")
@@ -487,17 +486,18 @@ class _Loop:
         """Let every refused name be tried again at once: what was in the way is gone."""
         self._retries = {name: (0.0, pause) for name, (_, pause) in self._retries.items()}
 
-    def _take_outcome(self, outcome: Outcome, done: float) -> None:
+    def _settled(self, outcome: Outcome) -> None:
+        """Take what became of a change as soon as it is known: the primary works at the next one meanwhile."""
         name = outcome.change.name
+        self._remarks.outcome(outcome)
         self._account.outcome(outcome)
         if outcome.result is Result.ACKNOWLEDGED:
             self._retries.pop(name, None)
             self._seen.discard(name)
             if (heard := self._heard.pop(name, None)) is not None:
-                self._account.latency(done - heard)
+                self._account.latency(time.monotonic() - heard)
         elif outcome.result is Result.REFUSED:
             self._heard.pop(name, None)
-            self._refused(outcome)
         else:
             self._doubted.add(name)
 

@@ -7,7 +7,7 @@ depends on the VMIs alone, never on the order in which they were heard of.
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
+from typing import TypeAlias
 
 import msgspec
 
@@ -90,6 +90,9 @@ class Collision(msgspec.Struct, frozen=True):
     loser: str
     wanted: Node
 
+
+_Families: TypeAlias = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+"""Addresses by family: those of IPv4, those of IPv6."""
 
 _ZONE_OWN = (-1, "", "", "")
 
@@ -209,7 +212,7 @@ def _own_records(rules: Rules) -> Iterable[Node]:
     """
     if not rules.name_server or rules.base != rules.zone or rules.reverse:
         return
-    yield Node(rules.name_server_name, _rrsets(rules.name_server, rules.ttl, "", rules))
+    yield Node(rules.name_server_name, _rrsets(_families(rules.name_server), rules.ttl, "", rules))
 
 
 def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
@@ -224,24 +227,21 @@ def _claims(vmi: Vmi, rules: Rules) -> tuple[list[Claim], tuple[Notice, ...]]:
         return [], tuple(notices)
     own = stem + branch
     # The interfaces come first: where a hostname asks for the name of one of them, the interface has it.
-    wanted: dict[bytes, tuple[bytes, ...]] = {}
-    first: dict[int, tuple[bytes, ...]] = {}
+    wanted: dict[bytes, _Families] = {}
+    first: _Families = ((), ())
     for interface in vmi.interfaces:
-        addresses = _publishable(vmi, interface, rules, notices)
-        if not addresses:
+        addresses = _families(_publishable(vmi, interface, rules, notices))
+        if not any(addresses):
             continue
-        for size in map(len, addresses):
-            if size not in first:
-                first[size] = tuple([address for address in addresses if len(address) == size])
+        first = (first[0] or addresses[0], first[1] or addresses[1])
         label = _label(interface.name)
         if label is None or len(label) + len(own) > names.MAX_NAME:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} cannot be a DNS name: it is not published"))
         elif wanted.setdefault(label + own, addresses) is not addresses:
             notices.append(Notice(vmi.key, f"interface {interface.name!r} has the DNS name of another interface"))
-    if first:
-        default = tuple(chain.from_iterable(first.values()))
+    if any(first):
         for name in (*([own] if rules.default_record else []), *_hostnames(vmi, branch, rules, notices)):
-            wanted.setdefault(name, default)
+            wanted.setdefault(name, first)
     rank = (vmi.created, vmi.namespace, vmi.name, vmi.uid)
     ttl = vmi.ttl or rules.ttl
     key = vmi.key
@@ -324,9 +324,12 @@ def _publishable(vmi: Vmi, interface: Interface, rules: Rules, notices: list[Not
     return addresses
 
 
-def _rrsets(addresses: Collection[bytes], ttl: int, vmi: str, rules: Rules) -> tuple[RRset, ...]:
-    v4 = [address for address in addresses if len(address) == 4]
-    v6 = [address for address in addresses if len(address) == 16]
+def _families(addresses: Iterable[bytes]) -> _Families:
+    return tuple([each for each in addresses if len(each) == 4]), tuple([each for each in addresses if len(each) == 16])
+
+
+def _rrsets(addresses: _Families, ttl: int, vmi: str, rules: Rules) -> tuple[RRset, ...]:
+    v4, v6 = addresses
     rrsets: list[RRset] = []
     if v4:
         rrsets.append(rrset(A, ttl, v4))

@@ -163,15 +163,12 @@ def full(
     absent = [change for change in plan.changes if change.kind is Kind.WITHDRAW and change.name not in seen]
     if complete and (owned < CAP_FLOOR or 100 * len(absent) <= max_withdraw_percent * owned):
         absent = []
-    kept_back = {change.name for change in absent}
-    return Plan(
-        plan.zone,
-        plan.serial,
-        tuple(change for change in plan.changes if change.name not in kept_back),
-        (*plan.conflicts, *_collisions(desired, live)),
-        tuple(absent),
-        owned,
-    )
+    changes = plan.changes
+    if absent:
+        kept_back = {change.name for change in absent}
+        changes = tuple(change for change in changes if change.name not in kept_back)
+    conflicts = (*plan.conflicts, *_collisions(desired, live))
+    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned)
 
 
 def partial(touched: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
@@ -187,12 +184,15 @@ def _partial(touched: Iterable[bytes], desired: Desired, live: Live, scope: Scop
     nodes = live.nodes
     wanted = desired.get
     free = not live.cuts
+    # Where the base is the apex, all names that are wanted in the zone are below it.
+    anywhere = scope.ownership is Ownership.TXT or scope.base == live.zone
     for name in touched:
         want = wanted(name)
         found = nodes.get(name)
         if want == found:
             continue
-        if found is None and want is not None and free and _can_be_owned(name, scope):  # the quick way to a new name
+        # The quick way to a new name.
+        if found is None and want is not None and free and (anywhere or _can_be_owned(name, scope)):
             changes.append(Change(Node(name), want, Kind.ADD, scope.types))
             continue
         verdict = _judged(name, want, found or Node(name), live, scope)

@@ -45,7 +45,7 @@ _PR_SET_PDEATHSIG = 1
 T = TypeVar("T")
 
 _fork = multiprocessing.get_context("forkserver")
-_fork.set_forkserver_preload(["ksd_ddns.cli", "ksd_ddns.cluster.watch", "ksd_ddns.cluster.events"])
+_fork.set_forkserver_preload(["ksd_ddns.cli.run", "ksd_ddns.cluster.watch", "ksd_ddns.cluster.events"])
 
 
 def _run(environment: dict[str, str], arguments: list[str], log: str, patches: Mapping[str, object]) -> None:
