@@ -16,8 +16,8 @@ from ksd_ddns.errors import KsdError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's arguments) asks for; return its exit code."""
     collect_seldom()
-    signal.signal(signal.SIGTERM, _terminated)
     options = arguments.parse(argv)
+    signal.signal(signal.SIGTERM, _stopped if options.command == "run" else _terminated)
     log.set_up(verbose=options.verbose, lines=options.command == "run")
     try:
         code = _command(options.command)(options)
@@ -51,6 +51,11 @@ def collect_seldom() -> None:
     """Let the garbage collector pass the time of big lists: it doubles it, and nothing here goes in circles."""
     gc.freeze()
     gc.set_threshold(500_000, 50, 100)
+
+
+def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
+    """End in good order: nothing was begun yet."""
+    raise SystemExit(0)
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:

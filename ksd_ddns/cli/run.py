@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
 
 from ksd_ddns import settings
 from ksd_ddns.cli import sources
@@ -29,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 def run(options: Options) -> int:
     """Keep the zones as the VMIs are."""
-    signal.signal(signal.SIGTERM, _at_once)
     chosen = settings.load(options.flags)
     owner = _Owner(chosen, options.source)
     told_by = sources.followed(chosen, options.source)
@@ -74,11 +72,6 @@ def run(options: Options) -> int:
 
 def _unsaid(remark: Said) -> None:
     """Tell nobody."""
-
-
-def _at_once(number: int, frame: FrameType | None) -> NoReturn:
-    """End at a signal that comes before anything was begun."""
-    raise SystemExit(0)
 
 
 class _Owner:

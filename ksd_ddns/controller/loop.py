@@ -376,7 +376,6 @@ class _Loop:
         """Read the whole zone."""
         self.keeper.read()
         self._account.transferred("axfr")
-        self._read_whole(now)
         self._plan_look(now)
 
     def work(self, now: float, *, listed: bool, idle: bool) -> bool:
@@ -387,7 +386,7 @@ class _Loop:
         if now >= self._look_at or self._distrusted:
             self._look(now)
         elif self._doubted:
-            self._read_back(now)
+            self._read_back()
         if not listed:
             return True
         ended = self._known.tick(self.keeper.live, now)
@@ -397,7 +396,7 @@ class _Loop:
         if self._touched or self._whole or self._retries:
             in_order = self._send(self._plan(now), now)
         if self._unproven_since is not None and (idle or now - self._unproven_since > READ_BACK_WITHIN):
-            self._read_back(now)
+            self._read_back()
         if not self._touched and not self._doubted:
             self._account.in_step()
             if self._unproven_since is None:
@@ -516,23 +515,25 @@ class _Loop:
         moved = self._session.moved(self.keeper.live)
         self._plan_look(now)
         if self._distrusted or self._doubted or self._unproven_since is not None or moved:
-            self._read_back(now)
+            self._read_back()
         if self._distrusted:
             self._distrusted = False
             self._retry_all()
 
-    def _read_back(self, now: float) -> None:
+    def _read_back(self) -> None:
         """Bring the live zone up to date, and touch the names that are other than they were believed to be."""
-        if self._only_whole and now < self._not_before:
+        began = time.monotonic()
+        if self._only_whole and began < self._not_before:
             self._look_at = min(self._look_at, self._not_before)
             return
         self._lost = ""
         refused = set(self.keeper.refused)
         changed, whole, elsewhere = self.keeper.read_back()
         self._account.transferred("axfr" if whole else "ixfr")
-        self._only_whole = whole
-        if whole:
-            self._read_whole(now)
+        # From another server than before it was we who asked for the whole zone.
+        self._only_whole = whole and not elsewhere
+        done = time.monotonic()
+        self._not_before = done + TRANSFER_SHARE * (done - began)
         self._unproven_since = None
         if elsewhere:
             # It may hold names of ours that nobody spoke of today: the cap on withdrawals is for the whole plan alone.
@@ -544,7 +545,3 @@ class _Loop:
             self._refused(self.keeper.refused[name])
         self._touched |= (changed - dropped) | self._doubted
         self._doubted = set()
-
-    def _read_whole(self, began: float) -> None:
-        now = time.monotonic()
-        self._not_before = now + TRANSFER_SHARE * (now - began)

@@ -353,6 +353,28 @@ def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], l
         assert foreign(primary) == strange
 
 
+def test_another_server_is_looked_at_as_often_as_the_first(
+    primaries: Callable[[int], list[Bind]], tmp_path: Path
+) -> None:
+    """That the first was silent for long, and the second had to be read whole, is no reason to spare it."""
+    first, second = primaries(2)
+    source = tmp_path / "vmis.json"
+    source.write_bytes(vmis.as_json(vmis.listing([vmi("db", "prod", {"net1": ["10.0.0.1"]})])))
+    settings = {
+        "DNS_SERVER": f"127.0.0.1:{first.port}, 127.0.0.1:{second.port}",
+        "TSIG_KEY_FILE": KEY.file(tmp_path),
+        "DRIFT_INTERVAL": "0.5s",
+        "DNS_TIMEOUT": "2s",
+    }
+    with Running(tmp_path, settings, "--from", source) as ksd:
+        ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.1")
+        with first.paused():
+            ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.1")
+            second.nsupdate("update delete db.prod.vm. A")
+            ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.1", seconds=10)
+        assert ksd.stop() == 0
+
+
 def test_names_of_old_on_another_server_are_under_the_cap(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], tmp_path: Path
 ) -> None:
