@@ -18,6 +18,9 @@ from ksd_ddns.primary.files import Followed
 
 _CHUNK = 1 << 18
 
+WHOLE_WITHIN = 10
+"""How many times the longest silence a message may take from its beginning to its end."""
+
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)\Z")  # where in Python's source, which says nothing to anybody
 _SILENT = "; look at its log, or give it longer (DNS_TIMEOUT)"
 _OTHER_NAME = "set DNS_TLS_HOSTNAME to a name that stands in it"
@@ -164,13 +167,20 @@ class Connection:
                 raise self._cut(e) from e
 
     def receive(self) -> bytes:
-        """Return the next message, waiting for it. Raises Unreachable after `timeout` seconds of silence."""
+        """Return the next message, waiting for it. Raises Unreachable after `timeout` seconds of silence.
+
+        Who lets it trickle is not waited for either.
+        """
+        deadline = time.monotonic() + WHOLE_WITHIN * self.timeout
         while (message := self._take()) is None:
             if self._ended is not None:
                 raise self._ended
             if not self._fill():
                 if not self._wait(select.POLLIN, self.timeout):
                     raise Unreachable(f"{self.server} did not answer within {self.timeout:g} s{_SILENT}")
+                if time.monotonic() > deadline:
+                    seconds = WHOLE_WITHIN * self.timeout
+                    raise Unreachable(f"{self.server} brought no whole message to an end in {seconds:g} s{_SILENT}")
                 continue
         return message
 

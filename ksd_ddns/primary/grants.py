@@ -6,7 +6,7 @@ BIND and Knot limit a key to a branch and to record types; PowerDNS lets a key c
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_NEW = "unless it is there"
+_NEW = "new, or in the place of one of that name"
 _BESIDE = "beside the rules that the zone has"
 _DIRECTORY = "Active Directory"
 
