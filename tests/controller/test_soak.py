@@ -35,6 +35,12 @@ NAMESPACES = 10
 ROCKS = 10
 """VMIs that are never deleted: beside their records stand foreign ones."""
 
+HANDLED = 3
+"""One VMI in so many is edited by hand; nothing vanishes from those.
+
+What a hand takes away just when it vanished, with the controller away, nothing tells of any more: it cannot be held.
+"""
+
 FLAPPERS = 3
 SENTINEL = "sentinel.example."
 BASE = ".vm.example."
@@ -148,12 +154,12 @@ class Soak:
         del self.machines[machine.name]
         self._wish(replace(machine, v4=[], v6=[], net2=None, held_v4=0.0, held_v6=0.0), before)
 
-    def any(self, prefix: str = "vm-") -> Machine:
-        """Return a copy of some machine."""
+    def any(self, *, handled: bool | None = None) -> Machine:
+        """Return a copy of some machine; of one that is edited by hand, or of one that is not."""
         while True:
-            name = f"{prefix}{self.chance.randrange(COUNT)}"
-            if name in self.machines:
-                return replace(self.machines[name])
+            number = self.chance.randrange(COUNT)
+            if f"vm-{number}" in self.machines and handled in {None, number % HANDLED == 0}:
+                return replace(self.machines[f"vm-{number}"])
 
     # What VMIs do
 
@@ -184,14 +190,14 @@ class Soak:
         self.put(machine)
 
     def vanish(self) -> None:
-        machine = self.any()
+        machine = self.any(handled=False)
         machine.v4 = [] if self.chance.random() < 0.8 else machine.v4
         machine.v6 = [] if self.chance.random() < 0.8 else machine.v6
         self.put(machine)
 
     def blink(self) -> None:
         """Let all addresses go and come back, as a guest agent that restarts does."""
-        machine = self.any()
+        machine = self.any(handled=False)
         self.put(replace(machine, v4=[], v6=[]))
         if self.chance.random() < 0.5:
             time.sleep(self.chance.random() * 0.1)
@@ -263,7 +269,7 @@ class Hand:
         self._count = 0
 
     def edit(self) -> None:
-        machine = self._soak.any()
+        machine = self._soak.any(handled=True)
         owner = self._soak.chance.choice([machine.owner, f"net1.{machine.owner}"])
         script = self._soak.chance.choice(
             [
