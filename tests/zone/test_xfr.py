@@ -118,6 +118,14 @@ def test_records_may_come_in_any_order_and_twice(
     assert transfer.nodes == {name: Node(name, tuple(rrsets)) for name, rrsets in want.items()}
 
 
+@pytest.mark.parametrize("ttls", [(30, 60), (60, 30)])
+def test_where_ttls_differ_the_lowest_counts(ttls: tuple[int, int]) -> None:
+    found = [(DB.name, A, ttl, bytes([10, 0, 0, ttl])) for ttl in ttls]
+    nodes = fed([soa(7), *records([APEX]), *found, soa(7)]).nodes
+    assert nodes is not None
+    assert nodes[DB.name].rrsets == (RRset(A, 30, (bytes([10, 0, 0, 30]), bytes([10, 0, 0, 60]))),)
+
+
 def test_what_a_signing_server_generates_is_no_content() -> None:
     generated = [(DB.name, rdtype, 60, b"generated") for rdtype in (RRSIG, NSEC)]
     generated += [(n("hash.example."), rdtype, 60, b"generated") for rdtype in (NSEC3, RRSIG)]
