@@ -444,7 +444,10 @@ class _Loop:
                 plan.changes, halve=self._strikes > 0, settled=self._settled, ending=self.ending
             )
         except PrimaryError:
-            self._doubted.update(change.name for change in plan.changes)
+            # Where nothing at all is taken, no name is to blame.
+            doubted = {change.name for change in plan.changes}
+            self.keeper.retry(doubted)
+            self._doubted |= doubted
             raise
         if not outcomes:
             return True

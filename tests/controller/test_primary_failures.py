@@ -253,6 +253,24 @@ def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind],
     assert ksd.metrics()["refused_names"] == 0
 
 
+def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """With more names than are tried one by one before it counts as missing: none of them is left behind."""
+    key = Key()
+    primary = make_bind(zones={"vm.": ""}, keys=(key,))
+    granted = primary.configuration.read_text()
+    primary.configuration.write_text(granted.replace("zonesub ANY", "name nobody.vm. ANY"))
+    primary.rndc("reconfig")
+    for number in range(50):
+        kube.put(vmi(f"db-{number}", "prod"))
+    ksd = run(primary, kube, patches=QUICK)
+    ksd.wait_complaint("primary", "REFUSED", "update-policy", key.name)
+    primary.configuration.write_text(granted)
+    primary.rndc("reconfig")
+    ksd.wait(lambda: len(addresses(primary)) == 100, "all names")
+    ksd.wait_ready()
+    assert ksd.metrics()["refused_names"] == 0
+
+
 # The way there
 
 
