@@ -158,11 +158,11 @@ def _write_secondary(chosen: Settings, options: Options) -> int:
         port=options.port,
     )
     _print_written(bootstrap.write_secondary(secondary))
-    _await_catalog(secondary)
+    _await_catalog(secondary, options.secondary_of)
     return 0
 
 
-def _await_catalog(secondary: bootstrap.BundledSecondary) -> None:
+def _await_catalog(secondary: bootstrap.BundledSecondary, primary: str) -> None:
     """Wait until a primary serves its zones: a BIND that finds none at its start asks after a minute, and later still.
 
     Says what it waits for, once each time that it is something else.
@@ -177,7 +177,7 @@ def _await_catalog(secondary: bootstrap.BundledSecondary) -> None:
             except PrimaryError as e:
                 if str(e) != said:
                     said = str(e)
-                    print(f"waiting for the primary: {said}", flush=True)
+                    print(f"waiting until {primary} serves its catalog: {said}", flush=True)
             else:
                 return
         time.sleep(_PAUSE)

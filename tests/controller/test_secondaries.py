@@ -1,5 +1,7 @@
 """Secondaries of a bundled primary: which zones they have, how they hear of changes, and what they survive."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -163,6 +165,17 @@ def test_a_reader_that_is_killed_serves_what_it_had(bind: Bind, make_reader: Mak
     reader.kill()
     reader.start()
     assert reader.query(NAME, "A") == [ADDRESS]
+
+
+def test_who_has_another_key_waits_and_says_so(bind: Bind, tmp_path: Path) -> None:
+    other = Key(KEY.name).file(tmp_path)
+    arguments = ["--dir", tmp_path / "zones", "--secondary-of", f"[::1]:{bind.port}", "--transfer-key", other]
+    command = [sys.executable, "-m", "ksd_ddns", "bootstrap", "--server", "bind9", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout is not None
+        assert any("BADSIG" in line for line in waiting.stdout)
+        assert waiting.poll() is None
+        waiting.kill()
 
 
 def test_the_catalog_is_for_those_with_the_key(bind: Bind, key: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str)
         primary.connect(reader, PRIMARY, READER)
         (waiting,) = reader.init_containers
         waiting.start()
-        while "waiting for the primary" not in waiting.log():
+        while "waiting until secondary-dns-primary:5353 serves its catalog" not in waiting.log():
             time.sleep(0.05)
         primary.initialize()
         primary.start()
@@ -68,6 +68,12 @@ def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str)
         reader.start()
         reader.wait_ready()
         assert ask(reader) == ["10.10.0.5"]
+        # Ready is who has every zone that the catalog names.
+        (copy,) = reader.volume("secdns-zones").glob("__catz__*.db")
+        copy.rename(copy.with_suffix(".away"))
+        assert reader.ready()
+        copy.with_suffix(".away").rename(copy)
+        assert not reader.ready()
         for address in ("10.10.0.6", "10.10.0.7"):
             cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": [address]}))
             begin = time.monotonic()
