@@ -264,15 +264,22 @@ def key(name: str, algorithm: str, secret: str) -> Key:
         owner = dns.name.from_text(name)
     except dns.exception.DNSException as e:
         raise SettingsError(f"the key name {name!r} is not a domain name: {e}") from e
+    text = "".join(secret.split())
     try:
-        octets = base64.b64decode("".join(secret.split()), validate=True)
+        octets = base64.b64decode(text, validate=True)
+        if len(base64.b64encode(octets)) != len(text):
+            raise ValueError  # padding that Python lets pass, and the servers do not
     except (binascii.Error, ValueError):
         # Not chained: the exception's context would hold the secret.
         raise SettingsError(f"the secret of key {name} is not base64: copy it again from the key file") from None
     if not octets:
         raise SettingsError(f"the secret of key {name} is empty")
-    text = owner.to_text().lower()
-    return Key(text, folded, dns.tsig.Key(owner, octets, folded), owner.to_digestable())
+    return Key(owner.to_text().lower(), folded, dns.tsig.Key(owner, octets, folded), owner.to_digestable())
+
+
+def secret_of(key: Key) -> str:
+    """Return the secret in base64, for the configuration of a server: never for people."""
+    return base64.b64encode(key._key.secret).decode()
 
 
 def read_key_file(path: Path) -> Key:
@@ -298,4 +305,7 @@ def read_key_file(path: Path) -> Key:
     if algorithm is None or secret is None:
         missing = "algorithm" if algorithm is None else "secret in base64"
         raise SettingsError(f"key file {path}: the key clause has no {missing}")
-    return key(clauses[0]["name"], algorithm["value"], secret["value"])
+    try:
+        return key(clauses[0]["name"], algorithm["value"], secret["value"])
+    except SettingsError as e:
+        raise SettingsError(f"key file {path}: {e}") from None

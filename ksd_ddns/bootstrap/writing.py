@@ -1,0 +1,114 @@
+"""Writes what is missing of a bundled server: keys, zone files, configuration. Says how to start it."""
+
+import base64
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from ksd_ddns.bootstrap import bind9, knot
+from ksd_ddns.bootstrap.bundled import TRANSFER_KEY_FILE, BundledPrimary, BundledSecondary, domain_name
+from ksd_ddns.bootstrap.files import Outcome, Written, make, write_once
+from ksd_ddns.bootstrap.limits import WORKERS
+from ksd_ddns.bootstrap.zones import CATALOG_FILE, catalog_text, new_serial, zone_text
+from ksd_ddns.errors import SettingsError
+from ksd_ddns.primary.keys import Key, read_key_file
+
+_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/opt/bin", "/opt/sbin")
+_PACKAGES = {"bind9": ("named", "bind9"), "knot": ("knotd", "knot")}
+
+
+def write(primary: BundledPrimary) -> tuple[Written, ...]:
+    """Write what is missing of key, zone files and configuration; return every file with what became of it.
+
+    Raises SettingsError when the directory or a file in it cannot be read or written, when the key file that is there
+    cannot be understood, and when a journal lies there without its zone.
+    """
+    directory = primary.directory
+    make(directory)
+    written = [] if primary.transfer_key is None else [_copy_key(primary.transfer_key, directory)]
+    transfer_key = _checked(directory / TRANSFER_KEY_FILE).name if written else None
+    for file in map(primary.zone_file, primary.zones):
+        journal = file.with_name(file.name + ".jnl")
+        if journal.exists() and not file.exists():
+            # A new zone would not fit the old journal, and BIND would refuse to load it.
+            raise SettingsError(
+                f"{journal} is there without its zone {file}: put the zone file back, or remove the journal"
+                " to start from an empty zone"
+            )
+
+    written.append(write_once(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True))
+    try:
+        key = _checked(primary.key_file)
+    except SettingsError as e:
+        raise SettingsError(f"{e}; correct it, or remove it to get a new key") from e
+    if transfer_key == key.name:
+        raise SettingsError(f"{primary.transfer_key} holds a key with the name of our own, {key.name}: choose another")
+    serial = new_serial()
+    written += [
+        write_once(primary.zone_file(zone), zone_text(primary, zone, serial=serial), keep=True)
+        for zone in primary.zones
+    ]
+    if transfer_key:
+        written.append(write_once(directory / CATALOG_FILE, catalog_text(primary, serial=serial), keep=True))
+    if primary.server == "bind9":
+        text = bind9.configuration(primary, key_name=key.name, transfer_key_name=transfer_key)
+        written.append(write_once(primary.configuration, text))
+        return tuple(written)
+    knot_key_file = directory / knot.KEY_FILE
+    knot_key = write_once(knot_key_file, knot.key_clause(key), mode=0o600)
+    if knot_key.outcome is Outcome.DIFFERS:
+        raise SettingsError(
+            f"{knot_key_file} holds another key than {primary.key_file}: remove the one that is wrong and run again"
+        )
+    written.append(knot_key)
+    written.append(write_once(primary.configuration, knot.configuration(primary, key_name=key.name)))
+    return tuple(written)
+
+
+def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
+    """Write what is missing of key and configuration; return both files with what became of them.
+
+    Raises SettingsError when the directory or the key file cannot be used.
+    """
+    make(secondary.directory)
+    key = _copy_key(secondary.transfer_key, secondary.directory)
+    text = bind9.secondary_configuration(secondary, key_name=_checked(key.path).name)
+    return (key, write_once(secondary.configuration, text))
+
+
+def command(primary: BundledPrimary) -> tuple[str, ...]:
+    """Return the command line that serves `primary` in the foreground, as the current user, logging to stderr.
+
+    Raises SettingsError when the server is not installed.
+    """
+    program, package = _PACKAGES[primary.server]
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_DIRECTORIES))
+    binary = shutil.which(program, path=path)
+    if binary is None:
+        raise SettingsError(
+            f"{program} is not installed: on Debian and Ubuntu it comes with `apt-get install {package}`"
+        )
+    if primary.server == "knot":
+        return (binary, "-c", str(primary.configuration))
+    # -g, not -f: with -f whatever goes wrong before the configuration is read (a file that cannot be opened, an
+    # AppArmor profile) goes to syslog, which a container does not have.
+    return (binary, "-g", "-n", str(WORKERS), "-c", str(primary.configuration))
+
+
+def _checked(path: Path) -> Key:
+    """Return the key of a file, whose name the configuration of a server can express."""
+    key = read_key_file(path)
+    domain_name(key.name, of=f"the key name in {path},")
+    return key
+
+
+def _new_key(name: str) -> str:
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    return f'key "{name}" {{\n\talgorithm hmac-sha256;\n\tsecret "{secret}";\n}};\n'
+
+
+def _copy_key(path: Path, directory: Path) -> Written:
+    """Copy a key that others made into `directory`: all that read it there have the same, as long as that is kept."""
+    _checked(path)
+    return write_once(directory / TRANSFER_KEY_FILE, path.read_text(encoding="utf-8"), mode=0o600)
