@@ -19,7 +19,7 @@ import pytest
 
 from ksd_ddns import bootstrap
 from tests.deploy import rendered
-from tests.deploy.pod import Pod, require_root
+from tests.deploy.pod import Pod
 from tests.deploy.rendered import BUNDLED, one
 from tests.kube import LEASES, Kube, Reply
 from tests.vmis import vmi
@@ -27,18 +27,6 @@ from tests.vmis import vmi
 NAME = "nic1.vmi-sec.secondary-test.vm."
 BUNDLED_SERVER = ("127.0.0.1", 5353)
 COMPANY = ("192.0.2.53", 53)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Kube]:
-    """Yield an API server that lets nobody in without a right, and that does not run yet."""
-    require_root()
-    kube = Kube(tls=True, auth=True)
-    try:
-        kube.put(vmi("vmi-sec", "secondary-test", {"nic1": ["10.10.0.5"]}))
-        yield kube
-    finally:
-        kube.close()
 
 
 @pytest.fixture(params=BUNDLED)

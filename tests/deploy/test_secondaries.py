@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
 
 import dns.message
 import dns.query
@@ -10,7 +9,7 @@ import dns.rcode
 import pytest
 
 from tests.deploy import rendered
-from tests.deploy.pod import Pod, require_root
+from tests.deploy.pod import Pod
 from tests.kube import Kube
 from tests.servers import program
 from tests.vmis import vmi
@@ -24,17 +23,6 @@ def key() -> str:
     """Return the key that the page tells to make."""
     done = subprocess.run([program("tsig-keygen"), "transfer"], capture_output=True, text=True, timeout=10, check=True)
     return done.stdout
-
-
-@pytest.fixture
-def cluster() -> Iterator[Kube]:
-    require_root()
-    kube = Kube(tls=True, auth=True)
-    try:
-        kube.put(vmi("vmi-sec", "secondary-test", {"nic1": ["10.10.0.5"]}))
-        yield kube
-    finally:
-        kube.close()
 
 
 def ask(pod: Pod, name: str = NAME) -> list[str] | str:
