@@ -98,10 +98,10 @@ def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted
     file.write_text(old.bind())
     ksd = run(bind, TSIG_KEY_FILE=file)
     published(ksd, bind, wanted)
-    assert "with key old." in ksd.log()
+    ksd.wait(lambda: "with key old." in ksd.log(), "its line of the audit")
     file.write_text(new.bind())
     published(ksd, bind, wanted)
-    assert "with key new." in ksd.log()
+    ksd.wait(lambda: "with key new." in ksd.log(), "its line of the audit")
     assert '"level": "warning"' not in ksd.log(), "nobody noticed anything"
 
 
@@ -199,8 +199,8 @@ def test_a_key_for_each_server(make_bind: Callable[..., Bind], run: Run, wanted:
     published(ksd, first, wanted)
     first.kill()
     published(ksd, second, wanted)
-    assert "with key one." in ksd.log()
-    assert "with key two." in ksd.log()
+    ksd.wait(lambda: "with key one." in ksd.log(), "its line of the audit")
+    ksd.wait(lambda: "with key two." in ksd.log(), "its line of the audit")
     rotate(second, two, new)
     new.file(tmp_path)
     published(ksd, second, wanted)
