@@ -1,7 +1,6 @@
 """The server itself: it ends, comes back, runs as a process, and serves kubectl."""
 
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -78,7 +77,6 @@ def test_as_a_process(tmp_path: Path, connect: Connect) -> None:
         assert (state["revision"], state["vmis"], state["count"]) == (version(listing) + 42, 21, 2)
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kubectl(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(tls=True)
     kube.put(vmi("db", "prod"))
