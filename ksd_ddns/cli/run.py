@@ -11,9 +11,9 @@ from ksd_ddns import settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import session
-from ksd_ddns.controller import Controller, Fleet
-from ksd_ddns.controller import Options as ControllerOptions
-from ksd_ddns.controller.remarks import Say
+from ksd_ddns.sync import Controller, Fleet
+from ksd_ddns.sync import Options as ControllerOptions
+from ksd_ddns.sync.remarks import Say
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings

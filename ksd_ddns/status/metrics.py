@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Snapshot
 
 Snapshots = Callable[[], tuple[Snapshot, ...]]
 

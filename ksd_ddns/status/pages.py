@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, exposition
 
-from ksd_ddns.snapshot import Snapshot
+from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.status.metrics import Metrics, Snapshots
 from ksd_ddns.zone import names, render
 from ksd_ddns.zone.owned import Owned
