@@ -10,15 +10,16 @@ from types import FrameType
 from ksd_ddns import settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
-from ksd_ddns.cli.session import session
-from ksd_ddns.sync import Controller, Fleet
-from ksd_ddns.sync import Options as ControllerOptions
-from ksd_ddns.sync.remarks import Say
+from ksd_ddns.cli.session import sessions
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
+from ksd_ddns.sync import Controller, Supervisor
+from ksd_ddns.sync import Options as ControllerOptions
+from ksd_ddns.sync.remarks import Say
 from ksd_ddns.zone.feed import Said
+from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
@@ -37,11 +38,11 @@ def run(options: Options) -> int:
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
     announcer.start()
-    fleet = Fleet(
+    fleet = Supervisor(
         told_by,
         [
-            Controller(session(chosen), scopes, _options(chosen, owner, base, remark, announcer.changed))
-            for base in chosen.bases()
+            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed))
+            for session, base in zip(sessions(chosen), chosen.bases(), strict=True)
         ],
     )
     leadership = sources.leadership(chosen, options.source)
@@ -101,9 +102,12 @@ def _options(
         rules=lambda zone: owner.settings().rules(zone, base),
         scope=lambda rules: owner.settings().scope(rules),
         limits=chosen.limits(),
-        max_withdraw_percent=chosen.max_withdraw_percent,
-        hold_down=chosen.hold_down,
-        drift_interval=chosen.drift_interval,
+        keeping=Keeping(
+            max_delete_percent=chosen.max_withdraw_percent,
+            hold_down=chosen.hold_down,
+            drift_interval=chosen.drift_interval,
+            full_read_interval=chosen.full_read_interval,
+        ),
         # The names' own controller says it; those of reverse zones would repeat it.
         remark=remark if base == chosen.base else _unsaid,
         announce=announce,
@@ -113,7 +117,7 @@ def _options(
 class _Ending:
     """Ends the controllers at a signal, and the process soon after, should a primary be silent just then."""
 
-    def __init__(self, fleet: Fleet, stop: threading.Event) -> None:
+    def __init__(self, fleet: Supervisor, stop: threading.Event) -> None:
         self._fleet = fleet
         self._stop = stop
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable, ZoneChanged
+from ksd_ddns.errors import PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.grants import Right
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
@@ -36,8 +36,8 @@ class Sender:
     `base` is the name below which changes stand, as far as there is one, and `types` are the record types that are
     written there: the permission that an error asks for covers these, and no more.
 
-    A server that hangs up while several messages are in flight gets fewer of them, down to one, and then only as many on
-    one connection as it has answered before (Knot 3.4 over TLS answers one).
+    A server that hangs up while several messages are in flight gets fewer of them, down to one, and then only as many
+    on one connection as it has answered before (Knot 3.4 over TLS answers one).
     """
 
     def __init__(self, session: Session, zone: bytes, *, base: bytes = b"", types: tuple[int, ...] = ()) -> None:
@@ -47,6 +47,7 @@ class Sender:
         self._types = types
         self._in_flight = IN_FLIGHT
         self._per_connection = 0
+        self._answered = 0
 
     def send(
         self,
@@ -64,16 +65,29 @@ class Sender:
         then, too.
         """
         waiting = iter(messages)
+        first = next(waiting, None)
+        if first is None:
+            return
+        waiting = _chain(first, waiting)
+        with self._session.held():
+            self._send(waiting, report, may_send, serial)
+
+    def _send(
+        self,
+        waiting: Iterator[Batch],
+        report: Callable[[Answer], None],
+        may_send: Callable[[], bool],
+        serial: int,
+    ) -> None:
         flying: dict[int, _Sent] = {}
+        self._answered = 0
         try:
-            first = next(waiting, None)
-            if first is None:
-                return
-            waiting = _chain(first, waiting)
             self._exchange(waiting, flying, report, may_send, serial)
+            self._in_flight = self._in_flight if self._per_connection else min(IN_FLIGHT, self._in_flight + 1)
         except ZoneChanged as e:
             _report_all(waiting, Result.UNSENT, e, report)
         except Unreachable as e:
+            self._hung_up(len(flying))
             self._log_unanswered(flying, serial)  # while it is the server that is left
             self._session.failed(e)
             _report_all((sent.batch for sent in flying.values()), Result.UNKNOWN, e, report)
@@ -95,11 +109,10 @@ class Sender:
     ) -> None:
         # One key for all of it: asking for another one looks at the connection, on which answers are waiting.
         connection, key = self._session.for_updates(self._zone)
-        answered = 0
         more = True
         while True:
-            while more and len(flying) < self._in_flight:
-                if self._per_connection and answered + len(flying) >= self._per_connection:
+            while more and len(flying) < self._in_flight and connection.room:
+                if self._per_connection and self._answered + len(flying) >= self._per_connection:
                     break
                 batch = next(waiting, None)
                 if batch is None:
@@ -113,7 +126,7 @@ class Sender:
                     continue
                 signed, mac = request
                 if not may_send():
-                    stopped = Unreachable("updates are no longer sent: the process is shutting down, or lost leadership")
+                    stopped = Unreachable("updates are no longer sent: shutting down, or leadership was lost")
                     _report_all(_chain(batch, waiting), Result.UNSENT, stopped, report)
                     more = False
                     break
@@ -124,26 +137,22 @@ class Sender:
                     return
                 self._session.close()
                 connection, key = self._session.for_updates(self._zone)
-                answered = 0
+                self._answered = 0
                 continue
-            try:
-                octets = connection.receive()
-            except Unreachable:
-                self._hung_up(answered, len(flying))
-                raise
-            answered += 1
+            octets = connection.receive()
+            self._answered += 1
             if self._settle(octets, flying, report, serial):
                 continue
             replaced = KeyRejected(f"{self._session.server} does not know key {key.name} any longer")
             _report_all(waiting, Result.UNSENT, replaced, report)
             more = False
 
-    def _hung_up(self, answered: int, in_flight: int) -> None:
+    def _hung_up(self, in_flight: int) -> None:
         """Learn from a connection that was lost while messages were in flight."""
         if in_flight > 1:
             self._in_flight = max(1, self._in_flight // 2)
-        elif answered and self._in_flight == 1:
-            self._per_connection = answered
+        elif self._answered and self._in_flight == 1:
+            self._per_connection = self._answered
 
     def _signed(
         self, ident: int, batch: Batch, key: Key, report: Callable[[Answer], None]
@@ -161,9 +170,7 @@ class Sender:
         report(Answer(batch.changes, Result.REFUSED, None, PrimaryError(reason)))
         return None
 
-    def _settle(
-        self, octets: bytes, flying: dict[int, _Sent], report: Callable[[Answer], None], serial: int
-    ) -> bool:
+    def _settle(self, octets: bytes, flying: dict[int, _Sent], report: Callable[[Answer], None], serial: int) -> bool:
         """Take one response; return false where its key is not known any more, and another one is there by now."""
         message = self._session.parsed(octets)
         sent = flying.get(message.id)

@@ -1,14 +1,14 @@
 """The controller of one zone: one thread that owns the reconciler, reads one queue, and carries out what is asked for.
 
-Sources and the NOTIFY listener run on threads of their own, and only put events into the queue. An idle controller sends
-at once; while it waits for answers, more events gather.
+Sources and the NOTIFY listener run on threads of their own, and only put events into the queue. An idle controller
+sends at once; while it waits for answers, more events gather.
 """
 
 import logging
 import random
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
 
@@ -21,13 +21,13 @@ from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.sync.zone_sync import ZoneSync
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Rules
-from ksd_ddns.zone.feed import Failing, Listed, Said, Told
+from ksd_ddns.zone.feed import Failing, Said, Told
+from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, NotifyReceived, Planned, Refused, Wait
-from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.update import Limits
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
@@ -64,7 +64,7 @@ class Options:
     rules: Callable[[bytes], Rules]
     scope: Callable[[Rules], Scope]
     limits: Limits
-    keeping: ReconcilerOptions = ReconcilerOptions()
+    keeping: ReconcilerOptions = field(default_factory=ReconcilerOptions)
     remark: Callable[[Said], None] = _no_remark
     announce: Callable[[bytes], None] = _no_announcement
     may_send: Callable[[], bool] = lambda: True

@@ -2,24 +2,24 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from ksd_ddns.errors import Unreachable, ZoneChanged
 from ksd_ddns.primary.session import Session
+from ksd_ddns.sync import reasons
 from ksd_ddns.sync.zone_sync import Step, ZoneSync, _no_progress
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.feed import Listed
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan, Scope
+from ksd_ddns.zone.plan import Change, Conflict, Plan, Scope
 from ksd_ddns.zone.reconciler import Options, Reconciler
-from ksd_ddns.zone.reconciler.events import Accepted, CheckSerial, Planned, Refused, Send, Wait
-from ksd_ddns.zone.reconciler.refusals import Refusal
+from ksd_ddns.zone.reconciler.events import Accepted, CheckSerial, Planned, Refused, Wait
+from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.update import Limits
 from ksd_ddns.zone.vmi import Vmi
 
@@ -29,7 +29,8 @@ ATTEMPTS = 3
 STALE_ATTEMPTS = 8
 """How often a name that somebody else keeps changing is planned again before a pass gives up."""
 
-_T = TypeVar("_T")
+SHOWN = 10
+"""Names of one cause of refusals that are shown."""
 
 
 @dataclass(slots=True)
@@ -39,17 +40,31 @@ class Report:
     plan: Plan
     applied: list[Change] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    server: str = ""
+    accepts: bool = True
 
     @property
     def complete(self) -> bool:
         """Whether the zone is now as desired, with nothing refused, in conflict, or blocked."""
         return not (self.refused or self.plan.conflicts or self.plan.kept_back)
 
+    def refusals(self) -> Iterator[str]:
+        """Yield the refused names, grouped by cause, as text."""
+        groups: dict[Cause, list[Refusal]] = {}
+        for one in self.refused:
+            groups.setdefault(one.cause, []).append(one)
+        zone = names.to_text(self.plan.zone)
+        for found in sorted(groups.values(), key=len, reverse=True):
+            shown = ", ".join(names.to_text(one.name) for one in found[:SHOWN])
+            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            reason = reasons.refusal_text(found[0], zone=zone, server=self.server, accepts=self.accepts)
+            yield f"{shown}{more} refused: {reason}"
+
 
 class OnePass:
     """One zone, and all VMIs there are, for `plan`, `apply` and `list`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what a zone is and how it is kept
         self,
         session: Session,
         vmis: Iterable[Vmi],
@@ -111,6 +126,7 @@ class OnePass:
             self._check_attempts()
         progress.take(reconciler)
         report = progress.report(reconciler)
+        report.server = str(self._sync.session.server)
         _check_permission(report)
         return report
 
@@ -138,8 +154,8 @@ class OnePass:
         if attempts and max(attempts.values()) >= STALE_ATTEMPTS:
             name = max(attempts, key=attempts.__getitem__)
             raise ZoneChanged(
-                f"{names.to_text(name)} is not as desired after {STALE_ATTEMPTS} attempts: somebody else keeps changing "
-                "it; run apply again"
+                f"{names.to_text(name)} is not as desired after {STALE_ATTEMPTS} attempts: somebody else keeps "
+                "changing it; run apply again"
             )
 
 
@@ -182,10 +198,9 @@ class _Progress:
         """Return the whole of it."""
         assert self._plan is not None, "a pass ends with a plan"
         conflicts = tuple(item for found in self._conflicts.values() for item in found)
-        plan = msgspec.structs.replace(
-            self._plan, serial=reconciler.live.serial, changes=(), conflicts=conflicts
-        )
-        return Report(plan, list(self._applied.values()), list(reconciler.refusals))
+        plan = msgspec.structs.replace(self._plan, serial=reconciler.live.serial, changes=(), conflicts=conflicts)
+        accepts = not reconciler.acceptance.refuses
+        return Report(plan, list(self._applied.values()), list(reconciler.refusals), accepts=accepts)
 
 
 def _check_permission(report: Report) -> None:

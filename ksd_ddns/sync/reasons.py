@@ -19,8 +19,8 @@ def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> st
         case Cause.HOST_NAME:
             return (
                 f"{server} refuses {name} (REFUSED): the zone checks host names, and this name is not one. "
-                'Add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename the '
-                "interface"
+                'Add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
+                "the interface"
             )
         case Cause.LIMIT:
             return (
@@ -57,8 +57,8 @@ def primary(reconciler: Reconciler, server: str) -> str:
     if reconciler.deletions.owned:
         rcode = f" ({_rcode(first)})" if first else ""
         return (
-            f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc thaw), "
-            "the server is a secondary, its disk is full, or the permission of the key was removed"
+            f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc "
+            "thaw), the server is a secondary, its disk is full, or the permission of the key was removed"
         )
     error = first.error if first else None
     return str(error) if error is not None else f"{server} accepts no update of {zone}"

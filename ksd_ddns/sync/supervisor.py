@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection
 from threading import Event, Thread
 from typing import Protocol
 
-from ksd_ddns.sync.controller import Controller
 from ksd_ddns.errors import KsdError
+from ksd_ddns.sync.controller import Controller
 from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.zone.feed import Failing, Told
 from ksd_ddns.zone.owned import Owned

@@ -1,4 +1,4 @@
-"""Carries out what a reconciler asks for: reads the zone, checks its serial, sends updates, and reports what happened."""
+"""Carries out what a reconciler asks for: reads the zone, checks its serial, sends updates, reports the outcome."""
 
 import logging
 import time

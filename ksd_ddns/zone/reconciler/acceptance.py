@@ -1,7 +1,7 @@
-"""Does the primary accept any update of the zone, or does it refuse single names?
+"""Whether the primary accepts updates of the zone at all, or refuses single names.
 
-A name may be refused for itself; a zone that is frozen, a secondary, and a permission that is gone refuse every name. The
-difference is shown by a canary: an update that changes nothing, of a name of ours that the zone holds.
+A primary may refuse one name. A frozen zone, a secondary, and a key that lost its permission refuse every name. A canary
+shows the difference: an update that changes nothing, of a name of ours that the zone holds.
 """
 
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
@@ -13,7 +13,7 @@ VALID_FOR = 2.0
 """Seconds in which an accepted canary is not repeated, whatever is refused meanwhile."""
 
 SUSPICIOUS = 16
-"""Names refused one by one, with none accepted, after which a sample decides for the rest, if there can be no canary."""
+"""Names refused one by one, with none accepted, after which a sample decides for the rest, without a canary."""
 
 SAMPLE = 64
 """Names from all over the plan that are tried then: a branch with a smaller part of the names than that is missed."""
@@ -22,8 +22,8 @@ SAMPLE = 64
 class Acceptance:
     """What is known about whether the zone accepts updates.
 
-    `refuses`: it accepts none. `sampled`: a sample has been chosen. `failing`: the last refusals were SERVFAIL, which an
-    update without an effect does not show.
+    `refuses`: it accepts none. `sampled`: a sample has been chosen. `failing`: the last refusals were SERVFAIL,
+    which an update without an effect does not show.
     """
 
     def __init__(self, *, jitter: Jitter) -> None:

@@ -98,8 +98,8 @@ class CheckSerial(msgspec.Struct, frozen=True):
 class Send(msgspec.Struct, frozen=True):
     """Send updates: the changes of `plan`, filled into messages, and then each of `groups` in messages of its own.
 
-    `canary` shows whether the zone accepts any update; where its old and its new node are equal, it changes nothing (see
-    `zone.update.touch`). Report UpdateAnswered for each message and UpdateFinished at the end.
+    `canary` shows whether the zone accepts any update; where its old and its new node are equal, it changes nothing
+    (see `zone.update.touch`). Report UpdateAnswered for each message and UpdateFinished at the end.
     """
 
     plan: Plan

@@ -6,8 +6,8 @@
 
 Its theory of operation:
 
-- A name is *dirty* when what is wanted there, or what the zone holds, may have changed. Dirty names are planned and sent
-  next, all together. One event costs what its names cost, never what the zone costs.
+- A name is *dirty* when what is wanted there, or what the zone holds, may have changed. Dirty names are planned and
+  sent next, all together. One event costs what its names cost, never what the zone costs.
 - What the primary accepted is *unconfirmed*: the live zone assumes it, so that the next plan builds on it, until a read
   of the zone shows it, or does not (see `unconfirmed`).
 - What was not answered, or met another zone than was planned for, is *uncertain*: the zone is read before it is planned
@@ -435,7 +435,7 @@ class Reconciler:
             self.updates.uncertain[change.name] = None
 
     def _stale(self, answer: Answer, now: float) -> None:
-        """Take a failed prerequisite: some name of the message is not as it was. Which one, the zone says, or trying."""
+        """Take a failed prerequisite: some name of the message is not as it was; which one, the zone shows, or trying."""
         updates = self.updates
         names = [change.name for change in answer.changes]
         self._round.stale = True
@@ -659,7 +659,7 @@ class Reconciler:
         updates = self.updates
         waits: set[bytes] = set()
         if self.refusals:
-            waits |= names & self.refusals.names()
+            waits |= {name for name in names if name in self.refusals}
         if updates.suspects:
             waits |= {name for name in names if name in updates.suspects}
         if updates.uncertain:
@@ -722,7 +722,7 @@ class Reconciler:
         return inf if oldest is None else max(oldest + NUDGE_AFTER, self._round.nudged_at + NUDGE_EVERY)
 
     def _nudge(self, now: float) -> list[tuple[Change, ...]]:
-        """Return one harmless change, where a signed zone has stopped showing changes: BIND then shows the rest, too."""
+        """Return one harmless change for a signed zone that stopped showing changes: BIND then shows the rest, too."""
         if not self.unconfirmed or not self.view.signed or now < self._nudge_at():
             return []
         self._round.nudged_at = now

@@ -1,8 +1,9 @@
 """Accepted changes that the zone has not shown yet.
 
-NOERROR is not proof: a server drops records without a word (an address next to a CNAME, limits of an update-policy), lowers
-or keeps a TTL, leaves the ownership record out, or shows a change late. A zone that is signed inline shows changes seconds
-later, and BIND sometimes only after the next update was accepted. So each accepted change is compared with what is read.
+NOERROR is not proof: a server may drop records without a word (an address next to a CNAME, limits of an update-policy),
+lower or keep a TTL, leave the ownership record out, or show a change late. A zone that is signed inline shows changes
+seconds later, and BIND sometimes only after the next update was accepted. So each accepted change is compared with what
+is read.
 """
 
 from collections.abc import Collection
