@@ -54,7 +54,10 @@ def plan(options: Options) -> int:
         chosen = sources.owning(chosen, options.source)
 
         def planned(base: bytes) -> tuple[Plan, Server]:
-            return _one_pass(chosen, session, base, vmis, step).plan(), session.server
+            one = _one_pass(chosen, session, base, vmis, step)
+            found = one.plan()
+            _warn_about_vmis(one)
+            return found, session.server
 
         plans, code = _in_each_zone(chosen, planned)
     _show(chosen, options.output, plans)
@@ -83,7 +86,11 @@ def apply(options: Options) -> int:
         chosen = sources.owning(chosen, options.source)
 
         def applied(base: bytes) -> Report:
-            return _one_pass(chosen, session, base, vmis, step).apply()
+            one = _one_pass(chosen, session, base, vmis, step)
+            try:
+                return one.apply()
+            finally:
+                _warn_about_vmis(one)
 
         reports, code = _in_each_zone(chosen, applied)
     for report in reports:
@@ -215,7 +222,7 @@ def _one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vm
     if chosen.name_server_ip and base == chosen.base != zone:
         shown, apex = names.to_text(base), names.to_text(zone)
         warn(f"NAME_SERVER_IP is not published: {shown} is not the apex of {apex}, its NS would hide what is below it")
-    one = OnePass(
+    return OnePass(
         session,
         vmis,
         zone=zone,
@@ -225,9 +232,11 @@ def _one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vm
         max_delete_percent=chosen.max_withdraw_percent,
         step=step,
     )
+
+
+def _warn_about_vmis(one: OnePass) -> None:
     for notice in one.reconciler.desired.notices():
         warn(f"VMI {notice.vmi}: {notice.text}")
-    return one
 
 
 def _print_heading(chosen: Settings, zone: bytes) -> None:

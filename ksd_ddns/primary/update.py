@@ -1,7 +1,7 @@
 """Sends changes as UPDATE messages (RFC 2136), several in flight on one connection, and reports what became of each."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -48,6 +48,7 @@ class Sender:
         self._in_flight = IN_FLIGHT
         self._per_connection = 0
         self._answered = 0
+        self._refused: dict[str, list[_Sent]] = {}
 
     def send(
         self,
@@ -70,7 +71,10 @@ class Sender:
             return
         waiting = _chain(first, waiting)
         with self._session.held():
-            self._send(waiting, report, may_send, serial)
+            try:
+                self._send(waiting, report, may_send, serial)
+            finally:
+                self._log_refused(serial)
 
     def _send(
         self,
@@ -178,8 +182,11 @@ class Sender:
             raise self._session.foreign_response()
         error = self._judged(message, sent)
         del flying[message.id]
-        self._log(sent, rcodes.text(message.rcode), serial)
         changes, rcode = sent.batch.changes, message.rcode
+        if rcode == rcodes.NOERROR or rcode in rcodes.PREREQUISITE_FAILED:
+            self._log([sent], rcodes.text(rcode), serial)
+        else:
+            self._refused.setdefault(rcodes.text(rcode), []).append(sent)
         if isinstance(error, KeyRejected) and self._session.renewed(sent.key):
             report(Answer(changes, Result.UNSENT, rcode, error))
             return False
@@ -218,18 +225,24 @@ class Sender:
 
     def _log_unanswered(self, flying: dict[int, _Sent], serial: int) -> None:
         for sent in flying.values():
-            self._log(sent, "no answer that counts", serial)
+            self._log([sent], "no valid response", serial)
 
-    def _log(self, sent: _Sent, answer: str, serial: int) -> None:
+    def _log_refused(self, serial: int) -> None:
+        """Write one line for all messages that were refused with one rcode: there can be a message for each name."""
+        for rcode, sent in self._refused.items():
+            self._log(sent, rcode, serial)
+        self._refused.clear()
+
+    def _log(self, messages: Sequence[_Sent], answer: str, serial: int) -> None:
         if _audit.isEnabledFor(logging.INFO):
             _audit.info(
                 "update of %s at serial %d on %s with key %s: %s: %s",
                 names.to_text(self._zone),
                 serial,
                 self._session.server,
-                sent.key.name,
+                messages[0].key.name,
                 answer,
-                _listed(change.name for change in sent.batch.changes),
+                _listed(change.name for sent in messages for change in sent.batch.changes),
             )
 
 

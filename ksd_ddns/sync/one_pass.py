@@ -29,8 +29,8 @@ ATTEMPTS = 3
 STALE_ATTEMPTS = 8
 """How often a name that somebody else keeps changing is planned again before a pass gives up."""
 
-SHOWN = 10
-"""Names of one cause of refusals that are shown."""
+SHOWN = 20
+"""Names of one cause of refusals that a report shows."""
 
 
 @dataclass(slots=True)
@@ -49,16 +49,18 @@ class Report:
         return not (self.refused or self.plan.conflicts or self.plan.kept_back)
 
     def refusals(self) -> Iterator[str]:
-        """Yield the refused names, grouped by cause, as text."""
+        """Yield the lines of the refused names, grouped by cause: how many and why, then the names."""
         groups: dict[Cause, list[Refusal]] = {}
         for one in self.refused:
             groups.setdefault(one.cause, []).append(one)
         zone = names.to_text(self.plan.zone)
         for found in sorted(groups.values(), key=len, reverse=True):
-            shown = ", ".join(names.to_text(one.name) for one in found[:SHOWN])
-            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             reason = reasons.refusal_text(found[0], zone=zone, server=self.server, accepts=self.accepts)
-            yield f"{shown}{more} refused: {reason}"
+            yield f"{len(found)} {'name' if len(found) == 1 else 'names'} refused: {reason}"
+            found.sort(key=lambda one: names.canonical(one.name))
+            yield from (f"  {names.to_text(one.name)}" for one in found[:SHOWN])
+            if len(found) > SHOWN:
+                yield f"  and {len(found) - SHOWN} more"
 
 
 class OnePass:
@@ -82,7 +84,6 @@ class OnePass:
         )
         self._sync = ZoneSync(session, self.reconciler, limits, step=step)
         self._vmis = tuple(vmis)
-        self._failures = 0
 
     def read(self) -> Live:
         """Return the zone as it is now. Raises a PrimaryError."""
@@ -143,10 +144,8 @@ class OnePass:
         """Raise what is wrong with the primary, unless it may yet answer."""
         problem = self.reconciler.problem
         if problem is None:
-            self._failures = 0
             return
-        self._failures += 1
-        if not isinstance(problem, Unreachable) or self._failures >= ATTEMPTS:
+        if not isinstance(problem, Unreachable) or self.reconciler.pauses.failures >= ATTEMPTS:
             raise problem
 
     def _check_attempts(self) -> None:

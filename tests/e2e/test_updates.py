@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ksd_ddns import reconcile
+from ksd_ddns.sync import one_pass
 from tests import hostile
 from tests.e2e.conftest import Ksd
 from tests.hostile import Proxy, is_update, only
@@ -47,8 +47,8 @@ def test_a_name_that_bind_takes_for_no_host_name(make_bind: Callable[..., Bind],
     command = ksd(bind)
     done = command("apply", vmi=[*good, *bad])
     assert done.code == 1
-    assert "! net_1.a.prod.vm. refused: " in done.out
-    assert "! nic-.b.stage.vm. refused: " in done.out
+    assert "!   net_1.a.prod.vm.\n" in done.out
+    assert "!   nic-.b.stage.vm.\n" in done.out
     assert "check-names primary ignore;" in done.out
     assert published(bind) == names_of(good) | {"a.prod.vm.", "b.stage.vm.", "ok.b.stage.vm."}
     again = command("apply", vmi=[*good, *bad])
@@ -71,8 +71,8 @@ def test_a_key_that_may_update_one_branch_only(make_either: Callable[..., Server
     done = ksd(primary)("apply", vmi=[*mine, *others])
     assert done.code == 1
     assert done.summary.startswith("Applied: 10 added, 0 changed, 0 withdrawn, 20 refused, 0 conflicts.")
-    assert "! net1.vm3.dev.vm. refused: " in done.out
-    assert "grant" in done.out
+    assert "!   net1.vm3.dev.vm.\n" in done.out
+    assert "lacks permission for this name" in done.out
     assert published(primary) == names_of(mine) | {"old.dev.vm."}
 
 
@@ -103,7 +103,7 @@ def test_what_the_server_drops_without_a_word_is_reported(make_bind: Callable[..
     done = command("apply", vmi=[two, vmi("web", "prod", {"net1": ["10.1.0.7"]})])
     assert done.code == 1
     for name in ("db.prod.vm.", "net1.db.prod.vm."):
-        assert f"! {name} refused: the primary acknowledged this change, but it is not in the zone" in done.out
+        assert f"!   {name}\n" in done.out
         assert bind.query(name, "A") == ["10.1.0.9"]
     assert done.summary.startswith("Applied: 2 added, 0 changed, 0 withdrawn, 2 refused")
     assert bind.query("web.prod.vm", "A") == ["10.1.0.7"]
@@ -121,7 +121,7 @@ def test_a_limit_of_the_zone_stops_only_what_exceeds_it(make_bind: Callable[...,
     many = vmi("many", "prod", {"net1": ["10.2.0.1", "10.2.0.2", "10.2.0.3"]})
     done = ksd(bind)("apply", vmi=[*good, many])
     assert done.code == 1
-    assert all(f"! {name}many.prod.vm. refused: " in done.out for name in ("", "net1."))
+    assert all(f"!   {name}many.prod.vm.\n" in done.out for name in ("", "net1."))
     assert "(SERVFAIL)" in done.out
     assert "max-records-per-type" in done.out
     assert published(bind) == names_of(good)
@@ -288,7 +288,7 @@ def test_what_comes_between_look_and_update_is_respected(primary: Server, ksd: K
 def test_a_name_that_somebody_keeps_changing_does_not_hold_up_the_others(
     make_bind: Callable[..., Bind], ksd: Ksd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "ROUNDS", 4)
+    monkeypatch.setattr(one_pass, "STALE_ATTEMPTS", 4)
     bind = make_bind(zones={"vm.": ""})
     wanted = fleet(["prod"])
     ksd(bind)("apply", vmi=wanted[:1])
@@ -306,7 +306,7 @@ def test_a_name_that_somebody_keeps_changing_does_not_hold_up_the_others(
     with Proxy(bind, request=only(is_update, fight)) as proxy:
         done = ksd(bind, through=proxy.address)("apply", vmi=moved)
     assert done.code == 5
-    assert "the zone is not as desired after 4 attempts" in done.err
+    assert "vm0.prod.vm. is not as desired after 4 attempts" in done.err
     assert "run apply again" in done.err
     assert published(bind) == names_of(moved)
     assert bind.query("net1.vm0.prod.vm", "A") == ["10.9.0.1"]

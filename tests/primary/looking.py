@@ -10,13 +10,14 @@ import msgspec
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.primary.update import Outcome, Result, Sender
+from ksd_ddns.primary.update import Sender
 from ksd_ddns.zone import names, vmi
 from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Ownership, Plan, Scope
-from ksd_ddns.zone.update import Limits
+from ksd_ddns.zone.update import Limits, batches
 from tests.servers import Server
 
 VM = names.from_text("vm.")
@@ -42,18 +43,17 @@ class Looking:
         scope = Scope(base=VM, ownership=self.ownership, owner="default", protected=frozenset({VM}))
         return planning.full(wanted, live or self.live(), scope)
 
-    def send(
-        self, changes: Sequence[Change], *, limits: Limits | None = None, halve: bool = False
-    ) -> dict[str, Outcome]:
-        """Send the changes; return what became of each, by name."""
-        outcomes = Sender(self.session, VM, limits or Limits()).send(changes, halve=halve)
-        assert len(outcomes) == len(changes), "every change has one outcome"
-        return {names.to_text(outcome.change.name): outcome for outcome in outcomes}
+    def send(self, changes: Sequence[Change], *, limits: Limits | None = None) -> dict[str, Answer]:
+        """Send the changes; return what became of the message of each, by name."""
+        answers = sent(self.session, VM, changes, limits)
+        found = {names.to_text(change.name): answer for answer in answers for change in answer.changes}
+        assert sum(len(answer.changes) for answer in answers) == len(changes), "every change has one outcome"
+        return found
 
     def apply(self, vmis: Sequence[Mapping[str, Any]]) -> None:
         """Bring the zone to what the VMIs want; it must do at once."""
-        outcomes = self.send(self.plan(vmis).changes)
-        assert {outcome.result for outcome in outcomes.values()} <= {Result.ACKNOWLEDGED}
+        answers = self.send(self.plan(vmis).changes)
+        assert {answer.result for answer in answers.values()} <= {Result.ACCEPTED}
         assert not self.plan(vmis).changes
 
 
@@ -70,6 +70,13 @@ def looking(
         session.close()
 
 
-def results(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+def sent(session: Session, zone: bytes, changes: Sequence[Change], limits: Limits | None = None) -> list[Answer]:
+    """Send the changes; return what became of each message."""
+    answers: list[Answer] = []
+    Sender(session, zone).send(batches(changes, limits or Limits()), answers.append)
+    return answers
+
+
+def results(answers: Mapping[str, Answer]) -> dict[str, str]:
     """Return the bare results."""
-    return {name: outcome.result.value for name, outcome in outcomes.items()}
+    return {name: answer.result.value for name, answer in answers.items()}

@@ -16,14 +16,13 @@ from ksd_ddns.errors import Denied, Unreachable
 from ksd_ddns.primary import keys, pool
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.primary.update import Result, Sender
 from ksd_ddns.zone import names, wire
-from ksd_ddns.zone.update import Limits
+from ksd_ddns.zone.answer import Result
 from tests import hostile, vmis
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
 from tests.hostile import AXFR, Hook, Proxy
-from tests.primary.looking import Looking
+from tests.primary.looking import Looking, sent
 from tests.servers import Bind, Key, Port, Record
 from tests.vmis import vmi
 
@@ -151,9 +150,9 @@ def test_nothing_planned_for_one_is_sent_to_another(primaries: Callable[[int], l
         looking = Looking(line)
         plan = looking.plan([DB])
         first.kill()
-        outcomes = Sender(line, VM, Limits()).send(plan.changes)
-        assert {outcome.result for outcome in outcomes} == {Result.UNSENT}
-        assert f"127.0.0.1:{second.port} answers instead of 127.0.0.1:{first.port}" in outcomes[0].reason
+        answers = sent(line, VM, plan.changes)
+        assert {answer.result for answer in answers} == {Result.UNSENT}
+        assert f"127.0.0.1:{second.port} answers instead of 127.0.0.1:{first.port}" in str(answers[0].error)
         assert second.axfr() == before
         looking.apply([DB])
     assert second.query("db.prod.vm", "A") == ["10.1.0.9"]
@@ -200,16 +199,16 @@ def test_each_zone_is_read_whole_after_a_change_of_server(
     with Proxy(second, request=noted) as watched:
         peers = [Peer(Address("127.0.0.1", first.port), key), Peer(watched.address, key)]
         with closing(Session(peers, timeout=2)) as line:
-            live = line.read(VM)
-            assert not line.moved(live)
+            serial = line.transfer(VM).serial
+            before = line.read_from(VM)
+            assert line.poll(VM)[:3:2] == (serial, False)
             first.kill()
-            assert line.moved(live), "the serial is the same, the server is not"
-            found = line.refresh(live)
-            assert (found.whole, found.elsewhere) == (True, True)
+            assert line.poll(VM)[:3:2] == (serial, True), "the serial is the same, the server is not"
+            assert line.transfer(VM, serial).nodes is not None
+            assert line.read_from(VM) != before
             assert questions[-1] == AXFR
-            assert live.nodes.keys() == line.read(VM).nodes.keys()
-            assert not line.moved(live)
-            assert line.refresh(live).elsewhere is False
+            assert line.poll(VM)[:3:2] == (serial, False)
+            assert line.transfer(VM, serial).deltas == []
 
 
 def test_what_one_acknowledged_is_not_taken_for_dropped_by_the_other(

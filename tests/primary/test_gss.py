@@ -15,15 +15,14 @@ from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import gss
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.primary.update import Result, Sender
 from ksd_ddns.zone import names, wire
-from ksd_ddns.zone.update import Limits
+from ksd_ddns.zone.answer import Result
 from tests import hostile, vmis
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
 from tests.hostile import OPCODE_QUERY, OPCODE_UPDATE, Proxy
 from tests.kerberos import NAME, Realm, faketime
-from tests.primary.looking import Looking
+from tests.primary.looking import Looking, sent
 from tests.servers import Bind, Key, Knot
 from tests.vmis import vmi
 
@@ -311,9 +310,9 @@ def test_a_forgotten_key_is_no_error(realm: Realm, bind: Bind, monkeypatch: pyte
         assert line.update_key() is not first
         bind.kill()
         bind.start()
-        outcomes = Sender(line, VM, Limits()).send(plan.changes)
-        assert {outcome.result for outcome in outcomes} == {Result.UNSENT}
-        assert f"does not know the key any more that it negotiated with {KSD}" in outcomes[0].reason
+        answers = sent(line, VM, plan.changes)
+        assert {answer.result for answer in answers} == {Result.UNSENT}
+        assert f"does not know the key any more that it negotiated with {KSD}" in str(answers[0].error)
         looking.apply([DB])
     assert bind.query("db.prod.vm", "A") == ["10.1.0.9"]
 

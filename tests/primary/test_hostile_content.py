@@ -9,11 +9,12 @@ import pytest
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.primary.update import Result, Sender
 from ksd_ddns.zone import marker, names, render
+from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.plan import Change, Kind, full
 from ksd_ddns.zone.rrset import TXT, Node, rrset
 from ksd_ddns.zone.update import Limits
+from tests.primary.looking import sent
 from tests.servers import Bind, Knot, Server
 from tests.zone.build import ZONE, a, mark, n, node, scope, txt_rules, wanted
 
@@ -53,10 +54,9 @@ def test_odd_octets_neither_stop_us_nor_are_lost(make: Callable[[], Server], by_
     with make() as server:
         session = Session([Peer(Address(server.address, server.port), keys.read_key_file(server.key_file))], timeout=10)
         with closing(session):
-            sender = Sender(session, ZONE, Limits(names=7))
             added = [*nodes, node(CANARY, a("10.9.9.9"))]
-            outcomes = sender.send([Change(Node(each.name), each, Kind.ADD) for each in added])
-            assert {outcome.result for outcome in outcomes} == {Result.ACKNOWLEDGED}
+            answers = sent(session, ZONE, [Change(Node(each.name), each, Kind.ADD) for each in added], Limits(names=7))
+            assert {answer.result for answer in answers} == {Result.ACCEPTED}
             plan = full(wanted(), session.read(ZONE), scope(txt_rules()))
             assert {change.old for change in plan.changes} == set(nodes)
             if by_script:
@@ -65,8 +65,8 @@ def test_odd_octets_neither_stop_us_nor_are_lost(make: Callable[[], Server], by_
                 answer = update("\n".join(lines))
                 assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
             else:
-                outcomes = sender.send(plan.changes)
-                assert {outcome.result for outcome in outcomes} == {Result.ACKNOWLEDGED}
+                answers = sent(session, ZONE, plan.changes, Limits(names=7))
+                assert {answer.result for answer in answers} == {Result.ACCEPTED}
             after = session.read(ZONE)
     left = {change.name: change.new for change in plan.changes}
     assert {name: after.nodes[name] for name in after.nodes if name not in {ZONE, CANARY}} == left

@@ -1,7 +1,7 @@
 """Whether the primary accepts updates of the zone at all, or refuses single names.
 
-A primary may refuse one name. A frozen zone, a secondary, and a key that lost its permission refuse every name. A canary
-shows the difference: an update that changes nothing, of a name of ours that the zone holds.
+A primary may refuse one name. A frozen zone, a secondary, and a key that lost its permission refuse every name. A
+canary shows the difference: an update that changes nothing, of a name of ours that the zone holds.
 """
 
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter

@@ -435,17 +435,20 @@ class Reconciler:
             self.updates.uncertain[change.name] = None
 
     def _stale(self, answer: Answer, now: float) -> None:
-        """Take a failed prerequisite: some name of the message is not as it was; which one, the zone shows, or trying."""
+        """Take a failed prerequisite: some name of the message is not as it was. A read, or trying, shows which."""
         updates = self.updates
         names = [change.name for change in answer.changes]
         self._round.stale = True
         for name in names:
-            updates.attempts[name] = updates.attempts.get(name, 0) + 1
             updates.uncertain[name] = None
         if len(names) > 1:
-            if max(updates.attempts[name] for name in names) > 1:
+            # The first time a read may show all there is to know; names are not counted for others in their message.
+            if any(name in updates.attempts for name in names):
                 updates.suspects.divide(names)
-        elif (attempts := updates.attempts[names[0]]) > PATIENT_ATTEMPTS:
+            updates.attempts.update(dict.fromkeys(names, 1))
+            return
+        attempts = updates.attempts[names[0]] = updates.attempts.get(names[0], 0) + 1
+        if attempts > PATIENT_ATTEMPTS:
             updates.delayed[names[0]] = now + min(FIRST_DELAY * 2 ** (attempts - PATIENT_ATTEMPTS), LONGEST_DELAY)
 
     def _refuse(self, refusal: Refusal, now: float) -> None:
@@ -780,7 +783,7 @@ class Round:
 
 
 class Pauses:
-    """When the primary is tried again, for reads and for updates, and what is wrong with it."""
+    """When the primary is tried again, for reads and for updates, what is wrong, and how often in a row it failed."""
 
     def __init__(self, *, jitter: Jitter) -> None:
         self._read = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=jitter, spread=0.5)
@@ -790,6 +793,7 @@ class Pauses:
         self._unsent: PrimaryError | None = None
         self.until = 0.0
         self.send_at = 0.0
+        self.failures = 0
 
     @property
     def problem(self) -> PrimaryError | None:
@@ -798,22 +802,26 @@ class Pauses:
 
     def failed(self, error: PrimaryError, now: float) -> None:
         """Note that the primary could not be read, or took nothing at all."""
+        self.failures += 1
         self.until = now + (self._read.next() if self._unread is not None else 0.0)
         self._unread = error
 
     def answered(self) -> bool:
         """Note that the primary could be read; return whether it could not before."""
         failed, self._unread = self._unread is not None, None
+        self.failures = 0 if self._unsent is None else self.failures
         self._read.reset()
         return failed
 
     def unanswered(self, error: PrimaryError, now: float) -> None:
         """Note that updates were not answered."""
+        self.failures += 1
         self.send_at = now + (self._send.next() if self._unsent is not None else 0.0)
         self._unsent = error
 
     def sent(self) -> None:
         """Note that updates were answered."""
         self._unsent = None
+        self.failures = 0
         self.send_at = 0.0
         self._send.reset()
