@@ -15,7 +15,7 @@ from tests.deploy.rendered import ROOT
 IMAGES = ("ksd-ddns", "ksd-ddns-bind9", "ksd-ddns-knot")
 
 
-def run(*command: str, cwd: Path = ROOT, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run(*command: str, variables: dict[str, str], cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     """Run a script of scripts/, without the variables of whoever runs the tests."""
     mine = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     return subprocess.run(
@@ -35,9 +35,9 @@ def run(*command: str, cwd: Path = ROOT, **variables: str) -> "subprocess.Comple
 )
 @pytest.mark.parametrize("variant", ["bind9", "knot", "ksd", "secondaries"])
 def test_what_is_built_is_what_is_deployed(variables: dict[str, str], prefix: str, tag: str, variant: str) -> None:
-    built = run("scripts/manifests", "images", **variables).stdout.split()
+    built = run("scripts/manifests", "images", variables=variables).stdout.split()
     assert built == [f"{prefix}/{name}:{tag}" for name in IMAGES]
-    documents = yaml.safe_load_all(run("scripts/manifests", variant, **variables).stdout)
+    documents = yaml.safe_load_all(run("scripts/manifests", variant, variables=variables).stdout)
     pods = [item["spec"]["template"]["spec"] for item in documents if item["kind"] == "Deployment"]
     deployed = {item["image"] for pod in pods for item in (*pod.get("initContainers", ()), *pod["containers"])}
     assert deployed
@@ -71,7 +71,7 @@ def test_the_base_image_is_pinned_to_what_the_registry_has_now(clone: Path) -> N
     name = base_of(clone).partition("@")[0]
     for served in ('{"manifests": [1]}', '{"manifests": [2]}'):
         path = stand_in(clone, "skopeo", f'[ "$*" = "inspect --raw docker://{name}" ] && printf %s \'{served}\'')
-        done = run("scripts/images", "pin-base", cwd=clone, **path)
+        done = run("scripts/images", "pin-base", cwd=clone, variables=path)
         assert done.returncode == 0, done.stderr
         assert base_of(clone) == f"{name}@sha256:{hashlib.sha256(served.encode()).hexdigest()}"
 
@@ -79,7 +79,7 @@ def test_the_base_image_is_pinned_to_what_the_registry_has_now(clone: Path) -> N
 def test_a_registry_that_does_not_answer_leaves_the_containerfile_alone(clone: Path) -> None:
     before = (clone / "Containerfile").read_text()
     path = stand_in(clone, "skopeo", "exit 1")
-    assert run("scripts/images", "pin-base", cwd=clone, **path).returncode != 0
+    assert run("scripts/images", "pin-base", cwd=clone, variables=path).returncode != 0
     assert (clone / "Containerfile").read_text() == before
 
 
@@ -87,7 +87,7 @@ def test_a_registry_that_does_not_answer_leaves_the_containerfile_alone(clone: P
 def test_a_build_says_when_its_base_may_change(clone: Path, pinned: bool) -> None:
     path = stand_in(clone, "buildah", 'echo "$@" >>commands')
     base = f"r.example/debian:12@sha256:{'0' * 64}" if pinned else "r.example/debian:12"
-    done = run("scripts/images", "build", cwd=clone, OCI_BIN="buildah", BASE=base, **path)
+    done = run("scripts/images", "build", cwd=clone, variables={"OCI_BIN": "buildah", "BASE": base, **path})
     assert done.returncode == 0, done.stderr
     assert ("has no digest" in done.stderr) is not pinned
     commands = (clone / "commands").read_text().splitlines()

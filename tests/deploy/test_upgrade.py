@@ -148,6 +148,18 @@ def test_the_command_of_the_page_removes_what_a_merge_leaves(variant: str, serve
     assert apply(server, variant) == replaced
 
 
+def test_the_command_of_the_page_gives_an_exposed_service_both_protocols(server: ApiServer) -> None:
+    port = {"protocol": "UDP", "port": 31111, "nodePort": 31111, "targetPort": 5353}
+    meta = {"name": "dns-nodeport", "namespace": "secondary"}
+    spec = {"type": "NodePort", "selector": {"k8s-app": "secondary-dns"}, "ports": [port]}
+    exposed = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    server.kubectl("create", "-f", "-", stdin=json.dumps(exposed))
+    server.kubectl("replace", "--save-config", "-f", "-", stdin=rendered.text(rendered.DEPLOY / "nodeport"))
+    server.kubectl("apply", "-k", str(rendered.DEPLOY / "nodeport"))
+    ports = server.object("Service", "dns-nodeport")["spec"]["ports"]
+    assert {(item["protocol"], item["nodePort"]) for item in ports} == {("UDP", 31111), ("TCP", 31111)}
+
+
 def test_what_a_merge_leaves_is_what_the_page_says(server: ApiServer) -> None:
     install(server, "create")
     merged = pod_of(apply(server, "bind9"))
