@@ -14,8 +14,7 @@ bash-scripts := $(shell grep -l '^.!.*bash' scripts/* cluster/* .ci/*)
 VARIANT ?= bind9
 export REGISTRY ?= ghcr.io
 export REPO ?= kubevirt
-export IMAGE_TAG ?= latest
-export VARIANT OCI_BIN ARCH BASE
+export VARIANT OCI_BIN ARCH BASE IMAGE_TAG
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,7 +47,10 @@ lock: ## refreshes the pins in requirements/ from pyproject.toml
 
 vendor: lock ## the same, under the name that KubeSecondaryDNS has for it
 
-build: ## the images REGISTRY/REPO/ksd-ddns[-bind9|-knot]:IMAGE_TAG (ARCH=s390x, OCI_BIN=buildah)
+pin-base: ## writes the digest that the registry has for the base image now into the Containerfile (needs skopeo)
+	@scripts/images pin-base
+
+build: ## the images REGISTRY/REPO/ksd-ddns[-bind9|-knot]:IMAGE_TAG, by default of this version (ARCH=s390x, OCI_BIN=buildah)
 	@scripts/images build
 
 push: ## the images to REGISTRY
@@ -82,5 +84,5 @@ cluster-down: ## ends the development cluster
 clean: ## removes the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test functest bench lint types layers vet fmt lock vendor build push manifests deploy create-nodeport \
+.PHONY: help demo test functest bench lint types layers vet fmt lock vendor pin-base build push manifests deploy create-nodeport \
 	cluster-up cluster-sync cluster-clean cluster-down clean

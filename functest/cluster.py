@@ -39,20 +39,36 @@ class Cluster:
         self.custom: Any = client.CustomObjectsApi()
         self.simulated = os.environ.get("FUNCTEST_SIMULATE_STATUS", "").lower() in {"1", "true", "yes"}
         self.seconds = float(os.environ.get("FUNCTEST_SECONDS") or 300)
+        self.dns_given = bool(os.environ.get("FUNCTEST_DNS"))
         host, _, port = (os.environ.get("FUNCTEST_DNS") or "127.0.0.1:31111").rpartition(":")
         self.dns = (host.strip("[]"), int(port))
-        domain = (self._config_map() or {}).get("DOMAIN", "").strip(".")
+        domain = os.environ.get("FUNCTEST_DOMAIN")
+        if domain is None:
+            domain = (self._config_map() or {}).get("DOMAIN", "")
+        domain = domain.strip(".")
         self.base = f"vm.{domain}." if domain else "vm."
 
     def _config_map(self) -> dict[str, str] | None:
-        namespace = self.namespace
+        found = self._found(self.core.read_namespaced_config_map, "secondary-dns", self.namespace)
+        data: dict[str, str] | None = found and found.data
+        return data
+
+    def deployment(self) -> Any | None:
+        """Return the Deployment of ksd-ddns, None where there is none."""
+        return self._found(self.apps.read_namespaced_deployment, "secondary-dns", self.namespace)
+
+    def serves(self, resource: tuple[str, str, str]) -> bool:
+        """Return whether the cluster knows these objects."""
+        return self._found(self.custom.list_cluster_custom_object, *resource, limit=1) is not None
+
+    @staticmethod
+    def _found(read: Callable[..., Any], *arguments: str, **options: Any) -> Any | None:
         try:
-            found: dict[str, str] | None = self.core.read_namespaced_config_map("secondary-dns", namespace).data
+            return read(*arguments, **options)
         except ApiException as e:
             if e.status != 404:
                 raise
             return None
-        return found
 
     @property
     def namespace(self) -> str:

@@ -6,13 +6,22 @@ from collections.abc import Iterator
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from functest.cluster import Cluster, Namespace, wait
+from functest.cluster import NETWORKS, VMIS, Cluster, Namespace, wait
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """Return the cluster of KUBECONFIG."""
-    return Cluster()
+    """Return the cluster of KUBECONFIG; skip all tests where none of them can run."""
+    cluster = Cluster()
+    for resource, program in ((VMIS, "KubeVirt"), (NETWORKS, "Multus")):
+        if not cluster.serves(resource):
+            pytest.skip(f"{program} is not installed: the cluster has no {resource[2]}.{resource[0]}")
+    if not cluster.dns_given and cluster.deployment() is None:
+        pytest.skip(
+            f"there is no Deployment secondary-dns in namespace {cluster.namespace}: deploy ksd-ddns "
+            "(make cluster-sync), or say where it answers (FUNCTEST_DNS=address:port)"
+        )
+    return cluster
 
 
 @pytest.fixture

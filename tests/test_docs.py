@@ -78,7 +78,7 @@ def test_every_flag_and_variable_is_real(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     flags = {flag for command in (*COMMANDS, "run") for flag in flags_of(command)}
     others = {"--version", "--require-hashes", "--no-deps"}  # of no command, and pip's
-    others |= {"--from-file", "--ignore-not-found", "--replicas", "--type"}  # kubectl's
+    others |= {"--from-file", "--ignore-not-found", "--local", "--replicas", "--save-config", "--type"}  # kubectl's
     others |= {"--only", "--quick"}  # of the benchmarks
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= flags | others
     variables = {name.upper() for name in Settings.model_fields}

@@ -112,7 +112,16 @@ class Container:
         found = engine | cluster
         for source in self.spec.get("envFrom", ()):
             found |= one(self.pod.documents, "ConfigMap", source["configMapRef"]["name"])["data"]
-        return found | {item["name"]: item["value"] for item in self.spec.get("env", ())}
+        return found | {item["name"]: self._value(item) for item in self.spec.get("env", ())}
+
+    def _value(self, item: Mapping[str, Any]) -> str:
+        match item:
+            case {"value": str(value)}:
+                return value
+            case {"valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}:
+                found: str = one(self.pod.documents, "ConfigMap", name)["data"][key]
+                return found
+        raise AssertionError(f"{item} is not played")
 
     def command(self) -> list[str]:
         """Return what is run: the manifest's command, as its user, in its root and in the network of the pod."""
@@ -181,12 +190,8 @@ class Container:
             return "" if subprocess.run(inside, check=False).returncode == 0 else f"{wanted['exec']} fails"
         with self.pod.network():
             if "tcpSocket" in wanted:
-                return _tcp(self._port(wanted["tcpSocket"]["port"]))
-            return _http(self._port(wanted["httpGet"]["port"]), wanted["httpGet"]["path"])
-
-    def _port(self, port: str) -> int:
-        found: int = {item["name"]: item["containerPort"] for item in self.spec["ports"]}[port]
-        return found
+                return _tcp(wanted["tcpSocket"]["port"])
+            return _http(wanted["httpGet"]["port"], wanted["httpGet"]["path"])
 
 
 def _tcp(port: int) -> str:
@@ -352,6 +357,10 @@ class Pod:
                     for file, content in self.secrets[secret].items():
                         (path / file).write_text(content)
                         (path / file).chmod(mode)
+                case {"configMap": {"name": name, "items": items}}:
+                    data = one(self.documents, "ConfigMap", name)["data"]
+                    for item in items:
+                        (path / item["path"]).write_text(data[item["key"]])
                 case _:
                     raise AssertionError(f"volume {volume} is not played")
 

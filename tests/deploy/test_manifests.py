@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from ksd_ddns import cli
+from ksd_ddns import __version__, cli
 from ksd_ddns.settings import Settings
 from tests.deploy import rendered
 from tests.deploy.rendered import BUNDLED, SERVICES, VARIANTS, one
@@ -80,7 +80,8 @@ def test_the_objects_of_kubesecondarydns_are_there_under_their_names(bundled: li
     assert (server["name"], monitor["name"]) == ("secondary-dns", "status-monitor")
     assert one(bundled, "ConfigMap")["data"] == {"DOMAIN": "", "NAME_SERVER_IP": ""}
     assert pod_of(bundled)["priorityClassName"] == "system-cluster-critical"
-    assert {item["containerPort"] for item in monitor["ports"]} == {8081}
+    assert {"name": "dns", "containerPort": 5353, "protocol": "UDP"} in server["ports"]
+    assert {"name": "status", "containerPort": 8081, "protocol": "TCP"} in monitor["ports"]
     assert monitor["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert monitor["readinessProbe"]["httpGet"]["path"].partition("?")[0] == "/readyz"
 
@@ -112,7 +113,8 @@ def test_both_bundled_variants_differ_in_the_server_alone() -> None:
         objects = rendered.documents(variant)
         pod = pod_of(objects)
         for item in containers_of(objects):
-            item.pop("args", None)
+            if item["name"] == "bootstrap":
+                del item["args"]
         del pod["containers"][0]
         pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] != "tmp"]
         return objects
@@ -185,8 +187,12 @@ def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> 
     vmis = {("kubevirt.io", "virtualmachineinstances", verb, ()) for verb in ("get", "list", "watch")}
     others = {("", "events", "create", ()), ("", "namespaces", "get", ("kube-system",))}
     assert granted("ClusterRole") == vmis | others
-    leases = {("coordination.k8s.io", "leases", verb, ()) for verb in ("get", "create", "update")}
-    assert granted("Role") == leases
+    lease = ("secondary-dns",)
+    assert granted("Role") == {
+        ("coordination.k8s.io", "leases", "get", lease),
+        ("coordination.k8s.io", "leases", "update", lease),
+        ("coordination.k8s.io", "leases", "create", ()),
+    }
 
 
 def test_readers_are_restricted_as_the_primary_is_and_know_nothing_of_the_api_server() -> None:
@@ -194,7 +200,6 @@ def test_readers_are_restricted_as_the_primary_is_and_know_nothing_of_the_api_se
     primary = pod_of(objects)
     readers = one(objects, "Deployment", "secondary-dns-readers")["spec"]["template"]
     pod = readers["spec"]
-    assert readers["metadata"]["labels"].items() >= LABEL.items()
     for part in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "priorityClassName"):
         assert pod[part] == primary[part]
     for container in (*pod["initContainers"], *pod["containers"]):
@@ -211,33 +216,60 @@ def test_volumes_ports_and_probes_name_what_is_there(objects: list[dict[str, Any
     used = {mount["name"] for item in containers_of(objects) for mount in item["volumeMounts"]}
     assert used == set(volumes)
     assert len(volumes) == len(used)
+    ports = {
+        (item["containerPort"], item["protocol"]) for each in pod_of(objects)["containers"] for item in each["ports"]
+    }
     for container in pod_of(objects)["containers"]:
-        ports = {item["name"] for item in container["ports"]}
         for kind in ("readinessProbe", "livenessProbe"):
             probe = container[kind].get("httpGet") or container[kind]["tcpSocket"]
-            assert probe["port"] in ports, (container["name"], kind)
+            # By number: kubectl apply may give a port the name that it had in an earlier manifest.
+            assert (probe["port"], "TCP") in ports, (container["name"], kind)
 
 
-def test_selectors_find_the_pods(objects: list[dict[str, Any]]) -> None:
-    labels = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
-    selectors = [
-        item["spec"].get("podSelector", {}).get("matchLabels") or item["spec"].get("selector", {}).get("matchLabels")
+def selector_of(item: dict[str, Any]) -> dict[str, str]:
+    """Return the labels that an object selects pods by."""
+    spec = item["spec"]
+    selector: dict[str, Any] = spec["podSelector" if item["kind"] == "NetworkPolicy" else "selector"]
+    if item["kind"] == "Service":
+        return selector
+    assert set(selector) == {"matchLabels"}
+    labels: dict[str, str] = selector["matchLabels"]
+    return labels
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "secondaries"])
+def test_whatever_selects_pods_selects_those_of_one_deployment(variant: str) -> None:
+    objects = [*rendered.documents(variant), *(item for name in SERVICES for item in rendered.documents(name))]
+    pods = {
+        item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"]
         for item in objects
-        if item["kind"] in {"Deployment", "NetworkPolicy", "PodDisruptionBudget"}
-    ]
-    assert all(selector == LABEL for selector in selectors), selectors
-    assert labels.items() >= LABEL.items()
+        if item["kind"] == "Deployment"
+    }
+    selected: dict[str, set[str]] = {}
+    for item in objects:
+        if item["kind"] in {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"}:
+            selector = selector_of(item)
+            assert selector, item["metadata"]
+            (found,) = [name for name, labels in pods.items() if labels.items() >= selector.items()]
+            selected.setdefault(found, set()).add(item["kind"])
+            if item["kind"] == "Deployment":
+                assert found == item["metadata"]["name"]
+    assert set(selected) == set(pods)
+    assert all(kinds >= {"NetworkPolicy", "PodDisruptionBudget"} for kinds in selected.values())
+
+
+def test_the_selector_of_the_deployment_is_that_of_kubesecondarydns(objects: list[dict[str, Any]]) -> None:
+    """It cannot be changed in a Deployment that is there."""
+    assert selector_of(one(objects, "Deployment")) == LABEL
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])
 def test_services_lead_to_port_5353_by_udp_and_tcp(service: str, bundled: list[dict[str, Any]]) -> None:
     found = rendered.documents(service) if service else bundled
     (spec,) = [item["spec"] for item in found if item["kind"] == "Service"]
-    ports = {item["name"]: item for item in pod_of(bundled)["containers"][0]["ports"]}
     assert spec["selector"] == LABEL
-    targets = [ports[item["targetPort"]] for item in spec["ports"]]
-    assert [(item["protocol"], item["containerPort"]) for item in targets] == [("UDP", 5353), ("TCP", 5353)]
-    assert [item["protocol"] for item in spec["ports"]] == ["UDP", "TCP"]
+    # By number: a port of a container may lose its name when kubectl apply merges it.
+    assert [(item["protocol"], item["targetPort"]) for item in spec["ports"]] == [("UDP", 5353), ("TCP", 5353)]
 
 
 def test_the_node_port_is_the_one_of_kubesecondarydns() -> None:
@@ -252,6 +284,25 @@ def test_the_network_policies_let_dns_in_and_the_api_server_be_reached(bundled: 
     assert for_all == [[{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]]
     egress = one(bundled, "NetworkPolicy", "ksd-allow-egress-to-api-server")["spec"]["egress"]
     assert {item["port"] for rule in egress for item in rule["ports"]} == {6443, 443}
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "secondaries"])
+def test_no_namespace_is_let_in_for_its_name(variant: str) -> None:
+    policies = [item for item in rendered.documents(variant) if item["kind"] == "NetworkPolicy"]
+    peers = [peer for item in policies for rule in item["spec"].get("ingress", ()) for peer in rule.get("from", ())]
+    assert peers == [{"namespaceSelector": {"matchLabels": {"ksd-ddns/monitoring": "allowed"}}}]
+    # Where they may send to is limited by the name that the API server sets, and by no label that others can.
+    targets = [peer for item in policies for rule in item["spec"].get("egress", ()) for peer in rule.get("to", ())]
+    namespaces = {tuple(peer["namespaceSelector"]["matchLabels"]) for peer in targets if "namespaceSelector" in peer}
+    assert namespaces == {("kubernetes.io/metadata.name",)}
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "secondaries"])
+def test_the_images_are_those_of_this_version(variant: str) -> None:
+    deployments = [item for item in rendered.documents(variant) if item["kind"] == "Deployment"]
+    pods = [item["spec"]["template"]["spec"] for item in deployments]
+    images = {item["image"] for pod in pods for item in (*pod.get("initContainers", ()), *pod["containers"])}
+    assert {image.rpartition(":")[2] for image in images} == {f"v{__version__}"}
 
 
 def test_every_variable_is_a_setting(objects: list[dict[str, Any]]) -> None:
@@ -281,7 +332,7 @@ def bootstrap_of(objects: list[dict[str, Any]], directory: Path) -> Iterator[str
     """Yield the arguments of the init container, with another directory."""
     (container,) = pod_of(objects)["initContainers"]
     command: list[str] = [*container["command"], *container["args"]]
-    assert command[0] == "ksd-ddns"
+    assert command[:2] == ["ksd-ddns", "bootstrap"]
     yield from (str(directory) if argument == "/zones" else argument for argument in command[1:])
 
 
@@ -301,4 +352,4 @@ def test_the_servers_take_their_configuration(
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
     container = pod_of(rendered.documents(variant))["containers"][0]
     written = {f"/zones/{path.name}" for path in tmp_path.iterdir()}
-    assert container["command"][-1] in written
+    assert container["args"][-1] in written
