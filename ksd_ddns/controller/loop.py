@@ -19,6 +19,7 @@ from ksd_ddns.controller.account import Account
 from ksd_ddns.controller.known import Known
 from ksd_ddns.controller.remarks import Remarks
 from ksd_ddns.errors import Denied, PrimaryError, SourceError
+from ksd_ddns.heartbeat import Heartbeat
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.update import Outcome, Result
 from ksd_ddns.reconcile import Keeper
@@ -50,6 +51,9 @@ PUBLISH_EVERY = 0.1
 
 TRANSFER_SHARE = 20
 """Where only whole zones are to be had, one of them is read in this many times its duration, at most."""
+
+BEAT_EVERY = 5.0
+"""Seconds between two heartbeats of a controller that has nothing to do."""
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +115,7 @@ class Controller:
         self._published = 0.0
         self._announced: int | None = None
         self._account = Account()
+        self.heartbeat = Heartbeat(f"zone {names.to_text(options.zone or options.base)}")
 
     @property
     def snapshot(self) -> Snapshot:
@@ -128,7 +133,8 @@ class Controller:
 
     def notified(self, zone: bytes) -> None:
         """Take note that `zone` may have changed; safe to call from any thread."""
-        self._queue.put(_Notified(zone))
+        if self._loop is None or self._loop.zone == zone:
+            self._queue.put(_Notified(zone))
 
     def stop(self) -> None:
         """End `run` as soon as what is in flight is done; safe to call from a signal handler."""
@@ -142,15 +148,16 @@ class Controller:
 
     def run(self) -> None:
         """Keep the zone until `stop`. Raises SettingsError where the zone and the settings do not fit."""
-        while not self._stop.is_set():
-            self._take()
-            now = time.monotonic()
-            if not self._stop.is_set() and now >= self._paused_until:
-                self._attempt(now)
-            # Under load a snapshot now and then will do: the last one comes when the queue is empty.
-            if self._queue.empty() or now >= self._published + PUBLISH_EVERY:
-                self._publish()
-        self._session.close()
+        with self.heartbeat:
+            while not self._stop.is_set():
+                self._take()
+                now = time.monotonic()
+                if not self._stop.is_set() and now >= self._paused_until:
+                    self._attempt(now)
+                # Under load a snapshot now and then will do: the last one comes when the queue is empty.
+                if self._queue.empty() or now >= self._published + PUBLISH_EVERY:
+                    self._publish()
+            self._session.close()
 
     @property
     def _zone(self) -> str:
@@ -216,11 +223,23 @@ class Controller:
         """Take what is in the queue, after waiting for the first of it as long as there is nothing to do."""
         seconds = self._wait()
         try:
-            self._take_one(self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait())
+            self._take_one(self._first(seconds))
             for _ in range(AT_ONCE):
                 self._take_one(self._queue.get_nowait())
         except Empty:
             return
+
+    def _first(self, seconds: float) -> Told | _Notified | None:
+        """Return the first of the queue, after waiting for it so long at most. Raises Empty."""
+        until = time.monotonic() + seconds
+        while True:
+            self.heartbeat.beat()
+            left = until - time.monotonic()
+            try:
+                return self._queue.get(timeout=min(left, BEAT_EVERY)) if left > 0 else self._queue.get_nowait()
+            except Empty:
+                if time.monotonic() >= until:
+                    raise
 
     def _take_one(self, told: Told | _Notified | None) -> None:
         if told is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ksd_ddns import heartbeat
 from ksd_ddns.errors import SettingsError, Unreachable
 from ksd_ddns.primary.files import Followed
 
@@ -106,6 +107,7 @@ class Connection:
         self._secure = tls is not None
         self._heard = False
         try:
+            heartbeat.beat()
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
             raise Unreachable(f"{server} cannot be reached: {_reason(e)}{_cure(e)}") from e
@@ -159,6 +161,7 @@ class Connection:
         while unsent:
             try:
                 unsent = unsent[self._socket.send(unsent) :]
+                heartbeat.beat()
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
                 event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
                 if not self._wait(event, deadline - time.monotonic()):
@@ -222,6 +225,7 @@ class Connection:
             raise self._closed()
         self._buffer += chunk
         self._heard = True
+        heartbeat.beat()
         return True
 
     def _cut(self, error: OSError) -> Unreachable:
