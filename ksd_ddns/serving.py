@@ -14,7 +14,9 @@ import socketserver
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -59,19 +61,43 @@ class _Open:
     answering: bool = False
 
 
+class _Workers:
+    """Threads that serve connections, begun when they are needed and kept: to begin one takes longer than to serve."""
+
+    def __init__(self, serve: Callable[[Any, Any], None], most: int) -> None:
+        self._serve = serve
+        self._most = most
+        self._begun = 0
+        self._idle = threading.Semaphore(0)
+        self._work: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+
+    def put(self, request: Any, client_address: Any) -> None:
+        """Have a connection served; to be called from one thread."""
+        self._work.put((request, client_address))
+        if not self._idle.acquire(blocking=False) and self._begun < self._most:
+            threading.Thread(target=self._run, name="serving", daemon=True).start()
+            self._begun += 1
+
+    def _run(self) -> None:
+        while True:
+            self._serve(*self._work.get())
+            self._idle.release()
+
+
 class Bounded(socketserver.ThreadingMixIn):
-    """Makes a TCP server of `socketserver` serve each connection in a thread, within `limits`.
+    """Makes a TCP server of `socketserver` serve connections at the same time, within `limits`.
 
     A handler calls `answering` once it has read a request.
     """
 
-    daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 1024  # where the kernel drops one, the client tries again after a second only
 
     def __init__(self, *arguments: Any, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._open: dict[socket.socket, _Open] = {}  # oldest first
         self._lock = threading.Lock()
+        # Those that were closed may still be at work for a moment.
+        self._workers = _Workers(self.process_request_thread, 2 * self._limits.connections)
         super().__init__(*arguments)
 
     def get_request(self) -> Any:
@@ -92,7 +118,7 @@ class Bounded(socketserver.ThreadingMixIn):
             elif len(self._open) >= self._limits.connections:
                 self._close_one_of(counts.most_common(1)[0][0])
             self._open[request] = _Open(client, time.monotonic() + self._limits.request_within)
-        super().process_request(request, client_address)
+        self._workers.put(request, client_address)
 
     def answering(self, request: socket.socket) -> None:
         """Note that the request has arrived: from now on its answer counts."""
