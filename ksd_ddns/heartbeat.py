@@ -41,9 +41,9 @@ class Heartbeat:
             # A wrong setting is still wrong after a restart; after a bug a restart helps.
             self._died = f"{type(error).__name__}: {error}"
 
-    def beat(self) -> None:
-        """Note progress."""
-        self._last = self._clock()
+    def beat(self, *, ahead: float = 0.0) -> None:
+        """Note progress; for so many seconds `ahead` none is expected, since the thread waits for others."""
+        self._last = self._clock() + ahead
 
     def age(self) -> float:
         """Return the seconds since the last progress: 0 before the thread has begun, and after its end."""
@@ -65,10 +65,10 @@ class _Current(threading.local):
 _current = _Current()
 
 
-def beat() -> None:
-    """Note progress of the thread that calls; harmless where it has no heartbeat."""
+def beat(*, ahead: float = 0.0) -> None:
+    """Note progress of the thread that calls, as `Heartbeat.beat`; harmless where it has no heartbeat."""
     if _current.heartbeat is not None:
-        _current.heartbeat.beat()
+        _current.heartbeat.beat(ahead=ahead)
 
 
 def problem(heartbeats: Iterable[Heartbeat], limit: float) -> str:

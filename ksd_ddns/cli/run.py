@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from ksd_ddns import settings
+from ksd_ddns import heartbeat, settings
 from ksd_ddns.cli import log, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import session
@@ -25,6 +25,9 @@ from ksd_ddns.zone.feed import Said
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
+
+OWNER_WITHIN = 300.0
+"""Seconds that the cluster may take to say its ID, or to not answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +56,7 @@ def run(options: Options) -> int:
         chosen.status_address.port,
         lambda: fleet.snapshots() if leadership is None or leadership.held else (),
         fleet.owned,
-        # A silent primary is waited for twice that long without a sign: for the connection, and for an answer.
-        healthy=lambda: fleet.stuck(STUCK_AFTER + 2 * chosen.dns_timeout),
+        healthy=lambda: fleet.stuck(STUCK_AFTER),
     )
     status.start()
     if chosen.notify_listen is not None:
@@ -92,6 +94,7 @@ class _Owner:
     def settings(self) -> Settings:
         """Return the settings with their owner ID. Raises SourceError where the cluster does not say it."""
         began = time.monotonic()
+        heartbeat.beat(ahead=OWNER_WITHIN)
         with self._lock:
             if not self._settled:
                 if self._failed is not None and self._failed[0] > began:

@@ -233,10 +233,10 @@ class Controller:
         """Return the first of the queue, after waiting for it so long at most. Raises Empty."""
         until = time.monotonic() + seconds
         while True:
-            self.heartbeat.beat()
-            left = until - time.monotonic()
+            left = min(until - time.monotonic(), BEAT_EVERY)
+            self.heartbeat.beat(ahead=max(0.0, left))
             try:
-                return self._queue.get(timeout=min(left, BEAT_EVERY)) if left > 0 else self._queue.get_nowait()
+                return self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
             except Empty:
                 if time.monotonic() >= until:
                     raise

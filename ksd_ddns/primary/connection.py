@@ -22,6 +22,9 @@ _CHUNK = 1 << 18
 WHOLE_WITHIN = 10
 """How many times the longest silence a message may take from its beginning to its end."""
 
+_CONNECTED_WITHIN = 300.0
+"""Seconds that name servers which do not answer may take, each for each search domain, and then every address."""
+
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)\Z")  # where in Python's source, which says nothing to anybody
 _SILENT = "; look at its log, or give it longer (DNS_TIMEOUT)"
 _OTHER_NAME = "set DNS_TLS_HOSTNAME to a name that stands in it"
@@ -107,7 +110,7 @@ class Connection:
         self._secure = tls is not None
         self._heard = False
         try:
-            heartbeat.beat()
+            heartbeat.beat(ahead=_CONNECTED_WITHIN)
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
             raise Unreachable(f"{server} cannot be reached: {_reason(e)}{_cure(e)}") from e
@@ -163,6 +166,7 @@ class Connection:
                 unsent = unsent[self._socket.send(unsent) :]
                 heartbeat.beat()
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
+                heartbeat.beat(ahead=self.timeout)
                 event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
                 if not self._wait(event, deadline - time.monotonic()):
                     raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s{_SILENT}") from None
@@ -179,6 +183,7 @@ class Connection:
             if self._ended is not None:
                 raise self._ended
             if not self._fill():
+                heartbeat.beat(ahead=self.timeout)
                 if not self._wait(select.POLLIN, self.timeout):
                     raise Unreachable(f"{self.server} did not answer within {self.timeout:g} s{_SILENT}")
                 if time.monotonic() > deadline:

@@ -21,7 +21,7 @@ from ksd_ddns.status.pages import ITEMS, RECORDS
 from ksd_ddns.zone.owned import Owned
 from tests.controller.conftest import Run
 from tests.controller.running import Running
-from tests.hostile import Proxy
+from tests.hostile import Hook, Proxy, cut, swallow
 from tests.kube import Kube, Reply
 from tests.servers import Bind
 from tests.vmis import vmi
@@ -125,7 +125,7 @@ def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, 
         return [message]
 
     with Proxy(primary, response=late) as proxy:
-        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", patches={"ksd_ddns.cli.run.STUCK_AFTER": 0.5})
+        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", patches={"ksd_ddns.cli.run.STUCK_AFTER": 1.5})
         began = time.monotonic()
         seen = set()
         while not ksd.ready:
@@ -135,6 +135,18 @@ def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, 
             time.sleep(0.1)
         assert time.monotonic() - began > 3, "it was too quick to show anything"
         assert seen == {200}
+
+
+@pytest.mark.parametrize("hook", [swallow, cut()], ids=["silent", "hangs-up"])
+def test_a_primary_that_does_not_answer_is_no_hang(bind: Bind, kube: Kube, run: Run, hook: Hook) -> None:
+    with Proxy(bind, request=hook) as proxy:
+        patches = {"ksd_ddns.cli.run.STUCK_AFTER": 1.5}
+        ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="6s", patches=patches)
+        ksd.wait(lambda: ksd.get("/healthz")[0], "it runs")
+        for _ in range(80):
+            assert ksd.get("/healthz") == (200, "ok\n")
+            time.sleep(0.1)
+        assert not ksd.ready
 
 
 # Without a controller behind it
