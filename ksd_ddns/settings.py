@@ -306,7 +306,10 @@ class Settings(BaseSettings):
         False, "Let one of several controllers work at a time, by a Lease in its own namespace", group=_CONTROLLER
     )
     notify_listen: Annotated[Server | None, BeforeValidator(_listener)] = _setting(
-        None, "Where NOTIFY is listened for, as addr:port, to see it at once", group=_CONTROLLER, shown="nowhere"
+        None,
+        "Address to listen on for NOTIFY from the primary, as addr:port; with a TSIG key set, only signed ones count",
+        group=_CONTROLLER,
+        shown="nowhere",
     )
     notify_secondaries: Annotated[tuple[str, ...], BeforeValidator(_items)] = _setting(
         (),

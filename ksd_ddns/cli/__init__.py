@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has seen enough; the interpreter must not fail at its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    finally:
+        log.flush()
     return code
 
 

@@ -1,9 +1,49 @@
-"""Logs: readable text on a terminal and for one-shot commands, one JSON object a line for a controller in a pod."""
+"""Logs: readable text on a terminal and for one-shot commands, one JSON object a line for a controller in a pod.
 
+The controller must not wait for whoever reads its log: a pipe that is full would stop it in the middle of its work. So
+its lines, and what else is written to standard error, go to a thread that writes them; what does not fit is dropped,
+and counted in the log. (The queue of `logging.handlers` is not enough: its end waits for the reader, too.)
+"""
+
+import io
 import json
 import logging
+import os
+import select
 import sys
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import TextIO
+
+CAPACITY = 4 << 20
+"""Octets of lines that wait to be written."""
+
+FLUSH_WITHIN = 0.5
+"""Seconds that the end of the process may wait for its last lines to be written."""
+
+_UNPRINTABLE = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""What a terminal obeys instead of showing it."""
+
+_TEXT = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNPRINTABLE} | {
+    ord("\t"): "\t",
+    ord("\n"): "\n  ",  # what looks like a line of the log must be one
+}
+_JSON = {code: f"\\u{code:04x}" for code in _UNPRINTABLE if code >= 0x20}
+
+_log = logging.getLogger(__name__)
+
+
+class _Text(logging.Formatter):
+    """Time, level, logger and message, and the traceback where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 the base class names it
+        return _shown(super().formatMessage(record), _TEXT)
 
 
 class _Json(logging.Formatter):
@@ -18,15 +58,171 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _shown(json.dumps(line, ensure_ascii=False), _JSON)
+
+
+class Writer:
+    """Writes lines to a file descriptor on a thread of its own; `put` never waits.
+
+    Lines beyond `capacity` octets, and those that cannot be written, are dropped. As soon as lines pass again, the line
+    that `dropped` returns for their number is written.
+    """
+
+    def __init__(self, descriptor: int, dropped: Callable[[int], str], *, capacity: int = CAPACITY) -> None:
+        self._descriptor = descriptor
+        self._notice = dropped
+        self._capacity = capacity
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()  # None: how many were dropped
+        self._waiting = 0
+        self._dropped = 0
+        self._announced = False
+        # A signal handler may write while its own thread is just here.
+        self._changed = threading.Condition(threading.RLock())
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        """Have `line` written soon; safe to call from any thread, and from a signal handler."""
+        octets = _octets(line)
+        with self._changed:
+            if self._waiting + len(octets) > self._capacity:
+                self._dropped += 1
+                return
+            if self._dropped:
+                self._announce()
+            self._waiting += len(octets)
+            self._queue.put(octets)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until everything is written, no longer than `seconds`; return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._announced, seconds)
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._queue.put(None)
+
+    def _run(self) -> None:
+        while True:
+            octets = self._queue.get()
+            if octets is None:
+                with self._changed:
+                    count, self._dropped = self._dropped, 0
+                written = self._write(_octets(self._notice(count)))
+                with self._changed:
+                    self._announced = False
+                    self._dropped += 0 if written else count
+                    self._changed.notify_all()
+                continue
+            written = self._write(octets)
+            with self._changed:
+                self._waiting -= len(octets)
+                self._dropped += not written
+                if written and self._dropped and self._queue.empty():
+                    self._announce()
+                self._changed.notify_all()
+
+    def _write(self, octets: bytes) -> bool:
+        """Write, however long it takes; return whether it could be."""
+        rest = memoryview(octets)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # somebody else who has the same pipe made it so
+                poll = select.poll()
+                poll.register(self._descriptor, select.POLLOUT)
+                poll.poll()
+            except OSError:
+                return False  # closed, or the disk is full
+        return True
+
+
+class _Handler(logging.Handler):
+    """Hands lines to a writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self._writer = writer
+        self._flush_until: float | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.put(self.format(record))
+        except Exception:  # noqa: BLE001 a record that cannot be formatted is a bug, and no reason to stop
+            self._writer.put(self.format(_record(f"BUG: a log line cannot be formatted  message={record.msg!r}")))
+
+    def flush(self) -> None:
+        """Wait for the lines so far to be written; at the end of the process, FLUSH_WITHIN seconds in all."""
+        if self._flush_until is None:
+            self._flush_until = time.monotonic() + FLUSH_WITHIN
+        self._writer.flush(max(0.0, self._flush_until - time.monotonic()))
+
+
+class _Stream(io.TextIOBase):
+    """Standard error by way of a writer: what others print there waits for nobody either."""
+
+    def __init__(self, writer: Writer, stream: TextIO) -> None:
+        self._writer = writer
+        self._stream = stream
+        self._line = ""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # a constant there
+        return self._stream.encoding
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._writer.put(line)
+        return len(text)
 
 
 def set_up(*, verbose: bool, lines: bool) -> None:
-    """Log to standard error: as JSON where `lines` are asked for and it is no terminal; all of it where `verbose`."""
-    handler = logging.StreamHandler(sys.stderr)
-    if lines and not sys.stderr.isatty():
-        handler.setFormatter(_Json())
+    """Log to standard error: as JSON where `lines` are asked for and it is no terminal; all of it where `verbose`.
+
+    With `lines` nothing that is written to standard error waits for its reader.
+    """
+    logging.basicConfig(level=logging.INFO if verbose or lines else logging.WARNING, handlers=[_handler(lines=lines)])
+
+
+def _handler(*, lines: bool) -> logging.Handler:
+    stream: TextIO | None = sys.stderr
+    if stream is None:  # it was closed before we began; its number may be a socket's by now
+        return logging.NullHandler()
+    formatter = _Json() if lines and not stream.isatty() else _Text()
+    handler: logging.Handler
+    if lines:
+        writer = Writer(stream.fileno(), lambda count: formatter.format(_record(f"{count} log lines dropped")))
+        sys.stderr = _Stream(writer, stream)
+        handler = _Handler(writer)
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = logging.INFO if verbose or lines else logging.WARNING
-    logging.basicConfig(level=level, handlers=[handler])
+        handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    return handler
+
+
+def flush() -> None:
+    """Wait a moment for the last lines to be written: to be called before the process ends."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _shown(text: str, instead: dict[int, str]) -> str:
+    return text if text.isprintable() else text.translate(instead)
+
+
+def _record(message: str) -> logging.LogRecord:
+    return _log.makeRecord(_log.name, logging.WARNING, "", 0, message, (), None)
+
+
+def _octets(line: str) -> bytes:
+    return f"{line}\n".encode(errors="backslashreplace")

@@ -4,13 +4,16 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
-from ksd_ddns import settings
-from ksd_ddns.cli import sources
+from ksd_ddns import heartbeat, settings
+from ksd_ddns.cli import log, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import sessions
+from ksd_ddns.errors import SourceError
+from ksd_ddns.heartbeat import STUCK_AFTER
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
@@ -23,6 +26,9 @@ from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
+
+OWNER_WITHIN = 300.0
+"""Seconds that the cluster may take to say its ID, or to not answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +57,7 @@ def run(options: Options) -> int:
         chosen.status_address.port,
         lambda: fleet.snapshots() if leadership is None or leadership.held else (),
         fleet.owned,
+        healthy=lambda: fleet.stuck(STUCK_AFTER),
     )
     status.start()
     if chosen.notify_listen is not None:
@@ -82,13 +89,23 @@ class _Owner:
         self._chosen = chosen
         self._path = path
         self._settled = False
+        self._failed: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()
 
     def settings(self) -> Settings:
         """Return the settings with their owner ID. Raises SourceError where the cluster does not say it."""
+        began = time.monotonic()
+        heartbeat.beat(ahead=OWNER_WITHIN)
         with self._lock:
             if not self._settled:
-                self._chosen = sources.owning(self._chosen, self._path)
+                if self._failed is not None and self._failed[0] > began:
+                    # Another zone asked meanwhile. One after the other they would look like stuck ones.
+                    raise SourceError(str(self._failed[1]))
+                try:
+                    self._chosen = sources.owning(self._chosen, self._path)
+                except SourceError as e:
+                    self._failed = (time.monotonic(), e)
+                    raise
                 self._settled = True
             return self._chosen
 
@@ -124,6 +141,12 @@ class _Ending:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
         self._fleet.stop()
-        last = threading.Timer(END_WITHIN, os._exit, (0,))
+        last = threading.Timer(END_WITHIN, _exit_now)
         last.daemon = True
         last.start()
+
+
+def _exit_now() -> None:
+    """End the process, whatever its threads wait for."""
+    log.flush()
+    os._exit(0)

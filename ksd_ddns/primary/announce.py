@@ -4,13 +4,11 @@ A primary says so itself to secondaries that it knows by address. This is for th
 are looked up by name, again and again. Whoever is missed, or misses a datagram, asks by itself a little later.
 """
 
-import contextlib
 import logging
 import socket
 import time
 from collections.abc import Collection, Iterable
-from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Condition, Thread
 from typing import NamedTuple
 
 from ksd_ddns.primary.connection import Server
@@ -38,14 +36,17 @@ class Announcer:
     def __init__(self, secondaries: Collection[Server], key: Rotating | None) -> None:
         self._secondaries = tuple(secondaries)
         self._key = key
-        self._changed: SimpleQueue[bytes] = SimpleQueue()
+        self._changed: set[bytes] = set()
+        self._any = Condition()
         self._known: dict[Server, frozenset[_Target]] = {}
         self._missing: set[Server] = set()
         self._look_up_at = 0.0
 
     def changed(self, zone: bytes) -> None:
         """Say soon that `zone` changed; never waits, and is safe to call from any thread."""
-        self._changed.put(zone)
+        with self._any:
+            self._changed.add(zone)
+            self._any.notify()
 
     def start(self) -> None:
         """Begin to say it."""
@@ -53,10 +54,9 @@ class Announcer:
 
     def _run(self) -> None:
         while True:
-            zones = {self._changed.get()}
-            with contextlib.suppress(Empty):
-                while True:
-                    zones.add(self._changed.get_nowait())
+            with self._any:
+                self._any.wait_for(lambda: self._changed)
+                zones, self._changed = self._changed, set()
             # Those that are known hear it at once: looking the others up may take as long as a resolver is silent.
             known = self._targets()
             self._tell(zones, known)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ksd_ddns import heartbeat
 from ksd_ddns.errors import SettingsError, Unreachable
 from ksd_ddns.primary.files import Followed
 
@@ -47,6 +48,9 @@ READ_AHEAD = 64 * 1024 * 1024
 
 _STEP = 0.25
 """Seconds between two looks at how much of what we sent has left."""
+
+_CONNECTED_WITHIN = 300.0
+"""Seconds that name servers which do not answer may take, each for each search domain, and then every address."""
 
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)\Z")  # where in Python's source, which says nothing to anybody
 _SILENT = "; look at its log, or give it longer (DNS_TIMEOUT)"
@@ -179,6 +183,7 @@ class Connection:
         self._ended: Unreachable | None = None
         self._secure = tls is not None
         try:
+            heartbeat.beat(ahead=_CONNECTED_WITHIN)
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
             raise Lost(f"{server} cannot be reached: {_reason(e)}{_cure(e)}") from e
@@ -241,6 +246,7 @@ class Connection:
         while unsent:
             try:
                 unsent = unsent[self._socket.send(unsent) :]
+                heartbeat.beat()
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
                 event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
                 allowed = self._allowed(0)
@@ -330,6 +336,7 @@ class Connection:
             raise self._closed()
         self._buffer += chunk
         self.heard = True
+        heartbeat.beat()
         return True
 
     def _cut(self, error: OSError) -> Lost:
@@ -360,6 +367,7 @@ class Connection:
 
         Octets of ours that leave the kernel are no silence.
         """
+        heartbeat.beat(ahead=allowed)
         unsent = self._unsent()
         until = time.monotonic() + allowed
         while True:

@@ -1,7 +1,11 @@
-"""A listener for NOTIFY (RFC 1996): the primary says that a zone changed, before anybody asks.
+"""A listener for NOTIFY (RFC 1996): the primary says that a zone changed, before the next poll of its serial.
 
-A NOTIFY is a hint and no more: whoever forges one makes us ask for a serial. Signed ones are verified with our key;
-unsigned ones are taken from the addresses of the primaries only.
+A NOTIFY is a hint and no more: a forged one makes us ask for a serial. Where keys are set, one counts if it is signed
+with any of them, wherever it comes from, and an unsigned one never does: anybody can forge the address of a datagram.
+Without shared keys (GSS-TSIG, which signs no NOTIFY) it counts if it comes from an address of a primary.
+
+Anybody can send any number of them. So the listener takes a small share of one processor at most, and each zone is
+reported once a second at most.
 """
 
 import contextlib
@@ -11,29 +15,48 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import Rotating, Verifier
-from ksd_ddns.serving import Bounded
+from ksd_ddns.serving import Bounded, Limits, address_of
 from ksd_ddns.zone import wire
 from ksd_ddns.zone.rrset import SOA
 
 _OPCODE = 0x7800
+_HEADER = 12
+
 LOOK_UP_EVERY = 60.0
 """Seconds between two look-ups of the primaries' addresses."""
 
 WARN_EVERY = 60.0
-"""Seconds between two warnings of a NOTIFY that is not believed."""
+"""Seconds between two warnings of a NOTIFY that is ignored."""
 
+_ZONES = 256
 _PATIENCE = 5.0
 _LARGEST = 4096
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How much NOTIFY is worth: `every` so many seconds a zone is reported, at most.
+
+    `share` of one processor is used, after a burst of `burst` seconds of it.
+    """
+
+    every: float = 1.0
+    share: float = 0.05
+    burst: float = 0.5
+
+
 class Listener:
-    """Listens on UDP and TCP at one address; `heard` is told the zone of every NOTIFY that counts."""
+    """Listens on UDP and TCP at one address; `heard` is called with the zone of every NOTIFY that counts.
+
+    It is called from any thread, and must not wait.
+    """
 
     def __init__(
         self,
@@ -42,10 +65,13 @@ class Listener:
         primaries: Collection[Server],
         keys: Collection[Rotating],
         heard: Callable[[bytes], None],
+        pace: Pace | None = None,
     ) -> None:
+        pace = pace or Pace()
         self._primaries = tuple(primaries)
         self._keys = tuple(keys)
-        self._heard = heard
+        self._report = _Report(heard, pace.every)
+        self._budget = _Budget(pace.share, pace.burst)
         self._addresses: frozenset[str] = frozenset()
         self._look_up_at = 0.0
         self._warn_at = 0.0
@@ -53,14 +79,15 @@ class Listener:
         where = (address.host, address.port)
         try:
             self._servers: tuple[socketserver.BaseServer, ...] = (
-                _tcp_server(family, where, _overtcp(self._answer)),
-                _udp_server(family, where, _overudp(self._answer)),
+                _tcp_server(family, where, _over_tcp(self._answer)),
+                _udp_server(family, where, _over_udp(self._answer)),
             )
         except OSError as e:
             raise SettingsError(f"NOTIFY_LISTEN = {address}: cannot listen there: {e.strerror or e}") from e
 
     def start(self) -> None:
         """Begin to listen, on threads of their own."""
+        self._report.start()
         for server in self._servers:
             threading.Thread(target=server.serve_forever, name="notify", daemon=True).start()
 
@@ -72,30 +99,39 @@ class Listener:
 
     def _answer(self, octets: bytes, client: str) -> bytes | None:
         """Return the response to what `client` sent, None where it deserves none."""
-        try:
-            message = wire.read(octets)
-        except wire.Malformed:
+        with self._budget:
+            return self._response(octets, address_of(client))
+
+    def _response(self, octets: bytes, client: str) -> bytes | None:
+        message = _notify(octets)
+        if message is None or message.question is None:
             return None
-        if message.flags & wire.FLAG_QR or message.flags & _OPCODE != wire.NOTIFY or message.question is None:
-            return None
-        zone, rdtype = message.question
-        if rdtype != SOA:
-            return None
-        flags = wire.FLAG_QR | wire.FLAG_AA | wire.NOTIFY
-        response = wire.reply(message.id, flags, zone)
+        zone = message.question[0]
+        unsigned = wire.reply(message.id, wire.FLAG_QR | wire.FLAG_AA | wire.NOTIFY, zone)
         if message.tsig is not None:
-            signed = self._signed(response, message, client)
-            if signed is None:
-                return None
-            response = signed
-        elif client not in self._known_addresses():
-            return None
-        self._heard(zone)
+            response = self._signed(unsigned, message, client)
+        else:
+            response = unsigned if self._counts_unsigned(client) else None
+        if response is not None:
+            self._report(zone)
         return response
 
+    def _counts_unsigned(self, client: str) -> bool:
+        if self._keys:
+            reason = (
+                f"it is not signed; let the primary sign it with key {self._keys[0].latest().name}: in BIND "
+                "also-notify { ADDRESS port PORT key KEY; }, in Knot key: of the remote"
+            )
+        elif client in self._known_addresses():
+            return True
+        else:
+            reason = "it is not signed, and its sender is no address of DNS_SERVER"
+        self._warn(client, reason)
+        return False
+
     def _signed(self, response: bytes, request: wire.Message, client: str) -> bytes | None:
-        """Return `response` signed as its request is, None where that is not signed by a key of ours."""
-        reason = "we do not have its key"
+        """Return `response` signed as its request is, None where that is not signed with a key of ours."""
+        reason = "no key is set (TSIG_KEY_FILE)"
         for source in self._keys:
             try:
                 key = source.latest()
@@ -105,25 +141,115 @@ class Listener:
                 reason = str(e)
             else:
                 return key.sign(response, request_mac=verifier.verified)[0]
-        # Whoever can reach the port can forge any number of them.
+        self._warn(client, reason)
+        return None
+
+    def _warn(self, client: str, reason: str) -> None:
+        """Say once in a while that a NOTIFY is ignored: anybody who reaches the port can send any number of them."""
         now = time.monotonic()
         if now >= self._warn_at:
             self._warn_at = now + WARN_EVERY
-            _log.warning("a NOTIFY from %s is not believed: %s", client, reason)
-        return None
+            _log.warning("NOTIFY ignored: %s  client=%s", reason, client)
 
     def _known_addresses(self) -> frozenset[str]:
-        """Return the addresses of the primaries; their names are looked up now and then, not for everybody who asks."""
+        """Return the addresses of the primaries; their names are looked up now and then, not for every client."""
         if time.monotonic() >= self._look_up_at:
             self._addresses = frozenset(_addresses(self._primaries))
             self._look_up_at = time.monotonic() + LOOK_UP_EVERY
         return self._addresses
 
 
+def _notify(octets: bytes) -> wire.Message | None:
+    """Return the NOTIFY that `octets` hold, None where they hold anything else."""
+    # The cheapest first: most of a flood ends here.
+    if len(octets) < _HEADER or int.from_bytes(octets[2:4], "big") & (wire.FLAG_QR | _OPCODE) != wire.NOTIFY:
+        return None
+    try:
+        message = wire.read(octets)
+    except wire.Malformed:
+        return None
+    return message if message.question is not None and message.question[1] == SOA else None
+
+
+class _Report:
+    """Calls `heard` with zones, each at once, but no more often than `every` so many seconds.
+
+    What comes in between is reported when that time is over, once: the zone may have changed after the last report.
+    """
+
+    def __init__(self, heard: Callable[[bytes], None], every: float) -> None:
+        self._heard = heard
+        self._every = every
+        self._due: dict[bytes, float] = {}  # when each zone may be reported again
+        self._waiting: dict[bytes, float] = {}  # those that are to be, by then
+        self._changed = threading.Condition()
+
+    def start(self) -> None:
+        """Begin to report what has to wait, on a thread of its own."""
+        threading.Thread(target=self._run, name="notify", daemon=True).start()
+
+    def __call__(self, zone: bytes) -> None:
+        now = time.monotonic()
+        with self._changed:
+            if zone in self._waiting:
+                return
+            due = self._due.get(zone, 0.0)
+            if now < due:
+                self._waiting[zone] = due
+                self._changed.notify()
+                return
+            if len(self._due) > _ZONES:  # anybody can make up zones where nothing has to be signed
+                self._due = {other: at for other, at in self._due.items() if at > now}
+            self._due[zone] = now + self._every
+        self._heard(zone)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                seconds = min(self._waiting.values()) - time.monotonic() if self._waiting else None
+                if seconds is None or seconds > 0:
+                    self._changed.wait(seconds)
+                    continue
+                now = time.monotonic()
+                over = [zone for zone, due in self._waiting.items() if due <= now]
+                for zone in over:
+                    del self._waiting[zone]
+                    self._due[zone] = now + self._every
+            for zone in over:
+                self._heard(zone)
+
+
+class _Budget:
+    """A share of one processor: whoever enters after it is used up waits, and the kernel drops what comes meanwhile."""
+
+    def __init__(self, share: float, burst: float) -> None:
+        self._share = share
+        self._burst = burst
+        self._left = burst
+        self._at = time.monotonic()
+        self._began = threading.local()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(self._burst, self._left + (now - self._at) * self._share)
+            self._at = now
+            wait = -self._left / self._share if self._left < 0 else 0.0
+        if wait:
+            time.sleep(min(wait, _PATIENCE))
+        self._began.at = time.thread_time()
+
+    def __exit__(self, *error: object) -> None:
+        used = time.thread_time() - self._began.at
+        with self._lock:
+            self._left -= used
+
+
 def _addresses(servers: Iterable[Server]) -> Iterator[str]:
     for server in servers:
-        with contextlib.suppress(OSError):
-            yield from (str(item[4][0]) for item in socket.getaddrinfo(server.host, None))
+        with contextlib.suppress(OSError, UnicodeError):
+            yield from (address_of(str(item[4][0])) for item in socket.getaddrinfo(server.host, None))
 
 
 def _tcp_server(
@@ -133,7 +259,7 @@ def _tcp_server(
         address_family = family
         allow_reuse_address = True
 
-    return Tcp(where, handler)
+    return Tcp(where, handler, limits=Limits(connections=64, request_within=_PATIENCE))
 
 
 def _udp_server(
@@ -144,7 +270,7 @@ def _udp_server(
         max_packet_size = _LARGEST
 
         def handle_error(self, request: object, client_address: object) -> None:
-            _log.debug("answering %s failed", client_address, exc_info=True)
+            _log.debug("answering failed  client=%s", client_address, exc_info=True)
 
     return Udp(where, handler)
 
@@ -152,7 +278,7 @@ def _udp_server(
 Answer = Callable[[bytes, str], bytes | None]
 
 
-def _overudp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
+def _over_udp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             octets, sock = self.request
@@ -164,7 +290,7 @@ def _overudp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
     return Handler
 
 
-def _overtcp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
+def _over_tcp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.StreamRequestHandler):
         timeout = _PATIENCE
 

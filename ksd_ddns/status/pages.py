@@ -1,11 +1,20 @@
-"""What there is to see: health, readiness, metrics, and the state of each zone, for people and as JSON."""
+"""What there is to see: health, readiness, metrics, and the state of each zone, for people and as JSON.
+
+The pages are asked for by anybody, and zones are large. So what people and probes read is cut short, with a count of
+what is left out; `/records` has everything, and is made while it is sent.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import time
+from base64 import b64encode
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import asdict
+from hashlib import sha256
+from heapq import nsmallest
 from html import escape
 from http import HTTPStatus
-from threading import Lock
+from itertools import islice
+from threading import Lock, Semaphore
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, exposition
@@ -18,8 +27,37 @@ from ksd_ddns.zone.owned import Owned
 Contents = Callable[[], tuple[Owned | None, ...]]
 """Returns what is ours in each zone, None where it has not been read yet."""
 
-SHOWN = 1_000
-"""Records of one zone on the page for people; `/records` has them all."""
+LARGEST = 90_000
+"""Octets of the page for people, about."""
+
+ZONES = 50
+"""Zones on the page for people."""
+
+ITEMS = 50
+"""Conflicts and refused names of one zone on the page for people."""
+
+RECORDS = 200
+"""Owner names of one zone on the page for people."""
+
+REASONS = 10
+"""Lines of `/readyz`."""
+
+_LONGEST = 1_000
+"""Characters of one reason."""
+
+_LONGEST_CELL = 300
+"""Characters of one cell, before it is escaped."""
+
+_LEAST = 200
+"""Octets of a list that are shown however little room there is."""
+
+_BUSY_SHARE = 10
+"""A page is made again after this many times the processor time that it took to make, at the earliest."""
+
+_AT_ONCE, _IN_LINE, _WAIT = 2, 8, 2.0
+"""How many clients are sent all records at once, how many more may wait for that, and for how many seconds."""
+
+_CHUNK = 1 << 16
 
 _STYLE = """
 body { font-family: sans-serif; margin: 2em; color: #222 }
@@ -28,109 +66,271 @@ th, td { text-align: left; vertical-align: top; padding: 0.15em 1.5em 0.15em 0 }
 td { font-family: monospace }
 .wrong { color: #b00020 }
 """
+_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class Page(NamedTuple):
-    """An answer: HTTP status, content type, body."""
+    """An answer: HTTP status, content type, body (whole, or made while it is sent), and further headers."""
 
     status: HTTPStatus
     content_type: str
-    body: bytes
+    body: bytes | Generator[bytes]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def plain(status: HTTPStatus, text: str, **headers: str) -> Page:
+    """Return a page of plain text, with a final newline."""
+    return Page(status, "text/plain", _octets(f"{text}\n"), tuple(headers.items()))
 
 
 class Pages:
-    """Makes the pages of the zones that `snapshots` and `owned` tell of, in the same order."""
+    """Makes the pages of the zones that `snapshots` and `owned` tell of, in the same order.
 
-    def __init__(self, snapshots: Snapshots, owned: Contents) -> None:
+    `healthy` returns why the process should be restarted, "" while it works.
+    """
+
+    def __init__(self, snapshots: Snapshots, owned: Contents, healthy: Callable[[], str]) -> None:
         self._snapshots = snapshots
         self._owned = owned
+        self._healthy = healthy
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(Metrics(snapshots))
-        # Whoever asks for whole zones again and again takes processor time from what keeps them: one at a time.
-        self._whole = Lock()
+        self._metrics = _Cached(lambda: exposition.generate_latest(self._registry))
+        self._people = _Cached(lambda: _octets("".join(self._overview())))
+        self._line = Semaphore(_AT_ONCE + _IN_LINE)
+        self._sending = Semaphore(_AT_ONCE)
 
     def page(self, path: str, query: dict[str, list[str]]) -> Page:
         """Return the page at `path`."""
         if path == "/healthz":
-            return Page(HTTPStatus.OK, "text/plain", b"ok\n")
+            return self._health()
         if path == "/readyz":
-            return self._readiness(query.get("exclude", []))
+            return self._readiness(frozenset(query.get("exclude", [])))
         if path == "/metrics":
-            return Page(HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, exposition.generate_latest(self._registry))
+            return Page(HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, self._metrics())
         if path == "/":
-            with self._whole:
-                return Page(HTTPStatus.OK, "text/html", _octets("".join(self._overview())))
+            return Page(HTTPStatus.OK, "text/html", self._people(), (("Content-Security-Policy", _POLICY),))
         if path == "/records":
-            with self._whole:
-                return Page(HTTPStatus.OK, "application/json", self._records())
-        return Page(HTTPStatus.NOT_FOUND, "text/plain", b"there are /healthz /readyz /metrics /records and /\n")
+            return self._records()
+        return plain(HTTPStatus.NOT_FOUND, "there are /healthz /readyz /metrics /records and /")
 
-    def _readiness(self, excluded: list[str]) -> Page:
-        """As the Kubernetes API server does it: one line a check, `?exclude=source` leaves one out."""
-        lines, wrong = [], False
+    def _health(self) -> Page:
+        reason = self._healthy()
+        if reason:
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(_capped(map(_line, reason.splitlines()), REASONS)))
+        return plain(HTTPStatus.OK, "ok")
+
+    def _readiness(self, excluded: frozenset[str]) -> Page:
+        """As the Kubernetes API server does it: one line a check, `?exclude=source` leaves one out.
+
+        Zones with the same problem share a line.
+        """
+        zones: dict[tuple[str, str], list[str]] = {}
         for now in self._snapshots():
             for part, text in now.complaints.items():
-                ignored = part in excluded
-                wrong |= not ignored
-                lines.append(f"[{' ' if ignored else '-'}] {part}{now.zone and f' of {now.zone}'}: {text}")
-        lines.append("not ready" if wrong else "ok")
+                zones.setdefault((part, text), []).append(now.zone)
+        # Those that count come first: they must not be among the lines that are left out.
+        found = sorted(zones.items(), key=lambda item: item[0][0] in excluded)
+        lines = (
+            _line(f"[{' ' if part in excluded else '-'}] {part}{_of(where)}: {text}") for (part, text), where in found
+        )
+        wrong = any(part not in excluded for part, _ in zones)
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
-        return Page(status, "text/plain", _octets("\n".join(lines) + "\n"))
+        return plain(status, "\n".join((*_capped(lines, REASONS), "not ready" if wrong else "ok")))
 
-    def _zones(self) -> Iterable[tuple[Snapshot, Owned | None]]:
-        return zip(self._snapshots(), self._owned(), strict=False)
+    def _zones(self) -> list[tuple[Snapshot, Owned | None]]:
+        return list(zip(self._snapshots(), self._owned(), strict=False))
 
-    def _records(self) -> bytes:
-        zones = [
-            {
-                "ready": not now.complaints,
-                "complaints": now.complaints,
-                "server": now.server,
-                "conflicts": now.conflicts,
-                "refused": [asdict(one) for one in now.refused],
-                **(owned.as_json() if owned else {"zone": now.zone, "serial": now.serial, "records": []}),
-            }
-            for now, owned in self._zones()
-        ]
-        return json.dumps({"zones": zones}).encode()
+    def _records(self) -> Page:
+        """Return everything, made while it is sent; clients that read slowly hold up no more than each other."""
+        busy = plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", **{"Retry-After": "5"})
+        if not self._line.acquire(blocking=False):
+            return busy
+        if not self._sending.acquire(timeout=_WAIT):
+            self._line.release()
+            return busy
+        body = self._sent()
+        next(body)  # from here on its end gives the place free
+        return Page(HTTPStatus.OK, "application/json", body)
+
+    def _sent(self) -> Generator[bytes]:
+        try:
+            yield b""
+            yield from _chunks(_as_json(self._zones()))
+        finally:
+            self._sending.release()
+            self._line.release()
 
     def _overview(self) -> Iterator[str]:
+        # Zones with problems come first: they must not be among those that are left out.
+        zones = sorted(self._zones(), key=lambda zone: not zone[0].complaints)
         yield f"<!doctype html><html lang=en><meta charset=utf-8><title>ksd-ddns</title><style>{_STYLE}</style>"
         yield "<h1>ksd-ddns</h1>"
-        for now, owned in self._zones():
-            yield f"<h2>{escape(now.zone)}</h2>"
-            wrong = [f"{part}: {text}" for part, text in now.complaints.items()]
-            yield from _list("Not ready", wrong, kind="wrong") if wrong else ("<p>Ready.</p>",)
-            yield from _table(
-                ("primary", "serial", "VMIs", "names", "held", "waiting", "kept back"),
-                [tuple(map(str, (now.server, now.serial, now.vmis, now.names, now.held, now.pending, now.kept_back)))],
-            )
-            yield from _list("Conflicts: names that somebody else has", now.conflicts)
-            refused = [f"{one.count} names, such as {', '.join(one.names[:5])}: {one.reason}" for one in now.refused]
-            yield from _list("Refused by the primary", refused)
-            if owned is not None:
-                records = list(owned.records())
-                rows = (
-                    (names.to_text(name), *render.rrset_text(item).split(" ", 2), vmi)
-                    for name, vmi, item in records[:SHOWN]
-                )
-                yield from _table(("name", "TTL", "type", "values", "VMI"), rows)
-                more = f", {len(records) - SHOWN} more of them" if len(records) > SHOWN else ""
-                yield f"<p><a href=/records>The same as JSON</a>{more}</p>"
+        room = LARGEST
+        for index, (now, owned) in enumerate(zones[:ZONES]):
+            share = room // (min(len(zones), ZONES) - index)
+            for part in _zone(now, owned, share):
+                room -= len(_octets(part))
+                yield part
+        if len(zones) > ZONES:
+            yield f"<p>{_more(len(zones) - ZONES)} zones, see <a href=/records>/records</a></p>"
         yield "</html>"
 
 
-def _list(title: str, items: Iterable[str], *, kind: str = "") -> Iterator[str]:
-    found = [f"<li>{escape(item)}</li>" for item in items]
-    if found:
-        yield f"<h3 class='{kind}'>{escape(title)}</h3><ul class='{kind}'>{''.join(found)}</ul>"
+class _Cached:
+    """What `make` returns, made again only now and then if that is costly: anybody may ask for it all the time."""
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make = make
+        self._lock = Lock()
+        self._made = b""
+        self._until = 0.0
+
+    def __call__(self) -> bytes:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                began = time.thread_time()
+                self._made = self._make()
+                self._until = time.monotonic() + _BUSY_SHARE * (time.thread_time() - began)
+            return self._made
+
+
+def _zone(now: Snapshot, owned: Owned | None, room: int) -> Iterator[str]:
+    """Yield what there is to see of a zone, in about `room` octets."""
+    yield f"<h2>{_cell(now.zone)}</h2>"
+    if now.complaints:
+        yield from _list("Not ready", [f"{part}: {text}" for part, text in now.complaints.items()], room // 4, "wrong")
+    else:
+        yield "<p>Ready.</p>"
+    figures = (now.server, now.serial, now.vmis, now.names, now.held, now.pending, now.kept_back)
+    yield "".join(
+        _table(("primary", "serial", "VMIs", "names", "held", "pending", "blocked deletions"), [map(str, figures)])
+    )
+    yield from _list("Conflicts: names that exist and are not ours", now.conflicts, room // 4)
+    yield from _list("Refused: names that the primary does not accept", now.refused, room // 4)
+    if owned is not None:
+        yield from _records_table(owned, room // 4)
+
+
+def _records_table(owned: Owned, room: int) -> Iterator[str]:
+    found = owned.names()
+    shown = 0
+    rows = []
+    for name in nsmallest(RECORDS, found, key=names.canonical):
+        part = [
+            (names.to_text(name), *render.rrset_text(item).split(" ", 2), vmi) for _, vmi, item in owned.records([name])
+        ]
+        room -= sum(len(_octets("".join(_table((), [row])))) for row in part)
+        if room < 0:
+            break
+        rows += part
+        shown += 1
+    if rows:
+        yield from _table(("name", "TTL", "type", "values", "VMI"), rows)
+    more = f"{_more(len(found) - shown)} names, see" if len(found) > shown else "The same as JSON:"
+    yield f"<p>{more} <a href=/records>/records</a></p>"
+
+
+def _list(title: str, items: Collection[object], room: int, kind: str = "") -> Iterator[str]:
+    if not items:
+        return
+    yield f"<h3 class='{kind}'>{escape(title)}</h3><ul class='{kind}'>"
+    shown = 0
+    for item in islice(items, ITEMS):
+        text = _line(str(item))
+        while shown == 0 and _size(text) > max(room, _LEAST):
+            text = f"{text[: len(text) // 2]}..."
+        room -= _size(text)
+        if room < 0 and shown:
+            break
+        yield f"<li>{escape(text)}</li>"
+        shown += 1
+    if len(items) > shown:
+        yield f"<li>{_more(len(items) - shown)}, see <a href=/records>/records</a></li>"
+    yield "</ul>"
 
 
 def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     yield f"<table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in heading)}</tr>"
     for row in rows:
-        yield f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        yield f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>"
     yield "</table>"
+
+
+def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]]) -> Iterator[str]:
+    """Yield the JSON of all zones piece by piece."""
+    yield '{"zones": ['
+    for index, (now, owned) in enumerate(zones):
+        yield ", " if index else ""
+        yield json.dumps({"ready": not now.complaints, "complaints": now.complaints, "server": now.server})[:-1]
+        yield from _array("conflicts", map(str, now.conflicts))
+        yield from _array("refused", map(asdict, now.refused))
+        serial = owned.live.serial if owned else now.serial
+        zone = names.to_text(owned.live.zone) if owned else now.zone
+        yield f', "zone": {json.dumps(zone)}, "serial": {serial}'
+        yield from _array("records", owned.json_records() if owned else ())
+        yield "}"
+    yield "]}\n"
+
+
+def _array(name: str, items: Iterable[object]) -> Iterator[str]:
+    yield f', "{name}": ['
+    for index, item in enumerate(items):
+        yield (", " if index else "") + json.dumps(item)
+    yield "]"
+
+
+def _chunks(pieces: Iterable[str]) -> Iterator[bytes]:
+    held: list[str] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield _octets("".join(held))
+            held, size = [], 0
+    yield _octets("".join(held))
+
+
+def _of(zones: Collection[str]) -> str:
+    """Return of which zones, in a few words."""
+    found = [zone for zone in zones if zone]
+    more = f" and {_more(len(found) - 3)}" if len(found) > 3 else ""
+    return f" of {', '.join(found[:3])}{more}" if found else ""
+
+
+def _capped(lines: Iterable[str], most: int) -> Iterator[str]:
+    """Yield the first of `lines`, and how many more there are."""
+    lines = iter(lines)
+    yield from islice(lines, most)
+    if left := sum(1 for _ in lines):
+        yield f"and {_more(left)}"
+
+
+def _more(count: int) -> str:
+    return f"{count:,} more"
+
+
+def _line(text: str, longest: int = _LONGEST) -> str:
+    """Return `text` as one line for people, cut short, without what a terminal would obey."""
+    text = text if len(text) <= longest else f"{text[:longest]}..."
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return " " if char in "\r\n\t" else char.encode("unicode_escape").decode()
+
+
+def _size(text: str) -> int:
+    """Return how many octets `text` takes in a list."""
+    return len(_octets(escape(text))) + len("<li></li>")
+
+
+def _cell(text: str) -> str:
+    return escape(_line(text, _LONGEST_CELL))
 
 
 def _octets(text: str) -> bytes:

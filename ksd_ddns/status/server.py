@@ -1,34 +1,67 @@
 """Serves the status pages over HTTP."""
 
+import contextlib
 import logging
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
+from socketserver import TCPServer
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 from ksd_ddns.errors import SettingsError
-from ksd_ddns.serving import PATIENCE, Bounded
+from ksd_ddns.serving import Bounded, Limits
 from ksd_ddns.status.metrics import Snapshots
-from ksd_ddns.status.pages import Contents, Pages
+from ksd_ddns.status.pages import Contents, Page, Pages, plain
+
+MAX_HEAD = 8192
+"""Octets of a request line and its headers."""
+
+_SEND_WITHIN = 10.0
+"""Seconds in which a client must take 64 KiB."""
+
+_METHODS = ("GET", "HEAD")
+_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
 
 _log = logging.getLogger(__name__)
 
 
-class StatusServer:
-    """Serves what `snapshots` and `owned` say of each zone on one address; an empty host is every address."""
+def _healthy() -> str:
+    return ""
 
-    def __init__(self, host: str, port: int, snapshots: Snapshots, owned: Contents) -> None:
+
+class StatusServer:
+    """Serves what `snapshots` and `owned` say of each zone on one address; an empty host is every address.
+
+    `healthy` returns why the process should be restarted, "" while it works.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        snapshots: Snapshots,
+        owned: Contents,
+        *,
+        healthy: Callable[[], str] = _healthy,
+        limits: Limits | None = None,
+    ) -> None:
         class Handler(_Handler):
-            pages = Pages(snapshots, owned)
+            pages = Pages(snapshots, owned, healthy)
 
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 kubelet asks the pod's address
 
-        class Server(Bounded, HTTPServer):
+        class Server(_Server):
             address_family = socket.AF_INET6 if ":" in (host or everywhere) else socket.AF_INET
 
         try:
-            self._server = Server((host or everywhere, port), Handler)
+            self._server = Server((host or everywhere, port), Handler, limits=limits)
         except OSError as e:
             raise SettingsError(f"STATUS_ADDRESS = {host}:{port}: cannot listen there: {e.strerror or e}") from e
         self.port: int = self._server.server_address[1]
@@ -43,27 +76,102 @@ class StatusServer:
         self._server.server_close()
 
 
+class _Server(Bounded, HTTPServer):
+    def server_bind(self) -> None:
+        """Bind; the base class also asks a resolver for our name, which may take long, and is not needed."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "ksd-ddns", self.server_address[1]
+
+
 class _Handler(BaseHTTPRequestHandler):
+    """Answers one request a connection."""
+
+    server: _Server
     pages: Pages
-    timeout = PATIENCE
     server_version = "ksd-ddns"
     sys_version = ""
+    default_request_version = "HTTP/1.0"  # what cannot be read is answered with a status line, too
 
-    def do_GET(self) -> None:
+    def handle(self) -> None:
+        """Read the request, answer it, and end the connection."""
+        with contextlib.suppress(OSError):  # the client is gone, or was closed for another one
+            head = self._head()
+            if head is None:
+                return
+            self.server.answering(self.connection)
+            self.connection.settimeout(_SEND_WITHIN)
+            self.close_connection = True
+            self.command = self.requestline = ""
+            self.request_version = self.default_request_version
+            if len(head) > MAX_HEAD:
+                self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            else:
+                self.rfile = BytesIO(head)
+                self.raw_requestline = self.rfile.readline()
+                if self.parse_request():
+                    self._send(self._page())
+            if self.command not in _METHODS:
+                self._drain()
+
+    def _head(self) -> bytes | None:
+        """Return the request up to the end of its headers, None where it ends before, more than MAX_HEAD if too long.
+
+        How long that may take is for the server to say.
+        """
+        head = b""
+        while len(head) <= MAX_HEAD and b"\r\n\r\n" not in head and b"\n\n" not in head:
+            chunk = self.connection.recv(MAX_HEAD)
+            if not chunk:
+                return None
+            head += chunk
+        # What follows is a body, which counts for nothing.
+        end = min((at for mark in (b"\r\n\r\n", b"\n\n") if (at := head.find(mark)) >= 0), default=len(head))
+        return head if end > MAX_HEAD else head[: end + 4]
+
+    def _page(self) -> Page:
+        if self.command not in _METHODS:
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", Allow=", ".join(_METHODS))
         try:
             url = urlsplit(self.path)
             query = parse_qs(url.query)
         except ValueError:
-            self.send_error(HTTPStatus.BAD_REQUEST)
-            return
-        status, content_type, body = self.pages.page(url.path, query)
-        self.send_response(status)
-        self.send_header(
-            "Content-Type", content_type if "charset" in content_type else f"{content_type}; charset=utf-8"
-        )
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            return plain(HTTPStatus.BAD_REQUEST, "this is not a URL")
+        try:
+            return self.pages.page(url.path, query)
+        except Exception:  # noqa: BLE001 the others want to be served
+            _log.exception("BUG: making a status page failed  path=%r", url.path)
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "making this page failed, which is a bug: see the log")
+
+    def _send(self, page: Page) -> None:
+        body = page.body
+        try:
+            self.send_response(page.status)
+            kind = page.content_type
+            self.send_header("Content-Type", kind if "charset" in kind else f"{kind}; charset=utf-8")
+            for name, value in (*_HEADERS, *page.headers):
+                self.send_header(name, value)
+            if isinstance(body, bytes):
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                for chunk in (body,) if isinstance(body, bytes) else body:
+                    self.wfile.write(chunk)
+        finally:
+            if not isinstance(body, bytes):
+                body.close()
+
+    def _drain(self) -> None:
+        """Take a little of what follows a request that was not read: the answer would be lost with it."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(0.2)
+        for _ in range(16):
+            if not self.connection.recv(MAX_HEAD):
+                return
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer with an error, in a line of text."""
+        self._send(plain(HTTPStatus(code), message or HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class names it
+        """Log a request."""
         _log.debug(format, *args)

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Event
 
 from ksd_ddns.errors import PrimaryError, SourceError
+from ksd_ddns.heartbeat import Heartbeat
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync.account import Account
 from ksd_ddns.sync.facts import FactLog
@@ -38,6 +39,11 @@ AT_ONCE = 10_000
 
 PUBLISH_EVERY = 0.1
 """Seconds between two snapshots while there is more to do."""
+
+BEAT_EVERY = 5.0
+"""Seconds between two heartbeats of a controller that has nothing to do."""
+
+_NOTIFIED = NotifyReceived()
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +76,6 @@ class Options:
     may_send: Callable[[], bool] = lambda: True
 
 
-@dataclass(frozen=True, slots=True)
-class _Notified:
-    zone: bytes
-
-
 class Controller:
     """Keeps one zone as the VMIs are; `scopes` are the parts in which they are listed."""
 
@@ -82,7 +83,7 @@ class Controller:
         self._session = session
         self._scopes = tuple(scopes)
         self._options = options
-        self._queue: SimpleQueue[Told | _Notified | None] = SimpleQueue()
+        self._queue: SimpleQueue[Told | NotifyReceived | None] = SimpleQueue()
         self._stop = Event()
         self._early: list[Told] = []
         self._sync: ZoneSync | None = None
@@ -93,6 +94,7 @@ class Controller:
         self._pause = 0.0
         self._published = 0.0
         self._announced: int | None = None
+        self.heartbeat = Heartbeat(f"zone {names.to_text(options.zone or options.base)}")
 
     @property
     def snapshot(self) -> Snapshot:
@@ -113,7 +115,8 @@ class Controller:
 
     def notified(self, zone: bytes) -> None:
         """Take a NOTIFY for `zone`; safe to call from any thread."""
-        self._queue.put(_Notified(zone))
+        if self._sync is not None and self._sync.reconciler.zone == zone:
+            self._queue.put(_NOTIFIED)
 
     def stop(self) -> None:
         """End `run` as soon as what is in flight is done; safe to call from a signal handler."""
@@ -127,15 +130,16 @@ class Controller:
 
     def run(self) -> None:
         """Keep the zone until `stop`. Raises SettingsError where the zone and the settings do not fit."""
-        while not self._stop.is_set():
-            now = time.monotonic()
-            if self._sync is None and now >= self._paused_until:
-                self._begin(now)
+        with self.heartbeat:
+            while not self._stop.is_set():
                 now = time.monotonic()
-            wait = self._paused_until - now if self._sync is None else self._turn(self._sync)
-            self._publish(force=self._queue.empty())
-            self._take(wait)
-        self._session.close()
+                if self._sync is None and now >= self._paused_until:
+                    self._begin(now)
+                    now = time.monotonic()
+                wait = self._paused_until - now if self._sync is None else self._turn(self._sync)
+                self._publish(force=self._queue.empty())
+                self._take(wait)
+            self._session.close()
 
     def _begin(self, now: float) -> None:
         """Find the zone; where the primary, or the cluster that knows the owner ID, fails, wait before trying again."""
@@ -212,19 +216,31 @@ class Controller:
     def _take(self, seconds: float) -> None:
         """Take what is in the queue, after waiting for the first of it for at most `seconds`."""
         try:
-            self._take_one(self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait())
+            self._take_one(self._first(seconds))
             for _ in range(AT_ONCE):
                 self._take_one(self._queue.get_nowait())
         except Empty:
             return
 
-    def _take_one(self, told: Told | _Notified | None) -> None:
+    def _first(self, seconds: float) -> Told | NotifyReceived | None:
+        """Return the first event of the queue, after waiting for it for at most `seconds`. Raises Empty."""
+        until = time.monotonic() + seconds
+        while True:
+            left = min(until - time.monotonic(), BEAT_EVERY)
+            self.heartbeat.beat(ahead=max(0.0, left))
+            try:
+                return self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+            except Empty:
+                if time.monotonic() >= until:
+                    raise
+
+    def _take_one(self, told: Told | NotifyReceived | None) -> None:
         if told is None:
             return
         now = time.monotonic()
-        if isinstance(told, _Notified):
-            if self._sync is not None and self._sync.reconciler.zone == told.zone:
-                self._sync.reconciler.handle(NotifyReceived(), now)
+        if isinstance(told, NotifyReceived):
+            if self._sync is not None:
+                self._sync.reconciler.handle(told, now)
             return
         if isinstance(told, Failing):
             self._account.source(told.scope, told.reason)

@@ -15,6 +15,10 @@ class RefusedNames:
     names: tuple[str, ...]
     reason: str
 
+    def __str__(self) -> str:
+        """Return them as a line for people."""
+        return f"{self.count} names, such as {', '.join(self.names[:5])}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from threading import Event, Thread
 from typing import Protocol
 
+from ksd_ddns import heartbeat
 from ksd_ddns.errors import KsdError
 from ksd_ddns.sync.controller import Controller
 from ksd_ddns.sync.snapshot import Snapshot
@@ -44,6 +45,10 @@ class Supervisor:
     def owned(self) -> tuple[Owned | None, ...]:
         """Return what is ours in each zone, in the same order; safe to call from any thread."""
         return tuple(controller.owned() for controller in (self._first, *self._others))
+
+    def stuck(self, limit: float) -> str:
+        """Return which zones have made no progress for `limit` seconds, "" if none; safe to call from any thread."""
+        return heartbeat.problem((each.heartbeat for each in (self._first, *self._others)), limit)
 
     def notified(self, zone: bytes) -> None:
         """Take note that `zone` may have changed; safe to call from any thread."""

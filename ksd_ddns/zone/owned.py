@@ -1,6 +1,6 @@
 """What is ours in a zone, for those who want to see it: the records, and which VMI each is of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ksd_ddns.zone import names, render
@@ -16,9 +16,16 @@ class Owned(NamedTuple):
     live: Live
     scope: Scope
 
-    def records(self) -> Iterator[tuple[bytes, str, RRset]]:
-        """Yield owner name, VMI (empty where no marker tells it) and RRset of what is ours, in the order of names."""
-        for name in sorted(owned_names(self.live, self.scope), key=names.canonical):
+    def names(self) -> list[bytes]:
+        """Return the owner names that are ours, in no order."""
+        return owned_names(self.live, self.scope)
+
+    def records(self, chosen: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, str, RRset]]:
+        """Yield owner name, VMI (empty where no marker tells it) and RRset of what is ours, in the order of names.
+
+        With `chosen` only what stands at these names, in their order.
+        """
+        for name in sorted(self.names(), key=names.canonical) if chosen is None else chosen:
             node = self.live.get(name)
             text = node.get(TXT)
             vmi = owned_vmi(text.rdatas, self.scope.owner) if text else ""
@@ -26,13 +33,15 @@ class Owned(NamedTuple):
                 if item.type in self.scope.types:
                     yield name, vmi, item
 
+    def json_records(self) -> Iterator[dict[str, object]]:
+        """Yield these records as the JSON outputs show them."""
+        for name, vmi, item in self.records():
+            yield {"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)}
+
     def as_json(self) -> dict[str, object]:
         """Return the zone and these records as the JSON outputs show them."""
         return {
             "zone": names.to_text(self.live.zone),
             "serial": self.live.serial,
-            "records": [
-                {"name": names.to_text(name), "vmi": vmi, **render.json_rrset(item)}
-                for name, vmi, item in self.records()
-            ],
+            "records": list(self.json_records()),
         }

@@ -1,23 +1,27 @@
 """Health, readiness, metrics and the page for people: what they say, and that nothing that is asked ends them."""
 
+import base64
 import contextlib
+import hashlib
 import json
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ksd_ddns import serving
+from ksd_ddns.serving import Limits, address_of, client_of
 from ksd_ddns.status import StatusServer
-from ksd_ddns.status.pages import SHOWN
-from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Snapshot
+from ksd_ddns.status.pages import ITEMS, RECORDS
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
 from ksd_ddns.zone.owned import Owned
 from tests.controller.conftest import Run
 from tests.controller.running import Running
+from tests.hostile import Hook, Proxy, cut, swallow
 from tests.kube import Kube, Reply
 from tests.servers import Bind
 from tests.vmis import vmi
@@ -111,6 +115,40 @@ def test_before_the_zone_is_read_nothing_is_shown_of_it(bind: Bind, kube: Kube, 
     assert "Not ready" in ksd.get("/")[1]
 
 
+def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """It takes longer than a thread may go without progress, and there is progress all the time."""
+    primary = make_bind(zones={"vm.": "".join(f"n{number} TXT {'x' * 250}\n" for number in range(900))})
+
+    def late(message: bytes) -> Iterable[bytes]:
+        if len(message) > 4_000:
+            time.sleep(0.5)
+        return [message]
+
+    with Proxy(primary, response=late) as proxy:
+        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", patches={"ksd_ddns.cli.run.STUCK_AFTER": 1.5})
+        began = time.monotonic()
+        seen = set()
+        while not ksd.ready:
+            if (code := ksd.get("/healthz")[0]) and "[-] sync" in ksd.get("/readyz")[1]:
+                seen.add(code)
+            assert time.monotonic() - began < 60
+            time.sleep(0.1)
+        assert time.monotonic() - began > 3, "it was too quick to show anything"
+        assert seen == {200}
+
+
+@pytest.mark.parametrize("hook", [swallow, cut()], ids=["silent", "hangs-up"])
+def test_a_primary_that_does_not_answer_is_no_hang(bind: Bind, kube: Kube, run: Run, hook: Hook) -> None:
+    with Proxy(bind, request=hook) as proxy:
+        patches = {"ksd_ddns.cli.run.STUCK_AFTER": 1.5}
+        ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="6s", patches=patches)
+        ksd.wait(lambda: ksd.get("/healthz")[0], "it runs")
+        for _ in range(80):
+            assert ksd.get("/healthz") == (200, "ok\n")
+            time.sleep(0.1)
+        assert not ksd.ready
+
+
 # Without a controller behind it
 
 SNAPSHOT = Snapshot(
@@ -119,7 +157,7 @@ SNAPSHOT = Snapshot(
     serial=7,
     synced=True,
     conflicts=("<script>alert(1)</script>.vm.: it exists", "a&b"),
-    refused=('"quoted" <b>',),
+    refused=(RefusedNames("other", 1, ('"quoted" <b>',), "odd"),),
     applied={"add": 3},
     latencies=(1, 2, *[0] * (len(LATENCY_BUCKETS) - 2), 4),
     latency_sum=60.5,
@@ -129,10 +167,27 @@ SNAPSHOT = Snapshot(
 class Asked:
     """A status server, and how it is asked."""
 
-    def __init__(self, *snapshots: Snapshot, host: str = "127.0.0.1", owned: Owned | None = None) -> None:
+    def __init__(
+        self,
+        *snapshots: Snapshot,
+        host: str = "127.0.0.1",
+        owned: Owned | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self.snapshots = snapshots
-        self.server = StatusServer(host, 0, lambda: self.snapshots, lambda: (owned,) * len(self.snapshots))
+        self.problem = ""
+        self.server = StatusServer(
+            host,
+            0,
+            lambda: self.snapshots,
+            lambda: (owned,) * len(self.snapshots),
+            healthy=lambda: self.problem,
+            limits=limits,
+        )
         self.server.start()
+
+    def connect(self, source: str = "127.0.0.1", *, seconds: float = 5) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.server.port), seconds, (source, 0))
 
     def raw(self, request: bytes, *, seconds: float = 5, host: str = "127.0.0.1") -> bytes:
         """Return all that comes back for these bytes."""
@@ -144,9 +199,17 @@ class Asked:
                 found += chunk
             return found
 
-    def get(self, path: str) -> tuple[int, str]:
-        head, _, body = self.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).partition(b"\r\n\r\n")
-        return int(head.split()[1]), body.decode()
+    def ask(self, path: str, method: str = "GET", *, seconds: float = 5) -> tuple[int, dict[str, str], str]:
+        """Return status code, headers with names in lower case, and body."""
+        answer = self.raw(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), seconds=seconds)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        return int(first.split()[1]), headers, body.decode()
+
+    def get(self, path: str, *, seconds: float = 5) -> tuple[int, str]:
+        code, _, body = self.ask(path, seconds=seconds)
+        return code, body
 
 
 @pytest.fixture
@@ -154,8 +217,10 @@ def asked() -> Iterator[Callable[..., Asked]]:
     """Yield a factory of status servers."""
     made: list[Asked] = []
 
-    def make(*snapshots: Snapshot, host: str = "127.0.0.1", owned: Owned | None = None) -> Asked:
-        made.append(Asked(*snapshots, host=host, owned=owned))
+    def make(
+        *snapshots: Snapshot, host: str = "127.0.0.1", owned: Owned | None = None, limits: Limits | None = None
+    ) -> Asked:
+        made.append(Asked(*snapshots, host=host, owned=owned, limits=limits))
         return made[-1]
 
     yield make
@@ -172,13 +237,85 @@ def test_the_page_for_people_is_escaped(asked: Callable[..., Asked]) -> None:
     assert "10.in-addr.arpa." in text
 
 
+def zone_of(count: int) -> Owned:
+    """Return a zone with so many names."""
+    return Owned(live(*(node(f"n{number}.vm.example.", a("10.0.0.1")) for number in range(count))), scope(zone_rules()))
+
+
 def test_the_page_for_people_does_not_grow_with_the_zone(asked: Callable[..., Asked]) -> None:
-    nodes = [node(f"n{number}.vm.example.", a("10.0.0.1")) for number in range(SHOWN + 7)]
-    server = asked(SNAPSHOT, owned=Owned(live(*nodes), scope(zone_rules())))
+    server = asked(SNAPSHOT, owned=zone_of(RECORDS + 1_007))
     page = server.get("/")[1]
-    assert page.count("<td>A</td>") == SHOWN
-    assert "7 more of them" in page
-    assert len(json.loads(server.get("/records")[1])["zones"][0]["records"]) == SHOWN + 7
+    assert page.count("<td>A</td>") == RECORDS
+    assert "1,007 more names" in page
+    assert len(json.loads(server.get("/records")[1])["zones"][0]["records"]) == RECORDS + 1_007
+
+
+def test_the_page_for_people_stays_small(asked: Callable[..., Asked]) -> None:
+    conflicts = tuple(f"n{number}.vm.: refused: {'<&>' * 50}" for number in range(20_000))
+    refused = (RefusedNames("host-name", 20_000, conflicts[:50], "<&>" * 50),)
+    server = asked(replace(SNAPSHOT, refused=refused, conflicts=conflicts), owned=zone_of(100_000))
+    page = server.get("/", seconds=60)[1]
+    assert len(page.encode()) < 100_000
+    shown = page.count("<li>n")
+    assert 20 < shown <= 2 * ITEMS
+    left = [int(text.replace(",", "")) for text in re.findall(r"<li>([0-9,]+) more, see", page)]
+    assert sum(left) + shown == 40_000
+    assert "<td>n0.vm.example.</td>" in page
+    (zone,) = json.loads(server.get("/records", seconds=60)[1])["zones"]
+    assert len(zone["conflicts"]) == 20_000
+    assert [found["count"] for found in zone["refused"]] == [20_000]
+
+
+@pytest.mark.parametrize("text", ["x", "<&>'\"" * 1_000, "\U0001f600" * 1_000, "\udcff" * 1_000])
+def test_the_page_for_people_stays_small_with_many_zones(asked: Callable[..., Asked], text: str) -> None:
+    zone = replace(SNAPSHOT, conflicts=(text,) * 100, refused=(RefusedNames("other", 100, (text,), text),), server=text)
+    zones = [replace(zone, zone=f"z{number}.") for number in range(300)]
+    zones[299] = replace(zones[299], complaints={"primary": f"it is gone {text}"})
+    page = asked(*zones).get("/")[1]
+    assert len(page.encode()) < 150_000 if len(text) > 1 else 100_000
+    assert "<h2>z299.</h2>" in page, "what is wrong comes first"
+    assert "250 more zones" in page
+
+
+def test_all_records_are_never_in_memory_at_once(asked: Callable[..., Asked]) -> None:
+    many = a(*(f"10.0.0.{number}" for number in range(90)))
+    nodes = (node(f"n{number}.vm.example.", many) for number in range(2_000))
+    server = asked(
+        replace(SNAPSHOT, refused=(RefusedNames("other", 20_000, ("x" * 100,) * 50, "x" * 100),)),
+        owned=Owned(live(*nodes), scope(zone_rules())),
+    )
+    size = len(server.raw(b"GET /records HTTP/1.1\r\n\r\n", seconds=60))
+    assert size > 3_000_000
+    tracemalloc.start()
+    try:
+        with server.connect(seconds=60) as connection:
+            connection.sendall(b"GET /records HTTP/1.1\r\n\r\n")
+            got = 0
+            while chunk := connection.recv(65_536):
+                got += len(chunk)
+        assert got == size
+        assert tracemalloc.get_traced_memory()[1] < size / 3
+    finally:
+        tracemalloc.stop()
+
+
+def test_readers_of_all_records_that_stop_reading_hold_up_nobody(asked: Callable[..., Asked]) -> None:
+    server = asked(SNAPSHOT, owned=zone_of(100_000), limits=Limits(response_within=10))
+    slow = [server.connect() for _ in range(12)]
+    for connection in slow:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /records HTTP/1.1\r\n\r\n")
+    time.sleep(0.5)
+    code, headers, _ = server.ask("/records", seconds=30)
+    assert (code, "retry-after" in headers) == (503, True)
+    for path in ("/healthz", "/readyz", "/metrics", "/"):
+        assert server.get(path, seconds=30)[0] == 200
+    deadline = time.monotonic() + 30
+    while server.get("/records", seconds=30)[0] != 200:
+        assert time.monotonic() < deadline, "they are never cut off"
+        time.sleep(0.1)
+    for connection in slow:
+        connection.close()
 
 
 def test_a_lone_surrogate_is_no_reason_to_say_nothing(asked: Callable[..., Asked]) -> None:
@@ -207,6 +344,73 @@ def test_one_zone_that_is_wrong_makes_all_not_ready(asked: Callable[..., Asked])
     assert server.get("/readyz?exclude=primary&exclude=source")[0] == 200
 
 
+def test_zones_with_the_same_problem_share_a_line(asked: Callable[..., Asked]) -> None:
+    zones = [replace(SNAPSHOT, zone=f"z{number}.", complaints={"primary": "it is gone"}) for number in range(200)]
+    code, text = asked(*zones).get("/readyz")
+    assert (code, text) == (503, "[-] primary of z0., z1., z2. and 197 more: it is gone\nnot ready\n")
+
+
+def test_reasons_are_few_and_short(asked: Callable[..., Asked]) -> None:
+    odd = "line\nbreak \x1b[31m " + "x" * 100_000
+    zones = [replace(SNAPSHOT, zone=f"z{n}.", complaints={"source": "a", "primary": f"{n} {odd}"}) for n in range(200)]
+    server = asked(*zones)
+    code, text = server.get("/readyz?exclude=source")
+    assert code == 503
+    assert len(text) < 20_000
+    assert re.search(r"^and 191 more$", text, re.MULTILINE)
+    assert text.replace("\n", "").isprintable()
+    assert text.startswith("[-] primary"), "what counts comes first"
+    assert server.get("/readyz?exclude=source&exclude=primary")[0] == 200
+
+
+def test_a_thread_that_hangs_makes_it_unhealthy(asked: Callable[..., Asked]) -> None:
+    server = asked(SNAPSHOT)
+    assert server.get("/healthz") == (200, "ok\n")
+    server.problem = "zone vm.: no progress for 75 s"
+    assert server.get("/healthz") == (503, "zone vm.: no progress for 75 s\n")
+    server.problem = ""
+    assert server.get("/healthz")[0] == 200
+
+
+PATHS = ["/healthz", "/readyz", "/readyz?exclude=source", "/metrics", "/", "/records", "/nothing"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head_is_get_without_the_body(asked: Callable[..., Asked], path: str) -> None:
+    server = asked(SNAPSHOT, owned=zone_of(10))
+    code, headers, body = server.ask(path)
+    del headers["date"]
+    assert body
+    assert headers.get("content-length", str(len(body))) == str(len(body))
+    head = server.ask(path, "HEAD")
+    del head[1]["date"]
+    assert head == (code, headers, "")
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "BREW", "get"])
+def test_other_methods_are_refused(asked: Callable[..., Asked], method: str, path: str) -> None:
+    code, headers, _ = asked(SNAPSHOT).ask(path, method)
+    assert (code, headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", [*PATHS, "//["])
+def test_no_browser_does_more_with_a_page_than_show_it(asked: Callable[..., Asked], path: str) -> None:
+    _, headers, _ = asked(SNAPSHOT).ask(path)
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_the_policy_of_the_page_lets_its_style_through_and_nothing_else(asked: Callable[..., Asked]) -> None:
+    _, headers, page = asked(SNAPSHOT).ask("/")
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/metricsx", "/..%2f", "*", "/healthz/"])
 def test_an_unknown_path(asked: Callable[..., Asked], path: str) -> None:
     assert asked(SNAPSHOT).get(path)[0] == 404
@@ -227,7 +431,13 @@ def test_an_unknown_path(asked: Callable[..., Asked], path: str) -> None:
         pytest.param(b"BREW /coffee HTTP/1.1\r\n\r\n", id="method"),
         pytest.param(b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", id="long-path"),
         pytest.param(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1_000 + b"\r\n", id="many-headers"),
-        pytest.param(b"GET /readyz?" + b"exclude=a&" * 1_000 + b" HTTP/1.1\r\n\r\n", id="many-parts"),
+        pytest.param(b"GET /readyz?" + b"exclude=a&" * 800 + b" HTTP/1.1\r\n\r\n", id="many-parts"),
+        pytest.param(b"GET /readyz?%00%ff=%zz&&;;exclude HTTP/1.1\r\n\r\n", id="odd-query"),
+        pytest.param(b"GET / HTTP/1.1\r\n: x\r\n\0\r\n x\r\n\r\n", id="odd-headers"),
+        pytest.param(b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", id="odd-length"),
+        pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", id="bare-line-feeds"),
+        pytest.param(b"GET /\r\n\r\n", id="http-0.9"),
+        pytest.param(b"\0" * 9_000, id="zeros"),
     ],
 )
 def test_garbage_does_not_end_it(
@@ -253,33 +463,103 @@ def test_a_client_that_goes_away(asked: Callable[..., Asked], capfd: pytest.Capt
     assert capfd.readouterr().err == ""
 
 
-def test_clients_that_say_nothing_are_bounded(asked: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "PATIENCE", 0.5)
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        pytest.param(b"GET /healthz HTTP/1.1\r\n" + b"X: y\r\n" * 90, 200, id="fits"),
+        pytest.param(b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n", 431, id="long-line"),
+        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 9_000 + b"\r\n", 431, id="long-header"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + b"X: yyyyyyyyy\r\n" * 1_000, 431, id="many-headers"),
+        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n", 431, id="a-megabyte"),
+    ],
+)
+def test_the_head_of_a_request_is_limited(asked: Callable[..., Asked], head: bytes, code: int) -> None:
     server = asked(SNAPSHOT)
-    idle = [socket.create_connection(("127.0.0.1", server.server.port), 5) for _ in range(serving.CONNECTIONS)]
-    slow = idle[0]
-    slow.sendall(b"GET / HTTP/1.1\r\n")
-    for _ in range(6):  # a byte now and then, for ever
-        slow.settimeout(0.15)
-        try:
-            slow.sendall(b"x")
-            if slow.recv(1) == b"":
-                break
-        except TimeoutError:
-            continue
-        except OSError:
-            break
-    else:
-        pytest.fail("it lasts and lasts")
-    for _ in range(100):
-        with contextlib.suppress(OSError, IndexError):
-            assert server.get("/healthz") == (200, "ok\n")
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("nobody is served any more")
-    for connection in idle:
+    with server.connect() as connection, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):  # it need not take what is too long
+            connection.sendall(head + b"\r\n")
+        assert connection.recv(100).startswith(f"HTTP/1.0 {code} ".encode())
+    assert server.get("/healthz")[0] == 200
+
+
+# Clients that wear it out
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        pytest.param(["127.0.0.2"], id="one-address"),
+        pytest.param([f"127.0.0.{number}" for number in range(2, 42)], id="many-addresses"),
+        pytest.param([f"127.0.{number}.2" for number in range(200)], id="more-addresses-than-connections"),
+        pytest.param(["127.0.0.1"], id="the-same-address"),
+    ],
+)
+def test_probes_get_through_whatever_others_hold(asked: Callable[..., Asked], sources: list[str]) -> None:
+    server = asked(SNAPSHOT)
+    held = [server.connect(source) for source in sources for _ in range(max(1, 400 // len(sources)))]
+    for _ in range(10):
+        for path in ("/healthz", "/readyz"):
+            assert server.get(path)[0] == 200
+        held += [server.connect(source) for source in sources[:20]]
+    for connection in held:
         connection.close()
+
+
+def test_a_client_that_asks_is_not_closed_for_those_that_do_not(asked: Callable[..., Asked]) -> None:
+    limits = Limits(connections=8, per_client=4, request_within=60)
+    server = asked(SNAPSHOT, limits=limits)
+    quiet = server.connect("127.0.0.9")
+    others = [server.connect("127.0.0.2") for _ in range(50)]
+    assert server.get("/healthz")[0] == 200
+    quiet.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+    assert quiet.recv(100).startswith(b"HTTP/1.0 200"), "a lone connection of another client stays"
+    ended = [connection for connection in others if closed(connection)]
+    assert len(ended) == 50 - limits.per_client
+    for connection in (quiet, *others):
+        connection.close()
+
+
+def closed(connection: socket.socket) -> bool:
+    """Return whether the server has closed it by now."""
+    connection.settimeout(0.1)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_requests_that_never_end_are_cut_off(asked: Callable[..., Asked]) -> None:
+    server = asked(SNAPSHOT, limits=Limits(request_within=0.5))
+    with server.connect() as silent, server.connect() as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        began = time.monotonic()
+        while not closed(slow):  # a byte now and then, for ever
+            assert time.monotonic() - began < 20, "it lasts and lasts"
+            with contextlib.suppress(OSError):
+                slow.sendall(b"x")
+        silent.settimeout(20)
+        assert silent.recv(1) == b""
+    assert server.get("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "normal", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::FFFF:c000:201", "192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("2001:DB8:0:1:ffff::1", "2001:db8:0:1:ffff::1", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::1", "2001:db8:0:2::1", "2001:db8:0:2::/64"),
+        ("fe80::1%eth0", "fe80::1", "fe80::/64"),
+        ("::1", "::1", "::/64"),
+        ("nonsense", "nonsense", "nonsense"),
+    ],
+)
+def test_what_tells_clients_apart(address: str, normal: str, client: str) -> None:
+    assert (address_of(address), client_of(address)) == (normal, client)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
