@@ -1,7 +1,6 @@
 """`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.text import Text
 from ksd_ddns import check as checking
 from ksd_ddns import settings
 from ksd_ddns.check import Finding, Setup, Sign
-from ksd_ddns.cli import sources
+from ksd_ddns.cli import output, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
@@ -19,6 +18,7 @@ from ksd_ddns.settings import Settings
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.text import printable
 from ksd_ddns.zone.vmi import Vmi
 
 _STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
@@ -36,10 +36,10 @@ def check(options: Options) -> int:
     failures = sum(1 for finding in found if finding.sign is Sign.FAIL)
     if options.output == "json":
         report = {"findings": found, "failed": failures}
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        output.document(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
         warnings = sum(1 for finding in found if finding.sign is Sign.WARN)
-        print(f"Check: {failures} failed, {warnings} to look at, {len(found)} in all.")
+        output.line(f"Check: {failures} failed, {warnings} to look at, {len(found)} in all.")
     return int(failures > 0)
 
 
@@ -77,12 +77,12 @@ def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
 class _Chosen:
     """The settings, with their owner ID once that was asked for."""
 
-    def __init__(self, chosen: Settings, path: str) -> None:
+    def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
         self._chosen = chosen
-        self._path = path
+        self._paths = paths
 
     def owner(self) -> str:
-        self._chosen = sources.owning(self._chosen, self._path)
+        self._chosen = sources.owning(self._chosen, self._paths)
         return self._chosen.owner
 
     def rules(self, zone: bytes, base: bytes) -> Rules:
@@ -92,15 +92,15 @@ class _Chosen:
         return self._chosen.scope(rules)
 
     def vmis(self) -> tuple[Vmi, ...]:
-        return sources.vmis(self._chosen, self._path, _unseen)
+        return sources.vmis(self._chosen, self._paths, _unseen)
 
 
 def _unseen(what: str, done: int, total: int | None) -> None:
     """Show no progress: each line of the result is progress."""
 
 
-def _setup(chosen: Settings, peers: tuple[Peer, ...], path: str) -> Setup:
-    asked = _Chosen(chosen, path)
+def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> Setup:
+    asked = _Chosen(chosen, paths)
     return Setup(
         peers=peers,
         timeout=chosen.dns_timeout,
@@ -117,16 +117,17 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], path: str) -> Setup:
 
 
 def _print(finding: Finding) -> None:
-    lines = list(_lines(finding))
-    if not sys.stdout.isatty():
-        sys.stdout.writelines(line + "\n" for line in lines)
-        sys.stdout.flush()
+    lines = [printable(line) for line in _lines(finding)]
+    if not output.is_terminal():
+        output.lines(lines)
+        output.flush()
         return
-    console = Console(highlight=False, soft_wrap=True)
-    first, *others = lines
-    console.print(Text(first[:4], style=_STYLES[finding.sign]) + Text(first[4:]))
-    for line in others:
-        console.print(Text(line, style="dim" if not line.startswith(_INDENT + "=>") else ""))
+    with output.stdout() as stream:
+        console = Console(file=stream, highlight=False, soft_wrap=True)
+        first, *others = lines
+        console.print(Text(first[:4], style=_STYLES[finding.sign]) + Text(first[4:]))
+        for line in others:
+            console.print(Text(line, style="dim" if not line.startswith(_INDENT + "=>") else ""))
 
 
 def _lines(finding: Finding) -> Iterator[str]:

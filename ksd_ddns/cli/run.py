@@ -2,13 +2,12 @@
 
 import logging
 import os
-import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from ksd_ddns import settings
-from ksd_ddns.cli import sources
+from ksd_ddns.cli import signals, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import session
 from ksd_ddns.controller import Controller, Fleet
@@ -56,8 +55,7 @@ def run(options: Options) -> int:
         Listener(
             chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
         ).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _Ending(fleet, stop))
+    signals.handle(_Ending(fleet, stop))
     _log.info("running: status on port %d", status.port)
     if leadership is None:
         fleet.run()
@@ -77,9 +75,9 @@ def _unsaid(remark: Said) -> None:
 class _Owner:
     """Settles whose names they are when that is first needed: the cluster that says it may not answer at first."""
 
-    def __init__(self, chosen: Settings, path: str) -> None:
+    def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
         self._chosen = chosen
-        self._path = path
+        self._paths = paths
         self._settled = False
         self._lock = threading.Lock()
 
@@ -87,7 +85,7 @@ class _Owner:
         """Return the settings with their owner ID. Raises SourceError where the cluster does not say it."""
         with self._lock:
             if not self._settled:
-                self._chosen = sources.owning(self._chosen, self._path)
+                self._chosen = sources.owning(self._chosen, self._paths)
                 self._settled = True
             return self._chosen
 
