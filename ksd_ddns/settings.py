@@ -4,14 +4,15 @@ The field `dns_server` is the environment variable DNS_SERVER and the flag --dns
 here, and only here: behind this module no duration, address or name is text.
 """
 
+import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.config import JsonDict
@@ -407,6 +408,12 @@ class Settings(BaseSettings):
         count = len(self.dns_server)
         return (*self._keys("transfer_tsig", count), *self._keys("tsig", count))
 
+    def secret_files(self) -> tuple[Path, ...]:
+        """Return the files that hold secrets."""
+        files = (*self.tsig_key_file, *self.transfer_tsig_key_file)
+        more = (self.tsig_secret_file, self.transfer_tsig_secret_file, self.dns_tls_key or self.dns_tls_cert)
+        return tuple(dict.fromkeys(map(Path, (*files, *(file for file in more if file is not None)))))
+
     def _tls(self, server: Server) -> Tls | None:
         files = {"DNS_TLS_CA": self.dns_tls_ca, "DNS_TLS_CERT": self.dns_tls_cert, "DNS_TLS_KEY": self.dns_tls_key}
         if not self.dns_tls:
@@ -603,6 +610,49 @@ def _raw(name: str, flags: Mapping[str, Any]) -> Any:
     if name in flags:
         return flags[name]
     return next((value for key, value in os.environ.items() if key.lower() == name), None)
+
+
+class Origin(NamedTuple):
+    """Where a setting came from, and what it was set to (secrets masked)."""
+
+    name: str
+    place: str
+    shown: str
+
+
+def origins(flags: Mapping[str, Any]) -> list[Origin]:
+    """Return the settings that were made, in the order of the reference; all others are the defaults."""
+    return [
+        Origin(name.upper(), flag_of(name) if name in flags else "environment", _shown(name, value))
+        for name in Settings.model_fields
+        if (value := _raw(name, flags)) is not None and str(value).strip()
+    ]
+
+
+_FORMER = {"MAX_WITHDRAW_PERCENT": "MAX_DELETE_PERCENT"}
+"""Settings that have another name now."""
+
+# Kubernetes sets these for each Service of a namespace.
+_OF_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)\Z")
+
+
+def misspelled(environment: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the variables that are none of ours, but look as if they were, each with the one that is probably meant.
+
+    Others are nobody's business here: only what differs in a letter or two, or has our name before it, is returned.
+    """
+    ours = [name.upper() for name in Settings.model_fields]
+    found = []
+    for variable in sorted(environment):
+        name = variable.upper()
+        if name in ours or _OF_SERVICE.match(name):
+            continue
+        plain = re.sub(r"\AKSD_(DDNS_)?", "", name)
+        meant = _FORMER.get(name, "") if plain == name else plain
+        near = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
+        if meant in ours or near:
+            found.append((variable, meant if meant in ours else near[0]))
+    return found
 
 
 def _where(name: str) -> str:

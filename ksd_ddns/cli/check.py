@@ -1,5 +1,7 @@
 """`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -12,10 +14,11 @@ from ksd_ddns.check import Finding, Setup, Sign
 from ksd_ddns.cli import output, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.settings import Settings
-from ksd_ddns.zone import names
+from ksd_ddns.zone import names, selector
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.text import printable
@@ -24,6 +27,7 @@ from ksd_ddns.zone.vmi import Vmi
 _STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
 _SIGNS = {Sign.OK: "ok", Sign.WARN: "warn", Sign.FAIL: "FAIL", Sign.SKIPPED: "-"}
 _INDENT = " " * 6
+_VM = b"vm"
 
 
 def check(options: Options) -> int:
@@ -51,9 +55,17 @@ def _findings(options: Options) -> Iterator[Finding]:
             yield checking.failed("settings", "", SettingsError(line))
         yield checking.skipped("everything else", "")
         return
+    made = settings.origins(options.flags)
+    if options.verbose:
+        for origin in made:
+            yield checking.ok("setting", origin.name, f"{origin.shown} ({origin.place})")
+        yield checking.ok("setting", "all others", "the defaults")
     about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
     reverse = f", PTR below {', '.join(map(names.to_text, chosen.reverse_zones))}" if chosen.reverse_zones else ""
-    yield checking.ok("settings", "", about + reverse)
+    counts = Counter("flags" if origin.place.startswith("-") else "the environment" for origin in made)
+    places = ", ".join(f"{count} from {place}" for place, count in sorted(counts.items()))
+    yield checking.ok("settings", "", f"{about}{reverse} ({places or 'all are defaults'})")
+    yield from _doubtful(chosen)
     peers: tuple[Peer, ...] = ()
     try:
         peers = chosen.peers()
@@ -63,6 +75,24 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield from checking.findings(_setup(chosen, peers, options.source))
     if not peers:
         yield checking.skipped("servers and zones", "")
+
+
+def _doubtful(chosen: Settings) -> Iterator[Finding]:
+    """Yield what is allowed, and probably not meant."""
+    for variable, meant in settings.misspelled(name for name, value in os.environ.items() if value.strip()):
+        yield checking.warning("settings", variable, "this variable is not used", f"if {meant} is meant, correct it")
+    if names.labels(chosen.domain)[:1] == [_VM]:
+        rest = names.to_text(chosen.domain[len(_VM) + 1 :]).rstrip(".")
+        yield checking.warning(
+            "settings",
+            "DOMAIN",
+            f"it begins with vm., which is added to it: names are published below {names.to_text(chosen.base)}",
+            f"if {names.to_text(chosen.domain)} is meant, set DOMAIN={rest}",
+        )
+    for file in chosen.secret_files():
+        if who := exposure(file):
+            cure = "set defaultMode: 0440 in the volume" if in_kubernetes_volume(file) else f"chmod 600 {file}"
+            yield checking.warning("key file", str(file), who, cure)
 
 
 def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
@@ -91,6 +121,10 @@ class _Chosen:
     def scope(self, rules: Rules) -> Scope:
         return self._chosen.scope(rules)
 
+    def every_vmi(self) -> tuple[Vmi, ...]:
+        everything = self._chosen.model_copy(update={"namespaces": frozenset(), "label_selector": selector.EVERYTHING})
+        return sources.vmis(everything, self._paths, _unseen)
+
     def vmis(self) -> tuple[Vmi, ...]:
         return sources.vmis(self._chosen, self._paths, _unseen)
 
@@ -107,6 +141,8 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> S
         bases=chosen.bases(),
         zone=chosen.zone,
         vmis=asked.vmis,
+        every_vmi=asked.every_vmi,
+        selector=str(chosen.label_selector),
         owner=asked.owner,
         rules=asked.rules,
         scope=asked.scope,

@@ -14,6 +14,7 @@ from ksd_ddns.controller import Controller, Fleet
 from ksd_ddns.controller import Options as ControllerOptions
 from ksd_ddns.controller.remarks import Say
 from ksd_ddns.primary.announce import Announcer
+from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
@@ -36,6 +37,9 @@ def run(options: Options) -> int:
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
     announcer.start()
+    for file in chosen.secret_files():
+        if (who := exposure(file)) and not in_kubernetes_volume(file):
+            _log.warning("a file with a secret is readable by others  file=%s: %s; chmod 600 it", file, who)
     fleet = Fleet(
         told_by,
         [
