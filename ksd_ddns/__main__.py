@@ -7,7 +7,10 @@ an exit code that says so, and without a traceback.
 import os
 import sys
 
-from ksd_ddns.cli import signals
+try:
+    from ksd_ddns.cli import signals
+except KeyboardInterrupt:  # the handlers are not there yet
+    os._exit(130)
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:

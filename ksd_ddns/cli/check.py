@@ -1,7 +1,6 @@
 """`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -55,16 +54,13 @@ def _findings(options: Options) -> Iterator[Finding]:
             yield checking.failed("settings", "", SettingsError(line))
         yield checking.skipped("everything else", "")
         return
-    made = settings.origins(options.flags)
     if options.verbose:
-        for origin in made:
+        for origin in settings.origins(options.flags):
             yield checking.ok("setting", origin.name, f"{origin.shown} ({origin.place})")
         yield checking.ok("setting", "all others", "the defaults")
     about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
     reverse = f", PTR below {', '.join(map(names.to_text, chosen.reverse_zones))}" if chosen.reverse_zones else ""
-    counts = Counter("flags" if origin.place.startswith("-") else "the environment" for origin in made)
-    places = ", ".join(f"{count} from {place}" for place, count in sorted(counts.items()))
-    yield checking.ok("settings", "", f"{about}{reverse} ({places or 'all are defaults'})")
+    yield checking.ok("settings", "", about + reverse)
     yield from _doubtful(chosen)
     peers: tuple[Peer, ...] = ()
     try:

@@ -38,7 +38,7 @@ class Remarks:
         self._allowed = float(AT_ONCE)
         self._refilled = time.monotonic()
         self._left_out: Counter[str] = Counter()
-        threading.Thread(target=self._summarize, args=(stop,), name="remarks", daemon=True).start()
+        threading.Thread(target=self._run, args=(stop,), name="remarks", daemon=True).start()
 
     def __call__(self, remark: Said) -> None:
         """Take a remark; the same one may come again and again."""
@@ -63,10 +63,13 @@ class Remarks:
         text = _TEXTS.get(remark.reason, remark.reason)
         _log.warning("%s  vmi=%s reason=%s: %s", text, remark.vmi, remark.reason, remark.text)
 
-    def _summarize(self, stop: threading.Event) -> None:
-        """Say now and then how much was not logged one by one."""
+    def summarize(self) -> None:
+        """Log how much was not logged one by one since the last time."""
+        with self._lock:
+            left_out, self._left_out = self._left_out, Counter()
+        for reason, count in sorted(left_out.items()):
+            _log.warning("%d more warnings about VMIs, see the status page  reason=%s", count, reason)
+
+    def _run(self, stop: threading.Event) -> None:
         while not stop.wait(SUMMARY_EVERY):
-            with self._lock:
-                left_out, self._left_out = self._left_out, Counter()
-            for reason, count in sorted(left_out.items()):
-                _log.warning("%d more warnings about VMIs, see the status page  reason=%s", count, reason)
+            self.summarize()

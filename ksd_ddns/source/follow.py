@@ -23,6 +23,9 @@ Until then another change may leave its status as it is, since file systems coun
 written in place, a part of it may already look like all of it.
 """
 
+ANOTHER_REASON = 1.0
+"""Seconds until another reason why a file cannot be read is told: many come and go while it is written."""
+
 
 class _Look(NamedTuple):
     """What tells one version of a file from another; `whole` is false while it may still be written."""
@@ -48,7 +51,7 @@ class Follow:
     def run(self, tell: Callable[[Told], None], stop: Event) -> None:
         """Read the files, and each again at every change of it, until `stop` is set."""
         told: tuple[Vmi, ...] | None = None
-        failing = ""
+        failing, failing_since = "", 0.0
         while not stop.is_set():
             for file in self._files:
                 file.look()
@@ -64,9 +67,10 @@ class Follow:
                         tell(Listed(self.scope, vmis))
                         told = vmis
             # A file that is being written is broken for a moment; it changes again when it is whole.
-            if bool(reason) != bool(failing):
+            now = time.monotonic()
+            if bool(reason) != bool(failing) or (reason != failing and now - failing_since > ANOTHER_REASON):
                 tell(Failing(self.scope, reason))
-                failing = reason
+                failing, failing_since = reason, now
             stop.wait(LOOK_EVERY)
 
 
