@@ -16,7 +16,8 @@ _HEAD = """\
 <!-- Written by scripts/reference.py from ksd_ddns/settings.py: change it there. -->
 
 Every setting is an environment variable and a flag. `DNS_SERVER` is `--dns-server`, and so on; a flag wins over the
-environment. White space around a value is ignored, and an empty value counts as not set. `ksd-ddns plan --help` shows the same list.
+environment. White space around a value is ignored, and an empty value counts as not set. `ksd-ddns plan --help` shows
+the same list.
 
 A wrong setting ends the command with exit code 2, before the primary is asked anything. The message names the setting,
 its value and what is allowed; secrets are never shown. Keys are best given as files: a secret in a flag can be seen in
