@@ -27,9 +27,9 @@ from bench.timing import Contest, Stopwatch, percentile, say
 from bench.workload import ZONE, Workload, connect, dig_axfr
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.watch import PAGE, Watch
-from ksd_ddns.sync import Controller, Fleet, Options
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
+from ksd_ddns.sync import Controller, Options, Supervisor
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.plan import Change, Kind, Ownership
 from ksd_ddns.zone.rrset import AAAA, A, Node, rrset
@@ -311,7 +311,7 @@ def _until_ready(cluster: Cluster, server: Server, kube: KubeProcess, watch: Sto
         zone=None, base=ZONE, rules=lambda _: cluster.rules, scope=lambda _: cluster.scope, limits=Limits()
     )
     controller = Controller(connect(server), [source.scope], options)
-    fleet = Fleet([source], [controller])
+    fleet = Supervisor([source], [controller])
     thread = threading.Thread(target=fleet.run, daemon=True)
     thread.start()
     while controller.snapshot.complaints:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from bench.timing import Contest, in_turn, say
 from bench.workload import ZONE, Workload, connect, dig_axfr
-from ksd_ddns.reconcile import Keeper
+from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.plan import Ownership
-from ksd_ddns.zone.update import Limits
 from tests.servers import Bind, Server
 
 
@@ -35,9 +34,8 @@ def _contests(work: Workload, server: Server, path: Path, *, times: int) -> Iter
 
     def read_and_plan() -> None:
         with contextlib.closing(connect(server)) as session:
-            keeper = Keeper(session, desired, work.scope, zone=ZONE, limits=Limits())
-            keeper.read()
-            found = keeper.full(max_withdraw_percent=30)
+            live = session.read(ZONE)
+            found = planning.full(desired, live, work.scope, max_withdraw_percent=30)
         if found.changes or found.conflicts or found.owned < work.vmis:
             raise RuntimeError(
                 f"{len(found.changes)} changes and {len(found.conflicts)} conflicts in a zone that is right"

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from bench import bare
 from bench.timing import Contest, in_turn, say
 from bench.workload import ZONE, Workload, connect, parsed
 from ksd_ddns.primary.keys import read_key_file
-from ksd_ddns.primary.update import Result
-from ksd_ddns.reconcile import Keeper
+from ksd_ddns.sync.zone_sync import ZoneSync
+from ksd_ddns.zone.feed import Changed, Listed
 from ksd_ddns.zone.plan import Change, Kind, Ownership
+from ksd_ddns.zone.reconciler import Options, Reconciler
+from ksd_ddns.zone.reconciler.events import Accepted, Wait
 from ksd_ddns.zone.update import Limits
 from tests.servers import Bind, Knot, Server
+
+_STEADY = Options(hold_down=0.0, drift_interval=86_400.0, full_read_interval=86_400.0)
+"""Nothing but the changes themselves: no serial checks in between."""
 
 
 def contests(*, sizes: tuple[int, ...], times: int) -> Iterator[Contest]:
@@ -32,17 +38,25 @@ def contests(*, sizes: tuple[int, ...], times: int) -> Iterator[Contest]:
 
 
 def _contest(work: Workload, server: Server, *, times: int) -> Contest:
-    desired = work.desired()
     with contextlib.closing(connect(server)) as session, contextlib.closing(bare.Client(server)) as client:
-        keeper = Keeper(session, desired, work.scope, zone=ZONE, limits=Limits())
-        keeper.read()
-        ours = itertools.cycle([parsed(0, storage=2), parsed(0, storage=1)])
+        reconciler = Reconciler(
+            ZONE, rules=work.rules, scope=work.scope, scopes=("",), options=_STEADY, jitter=lambda: 0.5
+        )
+        sync = ZoneSync(session, reconciler, Limits())
+        reconciler.handle(Listed("", work.parsed()), time.monotonic())
+        while not isinstance(action := reconciler.next(time.monotonic()), Wait):
+            sync.perform(action)
+        # Each in its turn: a VMI that changes all the time would be slowed down. Number 1 is theirs.
+        ours = itertools.cycle([parsed(i, storage=s) for s in (2, 1) for i in range(2, work.vmis)[:100]])
 
         def send() -> None:
-            touched = desired.put(next(ours))
-            outcomes = keeper.send(keeper.partial(touched).changes)
-            if [outcome.result for outcome in outcomes] != [Result.ACKNOWLEDGED]:
-                raise RuntimeError(f"the change was not made: {outcomes}")
+            now = time.monotonic()
+            reconciler.handle(Changed(next(ours), now), now)
+            # Reading back can wait while more events come, as in a burst.
+            action = reconciler.next(now, busy=True)
+            sync.perform(action)
+            if not any(isinstance(fact, Accepted) for fact in reconciler.take_facts()):
+                raise RuntimeError(f"the change was not made: {action}")
 
         key = read_key_file(server.key_file)
         ready = itertools.cycle([bare.signed(ZONE, [change], key) for change in _there_and_back(work)])
@@ -52,9 +66,10 @@ def _contest(work: Workload, server: Server, *, times: int) -> Contest:
 
         say(f"single: {times} times")
         mine, theirs = in_turn([send, exchange], times=times, seconds=60.0)
-        keeper.read_back()
-        if keeper.refused:
-            raise RuntimeError(f"changes left no trace: {keeper.refused}")
+        while not isinstance(action := reconciler.next(time.monotonic()), Wait):
+            sync.perform(action)
+        if reconciler.refusals or not reconciler.settled:
+            raise RuntimeError("changes left no trace")
     return Contest(f"one change, {server.program}, {work.records} records", "bare loop, signed before", mine, theirs)
 
 

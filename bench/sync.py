@@ -8,10 +8,9 @@ from pathlib import Path
 from bench import bare
 from bench.timing import Contest, Stopwatch, say
 from bench.workload import ZONE, Workload, connect, run
-from ksd_ddns import reconcile
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
-from ksd_ddns.reconcile import Keeper
+from ksd_ddns.sync.one_pass import OnePass
 from ksd_ddns.zone.plan import Change, Ownership
 from ksd_ddns.zone.update import Limits, batches
 from tests.servers import Bind, Knot, Server, program
@@ -52,7 +51,7 @@ class _Race:
         self._kind = kind
         self._work = work
         self._vmis = work.write(directory / "vmis.json")
-        self._desired = work.desired()
+        self._in_memory = work.parsed()
         self._commands = directory / "nsupdate.txt"
         self._script = work.script(per_message=PER_MESSAGE)
         self._batches: list[tuple[Change, ...]] = [each.changes for each in batches(work.additions().changes, Limits())]
@@ -60,8 +59,15 @@ class _Race:
 
     def run(self) -> None:
         with self._kind() as server, contextlib.closing(connect(server)) as session:
-            keeper = Keeper(session, self._desired, self._work.scope, zone=ZONE, limits=Limits())
-            self.in_memory.time(lambda: _apply(keeper))
+            one = OnePass(
+                session,
+                self._in_memory,
+                zone=ZONE,
+                rules=self._work.rules,
+                scope=self._work.scope,
+                limits=Limits(),
+            )
+            self.in_memory.time(lambda: _apply(one))
             self._work.check(server)
         with self._kind() as server:
             self.command.time(lambda: self._work.command(server, "apply", "--from", str(self._vmis)))
@@ -78,6 +84,6 @@ class _Race:
             self._work.check(server)
 
 
-def _apply(keeper: Keeper) -> None:
-    if not reconcile.apply(keeper, max_withdraw_percent=30).complete:
+def _apply(one: OnePass) -> None:
+    if not one.apply().complete:
         raise RuntimeError("something was refused, or in conflict, in a zone that was empty")

@@ -43,9 +43,13 @@ class Workload:
         """Yield the VMIs as the API gives them."""
         return (_object(index) for index in range(self.vmis))
 
+    def parsed(self) -> tuple[Vmi, ...]:
+        """Return the VMIs."""
+        return tuple(vmi.parse(msgspec.convert(obj, VmiObject)) for obj in self.objects())
+
     def desired(self) -> Desired:
         """Return what all VMIs want."""
-        return desired((vmi.parse(msgspec.convert(obj, VmiObject)) for obj in self.objects()), self.rules)
+        return desired(self.parsed(), self.rules)
 
     def additions(self) -> Plan:
         """Return the plan that fills an empty zone."""

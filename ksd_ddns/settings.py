@@ -4,16 +4,19 @@ The field `dns_server` is the environment variable DNS_SERVER and the flag --dns
 here, and only here: behind this module no duration, address or name is text.
 """
 
+import difflib
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ksd_ddns.errors import SettingsError
@@ -26,14 +29,18 @@ from ksd_ddns.zone import names, selector
 from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server
 from ksd_ddns.zone.plan import ADDRESSES, POINTERS, Ownership, Policy, Scope
 from ksd_ddns.zone.selector import Selector
+from ksd_ddns.zone.text import MASK, looks_secret, masked
 from ksd_ddns.zone.update import Limits
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+\Z")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?\Z")
 _OWNER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}\Z")
 _SERVER = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?\Z|(?P<bare>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\Z"
 )
+_LAST_GROUP = re.compile(r"(?P<rest>.*):(?P<port>[1-9]\d{0,4})\Z")
 _LISTENER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]*)):(?P<port>\d{1,5})\Z")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?\Z")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
@@ -58,10 +65,11 @@ def _name(value: Any) -> Any:
 def _duration(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    match = _DURATION.match(value.strip())
-    if match is None:
-        raise ValueError("a duration is needed, such as 500ms, 30s, 5m or 1h")
-    return float(match[1]) * _UNITS[match[2]]
+    if _NUMBER.match(value):
+        return float(value)
+    if not _DURATION.match(value):
+        raise ValueError("a duration is needed, such as 500ms, 30s, 1m30s or 1h")
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
 
 
 def _address(text: str) -> bytes:
@@ -137,6 +145,18 @@ def _owner_id(value: str) -> str:
     return value
 
 
+def _key_name(value: str) -> str:
+    if not _KEY_NAME.match(value) or looks_secret(value):
+        raise ValueError("the name of a key is needed, such as ksd-ddns; its secret belongs in the setting for it")
+    return value
+
+
+def _algorithm(value: str) -> str:
+    if not _ALGORITHM.match(value):
+        raise ValueError(f"an algorithm is needed: {', '.join(keys.ALGORITHMS)}")
+    return value
+
+
 def _setting(default: Any, description: str, *, group: str, shown: str | None = None, **limits: Any) -> Any:
     """Return the field of a setting; `shown` is how help and reference write the default."""
     text = str(default.value if isinstance(default, StrEnum) else default) if shown is None else shown
@@ -151,6 +171,10 @@ _SAFETY = "ownership and safety"
 _CONTROLLER = "the controller"
 
 
+_KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}\Z")
+_ALGORITHM = re.compile(r"hmac-[a-z0-9.-]{1,40}\Z", re.IGNORECASE)
+
+
 class Settings(BaseSettings):
     """The settings of ksd-ddns."""
 
@@ -162,6 +186,13 @@ class Settings(BaseSettings):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stripped(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Cut off white space, which mounted files and quoted variables often end with; what is empty is not set."""
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
+        return {name: value for name, value in stripped.items() if value != ""}
 
     domain: Annotated[bytes, BeforeValidator(_name)] = _setting(
         names.ROOT,
@@ -234,8 +265,10 @@ class Settings(BaseSettings):
         group=_KEYS,
         shown="none",
     )
-    tsig_key_name: str | None = _setting(None, "Name of the TSIG key, instead of a key file", group=_KEYS, shown="none")
-    tsig_algorithm: str = _setting(
+    tsig_key_name: Annotated[str, AfterValidator(_key_name)] | None = _setting(
+        None, "Name of the TSIG key, instead of a key file", group=_KEYS, shown="none"
+    )
+    tsig_algorithm: Annotated[str, AfterValidator(_algorithm)] = _setting(
         "hmac-sha256", "Its algorithm: hmac-sha224, -sha256, -sha384, -sha512 (or -sha1, weak)", group=_KEYS
     )
     tsig_secret: SecretStr | None = _setting(None, "Its secret, in base64", group=_KEYS, shown="none")
@@ -243,10 +276,12 @@ class Settings(BaseSettings):
     transfer_tsig_key_file: Annotated[tuple[Path, ...], BeforeValidator(_items)] = _setting(
         (), "File with another key, for zone transfers; several as above", group=_KEYS, shown="the key for updates"
     )
-    transfer_tsig_key_name: str | None = _setting(
+    transfer_tsig_key_name: Annotated[str, AfterValidator(_key_name)] | None = _setting(
         None, "Name of another key, for zone transfers", group=_KEYS, shown="the key for updates"
     )
-    transfer_tsig_algorithm: str = _setting("hmac-sha256", "Its algorithm", group=_KEYS)
+    transfer_tsig_algorithm: Annotated[str, AfterValidator(_algorithm)] = _setting(
+        "hmac-sha256", "Its algorithm", group=_KEYS
+    )
     transfer_tsig_secret: SecretStr | None = _setting(None, "Its secret, in base64", group=_KEYS, shown="none")
     transfer_tsig_secret_file: Path | None = _setting(
         None, "File with its secret, in base64", group=_KEYS, shown="none"
@@ -384,6 +419,12 @@ class Settings(BaseSettings):
         count = len(self.dns_server)
         return (*self._keys("transfer_tsig", count), *self._keys("tsig", count))
 
+    def secret_files(self) -> tuple[Path, ...]:
+        """Return the files that hold secrets."""
+        files = (*self.tsig_key_file, *self.transfer_tsig_key_file)
+        more = (self.tsig_secret_file, self.transfer_tsig_secret_file, self.dns_tls_key or self.dns_tls_cert)
+        return tuple(dict.fromkeys(map(Path, (*files, *(file for file in more if file is not None)))))
+
     def _tls(self, server: Server) -> Tls | None:
         files = {"DNS_TLS_CA": self.dns_tls_ca, "DNS_TLS_CERT": self.dns_tls_cert, "DNS_TLS_KEY": self.dns_tls_key}
         if not self.dns_tls:
@@ -403,6 +444,8 @@ class Settings(BaseSettings):
         secret: SecretStr | None = getattr(self, f"{prefix}_secret")
         secret_file: Path | None = getattr(self, f"{prefix}_secret_file")
         text = prefix.upper()
+        for setting, file in (*((f"{text}_KEY_FILE", file) for file in files), (f"{text}_SECRET_FILE", secret_file)):
+            _check_path(setting, file)
         if files:
             if name or secret or secret_file:
                 raise SettingsError(
@@ -477,23 +520,67 @@ class Settings(BaseSettings):
 _VM = b"\2vm"
 
 
+def _check_path(setting: str, file: Path | None) -> None:
+    """See that what should be a path is not the secret itself, before it is shown as one."""
+    if file is None or _exists(file):
+        return
+    text = str(file)
+    if looks_secret(text) or "=" in text or ("/" not in text and "." not in text):
+        raise SettingsError(f"{setting} ({flag_of(setting.lower())}) = {MASK}: there is no such file; a path is needed")
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except (OSError, ValueError):  # too long to be a path
+        return False
+
+
 def server(text: str, port: int, *, where: str = "DNS_SERVER (--dns-server)") -> Server:
     """Return host and port of `text`, `port` where it says none. Raises SettingsError."""
     match = _SERVER.match(text)
-    if match is None or (match["port"] and not 1 <= int(match["port"]) <= 65_535):
+    if match is None or (match["port"] and not 1 <= int(match["port"]) <= 65_535) or not _is_host(match):
         raise SettingsError(
-            f"{where} = {text!r}: host[:port] is needed, such as 10.0.0.53, ns1.example.com:53 or [2001:db8::53]:5353"
+            f"{where} = {masked(text)!r}: host[:port] is needed, such as 10.0.0.53, ns1.example.com:53 or "
+            "[2001:db8::53]:5353"
+        )
+    last = _LAST_GROUP.match(match["bare"] or "")
+    if last is not None and int(last["port"]) <= 65_535 and _is_v6(last["rest"]):
+        raise SettingsError(
+            f"{where} = {text!r} is ambiguous: write [{last['rest']}]:{last['port']} if {last['port']} is the port, "
+            f"or [{text}]"
         )
     return Server(match["v6"] or match["bare"] or match["host"], int(match["port"] or port))
+
+
+def _is_host(match: re.Match[str]) -> bool:
+    if (v6 := match["v6"] or match["bare"]) is not None:
+        return _is_v6(v6)
+    host = match["host"]
+    if looks_secret(host) or any(len(label) > names.MAX_LABEL for label in host.split(".")):
+        return False
+    return not re.fullmatch(r"[0-9.]+", host) or _is_address(AF_INET, host)
+
+
+def _is_v6(text: str) -> bool:
+    return _is_address(AF_INET6, text)
+
+
+def _is_address(family: int, text: str) -> bool:
+    try:
+        inet_pton(family, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _secret(secret: SecretStr | None, file: Path | None, prefix: str) -> str:
     if secret is not None or file is None:
         return secret.get_secret_value() if secret is not None else ""
     try:
-        return file.read_text(encoding="ascii")
+        return file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as e:
-        reason = getattr(e, "strerror", None) or "it is not base64 text"
+        reason = getattr(e, "strerror", None) or "it is not text in base64"
         raise SettingsError(f"{prefix}_SECRET_FILE: {file} cannot be read: {reason}") from None
 
 
@@ -503,14 +590,84 @@ def load(flags: Mapping[str, Any]) -> Settings:
     An empty flag is the default, as an empty variable is, whatever the environment says. Raises SettingsError that says
     each wrong setting, its value (secrets masked) and what is allowed.
     """
-    given = {name: Settings.model_fields[name].default if value == "" else value for name, value in flags.items()}
+    given = {name: _flag_value(name, value) for name, value in flags.items()}
     try:
         settings = Settings(**given)
     except ValidationError as e:
         raise SettingsError("\n".join(_complaint(error, flags) for error in e.errors())) from None
+    _check_secrets(flags)
     settings.servers()
     settings.secondaries()
     return settings
+
+
+def _flag_value(name: str, value: Any) -> Any:
+    return Settings.model_fields[name].default if isinstance(value, str) and not value.strip() else value
+
+
+def _check_secrets(flags: Mapping[str, Any]) -> None:
+    """See that no secret stands where it would be shown, or published. Raises SettingsError."""
+    raw = {name: str(value) for name in Settings.model_fields if (value := _raw(name, flags)) is not None}
+    secrets = [value.strip() for name, value in raw.items() if name.endswith("_secret") and len(value.strip()) >= 8]
+    for name, value in raw.items():
+        if name.endswith(("_secret", "_file", "_tls_ca", "_tls_cert", "_tls_key")):
+            continue
+        if looks_secret(value) or any(secret in value for secret in secrets):
+            raise SettingsError(f"{_where(name)} = {MASK}: this looks like the secret of a key; set TSIG_SECRET to it")
+
+
+def _raw(name: str, flags: Mapping[str, Any]) -> Any:
+    """Return a setting as it was written, None where it was not."""
+    if name in flags:
+        return flags[name]
+    return next((value for key, value in os.environ.items() if key.lower() == name), None)
+
+
+class Origin(NamedTuple):
+    """Where a setting came from, and what it was set to (secrets masked)."""
+
+    name: str
+    place: str
+    shown: str
+
+
+def origins(flags: Mapping[str, Any]) -> list[Origin]:
+    """Return the settings that were made, in the order of the reference; all others are the defaults."""
+    return [
+        Origin(name.upper(), flag_of(name) if name in flags else "environment", _shown(name, value))
+        for name in Settings.model_fields
+        if (value := _raw(name, flags)) is not None and str(value).strip()
+    ]
+
+
+_FORMER = {"MAX_WITHDRAW_PERCENT": "MAX_DELETE_PERCENT"}
+"""Settings that have another name now."""
+
+# Kubernetes sets these for each Service of a namespace.
+_OF_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)\Z")
+
+
+def misspelled(environment: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the variables that are none of ours, but look as if they were, each with the one that is probably meant.
+
+    Others are nobody's business here: only what differs in a letter or two, or has our name before it, is returned.
+    """
+    ours = [name.upper() for name in Settings.model_fields]
+    found = []
+    for variable in sorted(environment):
+        name = variable.upper()
+        if name in ours or _OF_SERVICE.match(name):
+            continue
+        plain = re.sub(r"\AKSD_(DDNS_)?", "", name)
+        meant = _FORMER.get(name, "") if plain == name else plain
+        near = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
+        if meant in ours or near:
+            found.append((variable, meant if meant in ours else near[0]))
+    return found
+
+
+def _where(name: str) -> str:
+    return f"{name.upper()} ({flag_of(name)})"
 
 
 def flag_of(field: str) -> str:
@@ -521,6 +678,7 @@ def flag_of(field: str) -> str:
 _NEEDED = {
     "bool_parsing": "true or false is needed",
     "int_parsing": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
     "too_short": "at least one is needed",
 }
 """What is allowed, where pydantic says it in the words of programmers."""
@@ -528,8 +686,34 @@ _NEEDED = {
 
 def _complaint(error: Any, flags: Mapping[str, Any]) -> str:
     field = str(error["loc"][0])
-    given = error.get("input")
-    where = flag_of(field) if field in flags else field.upper()
-    value = "**********" if field.endswith("_secret") else repr(given)
+    given = _raw(field, flags)
     reason = _NEEDED.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
-    return f"{where} = {value}: {reason}"
+    if error["type"] in {"greater_than_equal", "less_than_equal"}:
+        reason = f"must be {allowed(Settings.model_fields[field])}"
+    return f"{_where(field)} = {_shown(field, given)}: {masked(reason)}"
+
+
+def _shown(field: str, value: Any) -> str:
+    """Return how a value is shown in an error; where a secret belongs, or may have got to, it is not."""
+    text = str(value).strip()
+    if field.endswith("_secret") or looks_secret(text):
+        return MASK
+    if "tsig" in field and not (_KEY_NAME.match(text) or "/" in text):
+        return MASK
+    if field.endswith("tsig_algorithm") and not _ALGORITHM.match(text):
+        return MASK
+    return text if re.fullmatch(r"-?\d+(\.\d+)?", text) else repr(text)
+
+
+def allowed(info: FieldInfo) -> str:
+    """Return the limits of a number, or of a duration, as text; empty where it has none."""
+    limits = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
+    if len(limits) < 2:
+        return ""
+    return " to ".join(_limit(limits[key], seconds=info.annotation is float) for key in ("ge", "le"))
+
+
+def _limit(number: float, *, seconds: bool) -> str:
+    if not seconds:
+        return str(number)
+    return f"{number * 1000:g}ms" if 0 < number < 1 else f"{number:g}s"

@@ -16,14 +16,15 @@ _HEAD = """\
 <!-- Written by scripts/reference.py from ksd_ddns/settings.py: change it there. -->
 
 Every setting is an environment variable and a flag. `DNS_SERVER` is `--dns-server`, and so on; a flag wins over the
-environment. An empty value counts as not set. `ksd-ddns plan --help` shows the same list.
+environment. White space around a value is ignored, and an empty value counts as not set. `ksd-ddns plan --help` shows
+the same list.
 
 A wrong setting ends the command with exit code 2, before the primary is asked anything. The message names the setting,
 its value and what is allowed; secrets are never shown. Keys are best given as files: a secret in a flag can be seen in
 the list of processes.
 
 - A **comma list** may have spaces around its commas.
-- A **duration** is a number and a unit, such as `500ms`, `30s`, `5m` or `1h`; a number alone is seconds.
+- A **duration** is a number and a unit, such as `500ms`, `30s`, `1m30s` or `1h`; a number alone is seconds.
 - A **switch** is `true` or `false` in the environment. As a flag it is `--adopt` or `--no-adopt`, without a value.
 - A **block of addresses** is written as `10.0.0.0/8` or `2001:db8::/32`, a single address without the slash.
 - A **name** may have its final dot or not. Upper case is folded.

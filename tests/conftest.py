@@ -1,5 +1,6 @@
 """Fixtures: real primaries. `tests.servers` says what they can do."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
@@ -10,6 +11,10 @@ import pytest
 from tests.servers import Bind, Knot, PowerDns, Server, stop_all
 
 S = TypeVar("S", bound=Server)
+
+# A background job of a script starts with SIGINT ignored, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes says something about the machine, nothing about the code.
 hypothesis.settings.register_profile("ours", deadline=None)

@@ -497,13 +497,74 @@ def test_a_changed_configuration_is_kept_and_reported(server: str, directory: Pa
 
 
 @SERVERS
-def test_another_base_gets_a_zone_of_its_own(server: str, directory: Path) -> None:
+@pytest.mark.parametrize("says_so", [True, False], ids=["line", "no-line"])
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        pytest.param({}, {"base": "vm.example."}, ("DOMAIN", "vm.example."), id="domain"),
+        pytest.param({}, {"port": 5399}, ("--port was 5353, is 5399",), id="port"),
+        pytest.param(
+            {}, {"reverse_zones": ("10.in-addr.arpa",)}, ("REVERSE_ZONES", "10.in-addr.arpa."), id="more-zones"
+        ),
+    ],
+)
+def test_a_directory_that_was_made_for_something_else_is_left_alone(
+    server: str,
+    says_so: bool,
+    first: dict[str, object],
+    second: dict[str, object],
+    words: tuple[str, ...],
+    directory: Path,
+) -> None:
+    primary = bundled(server, directory, **first)
+    bootstrap.write(primary)
+    if not says_so:
+        text = re.sub(r"(?m)^.* made for: .*\n", "", primary.configuration.read_text())
+        primary.configuration.write_text(text)
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    with pytest.raises(SettingsError, match="made for other settings") as raised:
+        bootstrap.write(bundled(server, directory, **second))
+    for word in (*words, "remove", "--dir"):
+        assert word in str(raised.value)
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+    primary.configuration.unlink()
+    outcomes = {file.path: file.outcome for file in bootstrap.write(bundled(server, directory, **second))}
+    assert outcomes[primary.configuration] is Outcome.WRITTEN
+
+
+@SERVERS
+def test_fewer_zones_are_another_directory_too(server: str, directory: Path) -> None:
+    bootstrap.write(bundled(server, directory, reverse_zones=("10.in-addr.arpa",)))
+    with pytest.raises(SettingsError, match="REVERSE_ZONES"):
+        bootstrap.write(bundled(server, directory))
+
+
+@SERVERS
+def test_a_directory_of_the_other_server_is_left_alone(server: str, directory: Path) -> None:
     bootstrap.write(bundled(server, directory))
-    other = bundled(server, directory, base="vm.example.")
-    outcomes = {file.path: file.outcome for file in bootstrap.write(other)}
-    assert outcomes[other.zone_file(other.base)] is Outcome.WRITTEN
-    assert outcomes[other.configuration] is Outcome.DIFFERS
-    assert (directory / "vm.zone").exists()
+    other = "knot" if server == "bind9" else "bind9"
+    with pytest.raises(SettingsError, match=f"was made for {server} .*--server is {other}"):
+        bootstrap.write(bundled(other, directory))
+
+
+@SERVERS
+def test_what_somebody_changed_is_no_other_purpose(server: str, directory: Path) -> None:
+    primary = bundled(server, directory)
+    bootstrap.write(primary)
+    text = primary.configuration.read_text().replace("5353", "5399")
+    assert "port=5399" in text
+    primary.configuration.write_text(text.replace("port=5399", "port=5353"))
+    outcomes = {file.path: file.outcome for file in bootstrap.write(primary)}
+    assert outcomes[primary.configuration] is Outcome.DIFFERS
+
+
+def test_a_secondary_in_the_directory_of_a_primary_is_refused(tmp_path: Path) -> None:
+    bootstrap.write(bundled("bind9", tmp_path / "zones"))
+    secondary = bootstrap.BundledSecondary(
+        directory=tmp_path / "zones", primaries=("192.0.2.1",), transfer_key=_transfer_key(tmp_path)
+    )
+    with pytest.raises(SettingsError, match="--secondary-of was not set"):
+        bootstrap.write_secondary(secondary)
 
 
 def test_a_journal_without_its_zone_is_reported(bind: Bind) -> None:

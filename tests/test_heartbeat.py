@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from ksd_ddns.controller import Controller, Fleet, Options
 
 from ksd_ddns import heartbeat
 from ksd_ddns.errors import SettingsError
@@ -14,6 +13,7 @@ from ksd_ddns.heartbeat import Heartbeat
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.sync import Controller, Options, Supervisor
 from ksd_ddns.zone import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.update import Limits
@@ -87,8 +87,8 @@ def _controller(bind: Bind, zone: bytes, rules: Callable[[bytes], Rules]) -> Con
 
 
 @contextmanager
-def _running(*controllers: Controller) -> Iterator[Fleet]:
-    fleet = Fleet([], controllers)
+def _running(*controllers: Controller) -> Iterator[Supervisor]:
+    fleet = Supervisor([], controllers)
     thread = threading.Thread(target=fleet.run)
     thread.start()
     try:

@@ -7,9 +7,11 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -18,8 +20,10 @@ from hypothesis import strategies as st
 
 from ksd_ddns import source
 from ksd_ddns.errors import SourceError
-from ksd_ddns.source import events
+from ksd_ddns.source import events, read_all
+from ksd_ddns.source.follow import Follow
 from ksd_ddns.zone import selector
+from ksd_ddns.zone.feed import Failing, Listed, Told
 from ksd_ddns.zone.vmi import Vmi
 from tests.vmis import as_json, as_yaml, listing, vmi
 
@@ -490,3 +494,84 @@ def test_a_list_that_breaks_off_is_never_a_shorter_list(scratch: Path, cut: int)
         scratch.write_bytes(content[:cut])
         with pytest.raises(SourceError):
             source.read(str(scratch))
+
+
+# Several files
+
+
+def test_several_files_are_one_source(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_bytes(as_json(listing([vmi("a", "prod", {"net1": ["10.0.0.1"]})])))
+    second.write_bytes(as_json(listing([vmi("b", "prod", {"net1": ["10.0.0.2"]})])))
+    assert [item.name for item in read_all([str(first), str(second)])] == ["a", "b"]
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(SourceError, match=r"VMI prod/a is in .*a\.json and in .*b\.json"):
+        read_all([str(first), str(second)])
+    second.unlink()
+    with pytest.raises(SourceError, match=r"b.json: there is no such file"):
+        read_all([str(first), str(second)])
+
+
+class Followed:
+    """Files that are followed on a thread; what is told is in `told`."""
+
+    def __init__(self, *paths: Path) -> None:
+        self.told: list[Told] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=Follow(*map(str, paths)).run, args=(self.told.append, self._stop))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def names(self) -> set[str] | None:
+        """The VMIs of the last list, None before the first."""
+        lists = [told for told in self.told if isinstance(told, Listed)]
+        return {item.name for item in lists[-1].vmis} if lists else None
+
+    @property
+    def reasons(self) -> list[str]:
+        return [told.reason for told in self.told if isinstance(told, Failing)]
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, self.told
+            time.sleep(0.01)
+
+
+def test_one_unreadable_file_of_several_is_never_an_empty_one(tmp_path: Path) -> None:
+    def put(name: str, *names: str) -> Path:
+        new = tmp_path / "new"
+        new.write_bytes(as_json(listing([vmi(each, "prod", {"net1": ["10.0.0.1"]}) for each in names])))
+        return new.rename(tmp_path / name)
+
+    first, second = put("a.json", "a1", "a2"), tmp_path / "b.json"
+    with Followed(first, second) as followed:
+        # Until each could be read there is no list: what the missing one holds would look deleted.
+        followed.until(lambda: followed.reasons != [])
+        assert "b.json: there is no such file" in followed.reasons[0]
+        assert not followed.names
+        put("b.json", "b1", "b2")
+        followed.until(lambda: followed.names == {"a1", "a2", "b1", "b2"})
+        followed.until(lambda: followed.reasons[-1] == "")
+        # Each file alone says what of it is gone.
+        put("b.json", "b1")
+        followed.until(lambda: followed.names == {"a1", "a2", "b1"})
+        # While one cannot be read the other goes on, and nothing of the first is gone.
+        second.unlink()
+        followed.until(lambda: bool(followed.reasons[-1]))
+        put("a.json", "a1", "a3")
+        followed.until(lambda: followed.names == {"a1", "a3", "b1"})
+        # The same VMI in both: what was known stays.
+        put("b.json", "b1", "a1")
+        followed.until(lambda: "VMI prod/a1 is in" in followed.reasons[-1])
+        assert followed.names == {"a1", "a3", "b1"}
+        put("b.json", "b4")
+        followed.until(lambda: followed.names == {"a1", "a3", "b4"})
+        followed.until(lambda: followed.reasons[-1] == "")

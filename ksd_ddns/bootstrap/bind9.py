@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ksd_ddns.bootstrap import purpose
 from ksd_ddns.bootstrap.bundled import TRANSFER_KEY_FILE, BundledPrimary, BundledSecondary
 from ksd_ddns.bootstrap.limits import ALL, ALL_V4, ANSWERS_PER_SECOND
 from ksd_ddns.bootstrap.zones import CATALOG, CATALOG_FILE
@@ -22,7 +23,8 @@ zone "{CATALOG}" {{
 }};
 """
     return f"""\
-// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
+// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written again.
+// {purpose.line(primary)}
 include "{primary.key_file}";
 {more}
 options {{
@@ -64,7 +66,8 @@ def secondary_configuration(secondary: BundledSecondary, *, key_name: str) -> st
     """Return the named.conf of `secondary` (BIND 9.18.3 and later)."""
     primaries = " ".join(f'{ip} port {secondary.primary_port} key "{key_name}";' for ip in secondary.primaries)
     return f"""\
-// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
+// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written again.
+// {purpose.line(secondary)}
 include "{secondary.directory / TRANSFER_KEY_FILE}";
 
 options {{

@@ -2,6 +2,7 @@
 
 import socket
 
+from ksd_ddns.bootstrap import purpose
 from ksd_ddns.bootstrap.bundled import BundledPrimary
 from ksd_ddns.bootstrap.limits import ALL, ALL_V4, ANSWERS_PER_SECOND, WORKERS
 from ksd_ddns.primary.keys import Key, secret_of
@@ -17,7 +18,8 @@ def configuration(primary: BundledPrimary, *, key_name: str) -> str:
         addresses = [ALL_V4, ALL] if _kernel_has_ipv6() else [ALL_V4]
     listen = "".join(f"\n    listen: {address}@{primary.port}" for address in addresses)
     return f"""\
-# Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written anew.
+# Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written again.
+# {purpose.line(primary)}
 include: "{primary.directory / KEY_FILE}"
 
 server:{listen}

@@ -6,7 +6,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from ksd_ddns.bootstrap import bind9, knot
+from ksd_ddns.bootstrap import bind9, knot, purpose
 from ksd_ddns.bootstrap.bundled import TRANSFER_KEY_FILE, BundledPrimary, BundledSecondary, domain_name
 from ksd_ddns.bootstrap.files import Outcome, Written, make, write_once
 from ksd_ddns.bootstrap.limits import WORKERS
@@ -22,10 +22,12 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     """Write what is missing of key, zone files and configuration; return every file with what became of it.
 
     Raises SettingsError when the directory or a file in it cannot be read or written, when the key file that is there
-    cannot be understood, and when a journal lies there without its zone.
+    cannot be understood, when a journal lies there without its zone, and when the configuration was made for another
+    domain, port, server or set of zones.
     """
     directory = primary.directory
     make(directory)
+    purpose.check(primary)
     written = [] if primary.transfer_key is None else [_copy_key(primary.transfer_key, directory)]
     transfer_key = _checked(directory / TRANSFER_KEY_FILE).name if written else None
     for file in map(primary.zone_file, primary.zones):
@@ -69,9 +71,11 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
 def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
     """Write what is missing of key and configuration; return both files with what became of them.
 
-    Raises SettingsError when the directory or the key file cannot be used.
+    Raises SettingsError when the directory or the key file cannot be used, and when the configuration was made for
+    another primary or port.
     """
     make(secondary.directory)
+    purpose.check(secondary)
     key = _copy_key(secondary.transfer_key, secondary.directory)
     text = bind9.secondary_configuration(secondary, key_name=_checked(key.path).name)
     return (key, write_once(secondary.configuration, text))

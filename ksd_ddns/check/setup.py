@@ -15,7 +15,8 @@ from ksd_ddns.zone.vmi import Vmi
 class Setup:
     """What is checked.
 
-    `vmis` and `owner` ask the cluster, or a file, and may raise a KsdError; `rules` (of a zone, and a base in it) and
+    `vmis` and `owner` ask the cluster, or files, and may raise a KsdError, as may `every_vmi`, which asks for those
+    that `namespaces` and `selector` leave out, too; `rules` (of a zone, and a base in it) and
     `scope` are asked for after `owner`. `bases` are the names below which records are published, that of the VMIs'
     names first, `zone` is the zone of that one where it is set. `timeout` is in seconds.
     """
@@ -28,7 +29,9 @@ class Setup:
     owner: Callable[[], str]
     rules: Callable[[bytes, bytes], Rules]
     scope: Callable[[Rules], Scope]
+    every_vmi: Callable[[], tuple[Vmi, ...]]
     namespaces: frozenset[str] = frozenset()
+    selector: str = ""
     name_server: bool = False
     max_withdraw_percent: int = 30
 

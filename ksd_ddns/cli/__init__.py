@@ -1,44 +1,58 @@
-"""The command line: `ksd-ddns` and `python -m ksd_ddns`."""
+"""The command line: from arguments to an exit code. Nothing that takes time is imported before it is needed."""
 
 import gc
-import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import NoReturn
 
-from ksd_ddns.cli import arguments, log
-from ksd_ddns.cli.arguments import Options
-from ksd_ddns.errors import KsdError
+from ksd_ddns.cli import signals
+
+TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ksd_ddns.cli.arguments import Options
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run the command that `argv` (by default the process's arguments) asks for; return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    signals.end_at_once(controller=argv[:1] == ["run"])
     collect_seldom()
-    options = arguments.parse(argv)
-    signal.signal(signal.SIGTERM, _stopped if options.command == "run" else _terminated)
-    log.set_up(verbose=options.verbose, lines=options.command == "run")
+    from ksd_ddns.cli import arguments, output  # noqa: PLC0415 the handlers come first
+
+    def command() -> int:
+        try:
+            options = arguments.parse(argv)
+        except SystemExit as e:  # --help, --version, wrong arguments
+            return e.code if isinstance(e.code, int) else 0
+        return _done(options)
+
+    return output.ended(command)
+
+
+def _done(options: "Options") -> int:
+    """Do what `options` ask for; return the exit code. Raises OutputError."""
+    from ksd_ddns.cli import log, output  # noqa: PLC0415 as above
+    from ksd_ddns.errors import KsdError  # noqa: PLC0415 as above
+
     try:
-        code = _command(options.command)(options)
-        sys.stdout.flush()
+        log.set_up(verbose=options.verbose, lines=options.command == "run")
+        command = _command(options.command)
+        if options.command != "run":  # which sets its own handlers when there is something to end
+            signals.interrupt()
+        return command(options)
     except KsdError as e:
-        for line in str(e).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        output.say("\n".join(f"error: {line}" for line in str(e).split("\n")))
         return e.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: what was sent before is in the zone, run the command again to finish", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader has seen enough; the interpreter must not fail at its last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    except signals.Interrupted as e:
+        sent = ": what was sent before is in the zone; run it again to finish" if options.command == "apply" else ""
+        output.say(f"interrupted by {signal.Signals(e.number).name}{sent}")
+        return e.exit_code
     finally:
         log.flush()
-    return code
 
 
-def _command(name: str) -> Callable[[Options], int]:
+def _command(name: str) -> "Callable[[Options], int]":
     """Return what does a command. The controller starts without what only the others need."""
     if name == "run":
         from ksd_ddns.cli.run import run  # noqa: PLC0415
@@ -53,12 +67,3 @@ def collect_seldom() -> None:
     """Let the garbage collector pass the time of big lists: it doubles it, and nothing here goes in circles."""
     gc.freeze()
     gc.set_threshold(500_000, 50, 100)
-
-
-def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
-    """End in good order: nothing was begun yet."""
-    raise SystemExit(0)
-
-
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)

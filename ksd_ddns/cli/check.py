@@ -1,7 +1,7 @@
 """`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
 
-import sys
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from rich.console import Console
@@ -10,20 +10,23 @@ from rich.text import Text
 from ksd_ddns import check as checking
 from ksd_ddns import settings
 from ksd_ddns.check import Finding, Setup, Sign
-from ksd_ddns.cli import sources
+from ksd_ddns.cli import output, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.settings import Settings
-from ksd_ddns.zone import names
+from ksd_ddns.zone import names, selector
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.text import printable
 from ksd_ddns.zone.vmi import Vmi
 
 _STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
 _SIGNS = {Sign.OK: "ok", Sign.WARN: "warn", Sign.FAIL: "FAIL", Sign.SKIPPED: "-"}
 _INDENT = " " * 6
+_VM = b"vm"
 
 
 def check(options: Options) -> int:
@@ -36,10 +39,10 @@ def check(options: Options) -> int:
     failures = sum(1 for finding in found if finding.sign is Sign.FAIL)
     if options.output == "json":
         report = {"findings": found, "failed": failures}
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        output.document(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
         warnings = sum(1 for finding in found if finding.sign is Sign.WARN)
-        print(f"Check: {failures} failed, {warnings} to look at, {len(found)} in all.")
+        output.line(f"Check: {failures} failed, {warnings} to look at, {len(found)} in all.")
     return int(failures > 0)
 
 
@@ -51,9 +54,14 @@ def _findings(options: Options) -> Iterator[Finding]:
             yield checking.failed("settings", "", SettingsError(line))
         yield checking.skipped("everything else", "")
         return
+    if options.verbose:
+        for origin in settings.origins(options.flags):
+            yield checking.ok("setting", origin.name, f"{origin.shown} ({origin.place})")
+        yield checking.ok("setting", "all others", "the defaults")
     about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
     reverse = f", PTR below {', '.join(map(names.to_text, chosen.reverse_zones))}" if chosen.reverse_zones else ""
     yield checking.ok("settings", "", about + reverse)
+    yield from _doubtful(chosen)
     peers: tuple[Peer, ...] = ()
     try:
         peers = chosen.peers()
@@ -63,6 +71,24 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield from checking.findings(_setup(chosen, peers, options.source))
     if not peers:
         yield checking.skipped("servers and zones", "")
+
+
+def _doubtful(chosen: Settings) -> Iterator[Finding]:
+    """Yield what is allowed, and probably not meant."""
+    for variable, meant in settings.misspelled(name for name, value in os.environ.items() if value.strip()):
+        yield checking.warning("settings", variable, "this variable is not used", f"if {meant} is meant, correct it")
+    if names.labels(chosen.domain)[:1] == [_VM]:
+        rest = names.to_text(chosen.domain[len(_VM) + 1 :]).rstrip(".")
+        yield checking.warning(
+            "settings",
+            "DOMAIN",
+            f"it begins with vm., which is added to it: names are published below {names.to_text(chosen.base)}",
+            f"if {names.to_text(chosen.domain)} is meant, set DOMAIN={rest}",
+        )
+    for file in chosen.secret_files():
+        if who := exposure(file):
+            cure = "set defaultMode: 0440 in the volume" if in_kubernetes_volume(file) else f"chmod 600 {file}"
+            yield checking.warning("key file", str(file), who, cure)
 
 
 def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
@@ -77,12 +103,12 @@ def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
 class _Chosen:
     """The settings, with their owner ID once that was asked for."""
 
-    def __init__(self, chosen: Settings, path: str) -> None:
+    def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
         self._chosen = chosen
-        self._path = path
+        self._paths = paths
 
     def owner(self) -> str:
-        self._chosen = sources.owning(self._chosen, self._path)
+        self._chosen = sources.owning(self._chosen, self._paths)
         return self._chosen.owner
 
     def rules(self, zone: bytes, base: bytes) -> Rules:
@@ -91,22 +117,28 @@ class _Chosen:
     def scope(self, rules: Rules) -> Scope:
         return self._chosen.scope(rules)
 
+    def every_vmi(self) -> tuple[Vmi, ...]:
+        everything = self._chosen.model_copy(update={"namespaces": frozenset(), "label_selector": selector.EVERYTHING})
+        return sources.vmis(everything, self._paths, _unseen)
+
     def vmis(self) -> tuple[Vmi, ...]:
-        return sources.vmis(self._chosen, self._path, _unseen)
+        return sources.vmis(self._chosen, self._paths, _unseen)
 
 
 def _unseen(what: str, done: int, total: int | None) -> None:
     """Show no progress: each line of the result is progress."""
 
 
-def _setup(chosen: Settings, peers: tuple[Peer, ...], path: str) -> Setup:
-    asked = _Chosen(chosen, path)
+def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> Setup:
+    asked = _Chosen(chosen, paths)
     return Setup(
         peers=peers,
         timeout=chosen.dns_timeout,
         bases=chosen.bases(),
         zone=chosen.zone,
         vmis=asked.vmis,
+        every_vmi=asked.every_vmi,
+        selector=str(chosen.label_selector),
         owner=asked.owner,
         rules=asked.rules,
         scope=asked.scope,
@@ -117,16 +149,17 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], path: str) -> Setup:
 
 
 def _print(finding: Finding) -> None:
-    lines = list(_lines(finding))
-    if not sys.stdout.isatty():
-        sys.stdout.writelines(line + "\n" for line in lines)
-        sys.stdout.flush()
+    lines = [printable(line) for line in _lines(finding)]
+    if not output.is_terminal():
+        output.lines(lines)
+        output.flush()
         return
-    console = Console(highlight=False, soft_wrap=True)
-    first, *others = lines
-    console.print(Text(first[:4], style=_STYLES[finding.sign]) + Text(first[4:]))
-    for line in others:
-        console.print(Text(line, style="dim" if not line.startswith(_INDENT + "=>") else ""))
+    with output.stdout() as stream:
+        console = Console(file=stream, highlight=False, soft_wrap=True)
+        first, *others = lines
+        console.print(Text(first[:4], style=_STYLES[finding.sign]) + Text(first[4:]))
+        for line in others:
+            console.print(Text(line, style="dim" if not line.startswith(_INDENT + "=>") else ""))
 
 
 def _lines(finding: Finding) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """What each command does, from its options to its exit code."""
 
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -13,9 +12,10 @@ from rich.console import Console
 from rich.style import Style
 
 from ksd_ddns import bootstrap, settings
-from ksd_ddns.cli import sources
+from ksd_ddns.cli import output, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.check import check
+from ksd_ddns.cli.output import OutputError
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
@@ -29,6 +29,7 @@ from ksd_ddns.sync.one_pass import OnePass, Report
 from ksd_ddns.zone import names, render
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Kind, Plan
+from ksd_ddns.zone.text import printable
 from ksd_ddns.zone.vmi import Vmi
 
 _T = TypeVar("_T")
@@ -72,7 +73,7 @@ def _show(chosen: Settings, form: str, plans: Iterable[tuple[Plan, Server]]) -> 
     for found, server in plans:
         if form == "nsupdate":
             lines = render.nsupdate(found, chosen.limits(), server=server.host, port=server.port)
-            sys.stdout.writelines(line + "\n" for line in lines)
+            output.lines(lines)
         else:
             _print_heading(chosen, found.zone)
             _print_lines(render.text(found))
@@ -93,10 +94,16 @@ def apply(options: Options) -> int:
                 _warn_about_vmis(one)
 
         reports, code = _in_each_zone(chosen, applied)
-    for report in reports:
-        _print_heading(chosen, report.plan.zone)
-        _print_report(report)
-    return code or int(not all(report.complete for report in reports))
+    code = code or int(not all(report.complete for report in reports))
+    try:
+        for report in reports:
+            _print_heading(chosen, report.plan.zone)
+            _print_report(report)
+        output.flush()
+    except OutputError as e:
+        e.code = code  # what was sent is in the zone, whether it could be shown or not
+        raise
+    return code
 
 
 def owned(options: Options) -> int:
@@ -115,7 +122,7 @@ def owned(options: Options) -> int:
     for zone in zones:
         _print_heading(chosen, zone.live.zone)
         for name, vmi, item in zone.records():
-            print(names.to_text(name), render.rrset_text(item), vmi or "-")
+            output.line(f"{names.to_text(name)} {render.rrset_text(item)} {vmi or '-'}")
     return code
 
 
@@ -137,10 +144,10 @@ def write_primary(options: Options) -> int:
     )
     _print_written(bootstrap.write(primary))
     try:
-        print("start it with:", shlex.join(bootstrap.command(primary)))
+        output.line(f"start it with: {shlex.join(bootstrap.command(primary))}")
     except SettingsError as e:
         # The server may well be in another container, or be installed later.
-        print("here it cannot be started:", e)
+        output.line(f"here it cannot be started: {e}")
     return 0
 
 
@@ -180,7 +187,8 @@ def _await_catalog(secondary: bootstrap.BundledSecondary, primary: str) -> None:
             except PrimaryError as e:
                 if str(e) != said:
                     said = str(e)
-                    print(f"waiting until {primary} serves its catalog: {said}", flush=True)
+                    output.line(f"waiting until {primary} serves its catalog: {said}")
+                    output.flush()
             else:
                 return
         time.sleep(_PAUSE)
@@ -188,7 +196,7 @@ def _await_catalog(secondary: bootstrap.BundledSecondary, primary: str) -> None:
 
 def _print_written(files: Iterable[bootstrap.Written]) -> None:
     for file in files:
-        print(f"{file.path}: {file.outcome.value}")
+        output.line(f"{file.path}: {file.outcome.value}")
 
 
 COMMANDS: dict[str, Callable[[Options], int]] = {
@@ -210,7 +218,7 @@ def _in_each_zone(chosen: Settings, action: Callable[[bytes], _T]) -> tuple[list
         try:
             results.append(action(base))
         except KsdError as e:
-            print(f"error: {names.to_text(base)}: {e}", file=sys.stderr)
+            output.say(f"error: {names.to_text(base)}: {e}")
             code = max(code, e.exit_code)
     return results, code
 
@@ -254,7 +262,7 @@ def _print_report(report: Report) -> None:
         _print_lines([("!", f"! {text}")])
     if report.plan.kept_back:
         warn(reasons.blocked_in(report.plan))
-    print(
+    output.line(
         f"Applied: {done.count(Kind.ADD)} added, {done.count(Kind.CHANGE)} changed, "
         f"{done.count(Kind.WITHDRAW)} withdrawn, {len(report.refused)} refused, "
         f"{render.conflicts_text(len(report.plan.conflicts))}. Serial {report.plan.serial}."
@@ -262,18 +270,19 @@ def _print_report(report: Report) -> None:
 
 
 def _print_json(zones: Iterable[dict[str, object]]) -> None:
-    sys.stdout.buffer.write(render.document(zones) + b"\n")
+    output.document(render.document(zones))
 
 
 def _print_lines(lines: Iterable[render.Line]) -> None:
     """Print lines, on a terminal that has colours in those of their signs."""
     console = Console()
-    if not console.is_terminal or console.color_system is None or console.no_color:
-        sys.stdout.writelines(line + "\n" for _, line in lines)
+    if not output.is_terminal() or console.color_system is None or console.no_color:
+        output.lines(line for _, line in lines)
         return
-    # Rendered by hand: rich's own print would take a minute for a hundred thousand lines.
-    for sign, line in lines:
-        print(_STYLES.get(sign, _PLAIN).render(line, color_system=ColorSystem.STANDARD))
+    with output.stdout() as stream:
+        # Rendered by hand: rich's own print would take a minute for a hundred thousand lines.
+        for sign, line in lines:
+            stream.write(_STYLES.get(sign, _PLAIN).render(printable(line), color_system=ColorSystem.STANDARD) + "\n")
 
 
 def _address_text(address: bytes) -> str:

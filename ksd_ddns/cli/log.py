@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import TextIO
 
+from ksd_ddns.zone.text import printable
+
 CAPACITY = 4 << 20
 """Octets of lines that wait to be written."""
 
@@ -54,7 +56,7 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": printable(record.getMessage()),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -191,6 +193,7 @@ def set_up(*, verbose: bool, lines: bool) -> None:
 
     With `lines` nothing that is written to standard error waits for its reader.
     """
+    logging.raiseExceptions = False  # a line that cannot be written is lost, and no traceback takes its place
     logging.basicConfig(level=logging.INFO if verbose or lines else logging.WARNING, handlers=[_handler(lines=lines)])
 
 

@@ -16,7 +16,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._silent = not sys.stderr.isatty()
+        self._silent = sys.stderr is None or not sys.stderr.isatty()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._what = ""

@@ -2,19 +2,19 @@
 
 import logging
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from ksd_ddns import heartbeat, settings
-from ksd_ddns.cli import log, sources
+from ksd_ddns.cli import log, signals, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import sessions
 from ksd_ddns.errors import SourceError
 from ksd_ddns.heartbeat import STUCK_AFTER
 from ksd_ddns.primary.announce import Announcer
+from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
@@ -44,6 +44,9 @@ def run(options: Options) -> int:
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
     announcer.start()
+    for file in chosen.secret_files():
+        if (who := exposure(file)) and not in_kubernetes_volume(file):
+            _log.warning("a file with a secret is readable by others  file=%s: %s; chmod 600 it", file, who)
     fleet = Supervisor(
         told_by,
         [
@@ -64,8 +67,7 @@ def run(options: Options) -> int:
         Listener(
             chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
         ).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _Ending(fleet, stop))
+    signals.handle(_Ending(fleet, stop))
     _log.info("running: status on port %d", status.port)
     if leadership is None:
         fleet.run()
@@ -85,9 +87,9 @@ def _unsaid(remark: Said) -> None:
 class _Owner:
     """Settles whose names they are when that is first needed: the cluster that says it may not answer at first."""
 
-    def __init__(self, chosen: Settings, path: str) -> None:
+    def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
         self._chosen = chosen
-        self._path = path
+        self._paths = paths
         self._settled = False
         self._failed: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()
@@ -102,7 +104,7 @@ class _Owner:
                     # Another zone asked meanwhile. One after the other they would look like stuck ones.
                     raise SourceError(str(self._failed[1]))
                 try:
-                    self._chosen = sources.owning(self._chosen, self._path)
+                    self._chosen = sources.owning(self._chosen, self._paths)
                 except SourceError as e:
                     self._failed = (time.monotonic(), e)
                     raise

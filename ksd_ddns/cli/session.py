@@ -1,7 +1,6 @@
 """The conversations with the primary that the settings describe."""
 
-import sys
-
+from ksd_ddns.cli import output
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
 from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.session import Session, places
@@ -34,4 +33,4 @@ def _latest(chosen: Settings) -> list[Key]:
 
 def warn(text: str) -> None:
     """Say on standard error what is doubtful, and does not stop anything."""
-    print(f"warning: {text}", file=sys.stderr)
+    output.say(f"warning: {text}")

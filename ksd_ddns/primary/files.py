@@ -1,6 +1,7 @@
 """What is made from files, and made again when they change: keys and certificates are renewed without a restart."""
 
 import logging
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -36,6 +37,33 @@ class Followed(Generic[_T]):
 
     def _look(self) -> tuple[tuple[int, ...], ...]:
         return tuple(_look(file) for file in self._files)
+
+
+def exposure(file: Path) -> str:
+    """Return who else can read a file that holds a secret, as text; empty where nobody else can, or it is missing.
+
+    In a volume that Kubernetes mounts the group is that of the pod, which must read it; nobody else has the volume.
+    """
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        mounted = in_kubernetes_volume(file)
+    except (OSError, ValueError, RuntimeError):
+        return ""
+    if mode & 0o004:
+        who = "every user of the pod's containers" if mounted else "every user of this machine"
+    elif mode & 0o040 and not mounted:
+        who = "its group"
+    else:
+        return ""
+    return f"{who} can read it (mode {mode:04o})"
+
+
+def in_kubernetes_volume(file: Path) -> bool:
+    """Return whether a file is mounted by Kubernetes, from a Secret for example."""
+    try:
+        return file.resolve().parent.name.startswith("..")  # ..2026_11_25_10_00_00.123, which ..data leads to
+    except (OSError, RuntimeError):
+        return False
 
 
 def _look(file: Path) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from ksd_ddns.errors import BadResponse, Denied, SettingsError
 from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.files import Followed
 from ksd_ddns.zone.rrset import CLASS_ANY, TSIG
+from ksd_ddns.zone.text import MASK, looks_secret, masked
 from ksd_ddns.zone.wire import Message
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha1")
@@ -252,12 +253,17 @@ def _difference(signature: object) -> str:
 
 def key(name: str, algorithm: str, secret: str) -> Key:
     """Return the key of that name. `secret` is base64. Raises SettingsError that does not show the secret."""
+    if looks_secret(name):
+        raise SettingsError(
+            f"the key name {MASK} looks like a secret: name and secret have got into each other's place"
+        )
     folded = algorithm.lower().removesuffix(".")
     folded = "hmac-md5" if folded.startswith("hmac-md5") else folded
     if folded not in ALGORITHMS:
         why = "MD5 is broken" if folded == "hmac-md5" else "it is not a TSIG algorithm that is supported"
+        shown = algorithm if folded.startswith("hmac-") else MASK  # it may be the secret, in the wrong place
         raise SettingsError(
-            f"key {name} has algorithm {algorithm}: {why}; make a new key with tsig-keygen -a hmac-sha256 {name} "
+            f"key {name} has algorithm {masked(shown)}: {why}; make a new key with tsig-keygen -a hmac-sha256 {name} "
             f"(allowed: {', '.join(ALGORITHMS)})"
         )
     try:
@@ -288,7 +294,7 @@ def read_key_file(path: Path) -> Key:
     Raises SettingsError that names the file, never its content.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(f"key file {path} is not text: make one with tsig-keygen > {path}") from None
     except OSError as e:

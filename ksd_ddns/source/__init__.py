@@ -1,5 +1,5 @@
 """Where VMIs come from."""
 
-from ksd_ddns.source.file import STDIN, read
+from ksd_ddns.source.file import STDIN, merged, read, read_all
 
-__all__ = ["STDIN", "read"]
+__all__ = ["STDIN", "merged", "read", "read_all"]

@@ -11,7 +11,7 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -50,7 +50,7 @@ def read(
     SourceError: the file cannot be read, is malformed, holds anything but VMIs, or one VMI twice. An empty list is
     valid.
     """
-    name = "standard input" if path == STDIN else path
+    name = _shown(path)
     data = _utf8(name, _content(name, path))
     objects = _plain_list(data) or _objects(_documents(name, data, progress))
     vmis: list[Vmi] = []
@@ -65,6 +65,39 @@ def read(
         if (not namespaces or obj.namespace in namespaces) and selector.matches(obj.labels):
             vmis.append(vmi.parse(obj))
     return tuple(vmis)
+
+
+def read_all(
+    paths: Sequence[str],
+    *,
+    namespaces: frozenset[str] = frozenset(),
+    selector: Selector = EVERYTHING,
+    progress: Progress | None = None,
+) -> tuple[Vmi, ...]:
+    """Return the VMIs in all files at `paths` together.
+
+    Raises SourceError as `read` does, and where one VMI is in two of the files.
+    """
+    found = [(path, read(path, namespaces=namespaces, selector=selector, progress=progress)) for path in paths]
+    return merged(found)
+
+
+def merged(found: Iterable[tuple[str, tuple[Vmi, ...]]]) -> tuple[Vmi, ...]:
+    """Return the VMIs of several files, each with its path, together. Raises SourceError where two hold one VMI."""
+    vmis: list[Vmi] = []
+    places: dict[str, str] = {}
+    for path, part in found:
+        name = _shown(path)
+        for item in part:
+            if item.key in places:
+                raise SourceError(f"the VMI {item.key} is in {places[item.key]} and in {name}: remove the outdated one")
+        places.update((item.key, name) for item in part)
+        vmis += part
+    return tuple(vmis)
+
+
+def _shown(path: str) -> str:
+    return "standard input" if path == STDIN else path
 
 
 def _content(name: str, path: str) -> bytes:

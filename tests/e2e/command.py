@@ -174,10 +174,12 @@ def _text(stream: io.TextIOWrapper) -> str:
 @contextlib.contextmanager
 def _process_state() -> Iterator[None]:
     """Put back what a command sets for its whole process."""
-    handler, threshold = signal.getsignal(signal.SIGTERM), gc.get_threshold()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    threshold = gc.get_threshold()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         gc.set_threshold(*threshold)
         gc.unfreeze()

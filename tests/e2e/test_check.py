@@ -19,6 +19,7 @@ from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.grants import Right
 from ksd_ddns.primary.probe import Answer, Probe
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.settings import misspelled
 from ksd_ddns.zone import wire
 from tests import hostile
 from tests.e2e.command import PROGRAM, Command, Done
@@ -165,8 +166,8 @@ def test_lines_on_a_terminal_are_coloured(bind: Bind, ksd: Ksd) -> None:
 def test_a_setting_that_is_wrong(bind: Bind, ksd: Ksd) -> None:
     done = check(ksd(bind, DNS_TIMEOUT="soon", OWNERSHIP="mine"))
     assert [item["what"] for item in done.json["findings"]] == ["settings", "settings", "everything else"]
-    assert "DNS_TIMEOUT = 'soon': a duration is needed" in done.out
-    assert "OWNERSHIP = 'mine'" in done.out
+    assert "DNS_TIMEOUT (--dns-timeout) = 'soon': a duration is needed" in done.out
+    assert "OWNERSHIP (--ownership) = 'mine'" in done.out
     assert skipped(done) == {"everything else"}
 
 
@@ -866,3 +867,96 @@ def test_a_server_that_ignores_prerequisites(line: check_zone.Line) -> None:
 def test_an_answer_that_says_nothing_of_the_right(rcode: int, line: check_zone.Line) -> None:
     with pytest.raises(Exception, match=rcodes.text(rcode)):
         check_zone._granted(line, answered(rcode), rcodes.NXDOMAIN, RIGHT)
+
+
+# Settings that are allowed, and probably not meant
+
+
+def test_namespaces_and_labels_that_match_nothing(bind: Bind, ksd: Ksd) -> None:
+    some = [vmi(f"vm{i}", "prod", {"net1": ["10.1.0.1"]}, labels={"tier": "front"}) for i in range(5)]
+    for settings, words in (
+        ({"NAMESPACES": "stage"}, "0 of 5 VMIs match NAMESPACES; they are in prod"),
+        ({"LABEL_SELECTOR": "tier=back"}, "0 of 5 VMIs match LABEL_SELECTOR"),
+        ({"NAMESPACES": "prod", "LABEL_SELECTOR": "tier=back"}, "0 of 5 VMIs match LABEL_SELECTOR"),
+    ):
+        found = finding(ksd(bind, **settings)("check", "-o", "json", vmi=some), "VMIs")
+        assert found["sign"] == "warn"
+        assert words in found["text"]
+        assert "would be deleted" in found["cure"]
+    for namespace, vmis in (("prod", some), ("stage", [])):
+        assert signs(ksd(bind, NAMESPACES=namespace)("check", "-o", "json", vmi=vmis))["VMIs"] == "ok"
+
+
+def test_a_domain_that_begins_with_vm(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, DOMAIN="vm.example.com")("check", "-o", "json", vmi=[DB])
+    (found,) = [item for item in done.json["findings"] if item["subject"] == "DOMAIN"]
+    assert found["sign"] == "warn"
+    assert "vm.vm.example.com." in found["text"]
+    assert "DOMAIN=example.com" in found["cure"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("DNS_SEVER", "DNS_SERVER"),
+        ("DNS_SERVERS", "DNS_SERVER"),
+        ("TSIG_KEYFILE", "TSIG_KEY_FILE"),
+        ("KSD_DDNS_DOMAIN", "DOMAIN"),
+        ("HOLDDOWN", "HOLD_DOWN"),
+        ("SECONDARY_DNS_SERVICE_HOST", ""),
+        ("DNS_PORT_53_UDP_ADDR", ""),
+        ("KSD_DDNS_SERVICE_PORT", ""),
+        ("DNS_RESOLVER", ""),
+        ("POD_NAMESPACE", ""),
+        ("TIMEZONE", ""),
+        ("dns_server", ""),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting(variable: str, meant: str) -> None:
+    assert misspelled([variable, "PATH", "HOME", "KUBERNETES_SERVICE_HOST"]) == ([(variable, meant)] if meant else [])
+
+
+def test_a_misspelled_variable_is_a_warning_without_its_value(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, TSIG_SECRT="shortsecret")("check", "-o", "json", vmi=[DB])
+    (found,) = [item for item in done.json["findings"] if item["subject"] == "TSIG_SECRT"]
+    assert (done.code, found["sign"]) == (0, "warn")
+    assert "TSIG_SECRET" in found["cure"]
+    assert "shortsecret" not in done.out + done.err
+
+
+def test_where_settings_come_from(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, TSIG_KEY_NAME="k", TSIG_SECRET="c2VjcmV0", TSIG_KEY_FILE="")
+    lines = command("check", "-v", "--record-ttl", "30", vmi=[DB]).out.splitlines()
+    assert "ok    setting RECORD_TTL: 30 (--record-ttl)" in lines
+    assert "ok    setting TSIG_KEY_NAME: 'k' (environment)" in lines
+    assert "ok    setting TSIG_SECRET: ********** (environment)" in lines
+    assert not any("TSIG_KEY_FILE" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("mode", "mounted", "who"),
+    [
+        (0o600, False, ""),
+        (0o400, False, ""),
+        (0o640, False, "its group"),
+        (0o644, False, "every user of this machine"),
+        (0o440, True, ""),
+        (0o644, True, "every user of the pod's containers"),
+    ],
+)
+def test_files_with_secrets_that_others_can_read(
+    bind: Bind, ksd: Ksd, tmp_path: Path, mode: int, mounted: bool, who: str
+) -> None:
+    folder = tmp_path / "..2026_01_01_00_00_00.1" if mounted else tmp_path
+    folder.mkdir(exist_ok=True)
+    key = folder / "ksd.key"
+    key.write_bytes(bind.key_file.read_bytes())
+    key.chmod(mode)
+    if mounted:  # as Kubernetes mounts a Secret
+        (tmp_path / "..data").symlink_to(folder)
+        (tmp_path / "ksd.key").symlink_to("..data/ksd.key")
+    done = ksd(bind, TSIG_KEY_FILE=tmp_path / "ksd.key")("check", "-o", "json", vmi=[DB])
+    found = [item for item in done.json["findings"] if item["what"] == "key file"]
+    assert done.code == 0
+    assert [item["sign"] for item in found] == (["warn"] if who else [])
+    assert not who or who in found[0]["text"]

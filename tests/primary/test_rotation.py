@@ -96,6 +96,7 @@ def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted
     )
     file = tmp_path / "ksd.key"
     file.write_text(old.bind())
+    file.chmod(0o600)
     ksd = run(bind, TSIG_KEY_FILE=file)
     published(ksd, bind, wanted)
     ksd.wait(lambda: "with key old." in ksd.log(), "its line of the audit")

@@ -1,0 +1,109 @@
+"""Standard output and standard error: what is written there is printable, and a failure to write is not forgotten.
+
+Everything that a command says goes through here. Standard output holds results: where they cannot be written the
+command must not end as if they had been. Standard error holds what is said besides: where that cannot be written
+nothing follows from it.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO
+
+from ksd_ddns.zone.text import printable, printable_json
+
+EXIT_CODE = 74
+"""What a command ends with when its result could not be written (EX_IOERR of sysexits.h)."""
+
+
+class OutputError(Exception):
+    """Standard output cannot be written to. `code` is the exit code of what was done all the same, None of nothing."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"cannot write to standard output: {os.strerror(number)}")
+        self.number = number
+        self.code: int | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether the reader just went away, as `head` does when it has seen enough."""
+        return self.number == errno.EPIPE
+
+
+def line(text: str) -> None:
+    """Write one line to standard output. Raises OutputError."""
+    with stdout() as stream:
+        stream.write(printable(text) + "\n")
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Write lines to standard output. Raises OutputError."""
+    with stdout() as stream:
+        stream.writelines(printable(text) + "\n" for text in texts)
+
+
+def document(data: bytes) -> None:
+    """Write a JSON document and the end of a line to standard output. Raises OutputError."""
+    with stdout() as stream:
+        stream.flush()
+        stream.buffer.write(printable_json(data) + b"\n")
+
+
+def flush() -> None:
+    """Write out what is still buffered. Raises OutputError: only now is it known whether the result was written."""
+    if sys.stdout is not None:
+        with stdout() as stream:
+            stream.flush()
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def say(text: str) -> None:
+    """Write `text` to standard error as far as that is possible."""
+    if sys.stderr is None:
+        return  # print() would take None for standard output
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("".join(printable(part) + "\n" for part in text.split("\n")))
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def stdout() -> Iterator[TextIO]:
+    """Yield standard output for writing printable text. Raises OutputError where it is closed, full or broken."""
+    if sys.stdout is None:
+        raise OutputError(errno.EBADF)
+    try:
+        yield sys.stdout
+    except OSError as e:
+        raise OutputError(e.errno or errno.EIO) from e
+
+
+def ended(command: Callable[[], int]) -> int:
+    """Return the exit code of `command`, or another one where its result could not be written."""
+    try:
+        code = command()
+        flush()
+    except OutputError as e:
+        if not e.silent:
+            say(f"error: {e}")
+        code = (128 + signal.SIGPIPE if e.silent else EXIT_CODE) if e.code is None else e.code
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
+    return code
+
+
+def _settle(stream: TextIO | None) -> None:
+    """Forget what could not be written: the interpreter must not fail at its last flush."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
