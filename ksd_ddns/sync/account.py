@@ -7,6 +7,7 @@ from itertools import islice
 from ksd_ddns.sync import reasons
 from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
 from ksd_ddns.zone import names
+from ksd_ddns.zone.answer import Answer
 from ksd_ddns.zone.plan import Conflict
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, Planned
@@ -63,15 +64,14 @@ class Account:
     def accepted(self, fact: Accepted, now: float) -> None:
         """Count an accepted change, and how long it took from the source to the primary's answer."""
         self._applied[fact.change.kind.value] += 1
-        self._outcomes["accepted"] += 1
         if fact.since is not None:
             seconds = now - fact.since
             self._latencies[bisect_left(LATENCY_BUCKETS, seconds)] += 1
             self._latency_sum += seconds
 
-    def refused(self) -> None:
-        """Count a name that is refused."""
-        self._outcomes["refused"] += 1
+    def answered(self, answer: Answer) -> None:
+        """Count what became of the names of one message."""
+        self._outcomes[answer.result.value] += len(answer.changes)
 
     def event(self, kind: str) -> None:
         """Count an event of a source: `listed`, `changed` or `gone`."""

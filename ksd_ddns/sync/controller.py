@@ -168,7 +168,7 @@ class Controller:
             jitter=random.random,
         )
         self._remarks = Remarks(reconciler.inventory, options.remark)
-        self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send)
+        self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send, observer=self._account)
         for told in self._early:
             self._handle(told, now)
         self._early.clear()
@@ -194,6 +194,7 @@ class Controller:
 
     def _use_facts(self, reconciler: Reconciler) -> None:
         facts = reconciler.take_facts()
+        self._facts.log_state(reconciler)
         if not facts:
             return
         now = time.monotonic()
@@ -204,7 +205,6 @@ class Controller:
                     self._account.accepted(fact, now)
                     self._remarks.accepted(fact.change)
                 case Refused():
-                    self._account.refused()
                     self._remarks.refused(fact.refusal)
                 case Planned():
                     self._account.planned(fact)

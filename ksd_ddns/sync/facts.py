@@ -27,8 +27,23 @@ class FactLog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._problem = ""
+        self._failing = False
         self._blocked = 0
+
+    def log_state(self, reconciler: Reconciler) -> None:
+        """Log that the primary fails or works again, and which deletions are blocked, each when it changes."""
+        problem, blocked = reconciler.problem, len(reconciler.deletions.blocked)
+        if (problem is not None) != self._failing:
+            self._failing = problem is not None
+            zone = names.to_text(reconciler.zone)
+            if problem is not None:
+                _log.warning("primary failed, retrying  zone=%s: %s", zone, problem)
+            else:
+                _log.info("primary works again  zone=%s server=%s", zone, self._session.server)
+        if blocked != self._blocked:
+            self._blocked = blocked
+            if text := reasons.deletions(reconciler):
+                _log.warning("deletions blocked  zone=%s: %s", names.to_text(reconciler.zone), text)
 
     def log(self, facts: Sequence[Fact], reconciler: Reconciler) -> None:
         """Log the facts that people should know."""

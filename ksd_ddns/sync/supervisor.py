@@ -81,13 +81,13 @@ class Supervisor:
             try:
                 source.run(self._tell, self._stop)
             except Exception as e:  # noqa: BLE001 it is told, and the source begins anew
-                _log.exception("a source of VMIs failed, which is a bug: it begins anew")
-                self._tell(Failing(source.scope, f"reading VMIs failed, which is a bug: {type(e).__name__}: {e}"))
+                _log.error("BUG: VMI source crashed, restarting it  error=%s", _place(e), exc_info=_debugging())
+                self._tell(Failing(source.scope, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
                 self._stop.wait(AFTER_A_BUG)
 
     def _tell(self, told: Told) -> None:
         if isinstance(told, Failing) and told.reason:
-            _log.warning("VMIs cannot be read, what is known is kept: %s", told.reason)
+            _log.warning("cannot read VMIs, keeping what is known: %s", told.reason)
         for controller in (self._first, *self._others):
             controller.tell(told)
 
@@ -96,8 +96,21 @@ def _kept(controller: Controller) -> None:
     try:
         controller.run()
     except KsdError as e:
-        _log.error("a zone is not kept: %s", e)
+        _log.error("zone controller stopped: %s", e)
         controller.give_up(str(e))
     except Exception as e:  # noqa: BLE001 the other zones go on, and this one says what is wrong with it
-        _log.exception("a zone is not kept any more, which is a bug")
-        controller.give_up(f"a bug ended it, restart it: {type(e).__name__}: {e}")
+        _log.error("BUG: zone controller crashed  error=%s", _place(e), exc_info=_debugging())
+        controller.give_up(f"BUG: its controller crashed: {_place(e)}; restart the process, and please report it")
+
+
+def _place(error: Exception) -> str:
+    """Return type and place of an error: its message may hold a secret."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = f" at {at.tb_frame.f_globals.get('__name__')}:{at.tb_lineno}" if at is not None else ""
+    return f"{type(error).__name__}{where}"
+
+
+def _debugging() -> bool:
+    return _log.isEnabledFor(logging.DEBUG)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.primary.session import Session, Spot
@@ -36,8 +37,21 @@ def _no_progress(what: str, done: int, total: int | None) -> None:
     """Show no progress."""
 
 
+class Observer(Protocol):
+    """Counts what is exchanged with the primary."""
+
+    def transferred(self, kind: str) -> None:
+        """Count a transfer: `axfr` or `ixfr`."""
+
+    def answered(self, answer: Answer) -> None:
+        """Count what became of one message."""
+
+
 class ZoneSync:
-    """One zone on one session. `may_send` is asked right before each update; `step` is told the progress."""
+    """One zone on one session.
+
+    `may_send` is asked right before each update; `step` gets the progress, `observer` counts.
+    """
 
     def __init__(
         self,
@@ -47,12 +61,14 @@ class ZoneSync:
         *,
         step: Step = _no_progress,
         may_send: Callable[[], bool] = lambda: True,
+        observer: "Observer | None" = None,
     ) -> None:
         self.session = session
         self.reconciler = reconciler
         self._limits = limits
         self._step = step
         self._may_send = may_send
+        self._observer = observer
         self._sender: Sender | None = None
         self._connects = session.connects
         self._sent_at: int | None = None
@@ -78,6 +94,8 @@ class ZoneSync:
         before = self.session.read_from(zone)
         began = time.monotonic()
         transfer = self.session.transfer(zone, serial, lambda records: self._step(what, records, None))
+        if self._observer is not None:
+            self._observer.transferred("ixfr" if transfer.nodes is None else "axfr")
         elsewhere = before not in {None, self.session.read_from(zone)}
         self.reconciler.handle(ZoneRead(transfer, began, elsewhere), time.monotonic())
         if self._sent_at is not None:
@@ -114,6 +132,8 @@ class ZoneSync:
             nonlocal done
             before, done = done, done + len(answer.changes)
             reconciler.handle(UpdateAnswered(answer), time.monotonic())
+            if self._observer is not None:
+                self._observer.answered(answer)
             if done // _SHOWN_EVERY > before // _SHOWN_EVERY:
                 self._step("updating", done, max(done, total))
 

@@ -234,10 +234,10 @@ def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, 
     kube.put(db())
     time.sleep(2)
     assert answer(bind, NAME, "A") == ["10.1.0.9"]
-    sent = ksd.metrics()["update_outcomes_total{acknowledged}"]
+    sent = ksd.metrics()["update_outcomes_total{accepted}"]
     kube.start()
     ksd.wait_answer(bind, "net1.other.prod.vm.", "A")  # this one is not back
-    ksd.wait(lambda: ksd.metrics()["update_outcomes_total{acknowledged}"] == sent + 2, "and nothing else")
+    ksd.wait(lambda: ksd.metrics()["update_outcomes_total{accepted}"] == sent + 2, "and nothing else")
     assert answer(bind, NAME, "A") == ["10.1.0.9"]
     assert ksd.ready
 

@@ -450,9 +450,9 @@ def test_an_update_that_is_dropped_silently(make_bind: Callable[..., Bind], kube
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "it is noticed, of the interface and of the default record")
     assert "update-policy" in ksd.get("/")[1]
-    since = ksd.metrics()["update_outcomes_total{acknowledged}"]
+    since = ksd.metrics()["update_outcomes_total{accepted}"]
     time.sleep(1)
-    assert ksd.metrics()["update_outcomes_total{acknowledged}"] - since < 8  # no loop
+    assert ksd.metrics()["update_outcomes_total{accepted}"] - since < 8  # no loop
 
 
 # The cap
@@ -474,7 +474,7 @@ def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, r
     kube.compact()
     kube.start()
     ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")  # additions go all the same
-    ksd.wait_complaint("withdrawals", "30 withdrawals are kept back, of 40 owned names", "apply --force")
+    ksd.wait_complaint("withdrawals", "refusing to delete 30 of 40 owned names", "apply --force")
     assert ksd.metrics()["kept_back_withdrawals"] == 30
     assert len(addresses(bind)) == 42
     kube.delete("prod", "vm-0")  # seen by the watch
@@ -504,7 +504,7 @@ def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube
     for name in twenty()[5:]:
         kube.delete("prod", name)
     ksd.start()
-    ksd.wait_complaint("withdrawals", "30 withdrawals")
+    ksd.wait_complaint("withdrawals", "refusing to delete 30")
     kube.load(vmi(name, "prod") for name in twenty())
     ksd.wait_ready()
     assert len(addresses(bind)) == 40

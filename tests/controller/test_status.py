@@ -71,7 +71,7 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     assert now["held_families"] == 1
     assert now["changes_total{add}"] == 4
     assert now["changes_total{change}"] == 2
-    assert now["update_outcomes_total{acknowledged}"] == 8
+    assert now["update_outcomes_total{accepted}"] == 8
     assert now["events_total{listed}"] == 1
     assert now["events_total{changed}"] == 2
     assert now["events_total{gone}"] == 1

@@ -217,6 +217,8 @@ class Reconciler:
         elif event.wrong - self._waiting_names():
             self._facts.append(DriftFound(len(event.wrong), spots=True))
             view.ask(Need.ZONE)
+        elif self.unconfirmed.overdue(now, signed=view.signed):
+            view.ask(Need.CHANGES)
         elif self.unconfirmed:
             self._poll(now)
 
@@ -555,6 +557,7 @@ class Reconciler:
             return self._read_changes()
         if self.sources.usable and self.updates.idle:
             self.synced = True
+            self.pauses.sent()  # what was not answered is in the zone, or no longer wanted
             if not self.unconfirmed and since is None:
                 self.inventory.settled()
         return Wait(self._wake_at(now))

@@ -73,6 +73,11 @@ class Unconfirmed:
         """When the change that has waited longest was accepted; None where all are confirmed."""
         return next(iter(self._sent.values())).accepted_at if self._sent else None
 
+    def overdue(self, now: float, *, signed: bool) -> bool:
+        """Return whether the zone should have shown a change by now."""
+        oldest = self.oldest
+        return oldest is not None and now - oldest >= _patience(signed=signed)
+
     def change(self, name: bytes) -> Change:
         """Return the change that waits at `name`."""
         return self._sent[name].change
@@ -93,7 +98,7 @@ class Unconfirmed:
         """
         shown = {sent.message for name, sent in self._sent.items() if name not in differing}
         latest = max(shown, default=0)
-        patience = SHOWN_WITHIN_SIGNED if signed else SHOWN_WITHIN
+        patience = _patience(signed=signed)
         verdicts: dict[bytes, Verdict] = {}
         waiting: dict[bytes, _Sent] = {}
         for name in differing.keys() & self._sent.keys():
@@ -109,6 +114,10 @@ class Unconfirmed:
             verdicts[name] = verdict
         self._sent = dict(sorted(waiting.items(), key=lambda item: item[1].message)) if waiting else {}
         return verdicts
+
+
+def _patience(*, signed: bool) -> float:
+    return SHOWN_WITHIN_SIGNED if signed else SHOWN_WITHIN
 
 
 def _verdict(sent: _Sent, found: Node) -> Verdict:
