@@ -841,7 +841,7 @@ def test_a_signed_zone_is_no_trouble(make_either: Make, ksd: Ksd) -> None:
 def line() -> check_zone.Line:
     """Return a line to a server that is never asked."""
     peer = Peer(Address("192.0.2.53", 53), keys.key("k.", "hmac-sha256", "c2VjcmV0"))
-    return check_zone.Line(Probe(peer, timeout=1), Session([peer], timeout=1))
+    return check_zone.Line(Probe(peer, timeout=1), Session([peer], timeout=1), set())
 
 
 def answered(rcode: int) -> Answer:
