@@ -195,7 +195,8 @@ class Sender:
             return True
         result = Result.REFUSED
         if error is None:
-            error = rcodes.update_error(rcode, server=str(self._session.server), right=self._right(sent))
+            signed = message.tsig is not None
+            error = rcodes.update_error(rcode, server=str(self._session.server), right=self._right(sent), signed=signed)
             if rcode in rcodes.PREREQUISITE_FAILED:
                 result = Result.STALE
             elif rcode == rcodes.SERVFAIL:

@@ -168,7 +168,9 @@ class Controller:
             jitter=random.random,
         )
         self._remarks = Remarks(reconciler.inventory, options.remark)
-        self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send, observer=self._account)
+        self._sync = ZoneSync(
+            self._session, reconciler, options.limits, may_send=self._may_send, observer=self._account
+        )
         for told in self._early:
             self._handle(told, now)
         self._early.clear()

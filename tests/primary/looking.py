@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from ksd_ddns.zone.desired import Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Ownership, Plan, Scope
 from ksd_ddns.zone.update import Limits, batches
+from ksd_ddns.zone.wire import Malformed
 from tests.servers import Server
 
 VM = names.from_text("vm.")
@@ -75,6 +76,26 @@ def sent(session: Session, zone: bytes, changes: Sequence[Change], limits: Limit
     answers: list[Answer] = []
     Sender(session, zone).send(batches(changes, limits or Limits()), answers.append)
     return answers
+
+
+class Refreshed(NamedTuple):
+    """What a refresh brought: the names that changed, and whether all was read, from another server than before."""
+
+    changed: set[bytes]
+    whole: bool
+    elsewhere: bool
+
+
+def refresh(session: Session, live: Live) -> Refreshed:
+    """Bring `live` up to date by IXFR, or by AXFR where that makes no sense, as the reconciler does."""
+    before = session.read_from(live.zone)
+    transfer = session.transfer(live.zone, live.serial)
+    try:
+        changed = live.follow(transfer)
+    except Malformed:
+        transfer = session.transfer(live.zone)
+        changed = live.follow(transfer)
+    return Refreshed(changed, transfer.nodes is not None, session.read_from(live.zone) != before)
 
 
 def results(answers: Mapping[str, Answer]) -> dict[str, str]:
