@@ -37,18 +37,19 @@ def run(options: Options) -> int:
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
     announcer.start()
+    election = sources.election(chosen, options.source)
+    may_send = _always if election is None else election.leading
     fleet = Fleet(
         told_by,
         [
-            Controller(session(chosen), scopes, _options(chosen, owner, base, remark, announcer.changed))
+            Controller(session(chosen), scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
             for base in chosen.bases()
         ],
     )
-    leadership = sources.leadership(chosen, options.source)
     status = StatusServer(
         chosen.status_address.host,
         chosen.status_address.port,
-        lambda: fleet.snapshots() if leadership is None or leadership.held else (),
+        lambda: fleet.snapshots() if election is None or election.leading() else (),
         fleet.owned,
     )
     status.start()
@@ -59,15 +60,35 @@ def run(options: Options) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _Ending(fleet, stop))
     _log.info("running: status on port %d", status.port)
-    if leadership is None:
+    if election is None:
         fleet.run()
-    elif leadership.awaited(stop):
-        leadership.keep(stop, fleet.stop)
+    elif election.campaign(stop):
+        election.lead(_Lost(fleet))
         fleet.run()
-        stop.set()
-        leadership.ended()
-    _log.info("ended: what was in flight is done")
-    return 0 if leadership is None or not leadership.lost else 1
+        # Only now is nothing in flight any more, and another controller may send.
+        election.resign()
+    stop.set()
+    lost = election is not None and election.lost
+    if not lost:
+        _log.info("shutdown complete")
+    return int(lost)
+
+
+def _always() -> bool:
+    return True
+
+
+class _Lost:
+    """Ends the controllers when leadership is lost, and the process soon after, should one of them be stuck."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def __call__(self) -> None:
+        self._fleet.stop()
+        last = threading.Timer(END_WITHIN, os._exit, (1,))
+        last.daemon = True
+        last.start()
 
 
 def _unsaid(remark: Said) -> None:
@@ -79,7 +100,7 @@ class _Owner:
 
     def __init__(self, chosen: Settings, path: str) -> None:
         self._chosen = chosen
-        self._path = path
+        self._lookup = sources.owner_lookup(chosen, path)
         self._settled = False
         self._lock = threading.Lock()
 
@@ -87,13 +108,18 @@ class _Owner:
         """Return the settings with their owner ID. Raises SourceError where the cluster does not say it."""
         with self._lock:
             if not self._settled:
-                self._chosen = sources.owning(self._chosen, self._path)
+                self._chosen = self._lookup()
                 self._settled = True
             return self._chosen
 
 
 def _options(
-    chosen: Settings, owner: _Owner, base: bytes, remark: Say, announce: Callable[[bytes], None]
+    chosen: Settings,
+    owner: _Owner,
+    base: bytes,
+    remark: Say,
+    announce: Callable[[bytes], None],
+    may_send: Callable[[], bool],
 ) -> ControllerOptions:
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
@@ -107,6 +133,7 @@ def _options(
         # The names' own controller says it; those of reverse zones would repeat it.
         remark=remark if base == chosen.base else _unsaid,
         announce=announce,
+        may_send=may_send,
     )
 
 

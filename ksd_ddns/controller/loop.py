@@ -62,13 +62,18 @@ def _unannounced(zone: bytes) -> None:
     """Tell nobody."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What is kept, and how. Durations are in seconds.
 
     `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
     is known, and may raise SettingsError. `remark` is told what the owners of VMIs should know, again and again;
-    `announce` is told the zone each time that it was read with another serial. Neither may wait.
+    `announce` is told the zone each time that it was read with another serial. `may_send` is called right before each
+    UPDATE message: where it returns false, nothing is sent. None of them may wait.
     """
 
     zone: bytes | None
@@ -81,6 +86,7 @@ class Options:
     drift_interval: float = 30.0
     remark: Callable[[Said], None] = _unsaid
     announce: Callable[[bytes], None] = _unannounced
+    may_send: Callable[[], bool] = _always
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +199,7 @@ class Controller:
         keeper = Keeper(self._session, desired, scope, zone=zone, limits=options.limits)
         known = Known(desired, rules, scope, hold_down=options.hold_down)
         loop = _Loop(self._session, keeper, known, self._account, options)
-        loop.ending = self._stop.is_set
+        loop.ending = lambda: self._stop.is_set() or not options.may_send()
         loop.read(time.monotonic())
         loop.blind(blind=bool(self._failing))
         for told in self._early.heard():

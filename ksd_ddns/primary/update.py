@@ -158,8 +158,6 @@ class Sender:
             line = self._session.for_updates(self._zone) if queue else None
             while line and (queue or flying):
                 connection, key = line
-                if ending():
-                    outcomes += _unsent(queue.drained(), "the program ends")
                 while queue and len(flying) < IN_FLIGHT:
                     batch = queue.next()
                     ident = self._new_id(flying)
@@ -167,6 +165,10 @@ class Sender:
                     if request is None:
                         continue
                     signed, mac = request
+                    # Right before each message: whoever lost leadership a moment ago must not send one more.
+                    if ending():
+                        outcomes += _unsent((*batch.changes, *queue.drained()), "the program ends")
+                        break
                     flying[ident] = _Sent(batch, key, mac)
                     connection.send(signed)
                 if flying:
