@@ -20,6 +20,7 @@ QUICK: dict[str, object] = {
     "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
     "ksd_ddns.cluster.api.READ_TIMEOUT": 0.7,
     "ksd_ddns.cluster.api.CONNECT_TIMEOUT": 0.7,
+    "ksd_ddns.cluster.api.FORBIDDEN_FOR": 0.5,
 }
 
 
@@ -89,12 +90,15 @@ def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: F
 
 def _last_page(kube: Kube, fault: Fault) -> Injection:
     """Let `fault` happen to every third page of a list."""
-    count = 0
+    tokens: list[str] = []
 
     def last(request: Request) -> bool:
-        nonlocal count
-        count = count + 1 if request.query.get("continue") else 0
-        return count == 2
+        token = request.query.get("continue", "")
+        if not token:
+            tokens.clear()
+        if token not in tokens:  # a page may be asked for again
+            tokens.append(token)
+        return tokens.index(token) == 2
 
     return kube.fault(fault, verb="list", when=last, times=None)
 
