@@ -34,6 +34,9 @@ LONGEST_WAIT = 60.0
 FORBIDDEN_FOR = 30.0
 """Seconds for which a request must be forbidden before a permission is missing: a server that starts forbids all."""
 
+FORBIDDEN_AGAIN = 60.0
+"""Seconds between two refusals after which the second one counts as the first again."""
+
 RENEW_EVERY = 10.0
 """Seconds between two attempts to get another credential for one that is refused: a plugin may run for it."""
 
@@ -120,7 +123,7 @@ class Api:
         self._refused = False
         self._renewed_at = float("-inf")
         self._failure: tuple[float, SourceError] | None = None
-        self._forbidden_since: dict[tuple[str, bool], float] = {}
+        self._forbidden_at: dict[str, tuple[float, float]] = {}
         access = self._access()
         self.host = access.server
         if access.user.execute is None:
@@ -209,7 +212,7 @@ class Api:
         with self._translated(path):
             response, transport = self._request("GET", path, query, silence)
             refusal = b"" if response.status == 200 else response.data
-        self._judge(response, refusal, path, transport, watch=True)
+        self._judge(response, refusal, path, transport)
         return self._lines(response, path)
 
     def _lines(self, response: urllib3.BaseHTTPResponse, path: str) -> Iterator[bytes]:
@@ -273,12 +276,9 @@ class Api:
             # Not chained: whoever shows the chain would show what the library says.
             raise SourceError(f"{problems.explain(e, self.host, proxy)} ({path})") from None
 
-    def _judge(
-        self, response: urllib3.BaseHTTPResponse, body: bytes, path: str, transport: Transport, *, watch: bool = False
-    ) -> None:
+    def _judge(self, response: urllib3.BaseHTTPResponse, body: bytes, path: str, transport: Transport) -> None:
         code = response.status
         if 200 <= code < 300:
-            self._forbidden_since.pop((path, watch), None)
             return
         if code == 407 and transport.proxy is not None:
             raise SourceError(problems.proxy_refusal(code, self.host, transport.proxy))
@@ -286,7 +286,7 @@ class Api:
             message = msgspec.json.decode(body, type=_Status).message
         except msgspec.DecodeError:
             message = ""  # of a proxy or a login page, which may quote what it was sent
-        raise self.refusal(code, message, path, watch=watch, after=response.headers.get("Retry-After"))
+        raise self.refusal(code, message, path, after=response.headers.get("Retry-After"))
 
     def _clean(self, message: str) -> str:
         """Return the server's words in one line, without any secret of ours."""
@@ -304,17 +304,18 @@ class Api:
         )
         return SourceError(f"the API server {self.host} knows no {path} (404): {cure}")
 
-    def refusal(
-        self, code: int, message: str, path: str, *, watch: bool = False, after: str | None = None
-    ) -> SourceError:
-        """Return what it means that a request for `path` was answered with the HTTP status `code`."""
+    def refusal(self, code: int, message: str, path: str, *, after: str | None = None) -> SourceError:
+        """Return what it means that a request for `path` was answered with the HTTP status `code`.
+
+        `after` is the Retry-After of the answer.
+        """
         message = self._clean(message)
         answer = f"{code} {message}".strip()
         if code in {409, 410}:
             kind = Conflict if code == 409 else Expired
             return kind(f"{path}: {message or 'the resource version is too old'}")
         if code == 403:
-            return self._forbidden(answer, path, watch=watch)
+            return self._forbidden(answer, path)
         if code == 404:
             return self._missing(message, path)
         if code == 429 or code >= 500:
@@ -330,9 +331,12 @@ class Api:
             said += "; write https:// for http:// in server if it wants TLS"
         return SourceError(said)
 
-    def _forbidden(self, answer: str, path: str, *, watch: bool) -> Forbidden:
+    def _forbidden(self, answer: str, path: str) -> Forbidden:
         now = time.monotonic()
-        since = self._forbidden_since.setdefault((path, watch), now)
+        since, last = self._forbidden_at.get(path, (now, now))
+        # Other requests for the path may succeed in between: the first pages of a list, or the list before its watch.
+        since = since if now - last < FORBIDDEN_AGAIN else now
+        self._forbidden_at[path] = since, now
         grant = next((what for prefix, what in _GRANTS if path.startswith(prefix)), "it to this account")
         impersonated = self._transport.access.user.as_user if self._transport is not None else None
         if impersonated:

@@ -206,7 +206,7 @@ class Watch:
                 event = _event.decode(line)
                 about = _about.decode(event.object)
                 if event.type == "ERROR":
-                    raise self._api.refusal(about.code, about.message, self._path, watch=True)
+                    raise self._api.refusal(about.code, about.message, self._path)
                 self._heard(event, tell)
             except (msgspec.DecodeError, RecursionError) as e:
                 raise SourceError(f"the API server {self._api.host} sent a watch event that is none") from e

@@ -561,6 +561,7 @@ def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path, monkeypatch: py
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     path = "/apis/kubevirt.io/v1/virtualmachineinstances"
     monkeypatch.setattr(ksd_ddns.cluster.api, "FORBIDDEN_FOR", 0.3)
+    monkeypatch.setattr(ksd_ddns.cluster.api, "FORBIDDEN_AGAIN", 1.0)
     with kube.fault(Reply.forbidden("secondary"), verb="list", times=None):
         with pytest.raises(Forbidden, match=r"forbids it \(403 .* may still be starting, retrying$"):
             api.get(path, {})
@@ -568,6 +569,7 @@ def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path, monkeypatch: py
         with pytest.raises(Forbidden, match="grant get, list and watch of virtualmachineinstances"):
             api.get(path, {})
     api.get(path, {})
+    time.sleep(1.0)
     with (
         kube.fault(Reply.forbidden("secondary"), verb="list", times=None),
         pytest.raises(Forbidden, match="starting"),
