@@ -27,7 +27,7 @@ from bench.timing import Contest, Stopwatch, percentile, say
 from bench.workload import ZONE, Workload, connect, dig_axfr
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.watch import PAGE, Watch
-from ksd_ddns.controller import Controller, Fleet, Options
+from ksd_ddns.sync import Controller, Fleet, Options
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.zone import names, wire

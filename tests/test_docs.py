@@ -15,7 +15,7 @@ from ksd_ddns.cli import arguments
 from ksd_ddns.cli.commands import COMMANDS
 from ksd_ddns.errors import BadResponse, Denied, KsdError, SettingsError, SourceError, Unreachable, ZoneChanged
 from ksd_ddns.settings import Settings, flag_of
-from ksd_ddns.snapshot import Snapshot
+from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.status.metrics import Metrics
 from tests import examples
 from tests.servers import Bind

@@ -12,7 +12,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from ksd_ddns import bootstrap, reconcile, settings
+from ksd_ddns import bootstrap, settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.check import check
@@ -23,10 +23,10 @@ from ksd_ddns.errors import KsdError, PrimaryError, SettingsError
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.reconcile import Keeper, Report
 from ksd_ddns.settings import Settings
+from ksd_ddns.sync import one_pass, reasons
+from ksd_ddns.sync.one_pass import OnePass, Report
 from ksd_ddns.zone import names, render
-from ksd_ddns.zone.desired import desired
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Kind, Plan
 from ksd_ddns.zone.vmi import Vmi
@@ -54,9 +54,7 @@ def plan(options: Options) -> int:
         chosen = sources.owning(chosen, options.source)
 
         def planned(base: bytes) -> tuple[Plan, Server]:
-            keeper = _keeper(chosen, session, base, vmis, step)
-            reconcile.read(keeper)
-            return keeper.full(max_withdraw_percent=chosen.max_withdraw_percent), session.server
+            return _one_pass(chosen, session, base, vmis, step).plan(), session.server
 
         plans, code = _in_each_zone(chosen, planned)
     _show(chosen, options.output, plans)
@@ -85,8 +83,7 @@ def apply(options: Options) -> int:
         chosen = sources.owning(chosen, options.source)
 
         def applied(base: bytes) -> Report:
-            keeper = _keeper(chosen, session, base, vmis, step)
-            return reconcile.apply(keeper, max_withdraw_percent=chosen.max_withdraw_percent)
+            return _one_pass(chosen, session, base, vmis, step).apply()
 
         reports, code = _in_each_zone(chosen, applied)
     for report in reports:
@@ -101,9 +98,8 @@ def owned(options: Options) -> int:
     with Steps() as step, closing(open_session(chosen)) as session:
 
         def listed(base: bytes) -> Owned:
-            keeper = _keeper(chosen, session, base, (), step)
-            reconcile.read(keeper)
-            return Owned(keeper.live, chosen.scope(chosen.rules(keeper.zone, base)))
+            one = _one_pass(chosen, session, base, (), step)
+            return Owned(one.read(), one.reconciler.scope)
 
         zones, code = _in_each_zone(chosen, listed)
     if options.output == "json":
@@ -212,17 +208,26 @@ def _in_each_zone(chosen: Settings, action: Callable[[bytes], _T]) -> tuple[list
     return results, code
 
 
-def _keeper(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi], step: Steps) -> Keeper:
-    """Return the keeper of the zone that holds `base`, and of what the VMIs want in it."""
-    zone = (chosen.zone if base == chosen.base else None) or reconcile.enclosing_zone(session, base)
+def _one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi], step: Steps) -> OnePass:
+    """Return the pass over the zone that holds `base`, with what the VMIs want in it."""
+    zone = (chosen.zone if base == chosen.base else None) or one_pass.enclosing_zone(session, base)
     rules = chosen.rules(zone, base)
     if chosen.name_server_ip and base == chosen.base != zone:
         shown, apex = names.to_text(base), names.to_text(zone)
         warn(f"NAME_SERVER_IP is not published: {shown} is not the apex of {apex}, its NS would hide what is below it")
-    wanted = desired(vmis, rules)
-    for notice in wanted.notices():
+    one = OnePass(
+        session,
+        vmis,
+        zone=zone,
+        rules=rules,
+        scope=chosen.scope(rules),
+        limits=chosen.limits(),
+        max_delete_percent=chosen.max_withdraw_percent,
+        step=step,
+    )
+    for notice in one.reconciler.desired.notices():
         warn(f"VMI {notice.vmi}: {notice.text}")
-    return Keeper(session, wanted, chosen.scope(rules), zone=zone, limits=chosen.limits(), step=step)
+    return one
 
 
 def _print_heading(chosen: Settings, zone: bytes) -> None:
@@ -236,14 +241,10 @@ def _print_report(report: Report) -> None:
     )
     lines = [line for line in render.text(done) if not line[1].startswith("Plan: ")]
     _print_lines(lines)
-    for outcome in report.refused:
-        _print_lines([("!", f"! {names.to_text(outcome.change.name)} refused: {outcome.reason}")])
+    for text in report.refusals():
+        _print_lines([("!", f"! {text}")])
     if report.plan.kept_back:
-        kept, total = len(report.plan.kept_back), report.plan.owned
-        warn(
-            f"{kept} withdrawals ({100 * kept // max(1, total)} % of {total} owned names) are kept back: "
-            "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
-        )
+        warn(reasons.blocked_in(report.plan))
     print(
         f"Applied: {done.count(Kind.ADD)} added, {done.count(Kind.CHANGE)} changed, "
         f"{done.count(Kind.WITHDRAW)} withdrawn, {len(report.refused)} refused, "

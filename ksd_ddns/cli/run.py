@@ -10,15 +10,16 @@ from types import FrameType
 from ksd_ddns import settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
-from ksd_ddns.cli.session import session
-from ksd_ddns.controller import Controller, Fleet
-from ksd_ddns.controller import Options as ControllerOptions
-from ksd_ddns.controller.remarks import Say
+from ksd_ddns.cli.session import sessions
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
+from ksd_ddns.sync import Controller, Supervisor
+from ksd_ddns.sync import Options as ControllerOptions
+from ksd_ddns.sync.remarks import Say
 from ksd_ddns.zone.feed import Said
+from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
 """Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
@@ -39,11 +40,11 @@ def run(options: Options) -> int:
     announcer.start()
     election = sources.election(chosen, options.source)
     may_send = _always if election is None else election.leading
-    fleet = Fleet(
+    fleet = Supervisor(
         told_by,
         [
-            Controller(session(chosen), scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
-            for base in chosen.bases()
+            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
+            for session, base in zip(sessions(chosen), chosen.bases(), strict=True)
         ],
     )
     status = StatusServer(
@@ -81,7 +82,7 @@ def _always() -> bool:
 class _Lost:
     """Ends the controllers when leadership is lost, and the process soon after, should one of them be stuck."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Supervisor) -> None:
         self._fleet = fleet
 
     def __call__(self) -> None:
@@ -127,9 +128,12 @@ def _options(
         rules=lambda zone: owner.settings().rules(zone, base),
         scope=lambda rules: owner.settings().scope(rules),
         limits=chosen.limits(),
-        max_withdraw_percent=chosen.max_withdraw_percent,
-        hold_down=chosen.hold_down,
-        drift_interval=chosen.drift_interval,
+        keeping=Keeping(
+            max_delete_percent=chosen.max_withdraw_percent,
+            hold_down=chosen.hold_down,
+            drift_interval=chosen.drift_interval,
+            full_read_interval=chosen.full_read_interval,
+        ),
         # The names' own controller says it; those of reverse zones would repeat it.
         remark=remark if base == chosen.base else _unsaid,
         announce=announce,
@@ -140,7 +144,7 @@ def _options(
 class _Ending:
     """Ends the controllers at a signal, and the process soon after, should a primary be silent just then."""
 
-    def __init__(self, fleet: Fleet, stop: threading.Event) -> None:
+    def __init__(self, fleet: Supervisor, stop: threading.Event) -> None:
         self._fleet = fleet
         self._stop = stop
 

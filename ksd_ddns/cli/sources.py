@@ -9,12 +9,12 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from ksd_ddns import source
-from ksd_ddns.controller import Source
-from ksd_ddns.controller.remarks import Say
 from ksd_ddns.errors import SettingsError
-from ksd_ddns.reconcile import Step
 from ksd_ddns.settings import Settings
 from ksd_ddns.source.follow import Follow
+from ksd_ddns.sync import Source
+from ksd_ddns.sync.remarks import Say
+from ksd_ddns.sync.zone_sync import Step
 from ksd_ddns.zone.feed import Said
 from ksd_ddns.zone.vmi import Vmi
 

@@ -1,69 +1,27 @@
-"""Sends changes as UPDATE messages: several in flight, refused ones halved until the guilty name stands alone."""
+"""Sends changes as UPDATE messages (RFC 2136), several in flight on one connection, and reports what became of each."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
-from itertools import islice
 
 import msgspec
 
-from ksd_ddns.errors import Denied, PrimaryError, Unreachable, ZoneChanged
+from ksd_ddns.errors import PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.grants import Right
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.primary.session import Session, new_id
 from ksd_ddns.zone import names, wire
-from ksd_ddns.zone.plan import Change
+from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.text import rdtype_text
-from ksd_ddns.zone.update import Batch, Limits, batch, batches
+from ksd_ddns.zone.update import Batch
 
 IN_FLIGHT = 16
 """Messages on their way at the same time: on one connection they are applied and answered in order."""
 
-GIVE_UP_AFTER = 16
-"""Names refused one by one, with none accepted, after which it may be the right that is missing, not the names."""
-
-SAMPLE = 64
-"""Names from all over the plan that are tried then: a branch with a smaller part of the names than that is missed."""
-
 AUDIT_OCTETS = 8_000
 """Octets of names in one line of the audit: container runtimes cut lines of more than 16 KiB."""
 
-_UNLESS = 'without "check-names primary ignore;" (in its options) or "check-names ignore;" (in the zone)'
-
 _audit = logging.getLogger("ksd_ddns.audit")
-
-
-class Result(StrEnum):
-    """What became of a change."""
-
-    ACKNOWLEDGED = "acknowledged"
-    """The server says it is done; that it is, only reading the zone again can tell."""
-    STALE = "stale"
-    """A prerequisite of its message failed: the zone is not what the plan was made from. Nothing was applied."""
-    REFUSED = "refused"
-    """The server refuses this very name. Nothing was applied."""
-    UNKNOWN = "unknown"
-    """The message was sent, and no answer came: only reading the zone again can tell."""
-    UNSENT = "unsent"
-    """The message was not sent, or not taken: the connection was lost, the key is another one, the program ended."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """A change, what became of it, and why, as a sentence for people (empty when acknowledged).
-
-    `error` is what the server said of a change that it refuses, None where it said nothing of the kind.
-    """
-
-    change: Change
-    result: Result
-    reason: str = ""
-    error: PrimaryError | None = None
-
-
-_PASSING = dict.fromkeys(rcodes.PREREQUISITE_FAILED, Result.STALE) | {rcodes.SERVFAIL: Result.UNKNOWN}
-"""Refusals that may be gone after another look at the zone."""
 
 
 class _Sent(msgspec.Struct, frozen=True):
@@ -72,136 +30,133 @@ class _Sent(msgspec.Struct, frozen=True):
     mac: bytes
 
 
-class _Hopeless(Exception):
-    """The server takes no name at all; `error` is what it says of each."""
-
-    def __init__(self, error: PrimaryError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class _Queue:
-    """The batches that wait: those that go first, and behind them those that are made when their turn comes."""
-
-    def __init__(self, coming: Iterator[Batch]) -> None:
-        self._ready: deque[Batch] = deque()
-        self._coming = coming
-
-    def __bool__(self) -> bool:
-        if not self._ready:
-            self._ready.extend(islice(self._coming, 1))
-        return bool(self._ready)
-
-    def next(self) -> Batch:
-        """Return the next batch; there must be one."""
-        return self._ready.popleft()
-
-    def first(self, these: Iterable[Batch]) -> None:
-        """Let `these` go before all others, in their order."""
-        self._ready.extendleft(reversed([*these]))
-
-    def drained(self) -> list[Change]:
-        """Return all changes that wait, and let none wait any more."""
-        waiting = [change for item in (*self._ready, *self._coming) for change in item.changes]
-        self._ready.clear()
-        return waiting
-
-
-def _ignore(outcome: Outcome) -> None:
-    """Let it pass."""
-
-
 class Sender:
-    """Sends changes of one zone on a session; keeps what it learns about the right to update.
+    """Sends changes of one zone on a session.
 
     `base` is the name below which changes stand, as far as there is one, and `types` are the record types that are
-    written there: what is granted for them need not be more, nor less.
+    written there: the permission that an error asks for covers these, and no more.
+
+    A server that hangs up while several messages are in flight gets fewer of them, down to one, and then only as many
+    on one connection as it has answered before (Knot 3.4 over TLS answers one).
     """
 
-    def __init__(
-        self, session: Session, zone: bytes, limits: Limits, *, base: bytes = b"", types: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, session: Session, zone: bytes, *, base: bytes = b"", types: tuple[int, ...] = ()) -> None:
         self._session = session
         self._zone = zone
         self._base = base or zone
         self._types = types
-        self._limits = limits
-        self._accepted = 0
-        self._refused = 0
-        self._give_up_after = GIVE_UP_AFTER
+        self._in_flight = IN_FLIGHT
+        self._per_connection = 0
+        self._answered = 0
 
     def send(
         self,
-        changes: Iterable[Change],
+        messages: Iterable[Batch],
+        report: Callable[[Answer], None],
         *,
-        halve: bool = False,
-        settled: Callable[[Outcome], None] = _ignore,
-        ending: Callable[[], bool] = lambda: False,
+        may_send: Callable[[], bool] = lambda: True,
         serial: int = 0,
-    ) -> list[Outcome]:
-        """Send `changes`, each name whole in one message, and return what became of each.
+    ) -> None:
+        """Send `messages` in order; `report` what became of each as soon as that is known, of each exactly once.
 
-        `serial` is that of the zone that they were planned on. `settled` is told as soon as that is known of a change:
-        it has the time in which the server works.
-
-        A message that is stale, or that the server failed at, is worth another look at the zone first: only with
-        `halve` is it halved like a refused one, so that a name that somebody else keeps changing does not hold up the
-        others. When it is `ending` nothing more is sent, and what is in flight is waited for. Raises a PrimaryError
-        where the server takes nothing at all.
+        `report` has the time in which the server works at the next message. `serial` is that of the zone that was
+        planned on. `may_send` is asked right before each message: where it says no, nothing more is sent, and what is
+        in flight is waited for. Raises a PrimaryError where the server answers nonsense; all messages were reported
+        then, too.
         """
-        queue = _Queue(batches(changes, self._limits))
+        waiting = iter(messages)
+        first = next(waiting, None)
+        if first is None:
+            return
+        waiting = _chain(first, waiting)
+        with self._session.held():
+            self._send(waiting, report, may_send, serial)
+
+    def _send(
+        self,
+        waiting: Iterator[Batch],
+        report: Callable[[Answer], None],
+        may_send: Callable[[], bool],
+        serial: int,
+    ) -> None:
         flying: dict[int, _Sent] = {}
-        outcomes: list[Outcome] = []
-        told = 0
+        self._answered = 0
         try:
-            # One key for all of it: asking for another one looks at the connection, on which answers are waiting.
-            line = self._session.for_updates(self._zone) if queue else None
-            while line and (queue or flying):
-                connection, key = line
-                while queue and len(flying) < IN_FLIGHT:
-                    batch = queue.next()
-                    ident = self._new_id(flying)
-                    request = self._signed(ident, batch, key, outcomes)
-                    if request is None:
-                        continue
-                    signed, mac = request
-                    # Right before each message: whoever lost leadership a moment ago must not send one more.
-                    if ending():
-                        outcomes += _unsent((*batch.changes, *queue.drained()), "the program ends")
-                        break
-                    flying[ident] = _Sent(batch, key, mac)
-                    connection.send(signed)
-                if flying:
-                    self._settle(connection.receive(), flying, queue, outcomes, halve=halve, serial=serial)
-                for outcome in outcomes[told:]:
-                    settled(outcome)
-                told = len(outcomes)
-        except _Hopeless as e:
-            self._log_unanswered(flying, serial)
-            self._session.close()
-            raise e.error from None
+            self._exchange(waiting, flying, report, may_send, serial)
+            self._in_flight = self._in_flight if self._per_connection else min(IN_FLIGHT, self._in_flight + 1)
         except ZoneChanged as e:
-            outcomes += _unsent(queue.drained(), str(e))
+            _report_all(waiting, Result.UNSENT, e, report)
         except Unreachable as e:
+            self._hung_up(len(flying))
             self._log_unanswered(flying, serial)  # while it is the server that is left
             self._session.failed(e)
-            outcomes += _all(flying.values(), Result.UNKNOWN, str(e))
-            outcomes += _unsent(queue.drained(), str(e))
-        except PrimaryError:
+            _report_all((sent.batch for sent in flying.values()), Result.UNKNOWN, e, report)
+            _report_all(waiting, Result.UNSENT, e, report)
+        except PrimaryError as e:
             self._log_unanswered(flying, serial)
             self._session.close()
+            _report_all((sent.batch for sent in flying.values()), Result.UNKNOWN, e, report)
+            _report_all(waiting, Result.UNSENT, e, report)
             raise
-        for outcome in outcomes[told:]:
-            settled(outcome)
-        return outcomes
 
-    def _new_id(self, flying: dict[int, _Sent]) -> int:
-        ident = new_id()
-        while ident in flying:
-            ident = new_id()
-        return ident
+    def _exchange(
+        self,
+        waiting: Iterator[Batch],
+        flying: dict[int, _Sent],
+        report: Callable[[Answer], None],
+        may_send: Callable[[], bool],
+        serial: int,
+    ) -> None:
+        # One key for all of it: asking for another one looks at the connection, on which answers are waiting.
+        connection, key = self._session.for_updates(self._zone)
+        more = True
+        while True:
+            while more and len(flying) < self._in_flight and connection.room:
+                if self._per_connection and self._answered + len(flying) >= self._per_connection:
+                    break
+                batch = next(waiting, None)
+                if batch is None:
+                    more = False
+                    break
+                ident = new_id()
+                while ident in flying:
+                    ident = new_id()
+                request = self._signed(ident, batch, key, report)
+                if request is None:
+                    continue
+                signed, mac = request
+                if not may_send():
+                    stopped = Unreachable("updates are no longer sent: shutting down, or leadership was lost")
+                    _report_all(_chain(batch, waiting), Result.UNSENT, stopped, report)
+                    more = False
+                    break
+                flying[ident] = _Sent(batch, key, mac)
+                connection.send(signed)
+            if not flying:
+                if not more:
+                    return
+                self._session.close()
+                connection, key = self._session.for_updates(self._zone)
+                self._answered = 0
+                continue
+            octets = connection.receive()
+            self._answered += 1
+            if self._settle(octets, flying, report, serial):
+                continue
+            replaced = KeyRejected(f"{self._session.server} does not know key {key.name} any longer")
+            _report_all(waiting, Result.UNSENT, replaced, report)
+            more = False
 
-    def _signed(self, ident: int, batch: Batch, key: Key, outcomes: list[Outcome]) -> tuple[bytes, bytes] | None:
+    def _hung_up(self, in_flight: int) -> None:
+        """Learn from a connection that was lost while messages were in flight."""
+        if in_flight > 1:
+            self._in_flight = max(1, self._in_flight // 2)
+        elif self._answered and self._in_flight == 1:
+            self._per_connection = self._answered
+
+    def _signed(
+        self, ident: int, batch: Batch, key: Key, report: Callable[[Answer], None]
+    ) -> tuple[bytes, bytes] | None:
         """Return the message of `batch`, signed as of now, and its MAC; None where no message can hold it."""
         try:
             request = wire.update(ident, self._zone, batch.prerequisites, batch.updates)
@@ -212,20 +167,11 @@ class Sender:
             if len(signed) <= wire.MAX_MESSAGE:
                 return signed, mac
             reason = f"an UPDATE message of {len(signed)} octets with its signature: {wire.MAX_MESSAGE} are allowed"
-        outcomes += [Outcome(change, Result.REFUSED, reason) for change in batch.changes]
+        report(Answer(batch.changes, Result.REFUSED, None, PrimaryError(reason)))
         return None
 
-    def _settle(
-        self,
-        octets: bytes,
-        flying: dict[int, _Sent],
-        queue: _Queue,
-        outcomes: list[Outcome],
-        *,
-        halve: bool,
-        serial: int,
-    ) -> None:
-        """Take one response: its message is done, or goes back into the queue in halves."""
+    def _settle(self, octets: bytes, flying: dict[int, _Sent], report: Callable[[Answer], None], serial: int) -> bool:
+        """Take one response; return false where its key is not known any more, and another one is there by now."""
         message = self._session.parsed(octets)
         sent = flying.get(message.id)
         if sent is None:
@@ -233,44 +179,22 @@ class Sender:
         error = self._judged(message, sent)
         del flying[message.id]
         self._log(sent, rcodes.text(message.rcode), serial)
+        changes, rcode = sent.batch.changes, message.rcode
         if isinstance(error, KeyRejected) and self._session.renewed(sent.key):
-            outcomes += _unsent((*sent.batch.changes, *queue.drained()), str(error))
-            return
-        batch = sent.batch
-        if message.rcode == rcodes.NOERROR and error is None:
-            self._accepted += len(batch.changes)
-            outcomes += [Outcome(change, Result.ACKNOWLEDGED) for change in batch.changes]
-            return
-        passing = _PASSING.get(message.rcode) if error is None else None
-        if len(batch.changes) > 1 and (halve or passing is None):
-            queue.first(batch.halves())
-            return
-        error = error or rcodes.update_error(message.rcode, server=str(self._session.server), right=self._right(sent))
-        if passing is Result.STALE or (passing and not halve):
-            outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
-            return
-        if message.rcode == rcodes.REFUSED and not names.is_host_name(batch.changes[0].name):
-            error = Denied(f"{error}. Or it is the name alone: it is no host name, which BIND refuses {_UNLESS}")
-        self._count_refusal(error, flying, queue)
-        outcomes.append(Outcome(batch.changes[0], Result.REFUSED, str(error), error))
-
-    def _count_refusal(self, error: PrimaryError, flying: dict[int, _Sent], queue: _Queue) -> None:
-        """Raise `error` where it is the right that is missing, not some names that are odd.
-
-        What is granted may be one branch of many: before giving up, names from all over the plan are tried first.
-        """
-        self._refused += 1
-        if self._accepted or self._refused < self._give_up_after:
-            return
-        if self._give_up_after > GIVE_UP_AFTER:
-            raise _Hopeless(error)
-        waiting = queue.drained()
-        step = len(waiting) // SAMPLE + 1
-        sample = waiting[::step]
-        on_their_way = sum(len(item.batch.changes) for item in flying.values())
-        self._give_up_after += max(1, on_their_way + len(sample))
-        queue.first(batches((change for i, change in enumerate(waiting) if i % step), self._limits))
-        queue.first(batch([change]) for change in sample)
+            report(Answer(changes, Result.UNSENT, rcode, error))
+            return False
+        if error is None and rcode == rcodes.NOERROR:
+            report(Answer(changes, Result.ACCEPTED, rcode))
+            return True
+        result = Result.REFUSED
+        if error is None:
+            error = rcodes.update_error(rcode, server=str(self._session.server), right=self._right(sent))
+            if rcode in rcodes.PREREQUISITE_FAILED:
+                result = Result.STALE
+            elif rcode == rcodes.SERVFAIL:
+                result = Result.FAILED
+        report(Answer(changes, result, rcode, error))
+        return True
 
     def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
         """Return the error that the signature of the response tells of, None where it is good."""
@@ -309,6 +233,18 @@ class Sender:
             )
 
 
+def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
+    yield first
+    yield from rest
+
+
+def _report_all(
+    batches: Iterable[Batch], result: Result, error: PrimaryError, report: Callable[[Answer], None]
+) -> None:
+    for batch in batches:
+        report(Answer(batch.changes, result, None, error))
+
+
 def _listed(owners: Iterable[bytes]) -> str:
     """Return the names, as many of them as a line of a log can hold."""
     shown = [names.to_text(owner) for owner in owners]
@@ -318,11 +254,3 @@ def _listed(owners: Iterable[bytes]) -> str:
         count += 1
     more = f" and {len(shown) - count} more" if count < len(shown) else ""
     return ", ".join(shown[:count]) + more
-
-
-def _unsent(changes: Iterable[Change], reason: str) -> list[Outcome]:
-    return [Outcome(change, Result.UNSENT, reason) for change in changes]
-
-
-def _all(sent: Iterable[_Sent], result: Result, reason: str) -> list[Outcome]:
-    return [Outcome(change, result, reason) for item in sent for change in item.batch.changes]

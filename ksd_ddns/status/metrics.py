@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Snapshot
 
 Snapshots = Callable[[], tuple[Snapshot, ...]]
 
@@ -17,7 +17,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Snapshot], int]], ...] = (
     ("vmis", "VMIs that are known", lambda now: now.vmis),
     ("names", "Owner names that are wanted in the zone", lambda now: now.names),
     ("conflicts", "Wanted names that somebody else has", lambda now: len(now.conflicts)),
-    ("refused_names", "Names that the primary does not take", lambda now: len(now.refused)),
+    ("refused_names", "Names that the primary does not take", lambda now: sum(one.count for one in now.refused)),
     ("kept_back_withdrawals", "Withdrawals that the withdrawal cap keeps back", lambda now: now.kept_back),
     ("held_families", "Address families that vanished and are held", lambda now: now.held),
     ("pending_names", "Names that are to be looked at again", lambda now: now.pending),

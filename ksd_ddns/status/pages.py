@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from html import escape
 from http import HTTPStatus
 from threading import Lock
@@ -9,8 +10,8 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, exposition
 
-from ksd_ddns.snapshot import Snapshot
 from ksd_ddns.status.metrics import Metrics, Snapshots
+from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.zone import names, render
 from ksd_ddns.zone.owned import Owned
 
@@ -86,7 +87,7 @@ class Pages:
                 "complaints": now.complaints,
                 "server": now.server,
                 "conflicts": now.conflicts,
-                "refused": now.refused,
+                "refused": [asdict(one) for one in now.refused],
                 **(owned.as_json() if owned else {"zone": now.zone, "serial": now.serial, "records": []}),
             }
             for now, owned in self._zones()
@@ -105,7 +106,8 @@ class Pages:
                 [tuple(map(str, (now.server, now.serial, now.vmis, now.names, now.held, now.pending, now.kept_back)))],
             )
             yield from _list("Conflicts: names that somebody else has", now.conflicts)
-            yield from _list("Refused: names that the primary does not take", now.refused)
+            refused = [f"{one.count} names, such as {', '.join(one.names[:5])}: {one.reason}" for one in now.refused]
+            yield from _list("Refused by the primary", refused)
             if owned is not None:
                 records = list(owned.records())
                 rows = (

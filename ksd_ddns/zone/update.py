@@ -129,3 +129,15 @@ def _size(statements: list[Statement]) -> int:
     for name, _, _, _, rdata in statements:
         size += len(name) + STATEMENT_OVERHEAD + len(rdata)
     return size
+
+
+def touch(change: Change) -> Batch:
+    """Return a message that changes nothing at the name of `change`, whose nodes are equal: it adds what is there.
+
+    A primary that accepts it accepts updates of the zone with our key (RFC 2136, 3.4.2.2: a record that exists already
+    is ignored).
+    """
+    node = change.old
+    again = next((item for item in node.rrsets if item.type in change.types), node.rrsets[0])
+    statement = (node.name, again.type, IN, again.ttl, again.rdatas[0])
+    return Batch((change,), tuple(prerequisites(change)), (statement,))

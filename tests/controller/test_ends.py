@@ -136,7 +136,7 @@ def test_killed_at_any_time_during_the_load(primary: Server, kube: Kube, run: Ru
         UPDATE_BATCH="10",
         HOLD_DOWN="0s",
         MAX_WITHDRAW_PERCENT="100",
-        patches={"ksd_ddns.controller.loop.LONGEST_PAUSE": 0.5},
+        patches={"ksd_ddns.sync.loop.LONGEST_PAUSE": 0.5},
     )
     for number in range(10):
         for _ in range(30):

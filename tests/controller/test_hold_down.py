@@ -223,7 +223,7 @@ def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, 
     """The address may be back, and nobody would know."""
     kube.put(db())
     kube.put(vmi("other", "prod", {"net1": BOTH}, uid="other"))
-    quick = {"ksd_ddns.controller.known.SIGHT_AFTER": 1.0, "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3}
+    quick = {"ksd_ddns.sync.known.SIGHT_AFTER": 1.0, "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3}
     ksd = run(bind, kube, HOLD_DOWN="2s", patches=quick)
     ksd.wait_ready()
     kube.put(db([]))

@@ -2,7 +2,7 @@
 
 import time
 
-from ksd_ddns.controller.pace import BURST, SLOWED, WINDOW, Pace
+from ksd_ddns.zone.reconciler.pace import BURST, SLOWED, WINDOW, Pace
 from tests.controller.conftest import Run
 from tests.controller.running import answer
 from tests.kube import Kube
@@ -46,7 +46,7 @@ def test_one_that_keeps_still_is_forgotten() -> None:
 def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run) -> None:
     name = "net1.flap.prod.vm."
     kube.put(vmi("flap", "prod", {"net1": ["10.1.0.0"]}))
-    ksd = run(bind, kube, patches={"ksd_ddns.controller.pace.SLOWED": 2.0})
+    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.pace.SLOWED": 2.0})
     ksd.wait_ready()
     for number in range(1, BURST + 1):
         kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))

@@ -21,8 +21,8 @@ NAME = "net1.db.prod.vm."
 BOTH = {"10.1.0.9", "fd00::9"}
 
 QUICK: dict[str, object] = {
-    "ksd_ddns.controller.loop.LONGEST_PAUSE": 0.5,
-    "ksd_ddns.controller.loop.FIRST_RETRY": 0.4,
+    "ksd_ddns.sync.loop.LONGEST_PAUSE": 0.5,
+    "ksd_ddns.sync.loop.FIRST_RETRY": 0.4,
 }
 
 
@@ -429,7 +429,7 @@ def test_a_refused_name_whose_vmi_changes_or_goes(make_bind: Callable[..., Bind]
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(vmi("odder", "prod", {"net_1": ["10.1.0.2"]}))
-    ksd = run(primary, kube, patches={**QUICK, "ksd_ddns.controller.loop.FIRST_RETRY": 600.0})
+    ksd = run(primary, kube, patches={**QUICK, "ksd_ddns.sync.loop.FIRST_RETRY": 600.0})
     ksd.wait_ready()
     assert ksd.metrics()["refused_names"] == 2
     kube.put(vmi("odd", "prod", {"net1": ["10.1.0.1"]}))

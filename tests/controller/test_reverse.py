@@ -141,7 +141,7 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     bind = without_home
     served(bind, rights)
     kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
-    patches = {"ksd_ddns.controller.loop.LONGEST_PAUSE": 1.0, "ksd_ddns.controller.loop.FIRST_RETRY": 0.5}
+    patches = {"ksd_ddns.sync.loop.LONGEST_PAUSE": 1.0, "ksd_ddns.controller.loop.FIRST_RETRY": 0.5}
     ksd = run(bind, kube, REVERSE_ZONES=REVERSE, patches=patches)
     ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
     ksd.wait_answer(bind, NINE, "PTR", NAME)

@@ -62,8 +62,8 @@ QUICK: dict[str, object] = {
     "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.5,
     "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
     "ksd_ddns.cluster.api.READ_TIMEOUT": 2.0,
-    "ksd_ddns.controller.loop.LONGEST_PAUSE": 0.5,
-    "ksd_ddns.controller.loop.FIRST_RETRY": 0.5,
+    "ksd_ddns.sync.loop.LONGEST_PAUSE": 0.5,
+    "ksd_ddns.sync.loop.FIRST_RETRY": 0.5,
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ksd_ddns import serving
-from ksd_ddns.snapshot import LATENCY_BUCKETS, Snapshot
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Snapshot
 from ksd_ddns.status import StatusServer
 from ksd_ddns.status.pages import SHOWN
 from ksd_ddns.zone.owned import Owned

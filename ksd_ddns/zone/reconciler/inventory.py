@@ -3,13 +3,13 @@
 import heapq
 from math import inf
 
-from ksd_ddns.controller.pace import Pace
 from ksd_ddns.zone import hold
 from ksd_ddns.zone.desired import Desired, Notice, Rules
 from ksd_ddns.zone.feed import Changed, Gone, Listed
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.reconciler.pace import Pace
 from ksd_ddns.zone.vmi import Vmi
 
 SIGHT_AFTER = 5.0
@@ -21,7 +21,7 @@ _Hold = tuple[float, tuple[bytes, ...]]
 _ENDED: _Hold = (0.0, ())
 
 
-class Known:
+class Inventory:
     """Takes what the source tells, and returns the owner names whose wanted content that may change.
 
     All times are by the monotonic clock, in seconds. `due` is when to call `tick` next.

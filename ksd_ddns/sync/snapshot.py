@@ -7,6 +7,16 @@ LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedNames:
+    """The names that the primary refuses for one cause: how many, the first of them, and why."""
+
+    cause: str
+    count: int
+    names: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Counts and complaints of one moment.
 
@@ -23,10 +33,11 @@ class Snapshot:
     synced: bool = False
     complaints: dict[str, str] = field(default_factory=dict)
     conflicts: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    refused: tuple[RefusedNames, ...] = ()
     kept_back: int = 0
     held: int = 0
     pending: int = 0
+    unconfirmed: int = 0
     applied: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     transfers: dict[str, int] = field(default_factory=dict)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
-from ksd_ddns.controller.known import Known
-from ksd_ddns.primary.update import Outcome, Result
 from ksd_ddns.zone import names
 from ksd_ddns.zone.feed import Changed, Gone, Listed, Published, Remark, Said
-from ksd_ddns.zone.plan import Conflict, Kind
+from ksd_ddns.zone.plan import Change, Conflict, Kind
+from ksd_ddns.zone.reconciler.inventory import Inventory
+from ksd_ddns.zone.reconciler.refusals import Refusal
 from ksd_ddns.zone.vmi import Vmi
 
 Say = Callable[[Said], None]
@@ -16,11 +16,11 @@ Say = Callable[[Said], None]
 class Remarks:
     """Makes remarks of what becomes of the VMIs in `known`, and hands them to `say`."""
 
-    def __init__(self, known: Known, say: Say) -> None:
+    def __init__(self, known: Inventory, say: Say) -> None:
         self._known = known
         self._say = say
 
-    def heard(self, told: Listed | Changed | Gone) -> None:
+    def vmis(self, told: Listed | Changed | Gone) -> None:
         """Say what of the VMIs themselves cannot be published."""
         if isinstance(told, Gone):
             return
@@ -35,16 +35,20 @@ class Remarks:
             text = f"{names.to_text(conflict.name)} is not published: {conflict.reason}"
             self._about(conflict.vmi, "NameConflict", text)
 
-    def outcome(self, outcome: Outcome) -> None:
-        """Say what was published first, and what the primary does not take."""
-        name = outcome.change.name
-        vmi = self._known.vmi_of(name)
-        if outcome.result is Result.REFUSED:
-            self._about(vmi, "UpdateRefused", f"{names.to_text(name)} is refused: {outcome.reason}")
-        elif outcome.result is Result.ACKNOWLEDGED and outcome.change.kind is Kind.ADD:
-            known = self._known.get(vmi)
-            if known is not None:
-                self._say(Published(vmi, known.uid, outcome.change.new, outcome.change.types))
+    def accepted(self, change: Change) -> None:
+        """Say what was published first."""
+        if change.kind is not Kind.ADD:
+            return
+        vmi = self._known.vmi_of(change.name)
+        known = self._known.get(vmi)
+        if known is not None:
+            self._say(Published(vmi, known.uid, change.new, change.types))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Say what the primary does not take."""
+        reason = f": {refusal.error}" if refusal.error else ""
+        text = f"{names.to_text(refusal.name)} is refused by the DNS server ({refusal.cause.value}){reason}"
+        self._about(self._known.vmi_of(refusal.name), "UpdateRefused", text)
 
     def _about(self, key: str, reason: str, text: str) -> None:
         vmi = self._known.get(key)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from threading import Event, Thread
 from typing import Protocol
 
-from ksd_ddns.controller.loop import Controller
 from ksd_ddns.errors import KsdError
-from ksd_ddns.snapshot import Snapshot
+from ksd_ddns.sync.controller import Controller
+from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.zone.feed import Failing, Told
 from ksd_ddns.zone.owned import Owned
 
@@ -29,7 +29,7 @@ class Source(Protocol):
         """Tell what there is, and what becomes of it, until `stop` is set."""
 
 
-class Fleet:
+class Supervisor:
     """The controllers of all zones, and the sources that they are told of VMIs by. The first zone is the main one."""
 
     def __init__(self, sources: Collection[Source], controllers: Collection[Controller]) -> None:

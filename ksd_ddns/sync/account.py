@@ -1,0 +1,149 @@
+"""The counters of one controller, and its snapshots: written by its thread, read by everybody."""
+
+from bisect import bisect_left
+from collections import Counter
+from itertools import islice
+
+from ksd_ddns.sync import reasons
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
+from ksd_ddns.zone import names
+from ksd_ddns.zone.plan import Conflict
+from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.events import Accepted, Planned
+from ksd_ddns.zone.reconciler.refusals import Cause
+
+SHOWN = 50
+"""Names of one cause of refusals in a snapshot."""
+
+_FIRST = "the first full sync is not done yet"
+
+
+class Account:
+    """What the controller has done, and what is wrong."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot(complaints={"sync": _FIRST})
+        self._sources: dict[str, str] = {}
+        self._primary = ""
+        self._given_up = ""
+        self._conflicts: dict[bytes, list[Conflict]] = {}
+        self._conflict_texts: tuple[str, ...] | None = ()
+        self._applied: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._events: Counter[str] = Counter()
+        self._transfers: Counter[str] = Counter()
+        self._latencies = [0] * (len(LATENCY_BUCKETS) + 1)
+        self._latency_sum = 0.0
+
+    def source(self, scope: str, reason: str) -> None:
+        """Note that a source cannot be read, or with an empty reason that it can."""
+        if reason:
+            self._sources[scope] = reason
+        else:
+            self._sources.pop(scope, None)
+
+    def primary(self, reason: str) -> None:
+        """Note that the zone cannot be found, or with an empty reason that it was."""
+        self._primary = reason
+
+    def given_up(self, reason: str) -> None:
+        """Note that the zone is no longer kept."""
+        self._given_up = reason
+
+    def planned(self, fact: Planned) -> None:
+        """Note the conflicts of a plan for the whole zone, or for some names."""
+        if self._conflicts:
+            for name in tuple(self._conflicts) if fact.dirty is None else fact.dirty:
+                if self._conflicts.pop(name, None):
+                    self._conflict_texts = None
+        for conflict in fact.plan.conflicts:
+            self._conflicts.setdefault(conflict.name, []).append(conflict)
+            self._conflict_texts = None
+
+    def accepted(self, fact: Accepted, now: float) -> None:
+        """Count an accepted change, and how long it took from the source to the primary's answer."""
+        self._applied[fact.change.kind.value] += 1
+        self._outcomes["accepted"] += 1
+        if fact.since is not None:
+            seconds = now - fact.since
+            self._latencies[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+            self._latency_sum += seconds
+
+    def refused(self) -> None:
+        """Count a name that is refused."""
+        self._outcomes["refused"] += 1
+
+    def event(self, kind: str) -> None:
+        """Count an event of a source: `listed`, `changed` or `gone`."""
+        self._events[kind] += 1
+
+    def publish(self, reconciler: Reconciler | None, *, server: str, zone: str, now: float) -> None:
+        """Make a new snapshot."""
+        if self._conflict_texts is None:  # there can be many, and events are more
+            self._conflict_texts = tuple(_conflict_text(item) for found in self._conflicts.values() for item in found)
+        complaints: dict[str, str] = {}
+        if reconciler is None or not reconciler.synced:
+            complaints["sync"] = _FIRST
+        if self._sources:
+            complaints["source"] = "; ".join(self._sources.values())
+        if self._given_up or self._primary:
+            complaints["primary"] = self._given_up or self._primary
+        elif reconciler is not None and (text := reasons.primary(reconciler, server)):
+            complaints["primary"] = text
+        if reconciler is not None and (text := reasons.deletions(reconciler)):
+            complaints["withdrawals"] = text
+        counts = {} if reconciler is None else _counts(reconciler, now)
+        self.snapshot = Snapshot(
+            server=server,
+            zone=zone,
+            serial=reconciler.live.serial if reconciler else 0,
+            synced=reconciler is not None and reconciler.synced,
+            complaints=complaints,
+            conflicts=self._conflict_texts,
+            refused=() if reconciler is None else _refused(reconciler, server),
+            applied=dict(self._applied),
+            outcomes=dict(self._outcomes),
+            transfers=dict(self._transfers),
+            events=dict(self._events),
+            latencies=tuple(self._latencies),
+            latency_sum=self._latency_sum,
+            **counts,
+        )
+
+    def transferred(self, kind: str) -> None:
+        """Count a transfer: `axfr` or `ixfr`."""
+        self._transfers[kind] += 1
+
+
+def _counts(reconciler: Reconciler, now: float) -> dict[str, int]:
+    inventory = reconciler.inventory
+    return {
+        "vmis": len(inventory),
+        "names": inventory.names,
+        "held": inventory.held(now),
+        "pending": reconciler.updates.pending,
+        "kept_back": len(reconciler.deletions.blocked),
+        "unconfirmed": len(reconciler.unconfirmed),
+    }
+
+
+def _refused(reconciler: Reconciler, server: str) -> tuple[RefusedNames, ...]:
+    if not reconciler.refusals:
+        return ()
+    shown: dict[Cause, list[str]] = {}
+    for group in reconciler.refusals.groups():
+        shown[group.cause] = [names.to_text(name) for name in islice(reconciler.refusals.names_of(group.cause), SHOWN)]
+    return tuple(
+        RefusedNames(
+            cause=group.cause.value,
+            count=group.count,
+            names=tuple(shown[group.cause]),
+            reason=reasons.refusal(group.first, reconciler, server),
+        )
+        for group in reconciler.refusals.groups()
+    )
+
+
+def _conflict_text(conflict: Conflict) -> str:
+    vmi = f" (VMI {conflict.vmi})" if conflict.vmi else ""
+    return f"{names.to_text(conflict.name)}{vmi}: {conflict.reason}"

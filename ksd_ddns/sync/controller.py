@@ -1,0 +1,256 @@
+"""The controller of one zone: one thread that owns the reconciler, reads one queue, and carries out what is asked for.
+
+Sources and the NOTIFY listener run on threads of their own, and only put events into the queue. An idle controller
+sends at once; while it waits for answers, more events gather.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Event
+
+from ksd_ddns.errors import PrimaryError, SourceError
+from ksd_ddns.primary.session import Session
+from ksd_ddns.sync.account import Account
+from ksd_ddns.sync.facts import FactLog
+from ksd_ddns.sync.remarks import Remarks
+from ksd_ddns.sync.snapshot import Snapshot
+from ksd_ddns.sync.zone_sync import ZoneSync
+from ksd_ddns.zone import names
+from ksd_ddns.zone.desired import Rules
+from ksd_ddns.zone.feed import Failing, Said, Told
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
+from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.events import Accepted, NotifyReceived, Planned, Refused, Wait
+from ksd_ddns.zone.update import Limits
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+"""Seconds between attempts to find the zone, or the owner ID."""
+
+AT_ONCE = 10_000
+"""Events that are taken out of the queue between two actions, at most."""
+
+PUBLISH_EVERY = 0.1
+"""Seconds between two snapshots while there is more to do."""
+
+_log = logging.getLogger(__name__)
+
+
+def _no_remark(remark: Said) -> None:
+    """Tell no VMI owner."""
+
+
+def _no_announcement(zone: bytes) -> None:
+    """Tell no secondary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which zone is kept, and how. Durations are in seconds.
+
+    `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
+    is known, and may raise SettingsError. `remark` gets what the owners of VMIs should know, `announce` the zone each
+    time that it was read with another serial; neither may wait. `may_send` is asked right before each update.
+    """
+
+    zone: bytes | None
+    base: bytes
+    rules: Callable[[bytes], Rules]
+    scope: Callable[[Rules], Scope]
+    limits: Limits
+    keeping: ReconcilerOptions = field(default_factory=ReconcilerOptions)
+    remark: Callable[[Said], None] = _no_remark
+    announce: Callable[[bytes], None] = _no_announcement
+    may_send: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True, slots=True)
+class _Notified:
+    zone: bytes
+
+
+class Controller:
+    """Keeps one zone as the VMIs are; `scopes` are the parts in which they are listed."""
+
+    def __init__(self, session: Session, scopes: Collection[str], options: Options) -> None:
+        self._session = session
+        self._scopes = tuple(scopes)
+        self._options = options
+        self._queue: SimpleQueue[Told | _Notified | None] = SimpleQueue()
+        self._stop = Event()
+        self._early: list[Told] = []
+        self._sync: ZoneSync | None = None
+        self._remarks: Remarks | None = None
+        self._facts = FactLog(session)
+        self._account = Account()
+        self._paused_until = 0.0
+        self._pause = 0.0
+        self._published = 0.0
+        self._announced: int | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is known now; safe to read from any thread."""
+        return self._account.snapshot
+
+    def owned(self) -> Owned | None:
+        """Return what is ours in the zone, None before it has been read; safe to call from any thread."""
+        sync = self._sync
+        if sync is None or sync.reconciler.view.live is None:
+            return None
+        live = sync.reconciler.view.live
+        return Owned(Live(live.zone, live.serial, live.nodes.copy(), live.cuts.copy()), sync.reconciler.scope)
+
+    def tell(self, told: Told) -> None:
+        """Take an event of a source; safe to call from any thread."""
+        self._queue.put(told)
+
+    def notified(self, zone: bytes) -> None:
+        """Take a NOTIFY for `zone`; safe to call from any thread."""
+        self._queue.put(_Notified(zone))
+
+    def stop(self) -> None:
+        """End `run` as soon as what is in flight is done; safe to call from a signal handler."""
+        self._stop.set()
+        self._queue.put(None)
+
+    def give_up(self, reason: str) -> None:
+        """Record that this zone cannot be kept, for `reason`, once `run` has ended."""
+        self._account.given_up(reason)
+        self._publish(force=True)
+
+    def run(self) -> None:
+        """Keep the zone until `stop`. Raises SettingsError where the zone and the settings do not fit."""
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if self._sync is None and now >= self._paused_until:
+                self._begin(now)
+                now = time.monotonic()
+            wait = self._paused_until - now if self._sync is None else self._turn(self._sync)
+            self._publish(force=self._queue.empty())
+            self._take(wait)
+        self._session.close()
+
+    def _begin(self, now: float) -> None:
+        """Find the zone; where the primary, or the cluster that knows the owner ID, fails, wait before trying again."""
+        options = self._options
+        try:
+            zone = options.zone or self._session.enclosing_zone(options.base)
+            rules = options.rules(zone)
+        except PrimaryError as e:
+            _log.warning("cannot find the zone of %s, retrying: %s", names.to_text(options.base), e)
+            self._account.primary(str(e))
+            self._back_off(now)
+            return
+        except SourceError as e:
+            _log.warning("cannot read the owner ID, retrying: %s", e)
+            self._account.source("owner", str(e))
+            self._back_off(now)
+            return
+        self._account.primary("")
+        self._account.source("owner", "")
+        reconciler = Reconciler(
+            zone,
+            rules=rules,
+            scope=options.scope(rules),
+            scopes=self._scopes,
+            options=options.keeping,
+            jitter=random.random,
+        )
+        self._remarks = Remarks(reconciler.inventory, options.remark)
+        self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send)
+        for told in self._early:
+            self._handle(told, now)
+        self._early.clear()
+
+    def _may_send(self) -> bool:
+        return not self._stop.is_set() and self._options.may_send()
+
+    def _back_off(self, now: float) -> None:
+        self._paused_until = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 spreads, hides nothing
+        self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+
+    def _turn(self, sync: ZoneSync) -> float:
+        """Carry out the next action; return how many seconds there is nothing to do, unless an event comes."""
+        reconciler = sync.reconciler
+        now = time.monotonic()
+        action = reconciler.next(now, busy=not self._queue.empty())
+        if isinstance(action, Wait):
+            self._use_facts(reconciler)
+            return action.until - now
+        sync.perform(action)
+        self._use_facts(reconciler)
+        return 0.0
+
+    def _use_facts(self, reconciler: Reconciler) -> None:
+        facts = reconciler.take_facts()
+        if not facts:
+            return
+        now = time.monotonic()
+        assert self._remarks is not None
+        for fact in facts:
+            match fact:
+                case Accepted():
+                    self._account.accepted(fact, now)
+                    self._remarks.accepted(fact.change)
+                case Refused():
+                    self._account.refused()
+                    self._remarks.refused(fact.refusal)
+                case Planned():
+                    self._account.planned(fact)
+                    self._remarks.conflicts(fact.plan.conflicts)
+                case _:
+                    pass
+        self._facts.log(facts, reconciler)
+
+    def _take(self, seconds: float) -> None:
+        """Take what is in the queue, after waiting for the first of it for at most `seconds`."""
+        try:
+            self._take_one(self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait())
+            for _ in range(AT_ONCE):
+                self._take_one(self._queue.get_nowait())
+        except Empty:
+            return
+
+    def _take_one(self, told: Told | _Notified | None) -> None:
+        if told is None:
+            return
+        now = time.monotonic()
+        if isinstance(told, _Notified):
+            if self._sync is not None and self._sync.reconciler.zone == told.zone:
+                self._sync.reconciler.handle(NotifyReceived(), now)
+            return
+        if isinstance(told, Failing):
+            self._account.source(told.scope, told.reason)
+        else:
+            self._account.event(type(told).__name__.lower())
+        if self._sync is None:
+            self._early.append(told)
+        else:
+            self._handle(told, now)
+
+    def _handle(self, told: Told, now: float) -> None:
+        assert self._sync is not None
+        assert self._remarks is not None
+        self._sync.reconciler.handle(told, now)
+        if not isinstance(told, Failing):
+            self._remarks.vmis(told)
+
+    def _publish(self, *, force: bool) -> None:
+        now = time.monotonic()
+        # Under load a snapshot now and then will do: the last one comes when the queue is empty.
+        if not force and now < self._published + PUBLISH_EVERY:
+            return
+        self._published = now
+        reconciler = self._sync.reconciler if self._sync else None
+        if reconciler is not None and reconciler.view.live is not None and reconciler.live.serial != self._announced:
+            self._announced = reconciler.live.serial
+            self._options.announce(reconciler.zone)
+        zone = reconciler.zone if reconciler else self._options.zone or self._options.base
+        self._account.publish(reconciler, server=str(self._session.server), zone=names.to_text(zone), now=now)

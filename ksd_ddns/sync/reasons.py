@@ -1,0 +1,89 @@
+"""Why a name is refused, why the primary is not right, why deletions are blocked: facts -> sentences, in one place."""
+
+from ksd_ddns.zone import names
+from ksd_ddns.zone.plan import Plan
+from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
+
+
+def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
+    """Return why a name is refused, and what helps, as a sentence."""
+    accepts = not reconciler.acceptance.refuses
+    return refusal_text(found, zone=names.to_text(reconciler.zone), server=server, accepts=accepts)
+
+
+def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> str:
+    """Return the same, for a zone that `accepts` other updates, or none."""
+    name = names.to_text(found.name)
+    match found.cause:
+        case Cause.HOST_NAME:
+            return (
+                f"{server} refuses {name} (REFUSED): the zone checks host names, and this name is not one. "
+                'Add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
+                "the interface"
+            )
+        case Cause.LIMIT:
+            return (
+                f"{server} cannot take {name} (SERVFAIL): it has more records of one type than the zone allows (BIND: "
+                "max-records-per-type). Raise the limit there, or lower MAX_RRSET"
+            )
+        case Cause.NOT_SHOWN:
+            return (
+                f"{server} acknowledged the change of {name}, but it is not in the zone: a limit of its update-policy, "
+                "or inline signing that is slow"
+            )
+        case Cause.NO_TXT:
+            return (
+                f"{server} acknowledged the change of {name}, but left out the ownership record: let its policy pass "
+                "TXT. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
+            )
+        case Cause.PERMISSION if accepts:
+            return (
+                f"{server} refuses {name} ({_rcode(found)}), but accepts other names of {zone}: the key lacks "
+                "permission for this name or its types. Look at the update-policy of the zone (BIND) or its acl (Knot)"
+            )
+        case Cause.ZONE | Cause.PERMISSION | Cause.SERVER | Cause.OTHER:
+            return str(found.error) if found.error is not None else f"{server} refuses {name}"
+
+
+def primary(reconciler: Reconciler, server: str) -> str:
+    """Return why the primary is not right; empty while it is."""
+    if reconciler.problem is not None:
+        return str(reconciler.problem)
+    if not reconciler.acceptance.refuses:
+        return ""
+    zone = names.to_text(reconciler.zone)
+    first = next(iter(reconciler.refusals), None)
+    if reconciler.deletions.owned:
+        rcode = f" ({_rcode(first)})" if first else ""
+        return (
+            f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc "
+            "thaw), the server is a secondary, its disk is full, or the permission of the key was removed"
+        )
+    error = first.error if first else None
+    return str(error) if error is not None else f"{server} accepts no update of {zone}"
+
+
+def deletions(reconciler: Reconciler) -> str:
+    """Return which deletions are blocked, and what helps; empty where none are."""
+    blocked = len(reconciler.deletions.blocked)
+    if not blocked or not reconciler.sources.complete:
+        return ""
+    return deletions_text(blocked, reconciler.deletions.owned)
+
+
+def deletions_text(blocked: int, owned: int) -> str:
+    """Return the same for counts."""
+    return (
+        f"refusing to delete {blocked} of {owned} owned names: is the list of VMIs complete? ksd-ddns apply --force or "
+        "MAX_WITHDRAW_PERCENT=100 deletes them"
+    )
+
+
+def blocked_in(plan: Plan) -> str:
+    """Return which deletions of `plan` are blocked; empty where none are."""
+    return deletions_text(len(plan.kept_back), plan.owned) if plan.kept_back else ""
+
+
+def _rcode(found: Refusal) -> str:
+    return {2: "SERVFAIL", 5: "REFUSED", 9: "NOTAUTH"}.get(found.rcode or 0, f"rcode {found.rcode}")

@@ -1,0 +1,136 @@
+"""Carries out what a reconciler asks for: reads the zone, checks its serial, sends updates, reports the outcome."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from ksd_ddns.errors import PrimaryError
+from ksd_ddns.primary.session import Session, Spot
+from ksd_ddns.primary.update import Sender
+from ksd_ddns.zone import names
+from ksd_ddns.zone.answer import Answer
+from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.events import (
+    Action,
+    CheckSerial,
+    PrimaryFailed,
+    ReadChanges,
+    ReadZone,
+    Send,
+    SerialChecked,
+    UpdateAnswered,
+    UpdateFinished,
+    ZoneRead,
+)
+from ksd_ddns.zone.update import Batch, Limits, batches, touch
+
+Step = Callable[[str, int, int | None], None]
+"""Told what is being done, how much of it is done, and of how much where that is known."""
+
+_SHOWN_EVERY = 100
+
+_audit = logging.getLogger("ksd_ddns.audit")
+
+
+def _no_progress(what: str, done: int, total: int | None) -> None:
+    """Show no progress."""
+
+
+class ZoneSync:
+    """One zone on one session. `may_send` is asked right before each update; `step` is told the progress."""
+
+    def __init__(
+        self,
+        session: Session,
+        reconciler: Reconciler,
+        limits: Limits,
+        *,
+        step: Step = _no_progress,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.session = session
+        self.reconciler = reconciler
+        self._limits = limits
+        self._step = step
+        self._may_send = may_send
+        self._sender: Sender | None = None
+        self._connects = session.connects
+        self._sent_at: int | None = None
+
+    def perform(self, action: Action) -> None:
+        """Carry out `action`, and let the reconciler handle the outcome; a primary that fails is an outcome, too."""
+        try:
+            match action:
+                case ReadZone():
+                    self._read(None)
+                case ReadChanges():
+                    self._read(action.serial)
+                case CheckSerial():
+                    self._check_serial(action)
+                case Send():
+                    self._send(action)
+        except PrimaryError as e:
+            self.reconciler.handle(PrimaryFailed(e), time.monotonic())
+
+    def _read(self, serial: int | None) -> None:
+        zone = self.reconciler.zone
+        what = "reading the zone" if serial is None else "reading back"
+        before = self.session.read_from(zone)
+        began = time.monotonic()
+        transfer = self.session.transfer(zone, serial, lambda records: self._step(what, records, None))
+        elsewhere = before not in {None, self.session.read_from(zone)}
+        self.reconciler.handle(ZoneRead(transfer, began, elsewhere), time.monotonic())
+        if self._sent_at is not None:
+            _audit.info(
+                "serial of %s on %s: %d, before the updates %d",
+                names.to_text(zone),
+                self.session.server,
+                transfer.serial,
+                self._sent_at,
+            )
+            self._sent_at = None
+
+    def _check_serial(self, action: CheckSerial) -> None:
+        spots = [
+            Spot(node.name, item)
+            for node in action.spots
+            for item in node.rrsets
+            if item.type in self.reconciler.scope.types
+        ]
+        found = self.session.poll(self.reconciler.zone, spots)
+        reconnected, self._connects = self.session.connects != self._connects, self.session.connects
+        self.reconciler.handle(
+            SerialChecked(found.serial, frozenset(found.differing), found.elsewhere, reconnected), time.monotonic()
+        )
+
+    def _send(self, action: Send) -> None:
+        reconciler = self.reconciler
+        if self._sender is None:
+            scope = reconciler.scope
+            self._sender = Sender(self.session, reconciler.zone, base=scope.base, types=scope.written)
+        done, total = 0, len(action.plan.changes)
+
+        def report(answer: Answer) -> None:
+            nonlocal done
+            before, done = done, done + len(answer.changes)
+            reconciler.handle(UpdateAnswered(answer), time.monotonic())
+            if done // _SHOWN_EVERY > before // _SHOWN_EVERY:
+                self._step("updating", done, max(done, total))
+
+        serial = reconciler.live.serial
+        self._sent_at = serial if self._sent_at is None else self._sent_at
+        try:
+            self._sender.send(self._messages(action), report, may_send=self._may_send, serial=serial)
+        finally:
+            reconciler.handle(UpdateFinished(), time.monotonic())
+
+    def _messages(self, action: Send) -> Iterator[Batch]:
+        """Yield the messages of `action`; they are made while the server works at those before."""
+        if action.canary is not None:
+            if action.canary.old == action.canary.new:
+                yield touch(action.canary)
+            else:
+                yield from batches([action.canary], self._limits)
+        yield from batches(action.plan.changes, self._limits)
+        for group in action.groups:
+            yield from batches(group, self._limits)

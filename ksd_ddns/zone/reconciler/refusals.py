@@ -1,0 +1,224 @@
+"""Names that the primary does not accept: grouped by cause, retried by samples.
+
+A refused name waits alone: it delays no other name, and is not sent again until its turn comes, or what is wanted there
+changes. Names with one cause share one backoff. When it ends, a few of them are tried; if one is accepted, the cause is
+gone and all of them are tried again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator
+from enum import StrEnum
+
+import msgspec
+
+from ksd_ddns.errors import PrimaryError
+from ksd_ddns.zone import names
+from ksd_ddns.zone.answer import Answer, Result
+from ksd_ddns.zone.plan import Change
+from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
+from ksd_ddns.zone.rrset import AAAA, PTR, TXT, A
+
+FIRST_RETRY, LONGEST_RETRY = 5.0, 600.0
+"""Seconds between two samples of the names of one cause."""
+
+SAMPLE = 4
+"""Names of one cause that are tried at a time."""
+
+
+class Cause(StrEnum):
+    """Why a name is refused, as far as it can be told from the answer, the name and the records."""
+
+    HOST_NAME = "host-name"
+    """REFUSED, and the name is no host name: BIND checks the owners of A and AAAA records (check-names)."""
+    PERMISSION = "permission"
+    """REFUSED or NOTAUTH: the key may not update this name."""
+    ZONE = "zone"
+    """The primary accepts no update of the zone at all: it is frozen, a secondary, or the permission is gone."""
+    LIMIT = "limit"
+    """SERVFAIL for a name with several records of one type: BIND limits them (max-records-per-type)."""
+    SERVER = "server"
+    """SERVFAIL: the primary fails, and does not say why."""
+    NOT_SHOWN = "not-shown"
+    """NOERROR, but the zone does not hold the change."""
+    NO_TXT = "no-txt"
+    """NOERROR, but the ownership record was left out."""
+    OTHER = "other"
+    """Another rcode, or a message that is too large."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One refused name. `since` is by the monotonic clock, in seconds; `error` is what the primary said, if anything.
+
+    `tried` is false while only others of its kind have been tried.
+    """
+
+    change: Change
+    cause: Cause
+    since: float
+    rcode: int | None = None
+    error: PrimaryError | None = None
+    tried: bool = True
+
+    @property
+    def name(self) -> bytes:
+        """The owner name."""
+        return self.change.name
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The refused names of one cause: how many, the first of them, and when some are tried again (monotonic)."""
+
+    cause: Cause
+    count: int
+    first: Refusal
+    retry_at: float
+
+
+class _Waiting:
+    """The refused names of one cause, and when the next sample is due."""
+
+    def __init__(self, backoff: Backoff, now: float) -> None:
+        self.backoff = backoff
+        self.names: OrderedDict[bytes, None] = OrderedDict()
+        self.due = now + backoff.next()
+
+    def sample(self) -> list[bytes]:
+        """Return the next few names, each in its turn."""
+        found = list(self.names)[:SAMPLE] if len(self.names) <= SAMPLE else []
+        while not found or len(found) < min(SAMPLE, len(self.names)):
+            name, _ = self.names.popitem(last=False)
+            self.names[name] = None
+            found.append(name)
+        return found
+
+
+class Refusals:
+    """The refused names of one zone."""
+
+    def __init__(self, *, jitter: Jitter) -> None:
+        self._jitter = jitter
+        self._refusals: dict[bytes, Refusal] = {}
+        self._waiting: dict[Cause, _Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._refusals)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._refusals
+
+    def __iter__(self) -> Iterator[Refusal]:
+        return iter(self._refusals.values())
+
+    def names(self) -> Collection[bytes]:
+        """Return the refused names."""
+        return self._refusals.keys()
+
+    def get(self, name: bytes) -> Refusal | None:
+        """Return the refusal of `name`, None where it is not refused."""
+        return self._refusals.get(name)
+
+    def causes(self) -> Collection[Cause]:
+        """Return the causes of all refusals."""
+        return self._waiting.keys()
+
+    def names_of(self, cause: Cause) -> Collection[bytes]:
+        """Return the names that are refused for `cause`."""
+        return self._waiting[cause].names.keys() if cause in self._waiting else ()
+
+    def firsts(self) -> list[Refusal]:
+        """Return one refusal of each cause."""
+        return [self._refusals[next(iter(waiting.names))] for waiting in self._waiting.values()]
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the causes, the one with the most names first."""
+        found = [
+            Group(cause, len(waiting.names), self._refusals[next(iter(waiting.names))], waiting.due)
+            for cause, waiting in self._waiting.items()
+        ]
+        return tuple(sorted(found, key=lambda group: -group.count))
+
+    def add(self, refusal: Refusal, now: float) -> bool:
+        """Take a refused name; return whether it is new, or refused for another cause than before."""
+        before = self._refusals.get(refusal.name)
+        if before is not None and before.cause is refusal.cause:
+            self._refusals[refusal.name] = msgspec.structs.replace(refusal, since=before.since)
+            return False
+        if before is not None:
+            self._leave(refusal.name, before.cause)
+        self._refusals[refusal.name] = refusal
+        waiting = self._waiting.get(refusal.cause)
+        if waiting is None:
+            backoff = Backoff(FIRST_RETRY, LONGEST_RETRY, jitter=self._jitter)
+            self._waiting[refusal.cause] = waiting = _Waiting(backoff, now)
+        waiting.names[refusal.name] = None
+        return True
+
+    def forget(self, name: bytes) -> Refusal | None:
+        """Let `name` be one like any other; return the refusal that it had."""
+        refusal = self._refusals.pop(name, None)
+        if refusal is not None:
+            self._leave(name, refusal.cause)
+        return refusal
+
+    def forget_all(self) -> set[bytes]:
+        """Let all names be like any other; return them."""
+        found = set(self._refusals)
+        self._refusals.clear()
+        self._waiting.clear()
+        return found
+
+    def release(self, cause: Cause) -> set[bytes]:
+        """Let all names of `cause` be like any other, since one was accepted; return them."""
+        waiting = self._waiting.pop(cause, None)
+        found = set(waiting.names) if waiting else set()
+        for name in found:
+            del self._refusals[name]
+        return found
+
+    @property
+    def due(self) -> float | None:
+        """When the next sample is to be tried; None where no name is refused."""
+        return min((waiting.due for waiting in self._waiting.values()), default=None)
+
+    def sample(self, now: float, *, longest: float) -> list[bytes]:
+        """Return the names to try now, of each cause that is due; the next pause is not longer than `longest`."""
+        found: list[bytes] = []
+        for waiting in self._waiting.values():
+            if waiting.due <= now:
+                found += waiting.sample()
+                waiting.due = now + waiting.backoff.next(longest=longest)
+        return found
+
+    def hurry(self, causes: Iterable[Cause], now: float) -> None:
+        """Try names of `causes` now, and with short pauses again: what was in the way may be gone."""
+        for cause in causes:
+            if cause in self._waiting:
+                self._waiting[cause].backoff.reset()
+                self._waiting[cause].due = now
+
+    def _leave(self, name: bytes, cause: Cause) -> None:
+        waiting = self._waiting[cause]
+        del waiting.names[name]
+        if not waiting.names:
+            del self._waiting[cause]
+
+
+def cause_of(answer: Answer) -> Cause:
+    """Return why the one change of `answer`, which was refused, or failed at, was not accepted."""
+    (change,) = answer.changes
+    if answer.result is Result.FAILED:
+        several = any(len(item.rdatas) > 1 for item in change.new.rrsets if item.type != TXT)
+        return Cause.LIMIT if several else Cause.SERVER
+    if answer.rcode == 5 and is_checked(change):
+        return Cause.HOST_NAME
+    return Cause.PERMISSION if answer.rcode in {5, 9} else Cause.OTHER
+
+
+def is_checked(change: Change) -> bool:
+    """Return whether BIND's check-names would refuse `change`: what it adds has, or points to, what is no host name."""
+    for item in change.new.rrsets:
+        if item.type in {A, AAAA} and not names.is_host_name(change.name):
+            return True
+        if item.type == PTR and not all(map(names.is_host_name, item.rdatas)):
+            return True
+    return False

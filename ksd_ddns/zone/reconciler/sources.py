@@ -1,0 +1,61 @@
+"""Which sources have listed their VMIs, which fail, and what they reported before the zone was read."""
+
+from collections.abc import Collection
+from typing import TypeAlias
+
+from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed
+
+VmiEvent: TypeAlias = Listed | Changed | Gone
+
+
+class Sources:
+    """The sources of one zone; `scopes` are the parts of the VMIs that are listed separately."""
+
+    def __init__(self, scopes: Collection[str]) -> None:
+        self._unlisted = set(scopes)
+        self._listed = 0
+        self.failing: dict[str, str] = {}
+        self._lists: dict[str, Listed] = {}
+        self._news: dict[str, list[Changed | Gone]] = {}
+
+    def listed(self, event: Listed) -> None:
+        """Note that a scope was listed."""
+        if event.scope in self._unlisted:
+            self._unlisted.discard(event.scope)
+            self._listed += 1
+
+    def failed(self, event: Failing) -> None:
+        """Note that a scope cannot be read, or with an empty reason that it can."""
+        if event.reason:
+            self.failing[event.scope] = event.reason
+        else:
+            self.failing.pop(event.scope, None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scope was listed: nothing follows from absence before."""
+        return not self._unlisted
+
+    @property
+    def usable(self) -> bool:
+        """Whether VMIs are known well enough to plan: one scope that cannot be read holds up no other."""
+        return self._listed > 0 and self._unlisted <= self.failing.keys()
+
+    def keep(self, event: VmiEvent) -> None:
+        """Keep what a source reports until the zone has been read: of each VMI what still counts."""
+        if isinstance(event, Listed):
+            self._lists[event.scope] = event
+            prefix = f"{event.scope}/" if event.scope else ""
+            self._news = {key: news for key, news in self._news.items() if not key.startswith(prefix)}
+        elif isinstance(event, Gone):
+            self._news[event.key] = [event]
+        else:
+            # A VMI that takes the name of a deleted one inherits nothing: the deletion must not be forgotten.
+            before = [item for item in self._news.get(event.vmi.key, ()) if isinstance(item, Gone)]
+            self._news[event.vmi.key] = [*before, event]
+
+    def kept(self) -> list[VmiEvent]:
+        """Return what was kept, and keep it no longer."""
+        found = [*self._lists.values(), *(item for news in self._news.values() for item in news)]
+        self._lists, self._news = {}, {}
+        return found
