@@ -44,6 +44,9 @@ class Timing:
     request: float = 4.0
 
 
+TIMING = Timing()
+
+
 class _Spec(msgspec.Struct, rename="camel"):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
@@ -80,7 +83,7 @@ class Election:
         self._namespace = namespace
         self._name = name
         self._identity = identity
-        self._timing = timing or Timing()
+        self._timing = timing or TIMING
         self._seen: tuple[str | None, str | None] | None = None
         self._seen_at = 0.0
         self._problem = ""
