@@ -98,6 +98,40 @@ def test_an_empty_list_is_a_source_without_vmis(file: File, write: Callable[...,
     assert source.read(file(write(empty))) == ()
 
 
+@pytest.mark.parametrize("write", [as_json, as_yaml])
+@pytest.mark.parametrize("kind", ["List", "VirtualMachineInstanceList"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"continue": "eyJ2IjoibWV0YS5r", "remainingItemCount": 1}, id="both"),
+        pytest.param({"continue": "eyJ2IjoibWV0YS5r", "resourceVersion": "7"}, id="continue"),
+        pytest.param({"remainingItemCount": 12}, id="remaining"),
+    ],
+)
+@pytest.mark.usefixtures("loader")
+def test_a_page_is_no_list(file: File, write: Callable[..., bytes], kind: str, metadata: dict[str, Any]) -> None:
+    """A VMI that is on the next page would look deleted."""
+    page = {**listing([DB], kind=kind), "metadata": metadata}
+    with pytest.raises(SourceError, match=r"document 2, \$: .* is one page .*kubectl get vmi -A -o yaml"):
+        source.read(file(write(WEB, page)))
+
+
+@pytest.mark.parametrize("write", [as_json, as_yaml])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"continue": "", "resourceVersion": "7", "selfLink": ""}, id="empty"),
+        pytest.param({"continue": None, "remainingItemCount": None}, id="null"),
+        pytest.param(None, id="none"),
+    ],
+)
+@pytest.mark.usefixtures("loader")
+def test_the_last_page_alone_is_a_list(
+    file: File, write: Callable[..., bytes], metadata: dict[str, Any] | None
+) -> None:
+    assert keys(source.read(file(write({**listing([DB]), "metadata": metadata})))) == ["prod/db"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

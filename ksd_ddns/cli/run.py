@@ -47,18 +47,19 @@ def run(options: Options) -> int:
     for file in chosen.secret_files():
         if (who := exposure(file)) and not in_kubernetes_volume(file):
             _log.warning("a file with a secret is readable by others  file=%s: %s; chmod 600 it", file, who)
+    election = sources.election(chosen, options.source)
+    may_send = _always if election is None else election.leading
     fleet = Supervisor(
         told_by,
         [
-            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed))
+            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
             for session, base in zip(sessions(chosen), chosen.bases(), strict=True)
         ],
     )
-    leadership = sources.leadership(chosen, options.source)
     status = StatusServer(
         chosen.status_address.host,
         chosen.status_address.port,
-        lambda: fleet.snapshots() if leadership is None or leadership.held else (),
+        lambda: fleet.snapshots() if election is None or election.leading() else (),
         fleet.owned,
         healthy=lambda: fleet.stuck(STUCK_AFTER),
     )
@@ -69,15 +70,35 @@ def run(options: Options) -> int:
         ).start()
     signals.handle(_Ending(fleet, stop))
     _log.info("running: status on port %d", status.port)
-    if leadership is None:
+    if election is None:
         fleet.run()
-    elif leadership.awaited(stop):
-        leadership.keep(stop, fleet.stop)
+    elif election.campaign(stop):
+        election.lead(_Lost(fleet))
         fleet.run()
-        stop.set()
-        leadership.ended()
-    _log.info("ended: what was in flight is done")
-    return 0 if leadership is None or not leadership.lost else 1
+        # Only now is nothing in flight any more, and another controller may send.
+        election.resign()
+    stop.set()
+    lost = election is not None and election.lost
+    if not lost:
+        _log.info("shutdown complete")
+    return int(lost)
+
+
+def _always() -> bool:
+    return True
+
+
+class _Lost:
+    """Ends the controllers when leadership is lost, and the process soon after, should one of them be stuck."""
+
+    def __init__(self, fleet: Supervisor) -> None:
+        self._fleet = fleet
+
+    def __call__(self) -> None:
+        self._fleet.stop()
+        last = threading.Timer(END_WITHIN, _exit_now, (1,))
+        last.daemon = True
+        last.start()
 
 
 def _unsaid(remark: Said) -> None:
@@ -89,7 +110,7 @@ class _Owner:
 
     def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
         self._chosen = chosen
-        self._paths = paths
+        self._lookup = sources.owner_lookup(chosen, paths)
         self._settled = False
         self._failed: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()
@@ -104,7 +125,7 @@ class _Owner:
                     # Another zone asked meanwhile. One after the other they would look like stuck ones.
                     raise SourceError(str(self._failed[1]))
                 try:
-                    self._chosen = sources.owning(self._chosen, self._paths)
+                    self._chosen = self._lookup()
                 except SourceError as e:
                     self._failed = (time.monotonic(), e)
                     raise
@@ -113,7 +134,12 @@ class _Owner:
 
 
 def _options(
-    chosen: Settings, owner: _Owner, base: bytes, remark: Say, announce: Callable[[bytes], None]
+    chosen: Settings,
+    owner: _Owner,
+    base: bytes,
+    remark: Say,
+    announce: Callable[[bytes], None],
+    may_send: Callable[[], bool],
 ) -> ControllerOptions:
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
@@ -130,6 +156,7 @@ def _options(
         # The names' own controller says it; those of reverse zones would repeat it.
         remark=remark if base == chosen.base else _unsaid,
         announce=announce,
+        may_send=may_send,
     )
 
 

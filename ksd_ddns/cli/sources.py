@@ -63,19 +63,30 @@ def _check_paths(paths: Sequence[str]) -> None:
 
 
 def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
-    """Return the settings with the owner ID that they go by.
+    """Return the settings with the owner ID that they go by, for a command that ends. Raises SourceError."""
+    found = owner_lookup(chosen, paths)
+    if chosen.owner_id or paths:
+        return found()
+    from ksd_ddns.cluster.api import insist  # noqa: PLC0415 as above
+
+    return insist(found)
+
+
+def owner_lookup(chosen: Settings, paths: Sequence[str] | None) -> Callable[[], Settings]:
+    """Return what returns the settings with the owner ID that they go by, or raises SourceError.
 
     Without OWNER_ID it is the UID of the cluster's namespace kube-system, so that clusters that share a zone do not
     need to be told apart by hand; with files it is `default`. `paths` is None where nothing says which of the two:
     then it is the cluster's where one is set up by KUBECONFIG or by a pod's service account.
     """
     if paths is None and not (os.environ.get("KUBECONFIG") or os.environ.get("KUBERNETES_SERVICE_HOST")):
-        return chosen
+        return lambda: chosen
     if chosen.owner_id or paths:
-        return chosen
+        return lambda: chosen
     from ksd_ddns.cluster.api import Api, uid_of_namespace  # noqa: PLC0415 as above
 
-    return chosen.model_copy(update={"owner_id": uid_of_namespace(Api(), "kube-system")})
+    api = Api()
+    return lambda: chosen.model_copy(update={"owner_id": uid_of_namespace(api, "kube-system")})
 
 
 def recorder(paths: Sequence[str], stop: Event) -> Say:
@@ -90,38 +101,11 @@ def recorder(paths: Sequence[str], stop: Event) -> Say:
     return Remarks(stop, also=found.remark)
 
 
-class Leadership:
-    """Our place in the election: `held` while we lead, `lost` once we led and do not any more."""
+def election(chosen: Settings, paths: Sequence[str]) -> "Election | None":
+    """Return the election in which this process is a candidate, None where there is none.
 
-    def __init__(self, election: "Election") -> None:
-        self._election = election
-        self._thread: Thread | None = None
-        self.held = False
-        self.lost = False
-
-    def awaited(self, stop: Event) -> bool:
-        """Wait until we lead; return false where `stop` was set first."""
-        self.held = self._election.await_leadership(stop)
-        return self.held
-
-    def keep(self, stop: Event, end: Callable[[], None]) -> None:
-        """Go on leading, on a thread of its own, until `stop` is set; call `end` where somebody else leads."""
-
-        def lost() -> None:
-            self.lost = True
-            end()
-
-        self._thread = Thread(target=self._election.lead, args=(stop, lost), name="lease", daemon=True)
-        self._thread.start()
-
-    def ended(self) -> None:
-        """Wait a little for the Lease to be given free."""
-        if self._thread is not None:
-            self._thread.join(1.0)
-
-
-def leadership(chosen: Settings, paths: Sequence[str]) -> Leadership | None:
-    """Return our place in the election, None where there is none. Raises SettingsError, SourceError."""
+    Raises SettingsError, SourceError.
+    """
     if not chosen.leader_election:
         return None
     if paths:
@@ -130,4 +114,5 @@ def leadership(chosen: Settings, paths: Sequence[str]) -> Leadership | None:
     from ksd_ddns.cluster.lease import Election  # noqa: PLC0415 as above
 
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    return Leadership(Election(Api(), namespace=own_namespace(), name=_LEASE, identity=identity))
+    # Connections of its own: no list or watch may hold up a renewal.
+    return Election(Api(), namespace=own_namespace(), name=_LEASE, identity=identity)

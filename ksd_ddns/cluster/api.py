@@ -1,30 +1,44 @@
-"""The API server: connection, authentication and requests of the official client, bodies as bytes.
+"""The API server: requests with what the configuration says who we are, bodies as bytes.
 
-Whatever goes wrong comes out as SourceError, with its cause and its cure; no exception of the client gets past here.
+Whatever goes wrong comes out as SourceError, with its cause and its cure. No library's message gets past here: it may
+quote a header with a token, or the password of a proxy.
 """
 
-import os
-from collections.abc import Iterator, Mapping
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+from urllib.parse import urlencode
 
 import msgspec
+import tenacity
 import urllib3
-import yaml
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
-from kubernetes.config.incluster_config import InClusterConfigLoader
 
+from ksd_ddns.cluster import kubeconfig as configuration
+from ksd_ddns.cluster import problems
+from ksd_ddns.cluster.credentials import acquire
+from ksd_ddns.cluster.kubeconfig import SERVICE_ACCOUNT, Access
+from ksd_ddns.cluster.transport import Cutoff, Transport, current_cutoff
 from ksd_ddns.errors import SourceError
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 
 LONGEST_WAIT = 60.0
 """Seconds: a server that asks to wait longer is asked again all the same."""
+
+FORBIDDEN_FOR = 30.0
+"""Seconds for which a request must be forbidden before a permission is missing: a server that starts forbids all."""
+
+FORBIDDEN_AGAIN = 60.0
+"""Seconds between two refusals after which the second one counts as the first again."""
+
+RENEW_EVERY = 10.0
+"""Seconds between two attempts to get another credential for one that is refused: a plugin may run for it."""
 
 _NAMESPACES = "/api/v1/namespaces/"
 _LEASES = "/apis/coordination.k8s.io/"
@@ -36,10 +50,22 @@ _GRANTS = (
 )
 """What is to be granted where a request is forbidden, by the path that it was for."""
 
+_LONGEST = 500  # characters of the server's own words that are passed on
 
-_NOT_SET_UP = (
-    "run in a pod with a service account, or set KUBECONFIG to a kubeconfig (kubectl get vmi must work with it)"
-)
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class Forbidden(SourceError):
+    """403 Forbidden. `cure` is what to grant; it is part of the message only when the server keeps refusing."""
+
+    def __init__(self, message: str, *, cure: str, lasting: bool) -> None:
+        super().__init__(f"{message}: {cure}" if lasting else f"{message}; the server may still be starting, retrying")
+        self._lasting = f"{message}: {cure}"
+
+    def lasting(self) -> SourceError:
+        """Return the error of a server that keeps refusing."""
+        return SourceError(self._lasting)
 
 
 class Expired(SourceError):
@@ -81,53 +107,100 @@ class _Namespace(msgspec.Struct):
 
 
 class Api:
-    """An API server and who we are there.
+    """An API server and who we are there; safe to use from several threads.
 
-    `service_account` is where a pod finds its token and CA, `kubeconfig` a file that is taken instead of all others.
-    Raises SourceError where neither is set up.
+    `service_account` is where a pod finds its token and CA, `kubeconfig` a file that is used instead of all others.
+    Tokens and certificates are read again when their files change, and when the server refuses them. Raises SourceError
+    where no cluster is configured; a credential plugin runs with the first request.
     """
 
     def __init__(self, *, kubeconfig: str | None = None, service_account: Path = SERVICE_ACCOUNT) -> None:
         self._kubeconfig = kubeconfig
         self._service_account = service_account
-        self._client = self._connected()
-        self._outdated = False
-        self.host: str = self._client.configuration.host
+        self._lock = threading.Lock()
+        self._transport: Transport | None = None
+        self._versions: _Versions = ()
+        self._refused = False
+        self._renewed_at = float("-inf")
+        self._failure: tuple[float, SourceError] | None = None
+        self._forbidden_at: dict[str, tuple[float, float]] = {}
+        access = self._access()
+        self.host = access.server
+        if access.user.execute is None:
+            self._renew(access)
 
-    def _connected(self) -> client.ApiClient:
-        """Return a client with what the configuration says now."""
-        settings = client.Configuration()
-        folder = self._service_account
-        in_pod = os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG")
+    def _access(self) -> Access:
+        return configuration.find(kubeconfig=self._kubeconfig, service_account=self._service_account)
+
+    def _renew(self, access: Access) -> Transport:
+        versions = _versions(access)
+        transport = Transport(access, acquire(access))
+        if self._transport is not None:
+            self._transport.close()
+        self._transport, self._versions, self._refused = transport, versions, False
+        self.host = access.server
+        return transport
+
+    def _current(self) -> Transport:
+        """Return connections made with what the configuration says now."""
+        with self._lock:
+            made = self._transport
+            if made is not None and not self._refused and not made.credential.expired:
+                return made if self._versions == _versions(made.access) else self._changed(made)
+            if self._failure is not None and time.monotonic() < self._failure[0] + RENEW_EVERY:
+                raise self._failure[1]
+            access = self._access()
+            self._failure = None
+            try:
+                return self._renew(access)
+            except SourceError as e:
+                if access.user.execute is not None:
+                    self._failure = (time.monotonic(), e)  # a plugin costs something: it is not run for each request
+                raise
+
+    def _changed(self, made: Transport) -> Transport:
+        """Return connections made with files that were written again; where they cannot be used, those of before."""
         try:
-            if self._kubeconfig is None and in_pod:
-                InClusterConfigLoader(
-                    token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt")
-                ).load_and_set(settings)
-            else:
-                # Named here: the client itself looks at the environment once, when it is imported.
-                named = self._kubeconfig or os.environ.get("KUBECONFIG")
-                config.load_kube_config(config_file=named, client_configuration=settings)
-        except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as e:
-            raise SourceError(f"no cluster is set up here: {e}; {_NOT_SET_UP}") from e
-        # Waiting between attempts is the caller's: urllib3's own retries would multiply every deadline.
-        settings.retries = False
-        return client.ApiClient(settings)
+            return self._renew(self._access())
+        except SourceError as e:
+            # Perhaps still being written. What was read before is good until the server refuses it.
+            _log.warning("cluster configuration changed and is not usable, keeping the previous one: %s", e)
+            self._versions = _versions(made.access)
+            return made
+
+    def _refuse(self, transport: Transport) -> bool:
+        """Note that the server refuses the credential of `transport`; return whether another one is worth a try now."""
+        with self._lock:
+            if transport is not self._transport:
+                return True  # another thread was quicker
+            now = time.monotonic()
+            if now < self._renewed_at + RENEW_EVERY:
+                # Files are read again at the next request; a plugin is not run as often as that.
+                self._refused = transport.access.user.execute is None
+                return False
+            self._renewed_at = now
+            self._refused = True
+            return True
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Let all requests of this thread in the block together take no longer than `seconds`."""
+        with Cutoff(seconds):
+            yield
 
     def get(self, path: str, query: Mapping[str, object]) -> bytes:
         """Return the body of a GET. Raises SourceError."""
-        with self._translated(path):
-            response = self._send("GET", path, query, READ_TIMEOUT)
-            body: bytes = response.read()
-        self._judge(response, body, path)
-        return body
+        return self._exchange("GET", path, query)
 
     def send(self, method: str, path: str, body: Mapping[str, object]) -> bytes:
         """Return the body of the answer to a POST or PUT of `body` as JSON. Raises SourceError."""
+        return self._exchange(method, path, {}, msgspec.json.encode(body))
+
+    def _exchange(self, method: str, path: str, query: Mapping[str, object], body: bytes | None = None) -> bytes:
         with self._translated(path):
-            response = self._send(method, path, {}, READ_TIMEOUT, body)
-            answer: bytes = response.read()
-        self._judge(response, answer, path)
+            response, transport = self._request(method, path, query, READ_TIMEOUT, body)
+            answer = response.data
+        self._judge(response, answer, path, transport)
         return answer
 
     def stream(self, path: str, query: Mapping[str, object], *, silence: float) -> Iterator[bytes]:
@@ -137,69 +210,89 @@ class Api:
         `silence` seconds, or cuts its answer.
         """
         with self._translated(path):
-            response = self._send("GET", path, query, silence)
-            if response.status != 200:
-                self._judge(response, response.read(), path)
-        return self._lines(response.response, path)
+            response, transport = self._request("GET", path, query, silence)
+            refusal = b"" if response.status == 200 else response.data
+        self._judge(response, refusal, path, transport)
+        return self._lines(response, path)
 
-    def _lines(self, raw: Any, path: str) -> Iterator[bytes]:
+    def _lines(self, response: urllib3.BaseHTTPResponse, path: str) -> Iterator[bytes]:
         rest = b""
         try:
-            for chunk in raw.stream(1 << 16):
+            for chunk in response.stream(1 << 16):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from filter(None, lines)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as e:
-            raise Broken(f"the API server {self.host} cut its answer to {path}, or went silent: {e}") from e
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError):
+            raise Broken(f"the API server {self.host} cut its answer to {path}, or went silent") from None
         finally:
             # The connection carries the rest of this watch: it is of no use to anybody else.
-            raw.close()
-            raw.release_conn()
+            response.close()
+            response.release_conn()
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, object], silence: float, body: bytes | None = None
+    ) -> tuple[urllib3.BaseHTTPResponse, Transport]:
+        """Send a request; one that is refused for our credential is sent again with another one, if there is."""
+        text = urlencode([(key, value) for key, value in query.items() if value not in {"", None}])
+        timeout = (CONNECT_TIMEOUT, silence)
+        transport = self._current()
+        response = self._send(transport, method, path, text, body, timeout)
+        if response.status == 401 and self._refuse(transport):
+            response.drain_conn()
+            transport = self._current()
+            response = self._send(transport, method, path, text, body, timeout)
+            if response.status == 401:
+                self._refuse(transport)
+        return response, transport
 
     def _send(
         self,
+        transport: Transport,
         method: str,
         path: str,
-        query: Mapping[str, object],
-        silence: float,
-        body: Mapping[str, object] | None = None,
-    ) -> Any:
-        if self._outdated:
-            # Tokens and certificates are replaced in files, and by plugins: what was read before is not taken any more.
-            self._client = self._connected()
-            self._outdated = False
-        request = self._client.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=[(key, value) for key, value in query.items() if value not in {"", None}],
-            header_params={"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        return self._client.call_api(*request, _request_timeout=(CONNECT_TIMEOUT, silence))
+        query: str,
+        body: bytes | None,
+        timeout: tuple[float, float],
+    ) -> urllib3.BaseHTTPResponse:
+        cutoff = current_cutoff()
+        if cutoff is not None and cutoff.passed:
+            raise SourceError(f"the API server {self.host} did not answer within {cutoff.seconds:g} s")
+        try:
+            return transport.request(method, path, query=query, body=body, timeout=timeout)
+        except (urllib3.exceptions.SSLError, ValueError):
+            # A certificate that was replaced, most likely: the next request reads it again.
+            with self._lock:
+                self._refused = self._refused or transport is self._transport
+            raise
 
     @contextmanager
     def _translated(self, path: str) -> Iterator[None]:
         try:
             yield
-        except urllib3.exceptions.ReadTimeoutError as e:
-            raise SourceError(f"the API server {self.host} went silent in the answer to {path}") from e
-        except (urllib3.exceptions.HTTPError, OSError) as e:
-            cause = getattr(e, "reason", None) or e
-            raise SourceError(f"the API server {self.host} cannot be reached: {cause}; is it up?") from e
-        except (ApiException, ConfigException, ValueError) as e:
-            self._outdated = True  # a certificate, most likely
-            raise SourceError(f"the API server {self.host} cannot be asked: {e}") from e
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as e:
+            cutoff = current_cutoff()
+            if cutoff is not None and cutoff.passed:
+                raise SourceError(f"the API server {self.host} did not answer within {cutoff.seconds:g} s") from None
+            proxy = self._transport.proxy if self._transport is not None else None
+            # Not chained: whoever shows the chain would show what the library says.
+            raise SourceError(f"{problems.explain(e, self.host, proxy)} ({path})") from None
 
-    def _judge(self, response: Any, body: bytes, path: str) -> None:
+    def _judge(self, response: urllib3.BaseHTTPResponse, body: bytes, path: str, transport: Transport) -> None:
         code = response.status
         if 200 <= code < 300:
             return
+        if code == 407 and transport.proxy is not None:
+            raise SourceError(problems.proxy_refusal(code, self.host, transport.proxy))
         try:
-            status = msgspec.json.decode(body, type=_Status)
+            message = msgspec.json.decode(body, type=_Status).message
         except msgspec.DecodeError:
-            status = _Status(body[:200].decode("utf-8", "replace").strip())
-        self._outdated = self._outdated or code == 401
-        raise self.refusal(code, status.message, path, after=response.headers.get("Retry-After"))
+            message = ""  # of a proxy or a login page, which may quote what it was sent
+        raise self.refusal(code, message, path, after=response.headers.get("Retry-After"))
+
+    def _clean(self, message: str) -> str:
+        """Return the server's words in one line, without any secret of ours."""
+        for secret in self._transport.secrets if self._transport is not None else ():
+            message = message.replace(secret, "***")
+        return " ".join(message.split())[:_LONGEST]
 
     def _missing(self, message: str, path: str) -> SourceError:
         if path.startswith(_LEASES):
@@ -212,24 +305,80 @@ class Api:
         return SourceError(f"the API server {self.host} knows no {path} (404): {cure}")
 
     def refusal(self, code: int, message: str, path: str, *, after: str | None = None) -> SourceError:
-        """Return what it means that a request for `path` was answered with the HTTP status `code`."""
+        """Return what it means that a request for `path` was answered with the HTTP status `code`.
+
+        `after` is the Retry-After of the answer.
+        """
+        message = self._clean(message)
+        answer = f"{code} {message}".strip()
         if code in {409, 410}:
             kind = Conflict if code == 409 else Expired
             return kind(f"{path}: {message or 'the resource version is too old'}")
-        if code == 401:
-            return SourceError(
-                f"the API server {self.host} does not know who we are (401 {message}): the token is expired, or of "
-                "another cluster; look at the service account, or log in again"
-            )
         if code == 403:
-            grant = next((what for prefix, what in _GRANTS if path.startswith(prefix)), "it to this account")
-            return SourceError(f"the API server {self.host} forbids it (403 {message}): grant {grant}")
+            return self._forbidden(answer, path)
         if code == 404:
             return self._missing(message, path)
         if code == 429 or code >= 500:
             seconds = min(LONGEST_WAIT, float(after)) if after and after.isdigit() else 0.0
-            return Busy(f"the API server {self.host} cannot answer now ({code} {message})", after=seconds)
-        return SourceError(f"the API server {self.host} answered {path} with {code} {message}")
+            return Busy(f"the API server {self.host} cannot answer now ({answer})", after=seconds)
+        said = f"the API server {self.host} answered {path} with {answer}"
+        if code == 401:
+            said = (
+                f"the API server {self.host} does not know who we are ({answer}): the token is expired, or of another "
+                "cluster; look at the service account, or log in again"
+            )
+        elif code == 400 and self.host.startswith("http:"):
+            said += "; write https:// for http:// in server if it wants TLS"
+        return SourceError(said)
+
+    def _forbidden(self, answer: str, path: str) -> Forbidden:
+        now = time.monotonic()
+        since, last = self._forbidden_at.get(path, (now, now))
+        # Other requests for the path may succeed in between: the first pages of a list, or the list before its watch.
+        since = since if now - last < FORBIDDEN_AGAIN else now
+        self._forbidden_at[path] = since, now
+        grant = next((what for prefix, what in _GRANTS if path.startswith(prefix)), "it to this account")
+        impersonated = self._transport.access.user.as_user if self._transport is not None else None
+        if impersonated:
+            grant = f"{grant.replace('this account', impersonated)}, and this account to impersonate it"
+        return Forbidden(
+            f"the API server {self.host} forbids it ({answer})",
+            cure=f"grant {grant}",
+            lasting=now - since >= FORBIDDEN_FOR,
+        )
+
+
+_Versions = tuple[tuple[int, int, int] | None, ...]
+
+
+def _versions(access: Access) -> _Versions:
+    """Return what changes when one of the files of `access` is written again."""
+    return tuple(_version(path) for path in access.files)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def insist(ask: Callable[[], _T]) -> _T:
+    """Return what `ask` returns, for a command that ends with it: what is forbidden is asked for again for 2 s.
+
+    Raises SourceError; of a request that stays forbidden, with what to grant.
+    """
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Forbidden),
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_fixed(1.0),
+        reraise=True,
+    )
+    try:
+        return attempts(ask)
+    except Forbidden as e:
+        raise e.lasting() from None
 
 
 def uid_of_namespace(api: Api, name: str) -> str:
@@ -238,7 +387,7 @@ def uid_of_namespace(api: Api, name: str) -> str:
     try:
         return msgspec.json.decode(api.get(path, {}), type=_Namespace).metadata.uid
     except msgspec.DecodeError as e:
-        raise SourceError(f"the API server {api.host} answered {path} with no namespace: {e}") from e
+        raise SourceError(f"the API server {api.host} answered {path} with no namespace") from e
 
 
 def own_namespace(service_account: Path = SERVICE_ACCOUNT) -> str:

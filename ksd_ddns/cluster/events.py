@@ -1,23 +1,32 @@
 """Events on VMIs: what their owners should know, where they look for it (kubectl describe vmi)."""
 
 import logging
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict, deque
 from datetime import UTC, datetime
 from hashlib import sha256
-from queue import Empty, Full, Queue
-from threading import Event
+from threading import Condition, Event
 
-from ksd_ddns.cluster.api import Api, Conflict
+from ksd_ddns.cluster.api import Api, Busy, Conflict
 from ksd_ddns.errors import SourceError
 from ksd_ddns.zone.feed import Said
 
-WAITING = 1000
-"""Remarks that wait to be written, at most: what is beyond is not written, and only counted in the log."""
+WAITING = 2000
+"""Events that wait to be written, at most; the namespace with the most of them has to make room."""
+
+PER_NAMESPACE = 200
+"""Events of one namespace that wait, at most."""
+
+PER_VMI = 20
+"""Events of one VMI that wait, at most."""
 
 REMEMBERED = 20_000
-"""Remarks that are remembered, so that none is written twice."""
+"""Events that are remembered, so that none is written twice; the namespace with the most forgets first."""
 
 PER_SECOND = 10.0
+
+LOG_EVERY = 60.0
+"""Seconds between two log lines about Events that were not written."""
 
 _COMPONENT = "ksd-ddns"
 _LONGEST = 1024  # the API server takes no longer message (core/v1 validation)
@@ -25,45 +34,122 @@ _LONGEST = 1024  # the API server takes no longer message (core/v1 validation)
 _log = logging.getLogger(__name__)
 
 
+class _Namespace:
+    """The Events of one namespace: those that wait, how many of each VMI, and the hashes of those that are written."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Said] = deque()
+        self.vmis: Counter[str] = Counter()
+        self.seen: OrderedDict[int, None] = OrderedDict()
+
+
 class Recorder:
-    """Writes remarks as Events, on a thread of its own (`run`); whoever remarks never waits."""
+    """Writes Events on a thread of its own (`run`), one namespace after the other, so that each gets its share.
+
+    However many Events one namespace has, those of another are written soon. What is over a limit is dropped, and
+    written when it is reported again and there is room.
+    """
 
     def __init__(self, api: Api, *, instance: str) -> None:
         self._api = api
         self._instance = instance
-        self._waiting: Queue[Said] = Queue(WAITING)
-        self._written: OrderedDict[Said, None] = OrderedDict()
-        self._lost = 0
+        self._changed = Condition()
+        self._namespaces: dict[str, _Namespace] = {}
+        self._turns: deque[str] = deque()
+        self._waiting = 0
+        self._remembered = 0
+        self._dropped = 0
+        self._failed = 0
+        self._logged_at = float("-inf")
 
     def remark(self, remark: Said) -> None:
-        """Write `remark` soon, unless it was written before; safe to call from any thread."""
-        if remark in self._written:
+        """Write `remark` soon, unless it was written before; never waits, and is safe to call from any thread."""
+        name = remark.vmi.partition("/")[0]
+        key = hash(remark)
+        with self._changed:
+            space = self._namespaces.get(name)
+            if space is None:
+                space = self._namespaces[name] = _Namespace()
+            if key in space.seen:
+                return
+            if len(space.waiting) >= PER_NAMESPACE or space.vmis[remark.vmi] >= PER_VMI or not self._has_room(space):
+                self._dropped += 1
+                if not space.seen:
+                    del self._namespaces[name]
+                return
+            if not space.waiting:
+                self._turns.append(name)
+            space.waiting.append(remark)
+            space.vmis[remark.vmi] += 1
+            self._waiting += 1
+            self._remember(space, key)
+            self._changed.notify()
+
+    def _has_room(self, space: _Namespace) -> bool:
+        """Return whether one more Event of `space` may wait, if need be instead of one of the namespace with most."""
+        if self._waiting < WAITING:
+            return True
+        largest = max(self._namespaces.values(), key=lambda each: len(each.waiting))
+        if len(largest.waiting) <= len(space.waiting) + 1:
+            return False
+        dropped = largest.waiting.pop()
+        largest.seen.pop(hash(dropped), None)
+        self._remembered -= 1
+        self._took(largest, dropped)
+        self._dropped += 1
+        return True
+
+    def _took(self, space: _Namespace, remark: Said) -> None:
+        self._waiting -= 1
+        space.vmis[remark.vmi] -= 1
+        if not space.vmis[remark.vmi]:
+            del space.vmis[remark.vmi]
+
+    def _remember(self, space: _Namespace, key: int) -> None:
+        space.seen[key] = None
+        self._remembered += 1
+        if self._remembered <= REMEMBERED:
             return
-        self._written[remark] = None
-        if len(self._written) > REMEMBERED:
-            self._written.popitem(last=False)
-        try:
-            self._waiting.put_nowait(remark)
-        except Full:
-            self._lost += 1  # said together: a zone that is filled makes some for each name
+        name, largest = max(self._namespaces.items(), key=lambda item: len(item[1].seen))
+        largest.seen.popitem(last=False)
+        self._remembered -= 1
+        if not largest.seen and not largest.waiting:
+            del self._namespaces[name]
 
     def run(self, stop: Event) -> None:
-        """Write what is remarked until `stop` is set, not faster than PER_SECOND."""
+        """Write what is reported until `stop` is set, not faster than PER_SECOND."""
         while not stop.is_set():
-            try:
-                remark = self._waiting.get(timeout=1.0)
-            except Empty:
-                self._say_lost()
-                continue
-            self._write(remark)
-            stop.wait(1.0 / PER_SECOND)
+            remark = self._next()
+            self._log_lost()
+            if remark is not None:
+                stop.wait(max(self._write(remark), 1.0 / PER_SECOND))
 
-    def _say_lost(self) -> None:
-        lost, self._lost = self._lost, 0
-        if lost:
-            _log.info("too many Events at once: %d are not written", lost)
+    def _next(self) -> Said | None:
+        """Return the next Event: the first that waits in the namespace whose turn it is; None after a second."""
+        with self._changed:
+            if not self._turns:
+                self._changed.wait(1.0)
+            if not self._turns:
+                return None
+            name = self._turns.popleft()
+            space = self._namespaces[name]
+            remark = space.waiting.popleft()
+            self._took(space, remark)
+            if space.waiting:
+                self._turns.append(name)
+            return remark
 
-    def _write(self, remark: Said) -> None:
+    def _log_lost(self) -> None:
+        """Log how many Events were not written, now and then: one tenant can cause any number of them."""
+        if not (self._dropped or self._failed) or time.monotonic() < self._logged_at + LOG_EVERY:
+            return
+        self._logged_at = time.monotonic()
+        with self._changed:
+            dropped, self._dropped, failed, self._failed = self._dropped, 0, self._failed, 0
+        _log.info("Events not written  over_limit=%d failed=%d", dropped, failed)
+
+    def _write(self, remark: Said) -> float:
+        """Write one Event; return for how many seconds the API server asks to be left alone."""
         namespace, _, name = remark.vmi.partition("/")
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         body = {
@@ -90,9 +176,12 @@ class Recorder:
         try:
             self._api.send("POST", f"/api/v1/namespaces/{namespace}/events", body)
         except Conflict:
-            pass  # another replica has said it, or we did before we were restarted
+            pass  # another replica wrote it, or we did before we were restarted
         except SourceError as e:
-            _log.info("an Event of VMI %s is not written: %s", remark.vmi, e)
+            self._failed += 1
+            _log.debug("Event not written  vmi=%s error=%s", remark.vmi, e)
+            return e.after if isinstance(e, Busy) else 0.0
+        return 0.0
 
 
 def _name(remark: Said) -> str:

@@ -1,15 +1,18 @@
-"""Leader election by a Lease: of several controllers on one company zone, one works and the others stand by.
+"""Leader election by a Lease: of several controllers on one zone, one works and the others stand by.
 
-As everywhere in Kubernetes, a Lease is held by whoever renewed it last, and counts as free when nobody renewed it for
-its duration; that is measured here from when a renewal was *seen*, so that clocks need not agree.
+Two controllers never send at the same time. The leader counts its time from *before* it sent the last renewal that
+succeeded, and stops `lead_for` seconds later; another candidate counts from when it *saw* that renewal, and waits for
+`duration`, which is longer. Both use a clock that goes on while the machine is suspended and that nobody sets, so that
+the clocks of the two need not agree.
 """
 
 import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Lock, Thread
 from typing import Any
 
 import msgspec
@@ -17,15 +20,31 @@ import msgspec
 from ksd_ddns.cluster.api import Api, Conflict, Missing
 from ksd_ddns.errors import SourceError
 
-DURATION = 15.0
-"""Seconds for which a Lease counts without being renewed."""
-
-RENEW_WITHIN = 10.0
-"""Seconds without a renewal after which the leader steps down: well before anybody else takes over."""
-
-EVERY = 2.0
-
 _log = logging.getLogger(__name__)
+
+# BOOTTIME counts the time in which the machine is suspended, MONOTONIC does not (Linux, clock_gettime(2)).
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Durations in seconds; request < lead_for < duration.
+
+    A Lease counts for `duration` without being renewed. The leader renews it every `renew_every`, and stops `lead_for`
+    after it sent its last renewal. `request` is the total deadline for reading and writing the Lease once.
+    """
+
+    duration: float = 15.0
+    lead_for: float = 10.0
+    renew_every: float = 2.0
+    request: float = 4.0
+
+
+TIMING = Timing()
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -43,97 +62,180 @@ class _Meta(msgspec.Struct, rename="camel"):
 
 
 class _Lease(msgspec.Struct, rename="camel"):
+    """A Lease as far as it is ours to read; without a `spec` it is nobody's."""
+
     metadata: _Meta
-    spec: _Spec
+    spec: _Spec | None = None
     api_version: str = "coordination.k8s.io/v1"
     kind: str = "Lease"
 
 
 class Election:
-    """One candidate, `identity`, for the Lease `namespace/name`."""
+    """One candidate, `identity`, for the Lease `namespace/name`.
 
-    def __init__(self, api: Api, *, namespace: str, name: str, identity: str) -> None:
+    `api` is used by nothing else, so that no list or watch holds up a renewal. `leading` says whether we lead now;
+    `lost` is true once we led and no longer do.
+    """
+
+    def __init__(self, api: Api, *, namespace: str, name: str, identity: str, timing: Timing | None = None) -> None:
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._namespace = namespace
         self._name = name
         self._identity = identity
-        self._seen: tuple[str | None, str | None] = (None, None)
+        self._timing = timing or TIMING
+        self._seen: tuple[str | None, str | None] | None = None
         self._seen_at = 0.0
+        self._problem = ""
+        self._valid_until = float("-inf")
+        self._over = Event()
+        self._lock = Lock()
+        self._renewer: Thread | None = None
         self.leader = ""
+        self.lost = False
 
-    def await_leadership(self, stop: Event) -> bool:
+    def leading(self) -> bool:
+        """Return whether we may send now; cheap, and safe to call from any thread."""
+        return not self.lost and _now() < self._valid_until
+
+    def campaign(self, stop: Event) -> bool:
         """Wait until the Lease is ours; return false where `stop` was set first."""
         while not stop.is_set():
-            if self._tried():
-                _log.info("leading as %s", self._identity)
+            if self._attempt():
+                _log.info("leading  lease=%s/%s identity=%s", self._namespace, self._name, self._identity)
                 return True
-            stop.wait(EVERY * random.uniform(0.8, 1.2))  # noqa: S311 spreads candidates
+            stop.wait(self._timing.renew_every * random.uniform(0.8, 1.2))  # noqa: S311 spreads candidates
         return False
 
-    def lead(self, stop: Event, lost: Callable[[], None]) -> None:
-        """Renew the Lease until `stop` is set, then give it free; call `lost` where it could not be renewed in time."""
-        renewed = time.monotonic()
-        while not stop.wait(EVERY):
-            if self._tried():
-                renewed = time.monotonic()
-            elif self.leader not in {"", self._identity} or time.monotonic() - renewed > RENEW_WITHIN:
-                _log.error(
-                    "no longer leading, %s is: this process ends, and stands by again when it is restarted",
-                    self.leader or "perhaps somebody else",
-                )
-                lost()
-                return
-        self._release()
+    def lead(self, lost: Callable[[], None]) -> None:
+        """Renew the Lease, on a thread of its own, until `resign`; `lost` is called once where that fails for too long.
 
-    def _tried(self) -> bool:
+        Another thread watches the deadline: a renewal that hangs must not hold up stepping down.
+        """
+        self._renewer = Thread(target=self._renew, args=(lost,), name="lease", daemon=True)
+        self._renewer.start()
+        Thread(target=self._watch, args=(lost,), name="lease-deadline", daemon=True).start()
+
+    def resign(self) -> None:
+        """Stop leading and release the Lease, so that nobody waits for its end. Nothing may be in flight any more."""
+        self._over.set()
+        with self._lock:
+            released = not self.lost and _now() < self._valid_until
+            self._valid_until = float("-inf")
+        if self._renewer is not None:
+            self._renewer.join(self._timing.request)
+            released = released and not self._renewer.is_alive()
+        if released:
+            self._release()
+
+    def _renew(self, lost: Callable[[], None]) -> None:
+        while not self._over.wait(self._timing.renew_every):
+            if not self._attempt() and self.leader not in {"", self._identity}:
+                self._lose(f"lost leadership to {self.leader}, exiting", lost)
+            if self.lost:
+                return
+
+    def _watch(self, lost: Callable[[], None]) -> None:
+        while not self._over.is_set() and not self.lost:
+            left = self._valid_until - _now()
+            if left <= 0:
+                why = self._problem or "no renewal in time"
+                self._lose(
+                    f"lost leadership: the Lease {self._namespace}/{self._name} is not renewed, exiting: {why}", lost
+                )
+                return
+            # Waiting counts no suspended time: the clock is looked at now and then.
+            self._over.wait(min(left, 1.0))
+
+    def _lose(self, message: str, lost: Callable[[], None]) -> None:
+        with self._lock:
+            if self.lost or self._over.is_set():
+                return
+            self.lost = True
+        _log.error("%s", message)
+        lost()
+
+    def _attempt(self) -> bool:
         """Take or renew the Lease; return whether it is ours now."""
+        seconds = self._timing.request
+        if self._valid_until > float("-inf"):
+            # What is left of our time is all that a renewal may take.
+            seconds = max(0.01, min(seconds, self._valid_until - _now()))
+        problem = ""
         try:
-            return self._try()
+            with self._api.within(seconds):
+                return self._try()
         except Conflict:
-            return False  # somebody else was quicker: look again
-        except (SourceError, msgspec.DecodeError) as e:
-            _log.warning("the Lease %s/%s cannot be renewed: %s", self._namespace, self._name, e)
-            return False
+            return False  # another candidate was quicker: look again
+        except SourceError as e:
+            problem = str(e)
+        except msgspec.DecodeError:
+            problem = f"the API server {self._api.host} answered with no Lease"
+        finally:
+            if problem and problem != self._problem:  # once, not with every attempt
+                _log.warning(
+                    "reading or writing the Lease failed, retrying  lease=%s/%s error=%s",
+                    self._namespace,
+                    self._name,
+                    problem,
+                )
+            self._problem = problem
+        return False
 
     def _try(self) -> bool:
         try:
             lease = self._read()
         except Missing:
+            began = _now()
             meta = _Meta(self._name, self._namespace)
             self._api.send("POST", self._path, msgspec.to_builtins(_Lease(meta, self._ours(None))))
-            self.leader = self._identity
-            return True
-        held = (lease.spec.holder_identity, lease.spec.renew_time)
+            return self._won(began)
+        spec = lease.spec or _Spec()
+        held = (spec.holder_identity, spec.renew_time)
         if held != self._seen:
-            self._seen, self._seen_at = held, time.monotonic()
-        self.leader = lease.spec.holder_identity or ""
-        duration = lease.spec.lease_duration_seconds or DURATION
-        if self.leader not in {"", self._identity} and time.monotonic() - self._seen_at < duration:
+            self._seen, self._seen_at = held, _now()
+        self.leader = spec.holder_identity or ""
+        duration = max(spec.lease_duration_seconds or self._timing.duration, 1)
+        if self.leader not in {"", self._identity} and _now() - self._seen_at < duration:
             return False
-        lease.spec = self._ours(lease.spec)
+        lease.spec = self._ours(spec)
+        began = _now()
         self._write(lease)
+        return self._won(began)
+
+    def _won(self, began: float) -> bool:
+        """Note that the renewal that was sent at `began` succeeded."""
+        with self._lock:
+            # Who led and was late has lost: what it knows is old, and another candidate may have led since.
+            late = self._valid_until > float("-inf") and _now() >= self._valid_until
+            if late or self.lost or self._over.is_set():
+                return False
+            self._valid_until = began + self._timing.lead_for
         self.leader = self._identity
         return True
 
     def _ours(self, before: _Spec | None) -> _Spec:
         now = _micro_time()
+        duration = max(1, round(self._timing.duration))
         if before is not None and before.holder_identity == self._identity:
-            return msgspec.structs.replace(before, renew_time=now)
+            return msgspec.structs.replace(before, renew_time=now, lease_duration_seconds=duration)
         transitions = (before.lease_transitions or 0) + 1 if before is not None else 0
-        return _Spec(self._identity, int(DURATION), now, now, transitions)
+        return _Spec(self._identity, duration, now, now, transitions)
 
     def _release(self) -> None:
-        """Give the Lease free, so that nobody has to wait for its end."""
         try:
-            lease = self._read()
-            if lease.spec.holder_identity == self._identity:
-                lease.spec = msgspec.structs.replace(
-                    lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=_micro_time()
-                )
-                self._write(lease)
+            with self._api.within(self._timing.request):
+                lease = self._read()
+                if lease.spec is not None and lease.spec.holder_identity == self._identity:
+                    lease.spec = msgspec.structs.replace(
+                        lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=_micro_time()
+                    )
+                    self._write(lease)
         except (SourceError, msgspec.DecodeError) as e:
-            _log.info("the Lease is not given free, it runs out by itself: %s", e)
+            why = str(e) if isinstance(e, SourceError) else "not a Lease"
+            _log.info(
+                "Lease not released, it expires on its own  lease=%s/%s error=%s", self._namespace, self._name, why
+            )
 
     def _read(self) -> _Lease:
         return msgspec.json.decode(self._api.get(f"{self._path}/{self._name}", {}), type=_Lease)

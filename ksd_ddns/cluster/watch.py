@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from ksd_ddns.cluster.api import Api, Broken, Busy, Expired
+from ksd_ddns.cluster.api import Api, Broken, Busy, Expired, insist
 from ksd_ddns.errors import SourceError
 from ksd_ddns.zone import vmi
 from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
@@ -139,7 +139,7 @@ class Watch:
 
     def vmis(self) -> tuple[Vmi, ...]:
         """Return all VMIs there are now. Raises SourceError."""
-        found = self._pages()
+        found = insist(self._pages)
         if found.unread:
             raise SourceError(
                 f"VMIs that cannot be read: {', '.join(sorted(found.unread))}; nothing is done without them"
@@ -163,7 +163,7 @@ class Watch:
             try:
                 about = self._page(body, vmis, unread)
             except (msgspec.DecodeError, RecursionError) as e:
-                raise SourceError(f"the API server {self._api.host} answered {self._path} with no list: {e}") from e
+                raise SourceError(f"the API server {self._api.host} answered {self._path} with no list") from e
             token = about.token
             if not token:
                 return _Found(tuple(vmis), frozenset(unread), about.resource_version)
@@ -209,7 +209,7 @@ class Watch:
                     raise self._api.refusal(about.code, about.message, self._path)
                 self._heard(event, tell)
             except (msgspec.DecodeError, RecursionError) as e:
-                raise SourceError(f"the API server {self._api.host} sent a watch event that is none: {e}") from e
+                raise SourceError(f"the API server {self._api.host} sent a watch event that is none") from e
             if about.metadata is not None and about.metadata.resource_version:
                 version = about.metadata.resource_version
             yield version
@@ -229,7 +229,7 @@ class Watch:
         try:
             return vmi.parse(_object.decode(raw))
         except (msgspec.DecodeError, RecursionError) as e:
-            _log.warning("an object that is not a VMI is passed over: %s", e)
+            _log.warning("skipping an object that is not a VMI  error=%s", e)
             return None
 
 

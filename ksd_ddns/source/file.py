@@ -169,16 +169,30 @@ class _Head(msgspec.Struct, rename="camel"):
     api_version: str | None = None
 
 
+class _ListMeta(msgspec.Struct, rename={"token": "continue", "remaining": "remainingItemCount"}):
+    """`metadata` of a list; a page of a longer one has a token to continue with, and may say how much is missing."""
+
+    token: str | None = None
+    remaining: int | None = None
+
+
 class _JsonList(msgspec.Struct):
     items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: _ListMeta | None = None
 
 
 class _YamlList(msgspec.Struct):
     items: list[Any] | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: _ListMeta | None = None
 
 
 class _PlainList(_Head, rename="camel", kw_only=True):
     items: list[VmiObject]
+    metadata: _ListMeta | None = None
+
+
+def _is_page(metadata: _ListMeta | None) -> bool:
+    return metadata is not None and bool(metadata.token or metadata.remaining)
 
 
 _VMI = "VirtualMachineInstance"
@@ -195,8 +209,10 @@ def _plain_list(data: bytes) -> Iterator[tuple[str, VmiObject]] | None:
         listing = msgspec.json.decode(data, type=_PlainList)
     except (msgspec.DecodeError, RecursionError):
         return None
-    if listing.kind not in _LISTS or not all(
-        _is_vmi(item, kindless=listing.kind == _VMI_LIST) for item in listing.items
+    if (
+        listing.kind not in _LISTS
+        or _is_page(listing.metadata)
+        or not all(_is_vmi(item, kindless=listing.kind == _VMI_LIST) for item in listing.items)
     ):
         return None
     return ((f"$.items[{index}]", item) for index, item in enumerate(listing.items))
@@ -209,9 +225,15 @@ def _objects(documents: list[_Part]) -> Iterator[tuple[str, VmiObject]]:
         if head.kind not in _LISTS:
             yield document.place.removesuffix(", $"), _vmi(document, kindless=False)
             continue
-        items = document.typed(document.listing).items
+        listing = document.typed(document.listing)
+        items = listing.items
         if items is msgspec.UNSET:
             raise document.error(f"this {head.kind} has no items")
+        if _is_page(listing.metadata):
+            raise SourceError(
+                f"{document.file}: {document.place}: this {head.kind} is one page of a longer list (its metadata has "
+                "continue or remainingItemCount): save all of it, with `kubectl get vmi -A -o yaml`"
+            )
         for index, item in enumerate(items or ()):
             part = document._replace(place=f"{document.place}.items[{index}]", value=item)
             yield part.place, _vmi(part, kindless=head.kind == _VMI_LIST)
@@ -326,7 +348,12 @@ def _shape(info: msgspec.inspect.Type) -> Shape:
 
 
 _VMI_SHAPE = _shape(msgspec.inspect.type_info(VmiObject)) or {}
-_SHAPE: Shape = {**_VMI_SHAPE, "items": _VMI_SHAPE}
+_META_SHAPE = _shape(msgspec.inspect.type_info(_ListMeta)) or {}
+_SHAPE: Shape = {
+    **_VMI_SHAPE,
+    "items": _VMI_SHAPE,
+    "metadata": {**(_VMI_SHAPE["metadata"] or {}), **_META_SHAPE},
+}
 
 
 def _from_yaml(value: Any, into: type[_T]) -> _T:

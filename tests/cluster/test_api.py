@@ -1,22 +1,40 @@
 """How the API server is found, and who we are there: the real client's configuration, and its changes."""
 
-import contextlib
-import http.client
+import base64
+import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import ssl
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
 
-from ksd_ddns.cluster.api import Api, Expired, uid_of_namespace
+import ksd_ddns.cluster.api
+from ksd_ddns.cluster.api import Api, Expired, Forbidden, insist, uid_of_namespace
 from ksd_ddns.cluster.watch import Watch, watches
 from ksd_ddns.errors import SourceError
 from ksd_ddns.zone import selector
-from tests.kube import ADMIN, MASTERS, ExecPlugin, Kube, Reply, User, service_account, with_certificate
+from tests.kube import (
+    ADMIN,
+    MASTERS,
+    ExecPlugin,
+    Fault,
+    Kube,
+    Reply,
+    Slow,
+    Stall,
+    User,
+    service_account,
+    with_certificate,
+)
+from tests.kube.api import Answer
+from tests.proxies import HttpProxy, SocksProxy
 from tests.vmis import vmi
 
 MakeKube = Callable[..., Kube]
@@ -34,6 +52,24 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def listed(api: Api) -> set[str]:
     return {item.key for item in Watch(api).vmis()}
+
+
+def shown(error: BaseException) -> str:
+    """Return all that a traceback would show of it."""
+    return "".join(traceback.format_exception(error))
+
+
+def edit(path: Path, part: str, change: dict[str, Any]) -> None:
+    """Change the cluster or the user of a kubeconfig; None takes a field away."""
+    config = yaml.safe_load(path.read_text())
+    values = config[f"{part}s"][0][part]
+    values.update(change)
+    config[f"{part}s"][0][part] = {key: value for key, value in values.items() if value is not None}
+    path.write_text(yaml.safe_dump(config))
+
+
+def b64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def test_a_token(make_kube: MakeKube, tmp_path: Path) -> None:
@@ -122,10 +158,7 @@ def test_a_plugin_tells_another_token(make_kube: MakeKube, tmp_path: Path, expir
     listed(api)
     plugin.tell(kube.token(User("renewed", (MASTERS,))), expires=expires)
     kube.revoke(old)
-    if expires is None:  # nothing says that the token has ended but the server
-        with pytest.raises(SourceError, match="401"):
-            listed(api)
-    listed(api)
+    listed(api)  # where nothing says that the token has ended but the server, it is asked once more
     assert kube.requests()[-1].user.name == "renewed"
 
 
@@ -137,8 +170,8 @@ def test_a_kubeconfig_that_is_written_again(make_kube: MakeKube, tmp_path: Path)
     listed(api)
     kube.revoke(old)
     path.unlink()
-    for words in ("401", "no cluster is set up here"):
-        with pytest.raises(SourceError, match=words):
+    for _ in range(2):
+        with pytest.raises(SourceError, match="no cluster is set up here"):
             listed(api)
     kube.kubeconfig(path, {"token": kube.token(User("renewed", (MASTERS,)))})
     listed(api)
@@ -186,91 +219,425 @@ def test_no_files_in_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Api(service_account=tmp_path)
 
 
-class _Proxy(BaseHTTPRequestHandler):
-    """An HTTP proxy: absolute requests are passed on, CONNECT is a tunnel."""
-
-    seen: list[str]
-
-    def do_GET(self) -> None:
-        self.seen.append(f"GET {self.path}")
-        url = urlsplit(self.path)
-        with contextlib.closing(http.client.HTTPConnection(url.netloc, timeout=5)) as connection:
-            connection.request("GET", f"{url.path}?{url.query}", headers=dict(self.headers))
-            answer = connection.getresponse()
-            body = answer.read()
-        self.send_response(answer.status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_CONNECT(self) -> None:
-        self.seen.append(f"CONNECT {self.path}")
-        host, _, port = self.path.partition(":")
-        with socket.create_connection((host, int(port)), 5) as server:
-            self.send_response(200)
-            self.end_headers()
-            back = threading.Thread(target=_pour, args=(server, self.connection), daemon=True)
-            back.start()
-            _pour(self.connection, server)
-            back.join(5)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def _pour(source: socket.socket, into: socket.socket) -> None:
-    try:
-        while chunk := source.recv(65_536):
-            into.sendall(chunk)
-        into.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-
-
-@pytest.fixture
-def proxy() -> Iterator[tuple[str, list[str]]]:
-    """Yield the URL of a proxy, and what it is asked for."""
-    seen: list[str] = []
-    handler = type("Handler", (_Proxy,), {"seen": seen})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_proxy_of_the_environment(
+    make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    """As kubectl does it: not for what is on this host, nor for what NO_PROXY names."""
+    kube = make_kube(tls=tls)
+    kube.put(vmi("db", "prod"))
+    path = kube.kubeconfig(tmp_path / "config")
+    with HttpProxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY" if tls else "HTTP_PROXY", proxy.url)
+        assert listed(Api(kubeconfig=str(path))) == {"prod/db"}
+        assert not proxy.seen
+        path.write_text(path.read_text().replace("127.0.0.1", "kubernetes.default.svc"))
+        assert listed(Api(kubeconfig=str(path))) == {"prod/db"}
+        assert len(proxy.seen) == 1
+        monkeypatch.setenv("NO_PROXY", "192.0.2.0/24,.default.svc")
+        with pytest.raises(SourceError, match="host name does not resolve"):
+            listed(Api(kubeconfig=str(path)))
+        assert len(proxy.seen) == 1
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_the_proxy_of_the_environment(
-    make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: tuple[str, list[str]], tls: bool
+@pytest.mark.parametrize("secret", ["", "ann:p@ss/w0rd"], ids=["open", "password"])
+@pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
+def test_the_proxy_of_the_kubeconfig(
+    make_kube: MakeKube, tmp_path: Path, kind: type[HttpProxy | SocksProxy], secret: str, tls: bool
 ) -> None:
-    url, seen = proxy
     kube = make_kube(tls=tls)
     kube.put(vmi("db", "prod"))
-    path = str(kube.kubeconfig(tmp_path / "config"))
-    monkeypatch.setenv("HTTPS_PROXY" if tls else "HTTP_PROXY", url)
-    assert listed(Api(kubeconfig=path)) == {"prod/db"}
-    assert len(seen) == 1
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert listed(Api(kubeconfig=path)) == {"prod/db"}
-    assert len(seen) == 1
+    path = kube.kubeconfig(tmp_path / "config")
+    with kind(secret=secret) as proxy:
+        user = f"{quote(secret, safe=':')}@" if secret else ""
+        edit(path, "cluster", {"proxy-url": f"{proxy.scheme}://{user}{proxy.address}"})
+        assert listed(Api(kubeconfig=str(path))) == {"prod/db"}
+        assert len(proxy.seen) == 1
+        # What has a name is the proxy's to resolve.
+        path.write_text(path.read_text().replace(kube.url, kube.url.replace("127.0.0.1", "kubernetes.default.svc")))
+        assert listed(Api(kubeconfig=str(path))) == {"prod/db"}
+        assert "kubernetes.default.svc" in proxy.seen[-1]
 
 
-def test_the_proxy_of_the_kubeconfig(make_kube: MakeKube, tmp_path: Path, proxy: tuple[str, list[str]]) -> None:
-    url, seen = proxy
+@pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_proxy_that_does_not_know_us(
+    make_kube: MakeKube, tmp_path: Path, kind: type[HttpProxy | SocksProxy], tls: bool
+) -> None:
+    path = make_kube(tls=tls).kubeconfig(tmp_path / "config")
+    with kind(secret="ann:right") as proxy:
+        for user in ("", "ann:HIDDEN@"):
+            edit(path, "cluster", {"proxy-url": f"{proxy.scheme}://{user}{proxy.address}"})
+            with pytest.raises(SourceError, match=r"the proxy .* requires authentication \(407\).*proxy-url") as error:
+                listed(Api(kubeconfig=str(path)))
+            assert "HIDDEN" not in shown(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+def test_a_proxy_that_is_not_there(make_kube: MakeKube, tmp_path: Path, scheme: str) -> None:
+    path = make_kube(tls=True).kubeconfig(tmp_path / "config")
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    edit(path, "cluster", {"proxy-url": f"{scheme}://ann:HIDDEN@127.0.0.1:{port}"})
+    words = rf"the proxy {scheme}://127.0.0.1:{port} for .* cannot be reached: connection refused"
+    with pytest.raises(SourceError, match=words) as error:
+        listed(Api(kubeconfig=str(path)))
+    assert "HIDDEN" not in shown(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("ftp://ann:HIDDEN@127.0.0.1:21", "not the URL of a proxy", id="scheme"),
+        pytest.param("http://ann:HID/DEN@127.0.0.1:1:2", "not the URL of a proxy", id="port"),
+        pytest.param("http://ann:HIDDEN@", "not the URL of a proxy", id="no-host"),
+        pytest.param("http://ann:HIDDEN@[::1", "not the URL of a proxy", id="bracket"),
+        pytest.param("http://ann:HIDDEN@nowhere.invalid:3128", "does not resolve", id="name"),
+        pytest.param("socks5://ann:HIDDEN@nowhere.invalid:1080", "does not resolve", id="socks-name"),
+    ],
+)
+def test_a_proxy_that_is_none(make_kube: MakeKube, tmp_path: Path, url: str, words: str) -> None:
+    path = make_kube(tls=True).kubeconfig(tmp_path / "config")
+    edit(path, "cluster", {"proxy-url": url})
+    with pytest.raises(SourceError, match=words) as error:
+        listed(Api(kubeconfig=str(path)))
+    assert "HID" not in shown(error.value)
+
+
+# TLS
+
+
+def test_a_ca_that_strict_checks_reject(make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 sets the strict flag by default; here every Python does."""
+    kube = make_kube(tls=True, identifiers=False)
+    kube.put(vmi("db", "prod"))
+    default = ssl.create_default_context
+
+    def strict(**arguments: Any) -> ssl.SSLContext:
+        context = default(**arguments)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    assert kube.authority
+    with (
+        socket.create_connection(("127.0.0.1", kube.port)) as plain,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        ssl.create_default_context(cafile=str(kube.authority.certificate)).wrap_socket(
+            plain, server_hostname="127.0.0.1"
+        )
+    assert listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))) == {"prod/db"}
+
+
+def test_data_instead_of_files(make_kube: MakeKube, tmp_path: Path) -> None:
+    kube = make_kube(tls=True, auth=True)
+    assert kube.authority
+    pair = kube.authority.client("bob", MASTERS)
+    user = {"client-certificate-data": b64(pair.certificate), "client-key-data": b64(pair.key)}
+    path = kube.kubeconfig(tmp_path / "config", user)
+    edit(path, "cluster", {"certificate-authority-data": b64(kube.authority.certificate)})
+    edit(path, "cluster", {"certificate-authority": None})
+    listed(Api(kubeconfig=str(path)))
+    assert kube.requests()[-1].user.name == "bob"
+
+
+def test_the_name_in_the_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
+    path = make_kube(tls=True).kubeconfig(tmp_path / "config")
+    edit(path, "cluster", {"tls-server-name": "kubernetes.default.svc"})
+    listed(Api(kubeconfig=str(path)))
+    edit(path, "cluster", {"tls-server-name": "another.test"})
+    with pytest.raises(SourceError, match=r"certificate is for another host name .*tls-server-name"):
+        listed(Api(kubeconfig=str(path)))
+
+
+def test_no_verification_where_the_kubeconfig_says_so(make_kube: MakeKube, tmp_path: Path) -> None:
+    path = make_kube(tls=True).kubeconfig(tmp_path / "config")
+    edit(path, "cluster", {"certificate-authority": None})
+    with pytest.raises(SourceError, match=r"unknown CA .*certificate-authority"):
+        listed(Api(kubeconfig=str(path)))
+    edit(path, "cluster", {"insecure-skip-tls-verify": True})
+    listed(Api(kubeconfig=str(path)))
+
+
+def test_tls_on_one_side_only(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube()
     path = kube.kubeconfig(tmp_path / "config")
-    config = yaml.safe_load(path.read_text())
-    config["clusters"][0]["cluster"]["proxy-url"] = url
-    path.write_text(yaml.safe_dump(config))
-    listed(Api(kubeconfig=str(path)))
-    assert len(seen) == 1
+    with HttpProxy() as server:  # which answers what is no HTTP with 400, as most do
+        path.write_text(path.read_text().replace(kube.url, f"https://{server.address}"))
+        with pytest.raises(SourceError, match=r"does not speak TLS .*http://"):
+            listed(Api(kubeconfig=str(path)))
+
+
+# Credentials
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " \n\n"])
+@pytest.mark.parametrize("kind", ["inline", "file", "plugin", "pod"])
+def test_white_space_around_a_token(
+    make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, ending: str
+) -> None:
+    kube = make_kube(tls=True, auth=True)
+    token = kube.token(User("ann", (MASTERS,)))
+    (tmp_path / "token").write_text(f"{token}{ending}", newline="")
+    users: dict[str, dict[str, Any]] = {
+        "inline": {"token": f"{token}{ending}"},
+        "file": {"tokenFile": "token"},  # relative to the kubeconfig
+        "plugin": ExecPlugin(tmp_path / "plugin", f"{token}{ending}").user,
+    }
+    if kind == "pod":
+        files = kube.service_account_files(tmp_path / "account", token=f"{token}{ending}")
+        for name, value in files.environment.items():
+            monkeypatch.setenv(name, value)
+        api = Api(service_account=tmp_path / "account")
+    else:
+        api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", users[kind])))
+    listed(api)
+    assert kube.requests()[-1].user.name == "ann"
+
+
+def test_a_token_file_that_is_written_again(make_kube: MakeKube, tmp_path: Path) -> None:
+    """The new token is used at once, without a request that fails; a file that is gone for a moment does no harm."""
+    kube = make_kube(auth=True)
+    file = tmp_path / "token"
+    file.write_text(kube.token(User("old", (MASTERS,))))
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", {"tokenFile": str(file), "token": "no"})))
+    listed(api)
+    file.unlink()
+    listed(api)
+    file.write_text(kube.token(User("new", (MASTERS,))))
+    listed(api)
+    assert [request.user.name for request in kube.requests()] == ["old", "old", "new"]
+    assert {request.status for request in kube.requests()} == {200}
+
+
+@pytest.mark.parametrize(
+    "token", ["HIDDEN\nX-More: 1", "HID DEN", "HIDDEN\u20ac", "HIDDEN\x00"], ids=["lines", "space", "not-latin", "nul"]
+)
+@pytest.mark.parametrize("kind", ["inline", "plugin"])
+def test_a_token_that_no_header_can_hold(kube: Kube, tmp_path: Path, kind: str, token: str) -> None:
+    user = {"token": token} if kind == "inline" else ExecPlugin(tmp_path / "plugin", token).user
+    with pytest.raises(SourceError, match="cannot be sent in an HTTP header") as error:
+        listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
+    assert "HID" not in shown(error.value)
+    assert not kube.requests()
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        pytest.param({"as": "ann"}, {"Impersonate-User": ["ann"]}, id="user"),
+        pytest.param(
+            {"as": "ann", "as-uid": "7", "as-groups": ["dns", "admins"], "as-user-extra": {"Reason/Why": ["a", "b"]}},
+            {
+                "Impersonate-User": ["ann"],
+                "Impersonate-Uid": ["7"],
+                "Impersonate-Group": ["dns", "admins"],
+                "Impersonate-Extra-reason%2Fwhy": ["a", "b"],
+            },
+            id="all",
+        ),
+    ],
+)
+def test_impersonation(kube: Kube, tmp_path: Path, user: dict[str, Any], words: dict[str, list[str]]) -> None:
+    listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
+    headers = kube.requests()[-1].headers
+    assert {name: headers[name.lower()].split(", ") for name in words} == words
+
+
+def test_a_user_name_and_a_password(kube: Kube, tmp_path: Path) -> None:
+    listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", {"username": "ann", "password": "s3cret"}))))
+    assert kube.requests()[-1].headers["authorization"] == f"Basic {base64.b64encode(b'ann:s3cret').decode()}"
+
+
+# Credential plugins
+
+
+def plugin(folder: Path, script: str, **more: object) -> dict[str, Any]:
+    """Return the user of a plugin that is this shell script, called by a path relative to the kubeconfig."""
+    (folder / "plugin.sh").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "plugin.sh").chmod(0o755)
+    return {"exec": {"apiVersion": V1, "command": "./plugin.sh", "interactiveMode": "Never", **more}}
+
+
+V1 = "client.authentication.k8s.io/v1"
+
+
+def credential(**status: str) -> str:
+    return json.dumps({"apiVersion": V1, "kind": "ExecCredential", "status": status})
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        pytest.param(f"echo '{credential(token='HIDDEN')}'; echo HIDDEN >&2; exit 3", "exit code 3", id="exit-code"),
+        pytest.param("kill -9 $$", "signal 9", id="killed"),
+        pytest.param(f"echo '{credential(token='HIDDEN')[:-4]}'", "printed no ExecCredential", id="half"),
+        pytest.param("echo HIDDEN", "printed no ExecCredential", id="words"),
+        pytest.param(":", "printed no ExecCredential", id="nothing"),
+        pytest.param(f"echo '{credential()}'", "neither a token nor a client certificate", id="no-token"),
+        pytest.param(f"echo '{credential(clientCertificateData='x')}'", "without its key", id="no-key"),
+        pytest.param(
+            f"echo '{credential(token='HIDDEN').replace('/v1', '/HIDDEN')}'", "another apiVersion", id="version"
+        ),
+        pytest.param(
+            f"echo '{credential(clientCertificateData='HIDDEN', clientKeyData='HIDDEN')}'", "cannot be used", id="pem"
+        ),
+    ],
+)
+def test_a_plugin_that_fails(
+    make_kube: MakeKube, tmp_path: Path, capfd: pytest.CaptureFixture[str], script: str, words: str
+) -> None:
+    kube = make_kube(tls=True)
+    path = kube.kubeconfig(tmp_path / "config", plugin(tmp_path, script))
+    with pytest.raises(SourceError, match=words) as error:
+        listed(Api(kubeconfig=str(path)))
+    assert "HIDDEN" not in "".join((shown(error.value), *capfd.readouterr()))
+    if words != "cannot be used":
+        assert "'./plugin.sh'" in str(error.value)
+    assert not kube.requests()
+
+
+def test_a_plugin_that_is_missing_says_how_to_get_it(kube: Kube, tmp_path: Path) -> None:
+    user = {"exec": {"apiVersion": V1, "command": "no-such-plugin", "installHint": "Install\n  the CLI"}}
+    with pytest.raises(SourceError, match=r"'no-such-plugin' is not there: Install the CLI$"):
+        listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
+
+
+def test_a_plugin_that_fails_does_not_run_for_every_request(kube: Kube, tmp_path: Path) -> None:
+    user = plugin(tmp_path, f"echo >> {tmp_path / 'runs'}; exit 1")
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user)))
+    for _ in range(5):
+        with pytest.raises(SourceError, match="exit code 1"):
+            listed(api)
+    assert (tmp_path / "runs").read_text() == "\n"
+
+
+def test_what_a_plugin_is_given(kube: Kube, tmp_path: Path) -> None:
+    script = (
+        f'echo "$KUBERNETES_EXEC_INFO" > {tmp_path}/info; echo $0 $1 $MODE > {tmp_path}/rest; cat > {tmp_path}/in\n'
+    )
+    script += f"echo '{credential(token=kube.token())}'"
+    more = {"args": ["get-token"], "env": [{"name": "MODE", "value": "sso"}], "provideClusterInfo": True}
+    listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", plugin(tmp_path, script, **more)))))
+    assert (tmp_path / "rest").read_text().split()[1:] == ["get-token", "sso"]
+    assert not (tmp_path / "in").read_text()  # nothing to read, and no wait for it
+    info = json.loads((tmp_path / "info").read_text())
+    assert (info["apiVersion"], info["spec"]["interactive"]) == (V1, False)
+    assert info["spec"]["cluster"]["server"] == kube.url
+
+
+def test_a_plugin_that_prints_a_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
+    kube = make_kube(tls=True, auth=True)
+    assert kube.authority
+    pair = kube.authority.client("bob", MASTERS)
+    text = credential(clientCertificateData=pair.certificate.read_text(), clientKeyData=pair.key.read_text())
+    (tmp_path / "credential").write_text(text)
+    user = plugin(tmp_path, f"cat {tmp_path}/credential")
+    listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
+    assert kube.requests()[-1].user.name == "bob"
+
+
+# What the server says
+
+
+def test_a_secret_that_the_server_quotes(make_kube: MakeKube, tmp_path: Path) -> None:
+    kube = make_kube(auth=True)
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", {"token": kube.token(ADMIN, token="HIDDEN")})))
+    for fault in (
+        Reply.status(500, "bad header: Authorization: Bearer HIDDEN"),
+        Reply(Answer(b"<pre>Authorization: Bearer HIDDEN</pre>", 502)),
+        Reply.garbage(b'{"items": "Bearer HIDDEN"}'),
+    ):
+        kube.fault(fault, verb="list")
+        with pytest.raises(SourceError) as error:
+            listed(api)
+        assert "HIDDEN" not in shown(error.value)
+
+
+def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until RBAC is loaded everything is forbidden: to say what to grant would mislead."""
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
+    path = "/apis/kubevirt.io/v1/virtualmachineinstances"
+    monkeypatch.setattr(ksd_ddns.cluster.api, "FORBIDDEN_FOR", 0.3)
+    monkeypatch.setattr(ksd_ddns.cluster.api, "FORBIDDEN_AGAIN", 1.0)
+    with kube.fault(Reply.forbidden("secondary"), verb="list", times=None):
+        with pytest.raises(Forbidden, match=r"forbids it \(403 .* may still be starting, retrying$"):
+            api.get(path, {})
+        time.sleep(0.3)
+        with pytest.raises(Forbidden, match="grant get, list and watch of virtualmachineinstances"):
+            api.get(path, {})
+    api.get(path, {})
+    time.sleep(1.0)
+    with (
+        kube.fault(Reply.forbidden("secondary"), verb="list", times=None),
+        pytest.raises(Forbidden, match="starting"),
+    ):
+        api.get(path, {})
+
+
+def test_a_command_gets_over_a_server_that_starts(kube: Kube, tmp_path: Path) -> None:
+    kube.put(vmi("db", "prod"))
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
+    kube.fault(Reply.forbidden("secondary"), verb="list", times=2)
+    assert listed(api) == {"prod/db"}
+    with (
+        kube.fault(Reply.forbidden("secondary"), verb="list", times=None),
+        pytest.raises(SourceError, match="grant get, list and watch"),
+    ):
+        listed(api)
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize(
+    "fault", [Slow(20), Stall(), Stall(sent=10)], ids=["trickle", "silent", "silent-in-the-middle"]
+)
+def test_a_total_deadline(make_kube: MakeKube, tmp_path: Path, fault: Fault, tls: bool) -> None:
+    kube = make_kube(tls=tls)
+    kube.load(vmi(f"vm-{number}", "prod") for number in range(5))
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
+    path = "/apis/kubevirt.io/v1/virtualmachineinstances"
+    with kube.fault(fault, verb="list", times=None):
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(SourceError, match=r"did not answer within 0.5 s"), api.within(0.5):
+                api.get(path, {})
+            assert time.monotonic() - began < 5
+    with api.within(10):
+        api.get(path, {})
+
+
+def test_a_total_deadline_before_there_is_an_answer(tmp_path: Path, kube: Kube) -> None:
+    """Whoever answers the connection need not speak TLS, or HTTP, or at all."""
+    path = kube.kubeconfig(tmp_path / "config")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for scheme in ("http", "https"):
+            url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+            path.write_text(path.read_text().replace(kube.url, url))
+            began = time.monotonic()
+            with (
+                pytest.raises(SourceError, match="did not answer within"),
+                (api := Api(kubeconfig=str(path))).within(0.3),
+            ):
+                api.get("/api/v1/namespaces/kube-system", {})
+            assert time.monotonic() - began < 3
+            path.write_text(path.read_text().replace(url, kube.url))
 
 
 def test_what_a_refusal_means_depends_on_what_was_asked_for(kube: Kube, tmp_path: Path) -> None:
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     kube.fault(Reply.status(403, "forbidden"), verb="get")
-    with pytest.raises(SourceError, match=r"403.*get of namespaces.*OWNER_ID"):
+    with pytest.raises(Forbidden, match=r"403"):
         uid_of_namespace(api, "kube-system")
+    with (
+        kube.fault(Reply.status(403, "forbidden"), verb="get", times=None),
+        pytest.raises(SourceError, match=r"403.*get of namespaces.*OWNER_ID"),
+    ):
+        insist(lambda: uid_of_namespace(api, "kube-system"))
     with pytest.raises(SourceError, match=r"404.*OWNER_ID"):
         uid_of_namespace(api, "nowhere")
     kube.fault(Reply.garbage(b"[]"), verb="get")

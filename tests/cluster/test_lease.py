@@ -1,25 +1,42 @@
-"""Leader election: one leads, the next takes over when the Lease is given free or runs out, and never before."""
+"""Leader election: one leads, the next takes over when the Lease is released or expires, and never before.
 
+Never do two lead at the same time, whatever happens to the API server, the network or the process.
+"""
+
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
-from ksd_ddns.cluster import lease
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.lease import Election
-from tests.kube import LEASES, Kube, Reply
+from ksd_ddns.cluster.lease import Election, Timing
+from tests.kube import LEASES, Drop, Fault, Kube, Reply, Slow, Stall
+
+QUICK = Timing(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
+
+Candidate = Callable[..., Election]
 
 
 @pytest.fixture
-def candidate(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Election]:
-    monkeypatch.setattr(lease, "EVERY", 0.05)
-    monkeypatch.setattr(lease, "DURATION", 1.0)
-    monkeypatch.setattr(lease, "RENEW_WITHIN", 0.5)
+def candidate(kube: Kube, tmp_path: Path) -> Iterator[Candidate]:
+    """Yield a factory of candidates, which stop at the end of the test."""
     kubeconfig = str(kube.kubeconfig(tmp_path / "config"))
-    return lambda name: Election(Api(kubeconfig=kubeconfig), namespace="default", name="secondary-dns", identity=name)
+    with ExitStack() as stack:
+
+        def make(name: str, timing: Timing = QUICK) -> Election:
+            api = Api(kubeconfig=kubeconfig)
+            found = Election(api, namespace="default", name="secondary-dns", identity=name, timing=timing)
+            stack.callback(found.resign)
+            return found
+
+        yield make
 
 
 def holder(kube: Kube) -> str:
@@ -27,66 +44,197 @@ def holder(kube: Kube) -> str:
     return held
 
 
-def leading(election: Election, stop: Event, lost: Event) -> Thread:
-    thread = Thread(target=election.lead, args=(stop, lost.set))
-    thread.start()
-    return thread
+def lease(spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "secondary-dns", "namespace": "default"},
+        **({} if spec is ... else {"spec": spec}),
+    }
 
 
-def test_the_first_leads_and_the_next_waits_until_it_is_given_free(
-    kube: Kube, candidate: Callable[[str], Election]
-) -> None:
-    stop, lost = Event(), Event()
+def wait(condition: Callable[[], object], what: str, seconds: float = 15.0) -> float:
+    """Wait until `condition` is true; return how long that took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() < began + seconds, what
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def test_the_first_leads_and_the_next_waits_until_the_lease_is_released(kube: Kube, candidate: Candidate) -> None:
+    lost = Event()
     first, second = candidate("first"), candidate("second")
-    assert first.await_leadership(Event())
-    thread = leading(first, stop, lost)
-    impatient = Event()
-    waiting = Thread(target=second.await_leadership, args=(impatient,))
+    assert not first.leading()
+    assert first.campaign(Event())
+    first.lead(lost.set)
+    waiting = Thread(target=second.campaign, args=(Event(),), daemon=True)
     waiting.start()
-    time.sleep(1.5)  # longer than the Lease lasts: it is renewed
+    time.sleep(2.5)  # longer than the Lease lasts: it is renewed
     assert holder(kube) == "first"
     assert second.leader == "first"
-    began = time.monotonic()
-    stop.set()
-    thread.join()
-    waiting.join(timeout=5)
+    assert first.leading()
+    assert not second.leading()
+    first.resign()
+    assert not first.leading()
+    assert wait(second.leading, "the second leads") < 1.5, "released, it needs no waiting for its end"
     assert holder(kube) == "second"
-    assert time.monotonic() - began < 1.0, "given free, it needs no waiting for its end"
     assert not lost.is_set()
+    assert not first.lost
 
 
-def test_a_lease_that_nobody_renews_runs_out(kube: Kube, candidate: Callable[[str], Election]) -> None:
-    assert candidate("killed").await_leadership(Event())
+def test_a_lease_that_nobody_renews_expires(kube: Kube, candidate: Candidate) -> None:
+    assert candidate("killed").campaign(Event())
     began = time.monotonic()
-    assert candidate("next").await_leadership(Event())
-    assert time.monotonic() - began >= 1.0
+    assert candidate("next").campaign(Event())
+    assert time.monotonic() - began >= 2.0
     assert holder(kube) == "next"
     assert kube.objects(LEASES)[0]["spec"]["leaseTransitions"] == 1
 
 
-def test_who_cannot_renew_steps_down(kube: Kube, candidate: Callable[[str], Election]) -> None:
+@pytest.mark.parametrize("spec", [..., None, {}, {"holderIdentity": ""}, {"holderIdentity": None}], ids=str)
+def test_a_lease_that_nobody_holds_is_taken(kube: Kube, candidate: Candidate, spec: object) -> None:
+    kube.put(lease(spec))
+    assert candidate("first").campaign(Event())
+    assert holder(kube) == "first"
+
+
+def test_a_clock_that_another_one_set_wrong_does_not_matter(kube: Kube, candidate: Candidate) -> None:
+    """What counts is when a renewal is seen: by its time this one ended decades ago, or begins in decades."""
+    for year in ("1999", "2099"):
+        spec = {"holderIdentity": "other", "leaseDurationSeconds": 2, "renewTime": f"{year}-01-01T00:00:00.000000Z"}
+        kube.put(lease(spec))
+        began = time.monotonic()
+        assert candidate(f"next-{year}").campaign(Event())
+        assert 2.0 <= time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Reply.status(500), id="500"),
+        pytest.param(Reply.forbidden("ksd"), id="403"),
+        pytest.param(Reply.garbage(b"[]"), id="garbage"),
+        pytest.param(Drop(), id="cut"),
+        pytest.param(Stall(), id="silent"),
+        pytest.param(Stall(sent=10), id="silent-in-the-middle"),
+        pytest.param(Slow(30), id="trickle"),
+    ],
+)
+def test_a_leader_that_cannot_renew_steps_down_in_time(kube: Kube, candidate: Candidate, fault: Fault) -> None:
+    """It counts from before it sent its last renewal, so it is over before anybody else may lead."""
     lost = Event()
     leader = candidate("leader")
-    assert leader.await_leadership(Event())
-    with kube.fault(Reply.status(500), resource="leases", times=None):
-        thread = leading(leader, Event(), lost)
+    assert leader.campaign(Event())
+    leader.lead(lost.set)
+    time.sleep(0.3)
+    with kube.fault(fault, resource="leases", times=None):
+        began = time.monotonic()
+        wait(lambda: not leader.leading(), "it does not lead any longer")
+        assert time.monotonic() - began < 1.5, "half a second is for the test"
         assert lost.wait(timeout=5)
-        thread.join()
+        assert leader.lost
+    time.sleep(0.5)
+    assert not leader.leading(), "who lost leadership does not lead again: what it knows is old"
 
 
-def test_who_was_overtaken_steps_down(kube: Kube, candidate: Callable[[str], Election]) -> None:
+def test_a_renewal_that_hangs_before_it_is_sent_holds_up_nothing(
+    kube: Kube, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No deadline ends what the resolver does, or a disk: stepping down is another thread's work."""
     lost = Event()
-    slow = candidate("slow")
-    assert slow.await_leadership(Event())
-    assert candidate("quick").await_leadership(Event())
-    thread = leading(slow, Event(), lost)
+    leader = candidate("leader")
+    assert leader.campaign(Event())
+    stuck = Event()
+
+    def resolve(*_: object, **__: object) -> list[object]:
+        stuck.wait(20)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    kube.stop()  # a new connection is needed
+    leader.lead(lost.set)
+    began = time.monotonic()
+    assert lost.wait(timeout=10)
+    assert time.monotonic() - began < 3
+    stuck.set()
+
+
+def test_a_leader_that_was_overtaken_steps_down(
+    kube: Kube, candidate: Candidate, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = Event()
+    slow = candidate("slow", Timing(duration=60, lead_for=30, renew_every=0.1, request=1))
+    assert slow.campaign(Event())
+    kube.put(lease({"holderIdentity": "quick", "leaseDurationSeconds": 60, "renewTime": "2026-01-01T00:00:00.000000Z"}))
+    slow.lead(lost.set)
     assert lost.wait(timeout=5)
-    thread.join()
+    assert not slow.leading()
     assert holder(kube) == "quick"
+    assert "lost leadership to quick, exiting" in caplog.text
 
 
-def test_waiting_ends_when_it_is_told_to(kube: Kube, candidate: Callable[[str], Election]) -> None:
-    assert candidate("leader").await_leadership(Event())
+_PROGRAM = """
+import sys, time
+from threading import Event
+from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.lease import Election, Timing
+timing = Timing(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
+election = Election(Api(kubeconfig=sys.argv[1]), namespace="default", name="secondary-dns", identity="a", timing=timing)
+election.campaign(Event())
+election.lead(lambda: None)
+while True:
+    print("leads" if election.leading() else "does not", flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_a_leader_that_was_suspended_does_not_lead_for_an_instant(kube: Kube, tmp_path: Path) -> None:
+    kubeconfig = kube.kubeconfig(tmp_path / "config")
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM, kubeconfig], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            while process.stdout.readline() != "leads\n":
+                pass
+            os.kill(process.pid, signal.SIGSTOP)
+            time.sleep(1.2)
+            os.set_blocking(process.stdout.fileno(), False)
+            while process.stdout.readline():  # what it said before
+                pass
+            os.set_blocking(process.stdout.fileno(), True)
+            os.kill(process.pid, signal.SIGCONT)
+            # The first line may have been on its way.
+            lines = [process.stdout.readline() for _ in range(30)][1:]
+        finally:
+            process.kill()
+    assert set(lines) == {"does not\n"}
+
+
+def test_releasing_waits_for_no_api_server(kube: Kube, candidate: Candidate) -> None:
+    leader = candidate("leader")
+    assert leader.campaign(Event())
+    leader.lead(lambda: None)
+    with kube.fault(Stall(), resource="leases", times=None):
+        began = time.monotonic()
+        leader.resign()
+        assert time.monotonic() - began < 3
+    assert not leader.lost
+
+
+def test_a_campaign_ends_when_it_is_told_to(kube: Kube, candidate: Candidate) -> None:
+    assert candidate("leader").campaign(Event())
     stop = Event()
     stop.set()
-    assert not candidate("other").await_leadership(stop)
+    assert not candidate("other").campaign(stop)
+
+
+def test_a_standby_logs_a_problem_once(kube: Kube, candidate: Candidate, caplog: pytest.LogCaptureFixture) -> None:
+    stop = Event()
+    with kube.fault(Reply.status(500), resource="leases", times=None):
+        waiting = Thread(target=candidate("first").campaign, args=(stop,))
+        waiting.start()
+        kube.wait_requests(5, resource="leases")
+        stop.set()
+        waiting.join()
+    assert len(caplog.records) == 1
+    assert "lease=default/secondary-dns" in caplog.text

@@ -1,6 +1,9 @@
 """Events on VMIs: each remark once, where kubectl describe shows it; whoever remarks never waits."""
 
+import gc
+import itertools
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -98,9 +101,86 @@ def test_a_forbidden_event_stops_nothing(kube: Kube, recorder: Recorder) -> None
     assert [event["involvedObject"]["name"] for event in kube.events] == ["web"]
 
 
+def remarks(namespace: str, count: int, vmi: str = "") -> list[Remark]:
+    return [
+        Remark(f"{namespace}/{vmi or f'vm-{number}'}", f"uid-{number}", "NotPublished", f"{number}")
+        for number in range(count)
+    ]
+
+
+def order(kube: Kube) -> list[str]:
+    return [request.namespace for request in kube.requests(resource="events")]
+
+
 def test_a_flood_is_cut_and_nobody_waits(kube: Kube, tmp_path: Path) -> None:
     idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
     began = time.monotonic()
-    for number in range(3 * events.WAITING):
-        idle.remark(Remark("prod/db", "uid-1", "NotPublished", f"{number}"))
+    for remark in remarks("prod", 3 * events.WAITING):
+        idle.remark(remark)
     assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param([remarks("loud", 5_000)], id="one-namespace"),
+        pytest.param([remarks(f"loud-{number}", 300) for number in range(30)], id="many-namespaces"),
+        pytest.param([remarks("loud", 40_000, vmi="db")], id="one-vmi"),
+    ],
+)
+def test_one_tenant_does_not_crowd_out_the_others(
+    kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flood: list[list[Remark]]
+) -> None:
+    monkeypatch.setattr(events, "PER_SECOND", 1000.0)
+    recorder = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
+    quiet = remarks("quiet", 5)
+    for remark in (*itertools.chain(*flood), *quiet):
+        recorder.remark(remark)
+    for name in {remark.vmi.partition("/")[0] for remark in (*itertools.chain(*flood), *quiet)}:
+        kube.add_namespace(name)
+    stop = Event()
+    thread = Thread(target=recorder.run, args=(stop,))
+    thread.start()
+    kube.wait(lambda: order(kube).count("quiet") == 5, "the Events of the quiet namespace")
+    stop.set()
+    thread.join()
+    last = len(order(kube)) - order(kube)[::-1].index("quiet")
+    assert last <= 5 * (len(flood) + 1), "one of each namespace in turn"
+
+
+def test_what_was_over_the_limit_is_written_when_it_is_reported_again(kube: Kube, recorder: Recorder) -> None:
+    kube.add_namespace("loud")
+    many = remarks("loud", 2 * events.PER_NAMESPACE)
+    while len(kube.events) < len(many):
+        for remark in many:
+            recorder.remark(remark)
+        seen = len(kube.events)
+        kube.wait(lambda seen=seen: len(kube.events) > seen, "more Events")  # type: ignore[misc]
+    assert len(kube.requests(resource="events")) == len(many), "none of them twice"
+
+
+def test_memory_is_bounded(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tenants make up namespaces, VMIs and reasons without end."""
+    monkeypatch.setattr(events, "PER_SECOND", 1e9)
+    monkeypatch.setattr(events, "REMEMBERED", 500)
+    idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
+    tracemalloc.start()
+    try:
+        sizes = []
+        for begin in (0, 5_000):
+            for number in range(begin, begin + 5_000):
+                for remark in remarks(f"space-{number}", 3):
+                    idle.remark(remark)
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] < 1.3 * sizes[0]
+
+
+def test_a_server_that_is_busy_is_left_alone(kube: Kube, recorder: Recorder) -> None:
+    kube.fault(Reply.throttled(1), resource="events", times=1)
+    recorder.remark(CONFLICT)
+    recorder.remark(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    first, second = kube.wait_requests(2, resource="events")
+    assert second.at - first.at >= 0.9

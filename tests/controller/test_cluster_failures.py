@@ -1,12 +1,26 @@
 """What the API server can do wrong: nothing is ever withdrawn by it, readiness says the cause, and it goes on alone."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer
-from tests.kube import VMIS, Drop, EndWatch, ErrorEvent, Fault, Injection, Kube, Noise, Reply, Request, Stall
+from tests.kube import (
+    VMIS,
+    Drop,
+    EndWatch,
+    ErrorEvent,
+    Fault,
+    Injection,
+    Kube,
+    Noise,
+    Reply,
+    Request,
+    Stall,
+    service_account,
+)
 from tests.servers import Bind
 from tests.vmis import vmi
 
@@ -20,6 +34,7 @@ QUICK: dict[str, object] = {
     "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
     "ksd_ddns.cluster.api.READ_TIMEOUT": 0.7,
     "ksd_ddns.cluster.api.CONNECT_TIMEOUT": 0.7,
+    "ksd_ddns.cluster.api.FORBIDDEN_FOR": 0.5,
 }
 
 
@@ -89,12 +104,15 @@ def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: F
 
 def _last_page(kube: Kube, fault: Fault) -> Injection:
     """Let `fault` happen to every third page of a list."""
-    count = 0
+    tokens: list[str] = []
 
     def last(request: Request) -> bool:
-        nonlocal count
-        count = count + 1 if request.query.get("continue") else 0
-        return count == 2
+        token = request.query.get("continue", "")
+        if not token:
+            tokens.clear()
+        if token not in tokens:  # a page may be asked for again
+            tokens.append(token)
+        return tokens.index(token) == 2
 
     return kube.fault(fault, verb="list", when=last, times=None)
 
@@ -261,6 +279,67 @@ def test_a_wait_that_the_server_asks_for_is_kept(bind: Bind, full: Kube, run: Ru
     ksd.wait_ready()
     first, second, *_ = full.requests(verb="list", resource=VMIS.plural)
     assert 2 <= second.at - first.at < 8
+
+
+# Permissions
+
+TWO = [vmi(f"vm-{number}", space, {"net1": [address % number]})
+       for space, address in (("open", "10.1.0.%d"), ("closed", "10.2.0.%d")) for number in range(1, 4)]  # fmt: skip
+
+
+def _role(namespace: str) -> list[dict[str, object]]:
+    """Return what lets the service account work, with a Role for VMIs in one namespace only."""
+    rule = {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get", "list", "watch"]}
+    subject = {"kind": "ServiceAccount", "name": "secondary", "namespace": "secondary"}
+    metadata = {"name": "secondary", "namespace": namespace}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "secondary"}
+    return [
+        {"kind": "Role", "metadata": metadata, "rules": [rule]},
+        {"kind": "RoleBinding", "metadata": metadata, "roleRef": reference, "subjects": [subject]},
+    ]
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_one_forbidden_namespace_holds_up_no_other(
+    bind: Bind, kube: Kube, run: Run, tmp_path: Path, ownership: str
+) -> None:
+    kube.load(TWO)
+    user = {"token": kube.token(service_account("secondary", "secondary"))}
+    settings = {"KUBECONFIG": kube.kubeconfig(tmp_path / "sa", user), "NAMESPACES": "open,closed"}
+    kube.authorize([*_role("open"), *_role("closed")])
+    ksd = run(bind, kube, patches=QUICK, OWNERSHIP=ownership, **settings)
+    ksd.wait_ready()
+    ksd.kill()
+    kube.authorize(_role("open"))
+    kube.put(vmi("vm-1", "open", {"net1": ["10.1.0.99"]}))
+    kube.delete("closed", "vm-1")
+    ksd.start()
+    ksd.wait_answer(bind, "net1.vm-1.open.vm.", "A", "10.1.0.99")
+    ksd.wait_complaint("source", "403", "grant get, list and watch")
+    assert "sync" not in ksd.complaints()
+    kube.put(vmi("new", "open"))
+    ksd.wait_answer(bind, "new.open.vm.", "A", "10.0.0.1")
+    kube.delete("open", "vm-2")
+    ksd.wait_answer(bind, "net1.vm-2.open.vm.", "A")
+    # Its hold ends, although another namespace cannot be read.
+    kube.put(vmi("vm-3", "open", {"net1": []}))
+    ksd.wait_answer(bind, "net1.vm-3.open.vm.", "A")
+    for number in (1, 2, 3):
+        assert answer(bind, f"net1.vm-{number}.closed.vm.", "A") == [f"10.2.0.{number}"]
+    kube.authorize([*_role("open"), *_role("closed")])
+    ksd.wait_ready()
+    ksd.wait_answer(bind, "net1.vm-1.closed.vm.", "A")
+    assert answer(bind, "net1.vm-2.closed.vm.", "A") == ["10.2.0.2"]
+
+
+def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
+    """Until RBAC is loaded everything is forbidden; nothing is deleted then, and nobody is told to grant anything."""
+    with full.fault(Reply.forbidden("secondary"), times=None):
+        ksd = run(bind, full, patches={**QUICK, "ksd_ddns.cluster.api.FORBIDDEN_FOR": 30.0}, OWNER_ID="")
+        ksd.wait_complaint("source", "403", "may still be starting")
+        assert "grant" not in ksd.get("/readyz")[1]
+    ksd.wait_ready()
+    assert "grant" not in ksd.log()
 
 
 # Objects that cannot be read

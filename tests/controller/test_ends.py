@@ -29,7 +29,7 @@ def test_an_idle_controller_ends(primary: Server, kube: Kube, run: Run, number: 
     ksd.wait_ready()
     assert ksd.stop(number) == 0
     assert ksd.seconds < 1
-    assert "what was in flight is done" in ksd.log()
+    assert "shutdown complete" in ksd.log()
 
 
 def test_the_program_itself(bind: Bind, kube: Kube, run: Run) -> None:
@@ -59,7 +59,7 @@ def test_a_busy_controller_ends_with_what_is_in_flight_done(primary: Server, kub
     ksd.wait(lambda: len(addresses(primary)) > 100, "it is at work", seconds=60)
     assert ksd.stop() == 0
     assert ksd.seconds < 2
-    assert "what was in flight is done" in ksd.log()
+    assert "shutdown complete" in ksd.log()
     found = addresses(primary)
     assert len(found) > 100
     assert all(len(each) == 2 for each in found.values())

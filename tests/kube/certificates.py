@@ -9,11 +9,14 @@ from tests.certificates import Authority, Pair
 
 
 class KubeAuthority:
-    """A certificate authority in a directory that `close` removes. Its certificates hold for two days."""
+    """A certificate authority in a directory that `close` removes. Its certificates hold for two days.
 
-    def __init__(self) -> None:
+    `identifiers` is as in `Authority`.
+    """
+
+    def __init__(self, *, identifiers: bool = True) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kube-ca-"))
-        self._authority = Authority(self._directory)
+        self._authority = Authority(self._directory, identifiers=identifiers)
         self._count = 0
 
     @property

@@ -29,7 +29,8 @@ WAIT_SECONDS = 10.0
 class Kube:
     """A fake API server on a loopback port, within a `with` block or from `start` to `stop`.
 
-    `tls` gives it an authority of its own and lets it take client certificates. `auth` makes it refuse who shows no
+    `tls` gives it an authority of its own and lets it take client certificates; `identifiers` is as in `Authority`.
+    `auth` makes it refuse who shows no
     credentials; tokens are made by `token`. `history` is how many changes of a kind a watch can go back, and
     `bookmark_seconds` how often a watch is told where it is. `controllers` plays the controllers that take finalizers
     off (see `Api`). `stop` and `start` again: the same cluster at the same port.
@@ -39,6 +40,7 @@ class Kube:
         self,
         *,
         tls: bool = False,
+        identifiers: bool = True,
         auth: bool = False,
         port: int = 0,
         history: int = 1_000,
@@ -49,7 +51,7 @@ class Kube:
         self.access = Access(require=auth)
         self.api = Api(self.store, self.access, controllers=controllers)
         self.faults = Faults()
-        self.authority = KubeAuthority() if tls else None
+        self.authority = KubeAuthority(identifiers=identifiers) if tls else None
         context = self.authority.context() if self.authority else None
         self.server = Server(self.api, self.faults, port=port, tls=context)
         self.server.bookmark_seconds = bookmark_seconds

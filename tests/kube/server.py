@@ -439,7 +439,8 @@ def _read(stream: io.BufferedReader, connection: int) -> Request | None:
     headers: dict[str, str] = {}
     while (line := stream.readline(65_536)) not in (b"\r\n", b"\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
-        headers[name.strip().lower()] = value.strip()
+        name = name.strip().lower()
+        headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
     body = stream.read(int(headers.get("content-length", "0")))
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -37,7 +37,7 @@ class Inventory:
         self._ended: set[str] = set()
         self._slowed: dict[str, Vmi] = {}
         self._unread: set[str] = set()
-        self._blind_until = 0.0
+        self._blind: dict[str, float] = {}
         self._overdue: set[str] = set()
         self._timers: list[tuple[float, str]] = []
         self._pace = Pace()
@@ -73,7 +73,7 @@ class Inventory:
 
     def held(self, now: float) -> int:
         """Return the number of address families that are held."""
-        return sum(self._lasts(each, now) for families in self._held.values() for each in families.values())
+        return sum(self._lasts(key, each, now) for key, families in self._held.items() for each in families.values())
 
     @property
     def due(self) -> float | None:
@@ -127,30 +127,37 @@ class Inventory:
                 self._pace.passes(key, now)
                 touched |= self._put(self._slowed.pop(key), live, now)
                 continue
-            if self._blind_until == inf:
+            blind_until = self._blind_until(key)
+            if blind_until == inf:
                 self._overdue.add(key)
-            elif now < self._blind_until:
-                heapq.heappush(self._timers, (self._blind_until, key))
+            elif now < blind_until:
+                heapq.heappush(self._timers, (blind_until, key))
             elif key in self._held and key in self._vmis:
                 touched |= self._put(self._vmis[key], live, now)
         return touched
 
-    def blind(self, now: float, *, blind: bool) -> None:
-        """Take note that a source cannot be read, or that all can again: what is held may be back, and none would know.
+    def blind(self, scope: str, now: float, *, blind: bool) -> None:
+        """Note that a source cannot be read, or that it can again: held addresses may have returned while it was down.
 
-        No hold ends before that is known.
+        No hold of a VMI in `scope` ends before that is known; those of other scopes do.
         """
         if blind:
-            self._blind_until = inf
-        elif self._blind_until == inf:
-            self._blind_until = now + SIGHT_AFTER
+            self._blind[scope] = inf
+        elif self._blind.get(scope) == inf:
+            self._blind[scope] = now + SIGHT_AFTER
             for key in self._overdue:
-                heapq.heappush(self._timers, (self._blind_until, key))
+                heapq.heappush(self._timers, (now + SIGHT_AFTER, key))
             self._overdue.clear()
 
-    def _lasts(self, each: _Hold, now: float) -> bool:
+    def _blind_until(self, key: str) -> float:
+        """Return until when the VMI `key` may have changed unseen."""
+        return max(
+            (until for scope, until in self._blind.items() if not scope or key.startswith(f"{scope}/")), default=0.0
+        )
+
+    def _lasts(self, key: str, each: _Hold, now: float) -> bool:
         until, addresses = each
-        return bool(addresses) and (until > now or now < self._blind_until)
+        return bool(addresses) and (until > now or now < self._blind_until(key))
 
     def settled(self) -> None:
         """Take note that the zone has followed all deletions: what stands there now belongs to living VMIs."""
@@ -180,7 +187,7 @@ class Inventory:
         holds: dict[Vanished, _Hold] = {}
         for vanished in hold.missing(vmi):
             if vanished in before:
-                holds[vanished] = before[vanished] if self._lasts(before[vanished], now) else _ENDED
+                holds[vanished] = before[vanished] if self._lasts(vmi.key, before[vanished], now) else _ENDED
                 continue
             if known is not None:
                 addresses = hold.had(known, vanished)

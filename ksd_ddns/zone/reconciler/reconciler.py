@@ -168,7 +168,7 @@ class Reconciler:
                 self.view.check_at = min(self.view.check_at, now)
             case Failing():
                 self.sources.failed(event)
-                self.inventory.blind(now, blind=bool(self.sources.failing))
+                self.inventory.blind(event.scope, now, blind=bool(event.reason))
             case PrimaryFailed():
                 self.pauses.failed(event.error, now)
                 self.view.ask(Need.CHANGES)

@@ -1,0 +1,70 @@
+"""Two controllers with LEADER_ELECTION: never do both send, and what the new leader published is never taken back."""
+
+import os
+import signal
+import time
+
+from ksd_ddns.cluster.lease import Timing
+from tests.controller.conftest import Run
+from tests.controller.running import answer
+from tests.hostile import Proxy, is_update, pass_on
+from tests.kube import LEASES, Kube
+from tests.servers import Bind
+from tests.vmis import vmi
+
+PATCHES = {"ksd_ddns.cluster.lease.TIMING": Timing(duration=3.0, lead_for=2.0, renew_every=0.2, request=0.8)}
+
+
+class Recorded(Proxy):
+    """The way to a primary; `updates` are when messages that change the zone came by."""
+
+    def __init__(self, primary: Bind) -> None:
+        self.updates: list[float] = []
+        super().__init__(primary, request=self._note)
+
+    def _note(self, message: bytes) -> list[bytes]:
+        if is_update(message):
+            self.updates.append(time.monotonic())
+        return list(pass_on(message))
+
+
+def test_a_leader_that_was_suspended_sends_nothing(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.add_namespace("secondary")
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
+    with Recorded(bind) as way_a, Recorded(bind) as way_b:
+        settings = {"LEADER_ELECTION": "true", "patches": PATCHES}
+        a = run(bind, kube, through=way_a.address, **settings)
+        a.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.1")
+        b = run(bind, kube, through=way_b.address, **settings)
+        time.sleep(1)
+        assert way_a.updates
+        assert not way_b.updates
+        os.kill(a.pid, signal.SIGSTOP)
+        kube.put(vmi("db", "prod", {"net1": ["10.1.0.2"]}))
+        b.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.2")
+        sent = len(way_a.updates)
+        kube.put(vmi("db", "prod", {"net1": ["10.1.0.3"]}))  # to both, as soon as A goes on
+        os.kill(a.pid, signal.SIGCONT)
+        assert a.ended() == 1
+        b.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.3")
+        assert len(way_a.updates) == sent
+        assert "exiting" in a.log()
+
+
+def test_a_leader_that_ends_hands_over_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.add_namespace("secondary")
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
+    with Recorded(bind) as way_a, Recorded(bind) as way_b:
+        settings = {"LEADER_ELECTION": "true", "patches": PATCHES}
+        a = run(bind, kube, through=way_a.address, **settings)
+        a.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.1")
+        b = run(bind, kube, through=way_b.address, **settings)
+        kube.load(
+            vmi(f"vm-{number}", "prod", {"net1": [f"10.1.{number >> 8}.{number & 255}"]}) for number in range(600)
+        )
+        a.wait_answer(bind, "net1.vm-0.prod.vm.", "A", "10.1.0.0")
+        assert a.stop() == 0
+        b.wait_answer(bind, "net1.vm-599.prod.vm.", "A", "10.1.2.87")
+        assert kube.objects(LEASES)[0]["spec"]["leaseTransitions"] == 1
+        assert max(way_a.updates) < min(way_b.updates, default=time.monotonic())
+        assert answer(bind, "net1.vm-0.prod.vm.", "A") == ["10.1.0.0"]
