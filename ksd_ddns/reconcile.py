@@ -167,6 +167,10 @@ class Keeper:
             self.refused = {}
         for name in refreshed.changed & self._acknowledged.keys():
             outcome = self._acknowledged[name]
+            cap = planning.ttl_cap(outcome.change, self.live.get(name))
+            if cap is not None and cap != self._scope.ttl_cap:
+                _log.info("server lowers TTLs above %d s  zone=%s", cap, names.to_text(self.zone))
+                self._scope = msgspec.structs.replace(self._scope, ttl_cap=cap)
             reason = _lost(outcome.change, self.live.get(name))
             if reason:
                 self.refused[name] = Outcome(outcome.change, Result.REFUSED, reason)
@@ -268,7 +272,9 @@ def _next(plan: Plan, keeper: Keeper, names: set[bytes]) -> Plan:
     kept_back = {change.name for change in plan.kept_back}
     again = keeper.partial(names - kept_back)
     conflicts = (*(conflict for conflict in plan.conflicts if conflict.name not in names), *again.conflicts)
-    return msgspec.structs.replace(again, conflicts=conflicts, kept_back=plan.kept_back, owned=plan.owned)
+    return msgspec.structs.replace(
+        again, conflicts=conflicts, kept_back=plan.kept_back, owned=plan.owned, blocked=plan.blocked
+    )
 
 
 def _check_right(report: Report) -> None:

@@ -239,9 +239,8 @@ def _print_report(report: Report) -> None:
     for outcome in report.refused:
         _print_lines([("!", f"! {names.to_text(outcome.change.name)} refused: {outcome.reason}")])
     if report.plan.kept_back:
-        kept, total = len(report.plan.kept_back), report.plan.owned
         warn(
-            f"{kept} withdrawals ({100 * kept // max(1, total)} % of {total} owned names) are kept back: "
+            f"{len(report.plan.kept_back)} withdrawals ({render.blocked_text(report.plan)}) are kept back: "
             "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
         )
     print(
