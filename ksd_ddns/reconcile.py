@@ -261,7 +261,8 @@ def _came_true(outcome: Outcome, keeper: Keeper, surprising: set[bytes]) -> bool
     change = outcome.change
     if outcome.result is Result.ACKNOWLEDGED and change.name not in surprising:
         return True  # it was assumed, and what was read back bears it out
-    return keeper.live.get(change.name) == change.new
+    found = keeper.live.get(change.name)
+    return found == change.new or planning.ttl_cap(change, found) is not None
 
 
 def _next(plan: Plan, keeper: Keeper, names: set[bytes]) -> Plan:
