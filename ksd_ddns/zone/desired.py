@@ -79,11 +79,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     apart: tuple[bytes, ...] = ()
 
     @property
-    def addresses_per_family(self) -> int:
-        """How many addresses of one family are published at one name."""
-        return min(self.max_addresses, self.max_rrset)
-
-    @property
     def name_server_name(self) -> bytes:
         """The owner name of the zone's own name server: `ns.<base>`."""
         return b"\2ns" + self.base
@@ -283,7 +278,9 @@ class Desired:
 
     def _take_back(self, key: str) -> set[bytes]:
         """Withdraw the claims of a VMI; return their names."""
-        claims = self._staked.pop(key, ())
+        claims = self._staked.pop(key, None)
+        if claims is None:
+            return set()
         for claim in claims:
             self._unstake(claim)
         return {claim.node.name for claim in claims}
@@ -366,6 +363,8 @@ class _Wanted:
     come from the annotation.
     """
 
+    __slots__ = ("_latest", "_over", "_skipped", "_vmi", "annotated", "names", "own")
+
     def __init__(self, vmi: Vmi) -> None:
         self._vmi = vmi
         self._over: list[str] = []
@@ -389,6 +388,8 @@ class _Wanted:
     def notices(self, most: int, rules: Rules) -> tuple[Notice, ...]:
         """Return what the VMI's owner should know, where the first `most` names are published."""
         vmi = self._vmi
+        if not (self._over or self._skipped or vmi.warnings or most < len(self.names)):
+            return ()
         texts = [*self._over, *vmi.warnings, *self._skipped]
         if most < len(self.names):
             texts.insert(
@@ -396,8 +397,6 @@ class _Wanted:
                 f"{most} of {len(self.names)} names are published: namespace {vmi.namespace} has no more than "
                 f"{rules.max_namespace_names} (MAX_NAMES_PER_NAMESPACE), older VMIs come first",
             )
-        if not texts:
-            return ()
         more = vmi.more_warnings + max(0, len(texts) - MAX_NOTICES)
         kept = texts[:MAX_NOTICES]
         return tuple([Notice(vmi.key, text) for text in (*kept, *([f"and {more} more warnings"] if more else []))])
@@ -480,10 +479,11 @@ def _add_interfaces(wanted: _Wanted, vmi: Vmi, rules: Rules) -> tuple[_Families,
     first: _Families = ((), ())
     complete = True
     crowded: list[str] = []
+    most = min(rules.max_addresses, rules.max_rrset)
     for interface in vmi.interfaces:
         if not complete and all(first):
             break
-        addresses, fits = _publishable(interface, rules)
+        addresses, fits = _publishable(interface, rules, most)
         if not any(addresses):
             continue
         if not fits:
@@ -501,8 +501,8 @@ def _add_interfaces(wanted: _Wanted, vmi: Vmi, rules: Rules) -> tuple[_Families,
     if crowded:
         others = f" and {len(crowded) - 1} more have" if len(crowded) > 1 else " has"
         wanted.over(
-            f"interface {_quoted(crowded[0])}{others} more than {rules.addresses_per_family} addresses of one family "
-            f"(MAX_ADDRESSES): the first {rules.addresses_per_family} are published"
+            f"interface {_quoted(crowded[0])}{others} more than {most} addresses of one family "
+            f"(MAX_ADDRESSES): the first {most} are published"
         )
     return first, complete
 
@@ -558,8 +558,8 @@ def _shared(claims: list[Claim], rules: Rules) -> Node:
     return first.having([rrset(PTR, ttl, found)], types=(PTR,))
 
 
-def _publishable(interface: Interface, rules: Rules) -> tuple[_Families, bool]:
-    """Return the addresses of an interface that are published, and whether these are all that could be."""
+def _publishable(interface: Interface, rules: Rules, most: int) -> tuple[_Families, bool]:
+    """Return the addresses of an interface that are published, `most` of each family, and whether that is all."""
     addresses = interface.addresses
     if rules.publish or rules.exclude:
         addresses = tuple(
@@ -568,14 +568,15 @@ def _publishable(interface: Interface, rules: Rules) -> tuple[_Families, bool]:
             if (not rules.publish or any(address in network for network in rules.publish))
             and not any(address in network for network in rules.exclude)
         )
-    v4, v6 = _families(addresses)
-    most = rules.addresses_per_family
-    if len(v4) <= most and len(v6) <= most:
-        return (v4, v6), True
+    v4, v6 = found = _families(addresses)
+    if len(addresses) <= most or (len(v4) <= most and len(v6) <= most):
+        return found, True
     return (v4[:most], v6[:most]), False
 
 
-def _families(addresses: Iterable[bytes]) -> _Families:
+def _families(addresses: tuple[bytes, ...]) -> _Families:
+    if len(addresses) == 1:  # most interfaces
+        return (addresses, ()) if len(addresses[0]) == 4 else ((), addresses)
     return tuple([each for each in addresses if len(each) == 4]), tuple([each for each in addresses if len(each) == 16])
 
 

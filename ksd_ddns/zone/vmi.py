@@ -7,9 +7,7 @@
 """
 
 import socket
-from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -201,6 +199,8 @@ def by_record(interface: str) -> str:
 class _Warnings:
     """The first MAX_WARNINGS warnings, and the number of the others."""
 
+    __slots__ = ("kept", "more")
+
     def __init__(self) -> None:
         self.kept: list[str] = []
         self.more = 0
@@ -249,57 +249,56 @@ def _networks(spec: Spec | None) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names of the secondary networks, and the names that are none: the default network, unplugged ones."""
     if spec is None:
         return frozenset(), frozenset()
-    excluded = set(_unplugged(spec.domain))
+    excluded = _unplugged(spec.domain) if spec.domain is not None else []
     secondary: list[str] = []
     for network in spec.networks or ():
         if network is None or not network.name:
             continue
-        if network.pod is not None or (network.multus is not None and network.multus.default):
-            excluded.add(network.name)
-        else:
-            secondary.append(network.name)
+        is_default = network.pod is not None or (network.multus is not None and network.multus.default)
+        (excluded if is_default else secondary).append(network.name)
     found = frozenset(secondary).difference(excluded)
     if len(found) > MAX_INTERFACES:
         found = frozenset(sorted(found, key=by_record)[:MAX_INTERFACES])
     return found, frozenset(excluded)
 
 
-def _unplugged(domain: Domain | None) -> Iterator[str]:
-    """Yield the names of interfaces that are unplugged, although the status may still list them."""
-    devices = domain.devices if domain is not None else None
-    for entry in (devices.interfaces if devices is not None else None) or ():
-        if entry is not None and entry.state == _ABSENT and entry.name:
-            yield entry.name
+def _unplugged(domain: Domain) -> list[str]:
+    """Return the names of interfaces that are unplugged, although the status may still list them."""
+    found = domain.devices.interfaces if domain.devices is not None else None
+    return [entry.name for entry in found or () if entry is not None and entry.state == _ABSENT and entry.name]
 
 
 def _interfaces(status: Status | None, excluded: frozenset[str], warnings: _Warnings) -> tuple[Interface, ...]:
-    entries: dict[str, list[StatusInterface]] = {}
+    found: dict[str, list[str | None]] = {}
     for entry in (status.interfaces if status is not None else None) or ():
-        if entry is not None and entry.name and entry.name not in excluded and (entry.ip_address or entry.ip_addresses):
-            entries.setdefault(entry.name, []).append(entry)
+        if entry is None or not entry.name or entry.name in excluded:
+            continue
+        texts = entry.ip_addresses
+        if not texts or not all(texts):
+            # `ipAddress` repeats the first of `ipAddresses`, and stands alone in what older KubeVirt releases write.
+            texts = [text for text in texts or () if text] or ([entry.ip_address] if entry.ip_address else [])
+            if not texts:
+                continue
+        found[entry.name] = [*found[entry.name], *texts] if entry.name in found else texts
     interfaces: list[Interface] = []
     room = MAX_ADDRESSES
     # Without a word about the rest: whoever publishes an interface says that there are too many for MAX_NAMES.
-    for name in sorted(entries, key=by_record)[:MAX_INTERFACES]:
-        texts = (text for entry in entries[name] for text in _texts(entry))
-        most = min(room, MAX_ADDRESSES_OF_INTERFACE)
-        addresses = tuple(dict.fromkeys(_addresses(name, islice(texts, most), warnings)))
+    for name in sorted(found, key=by_record)[:MAX_INTERFACES] if len(found) > 1 else found:
+        texts = found[name]
+        if len(texts) > MAX_ADDRESSES_OF_INTERFACE or len(texts) > room:
+            texts = texts[: min(room, MAX_ADDRESSES_OF_INTERFACE)]
+        addresses = _addresses(name, texts, warnings)
         room -= len(addresses)
         if addresses:
-            interfaces.append(Interface(name, addresses))
+            interfaces.append(Interface(name, tuple(dict.fromkeys(addresses))))
     return tuple(interfaces)
 
 
-def _texts(entry: StatusInterface) -> Iterator[str]:
-    """Return what an entry of the status gives as its addresses."""
-    # `ipAddress` repeats the first of `ipAddresses`, and stands alone in what older KubeVirt releases write.
-    texts = entry.ip_addresses or ()
-    return filter(None, texts if any(texts) else (entry.ip_address,))
-
-
-def _addresses(name: str, texts: Iterable[str], warnings: _Warnings) -> list[bytes]:
+def _addresses(name: str, texts: list[str | None], warnings: _Warnings) -> list[bytes]:
     addresses: list[bytes] = []
     for text in texts:
+        if not text:
+            continue
         address = _packed(text.partition("/")[0])
         if address is None:
             warnings.add(f"interface {_shown(name)}: {_shown(text)} is not an IP address, it is skipped")
