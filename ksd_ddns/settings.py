@@ -25,7 +25,7 @@ from ksd_ddns.primary.connection import Server, Tls, tls
 from ksd_ddns.primary.gss import Negotiated
 from ksd_ddns.primary.keys import Key, KeySource, Rotating
 from ksd_ddns.primary.session import Peer
-from ksd_ddns.zone import names, selector
+from ksd_ddns.zone import names, selector, vmi
 from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server
 from ksd_ddns.zone.plan import ADDRESSES, POINTERS, Ownership, Policy, Scope
 from ksd_ddns.zone.selector import Selector
@@ -211,7 +211,27 @@ class Settings(BaseSettings):
     hostname_scope: HostnameScope = _setting(
         HostnameScope.NAMESPACE, "How far the annotation ksd-ddns/hostname reaches: off, namespace, zone", group=_NAMES
     )
-    max_addresses: int = _setting(16, "Addresses published of one interface at most", group=_NAMES, ge=1, le=64)
+    max_addresses: int = _setting(
+        16, "Addresses published of each address family of an interface, at most", group=_NAMES, ge=1, le=64
+    )
+    max_names: int = _setting(
+        50, "Names published of a VMI, at most: interfaces before annotations", group=_NAMES, ge=1, le=vmi.MAX_HOSTNAMES
+    )
+    max_names_per_namespace: int = _setting(
+        0,
+        "Names published of a namespace, at most: the oldest VMIs keep theirs; 0 is no limit",
+        group=_NAMES,
+        shown="0",
+        ge=0,
+        le=1_000_000,
+    )
+    max_rrset: int = _setting(
+        90,
+        "Records of one type at one name, at most: those of the oldest VMIs. BIND refuses more than 100 by default",
+        group=_NAMES,
+        ge=1,
+        le=1_000,
+    )
     publish_cidrs: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = _setting(
         (), "Publish only addresses in these blocks (comma list)", group=_NAMES, shown="all"
     )
@@ -490,6 +510,9 @@ class Settings(BaseSettings):
             default_record=self.default_record,
             hostname_scope=self.hostname_scope,
             max_addresses=self.max_addresses,
+            max_names=self.max_names,
+            max_namespace_names=self.max_names_per_namespace,
+            max_rrset=self.max_rrset,
             publish=self.publish_cidrs,
             exclude=self.exclude_cidrs,
             name_server=self.name_server_ip,
@@ -501,6 +524,7 @@ class Settings(BaseSettings):
         """Return what may be done in the zone of `rules`."""
         return Scope(
             base=rules.reverse or rules.base,
+            forward=rules.base,
             types=POINTERS if rules.reverse else ADDRESSES,
             confined=bool(rules.reverse),
             apart=rules.apart if rules.reverse else self.reverse_zones,

@@ -13,7 +13,9 @@ from ksd_ddns.zone.reconciler.events import (
     Fact,
     Refused,
     Released,
+    RivalFound,
     ServerChanged,
+    TtlLowered,
     Unanswered,
     ZoneRefuses,
 )
@@ -67,6 +69,16 @@ class FactLog:
                 case DriftFound():
                     how = "spot check failed, reading the whole zone" if fact.spots else "zone was changed by others"
                     _log.info("%s  zone=%s names=%d", how, zone, fact.names)
+                case TtlLowered():
+                    _log.info("server lowers TTLs  zone=%s server=%s ttl=%d", zone, server, fact.seconds)
+                case RivalFound():
+                    _log.warning(
+                        "another controller seems to use the same owner ID: names are changed back again and again, "
+                        "set another OWNER_ID there  zone=%s name=%s owner=%s",
+                        zone,
+                        names.to_text(fact.name),
+                        reconciler.scope.owner,
+                    )
                 case _:
                     pass
         for found in refused.values():

@@ -1,7 +1,9 @@
 """Why a name is refused, why the primary is not right, why deletions are blocked: facts -> sentences, in one place."""
 
+from collections.abc import Collection
+
 from ksd_ddns.zone import names
-from ksd_ddns.zone.plan import Plan
+from ksd_ddns.zone.plan import Blocked, Plan, namespace_of
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 
@@ -66,23 +68,32 @@ def primary(reconciler: Reconciler, server: str) -> str:
 
 def deletions(reconciler: Reconciler) -> str:
     """Return which deletions are blocked, and what helps; empty where none are."""
-    blocked = len(reconciler.deletions.blocked)
-    if not blocked or not reconciler.sources.complete:
+    blocked = reconciler.deletions.blocked
+    if not blocked:
         return ""
-    return deletions_text(blocked, reconciler.deletions.owned)
-
-
-def deletions_text(blocked: int, owned: int) -> str:
-    """Return the same for counts."""
-    return (
-        f"refusing to delete {blocked} of {owned} owned names: is the list of VMIs complete? ksd-ddns apply --force or "
-        "MAX_WITHDRAW_PERCENT=100 deletes them"
-    )
+    # What waits for a scope that cannot be listed is the source's problem, and reported as such.
+    unlisted = reconciler.sources.unlisted
+    if unlisted:
+        spaces = (namespace_of(change.old, reconciler.scope) for change in blocked.values())
+        count = sum(1 for namespace in spaces if namespace not in unlisted)
+    else:
+        count = len(blocked)
+    return _deletions(count, reconciler.deletions.owned, reconciler.deletions.limits)
 
 
 def blocked_in(plan: Plan) -> str:
     """Return which deletions of `plan` are blocked; empty where none are."""
-    return deletions_text(len(plan.kept_back), plan.owned) if plan.kept_back else ""
+    return _deletions(len(plan.kept_back), plan.owned, plan.blocked)
+
+
+def _deletions(count: int, owned: int, limits: Collection[Blocked]) -> str:
+    if not count:
+        return ""
+    where = ", ".join(f"{one.count} of {one.owned} in namespace {one.namespace}" for one in limits if one.namespace)
+    return (
+        f"refusing to delete {count} of {owned} owned names{f' ({where})' if where else ''}: is the list of VMIs "
+        "complete? ksd-ddns apply --force or MAX_WITHDRAW_PERCENT=100 deletes them"
+    )
 
 
 def _rcode(found: Refusal) -> str:

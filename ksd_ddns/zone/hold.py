@@ -11,7 +11,7 @@ from ksd_ddns.zone.desired import Rules, interface_name
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_owned
 from ksd_ddns.zone.rrset import AAAA, A
-from ksd_ddns.zone.vmi import Interface, Vmi
+from ksd_ddns.zone.vmi import Interface, Vmi, by_record
 
 Vanished = tuple[str, int]
 """The name of an interface, and the record type of an address family that it had."""
@@ -72,5 +72,5 @@ def holding(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
     addresses = {interface.name: interface.addresses for interface in vmi.interfaces}
     for (network, _), rdatas in sorted(held.items()):
         addresses[network] = (*addresses.get(network, ()), *rdatas)
-    interfaces = tuple(Interface(name, addresses[name]) for name in sorted(addresses))
+    interfaces = tuple(Interface(name, addresses[name]) for name in sorted(addresses, key=by_record))
     return msgspec.structs.replace(vmi, interfaces=interfaces)

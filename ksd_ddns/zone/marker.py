@@ -48,6 +48,12 @@ def parse(rdata: bytes) -> Marker | None:
     return Marker(known["owner"], known["vmi"], tuple(extra))
 
 
+def is_ownership(rdata: bytes) -> bool:
+    """Return whether the TXT `rdata` says that a name has an owner, also one that another program understands."""
+    # external-dns writes `heritage=external-dns,...`, with some providers in quotation marks.
+    return join(rdata).removeprefix(b'"').startswith(b"heritage=")
+
+
 def owned_vmi(rdatas: Iterable[bytes], owner: str) -> str:
     """Return the VMI that the marker of `owner` among TXT `rdatas` names, empty where there is none."""
     return next((found.vmi for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), "")

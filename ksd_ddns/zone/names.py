@@ -101,6 +101,17 @@ def parent(name: bytes) -> bytes:
     return name[1 + name[0] :] if name[0] else name
 
 
+def child(name: bytes, ancestor: bytes) -> bytes:
+    """Return the label of `name` directly below `ancestor`, without its length; empty where it is not below it."""
+    if not is_below(name, ancestor) or name == ancestor:
+        return b""
+    end = len(name) - len(ancestor)
+    position = 0
+    while position + 1 + name[position] < end:
+        position += 1 + name[position]
+    return name[position + 1 : end]
+
+
 def is_below(name: bytes, ancestor: bytes) -> bool:
     """Return whether `name` is `ancestor` or lies below it, label by label."""
     if not name.endswith(ancestor):  # cannot be below it; the converse needs the walk

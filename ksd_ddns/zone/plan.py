@@ -4,13 +4,14 @@ A change carries what was seen and what shall be: what was seen becomes the prer
 moved in between refuses it. The plan knows nothing of how it is shown or sent.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
 
 from ksd_ddns.zone import marker, names
-from ksd_ddns.zone.desired import Desired
+from ksd_ddns.zone.desired import Collision, Desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.rrset import AAAA, CNAME, NS, PTR, TXT, A, Node, RRset, rrset
 
@@ -18,7 +19,7 @@ ADDRESSES = (A, AAAA)
 POINTERS = (PTR,)
 
 CAP_FLOOR = 10
-"""Where fewer names than this are owned, a percentage says nothing: the withdrawal cap does not apply."""
+"""Where fewer names than this are owned, a percentage says nothing: the deletion limit does not apply."""
 
 _PLACEHOLDER = names.from_text("localhost.")
 """The out-of-zone name server of a bundled zone that has no address for its own yet."""
@@ -42,12 +43,13 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner may do in the zone.
 
     `base` is the name under which everything is published, `types` are the record types that are published there (the
-    marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE).
+    marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE). `forward` is the base of the
+    VMIs' names, to which the records of a reverse zone point; empty where it is `base`.
 
     Where it is `confined`, names outside of the base are not ours even with our marker: the base is one of several in
     the zone. Names below one of `apart` are never ours: they belong to another base. `protected` are names that are
     changed when wanted, never withdrawn. `apex` is the NS RRset that the apex shall hold beside what stands there, None
-    to leave the apex alone.
+    to leave the apex alone. `ttl_cap` is the TTL to which the server lowers those above it, None where it does not.
     """
 
     base: bytes
@@ -60,6 +62,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     apart: tuple[bytes, ...] = ()
     protected: frozenset[bytes] = frozenset()
     apex: RRset | None = None
+    forward: bytes = b""
+    ttl_cap: int | None = None
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -114,10 +118,19 @@ class Conflict(msgspec.Struct, frozen=True):
     vmi: str = ""
 
 
+class Blocked(msgspec.Struct, frozen=True):
+    """Deletions over the limit: `count` of the `owned` names in a namespace, None where it is those of all together."""
+
+    namespace: str | None
+    count: int
+    owned: int
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What leads from the live zone to the desired one.
 
-    `kept_back` are withdrawals over the withdrawal cap, `owned` the number of names that are ours in the zone.
+    `kept_back` are deletions over the deletion limit, `blocked` says which limit, `owned` is the number of names that
+    are ours in the zone.
     """
 
     zone: bytes
@@ -126,6 +139,7 @@ class Plan(msgspec.Struct, frozen=True):
     conflicts: tuple[Conflict, ...]
     kept_back: tuple[Change, ...] = ()
     owned: int = 0
+    blocked: tuple[Blocked, ...] = ()
 
     def count(self, kind: Kind) -> int:
         """Return the number of names that the plan adds, changes or withdraws."""
@@ -139,13 +153,14 @@ def full(
     *,
     max_withdraw_percent: int = 100,
     seen: Collection[bytes] = (),
-    complete: bool = True,
+    unread: Collection[str] = (),
 ) -> Plan:
     """Return the plan for the whole zone: every wanted name, and every name of ours that nothing wants.
 
-    Withdrawals follow from absence in a list, but for the names in `seen`, whose end was seen; where they exceed
-    `max_withdraw_percent` of the owned names (and at least CAP_FLOOR are owned) they are kept back, and the rest of the
-    plan stands. Where the list is not `complete` nothing follows from absence: all of them are kept back.
+    Deletions follow from absence in a list, but for the names in `seen`, whose end was seen. In the
+    namespaces `unread` nothing follows from absence, and all of them are blocked. Of the others the deletion limit
+    blocks those that exceed `max_withdraw_percent` of the owned names, where at least CAP_FLOOR are owned: first in
+    each namespace, then, of the namespaces that are left, in all. The rest of the plan stands.
     """
     owned = 0
     differing: list[bytes] = []
@@ -161,14 +176,75 @@ def full(
     differing += [name for name in desired.names() if name not in live.nodes]
     plan = _partial(differing, desired, live, scope)
     absent = [change for change in plan.changes if change.kind is Kind.WITHDRAW and change.name not in seen]
-    if complete and (owned < CAP_FLOOR or 100 * len(absent) <= max_withdraw_percent * owned):
-        absent = []
+    blocked: tuple[Blocked, ...] = ()
+    waiting: list[Change] = []
+    if absent and unread:
+        waiting = [change for change in absent if namespace_of(change.old, scope) in unread]
+        absent = [change for change in absent if namespace_of(change.old, scope) not in unread]
+    if absent:
+        absent, blocked = _over_limit(absent, owned, desired, live, scope, percent=max_withdraw_percent)
+    absent += waiting
     changes = plan.changes
     if absent:
         kept_back = {change.name for change in absent}
         changes = tuple(change for change in changes if change.name not in kept_back)
     conflicts = (*plan.conflicts, *_collisions(desired, live))
-    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned)
+    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned, blocked)
+
+
+def _over_limit(
+    absent: list[Change], owned: int, desired: Desired, live: Live, scope: Scope, *, percent: int
+) -> tuple[list[Change], tuple[Blocked, ...]]:
+    """Return those of the deletions `absent` that the deletion limit blocks, and by which limits."""
+    namespaces = [namespace_of(change.old, scope) for change in absent]
+    gone = Counter(namespaces)
+    # Whoever loses this few names is never over the limit: then nobody's names need to be counted.
+    few = percent * CAP_FLOOR // 100
+    if all(count <= few for count in gone.values()):
+        have: Mapping[str, int] = {}
+    else:
+        have = _owned_bynamespace_of(desired, live, scope)
+    blocked = {
+        namespace: Blocked(namespace, count, have[namespace])
+        for namespace, count in sorted(gone.items())
+        if count > few and _exceeds(count, have[namespace], percent)
+    }
+    rest = owned - sum(each.owned for each in blocked.values())
+    left = len(absent) - sum(each.count for each in blocked.values())
+    if _exceeds(left, rest, percent):
+        return absent, (*blocked.values(), Blocked(None, left, rest))
+    kept = [change for change, namespace in zip(absent, namespaces, strict=True) if namespace in blocked]
+    return kept, tuple(blocked.values())
+
+
+def _exceeds(count: int, owned: int, percent: int) -> bool:
+    return owned >= CAP_FLOOR and 100 * count > percent * owned
+
+
+def _owned_bynamespace_of(desired: Desired, live: Live, scope: Scope) -> Counter[str]:
+    """Return how many names are ours, by namespace."""
+    have: Counter[str] = Counter()
+    for name, found in live.nodes.items():
+        if desired.get(name) == found:
+            if name not in scope.protected:
+                have[namespace_of(found, scope)] += 1
+        elif is_owned(found, live, scope):
+            have[namespace_of(found, scope)] += 1
+    return have
+
+
+def namespace_of(node: Node, scope: Scope) -> str:
+    """Return the namespace that one of our names belongs to; empty where it belongs to none.
+
+    The marker says so. Without markers it is the label directly below the base, `<vm>.<namespace>.<base>`: in the name
+    itself, or in what a reverse name points to.
+    """
+    if scope.ownership is Ownership.TXT:
+        text = node.get(TXT)
+        return marker.owned_vmi(text.rdatas, scope.owner).partition("/")[0] if text else ""
+    pointers = node.get(PTR) if PTR in scope.types else None
+    name = pointers.rdatas[0] if pointers else node.name
+    return names.child(name, scope.forward or scope.base).decode("latin-1")
 
 
 def partial(touched: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
@@ -242,9 +318,42 @@ def _judged(name: bytes, want: Node | None, found: Node, live: Live, scope: Scop
     obstacle = _obstacle(found, live, scope)
     if obstacle:
         return Conflict(name, want, found, obstacle)
+    if scope.ttl_cap is not None:
+        want = _lowered(want, found, scope.ttl_cap)
+        if want == found:
+            return None
     if not found.rrsets:
         return Change(found, want, Kind.ADD, scope.types)
     return _judged_in_use(name, want, found, scope)
+
+
+def _lowered(want: Node, found: Node, cap: int) -> Node:
+    """Return `want` with the TTLs that the server made of it: `cap`, where it stands there already."""
+    lower = {item.type for item in found.rrsets if item.ttl == cap}
+    return Node(
+        want.name,
+        tuple(
+            RRset(item.type, cap, item.rdatas) if item.ttl > cap and item.type in lower else item
+            for item in want.rrsets
+        ),
+    )
+
+
+def ttl_cap(change: Change, found: Node) -> int | None:
+    """Return the TTL to which the server lowered those of an acknowledged `change`, where `found` stands there now.
+
+    None where it did not: nothing is lower than it was sent, or what stands there differs in more than its TTLs. BIND
+    lowers TTLs above its `max-zone-ttl` without a word.
+    """
+    caps: set[int] = set()
+    for rdtype in {item.type for item in (*change.new.rrsets, *found.rrsets)}:
+        sent, there = change.new.get(rdtype), found.get(rdtype)
+        if sent is None or there is None or sent.rdatas != there.rdatas or sent.ttl < there.ttl:
+            return None
+        if there.ttl < sent.ttl:
+            caps.add(there.ttl)
+    cap = caps.pop() if len(caps) == 1 else None
+    return cap if cap is not None and all(item.ttl <= cap for item in found.rrsets) else None
 
 
 def _obstacle(found: Node, live: Live, scope: Scope) -> str:
@@ -274,6 +383,9 @@ def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Cha
         return _change(found, _marked(want, found, ours, scope), Kind.CHANGE, scope)
     if name in scope.protected and _published(found, scope) and _same(want, found, scope):
         return None  # the zone's own record, right as it is and not marked: nothing to take over
+    if not _published(found, scope) and not _is_taken(text):
+        # What stands there is of types that we do not manage: an admin's SSHFP, a text. It stays, beside ours.
+        return _change(found, _marked(want, found, {}, scope), Kind.ADD, scope)
     if scope.adopt and _same(want, found, scope) and not _owners(text):
         # With the wanted TTL at once: the name is ours then, and the next plan must find nothing to change.
         return _change(found, _marked(want, found, {}, scope), Kind.CHANGE, scope)
@@ -287,6 +399,8 @@ def _reason(found: Node, want: Node, scope: Scope) -> str:
         return f"it carries our marker, and that of owner {', '.join(others)}: remove one of them"
     if others:
         return f"it belongs to owner {', '.join(others)} (we are {scope.owner})"
+    if not _published(found, scope):
+        return "a TXT record there says that another program owns it"
     if _same(want, found, scope):
         return "it exists with the wanted records, but without our marker: apply --adopt (ADOPT=true) takes it over"
     return "it exists without our marker"
@@ -317,6 +431,11 @@ def _own_markers(text: RRset, scope: Scope) -> dict[bytes, marker.Marker]:
         if parsed is not None and parsed.owner == scope.owner:
             found[rdata] = parsed
     return found
+
+
+def _is_taken(text: RRset | None) -> bool:
+    """Return whether one of the TXT records says that the name has an owner."""
+    return text is not None and any(marker.is_ownership(rdata) for rdata in text.rdatas)
 
 
 def _owners(text: RRset | None) -> list[str]:
@@ -388,6 +507,14 @@ def _attributed(conflict: Conflict, desired: Desired) -> Conflict:
     return msgspec.structs.replace(conflict, vmi=desired.vmi_of(conflict.name))
 
 
+def _why(item: Collision) -> str:
+    if not item.winner:
+        return "the zone's own record"
+    if item.annotation:
+        return f"VMI {item.winner} has this name without an annotation, which comes first"
+    return f"VMI {item.winner} has this name, it was created first"
+
+
 def _collisions(desired: Desired, live: Live, touched: Collection[bytes] | None = None) -> list[Conflict]:
     """Return the names that two VMIs want, as conflicts of the one that does not get it."""
     return [
@@ -395,7 +522,7 @@ def _collisions(desired: Desired, live: Live, touched: Collection[bytes] | None 
             item.name,
             item.wanted,
             live.get(item.name),
-            f"VMI {item.winner} has this name, it was created first" if item.winner else "the zone's own record",
+            _why(item),
             item.loser,
         )
         for item in desired.collisions(touched)

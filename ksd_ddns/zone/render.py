@@ -40,6 +40,15 @@ def summary(plan: Plan) -> str:
     )
 
 
+def blocked_text(plan: Plan) -> str:
+    """Return how many names the deletion limit blocks, and of how many, by namespace where it is that one's limit."""
+    return ", ".join(
+        f"{each.count} of {each.owned} owned names"
+        + ("" if each.namespace is None else f" of namespace {each.namespace}")
+        for each in plan.blocked
+    )
+
+
 def conflicts_text(count: int) -> str:
     """Return how many conflicts there are, in words."""
     return "1 conflict" if count == 1 else f"{count} conflicts"

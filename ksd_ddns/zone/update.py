@@ -71,12 +71,20 @@ def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[St
         return [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas]
     if old.ttl != new.ttl:
         # Adding a record again changes its TTL on BIND, but not on Knot: the RRset goes and comes back.
-        whole = [(name, new.type, CLASS_ANY, 0, b"")]
-        return [*whole, *((name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas)]
+        return _replaced(name, new)
     gone = [(name, new.type, CLASS_NONE, 0, rdata) for rdata in old.rdatas if rdata not in new.rdatas]
     come = [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas if rdata not in old.rdatas]
-    # The last NS of a zone cannot be deleted (RFC 2136, 3.4.2.4): the new one comes first.
-    return [*come, *gone] if new.type == NS else [*gone, *come]
+    if new.type == NS:
+        # The last NS of a zone cannot be deleted (RFC 2136, 3.4.2.4): the new one comes first.
+        return [*come, *gone]
+    if len(gone) + len(come) > len(new.rdatas) + 1:
+        # As a whole it is shorter: a message must hold all of a large RRset as a prerequisite, too.
+        return _replaced(name, new)
+    return [*gone, *come]
+
+
+def _replaced(name: bytes, new: RRset) -> list[Statement]:
+    return [(name, new.type, CLASS_ANY, 0, b""), *((name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas)]
 
 
 class Batch(msgspec.Struct, frozen=True):

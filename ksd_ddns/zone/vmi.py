@@ -15,24 +15,31 @@ import msgspec
 MIN_TTL = 5
 MAX_TTL = 86400
 
-# Whoever may write a VMI may fill its status and annotations: what is said about them stays bounded.
-MAX_WARNINGS = 16
+# Anyone who can write a VMI can fill its status and annotations. What is read and kept of them is bounded, well above
+# what the settings allow to be published, so a flood costs no more than an ordinary VMI.
+MAX_WARNINGS = 10
+MAX_INTERFACES = 1000
+MAX_HOSTNAMES = 1000
+MAX_ADDRESSES = 4096
+MAX_ADDRESSES_OF_INTERFACE = 512
 
 _IGNORE = "ksd-ddns/ignore"
 _TTL = "ksd-ddns/ttl"
 _HOSTNAME = "ksd-ddns/hostname"
 _ENDED = frozenset(("Succeeded", "Failed"))
+_ABSENT = "absent"
 _LONGEST_ADDRESS = 64
-_MAPPED = bytes(10) + b"\xff\xff"
-_NOTABLE = frozenset((0, 127, 169, *range(224, 240), 254, 255))
-"""The first octets of all addresses that are never published, so that nearly all others need no second look."""
+_LONGEST_HOSTNAME = 256
+_NOTABLE = frozenset((0, 0x20, 127, 169, *range(224, 256)))
+"""The first octets of all addresses that are never published: nearly all others need no second look."""
 
-_NEVER = {
-    bytes(4): "the unspecified address",
-    b"\xff\xff\xff\xff": "the broadcast address",
-    bytes(16): "the unspecified address",
-    bytes(15) + b"\x01": "the loopback address",
-}
+_NEVER = {bytes(16): "the unspecified address", bytes(15) + b"\x01": "the loopback address"}
+_COMPATIBLE = bytes(12)
+_MAPPED = bytes(10) + b"\xff\xff"
+_TRANSLATED = bytes(8) + b"\xff\xff\0\0"
+_NAT64 = b"\0\x64\xff\x9b" + bytes(8)
+_NAT64_LOCAL = b"\0\x64\xff\x9b\0\x01"
+_6TO4 = b"\x20\x02"
 
 
 class Interface(msgspec.Struct, frozen=True, gc=False):
@@ -50,9 +57,10 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     """What naming needs of a VMI; two VMIs that differ in nothing else are equal.
 
     `created` is `metadata.creationTimestamp` in UTC seconds since the epoch (0 when it is missing); `live` is false
-    in the phases Succeeded and Failed. `interfaces` are sorted by name, and have at least one address each. `networks`
-    are the names in `spec.networks`, those of the default network left out. `ignored`, `ttl` (seconds) and `hostnames`
-    come from the annotations, already validated; `warnings` says, one sentence each, what was skipped and why.
+    in the phases Succeeded and Failed. `interfaces` are in `by_record` order, and have at least one address each.
+    `networks` are the names in `spec.networks`, without the default network and without unplugged interfaces.
+    `ignored`, `ttl` (seconds) and `hostnames` come from the annotations, already validated. `warnings` says, one
+    sentence each, what was skipped and why; `more_warnings` counts those past MAX_WARNINGS.
     """
 
     namespace: str
@@ -66,6 +74,7 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     ttl: int | None = None
     hostnames: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    more_warnings: int = 0
 
     @property
     def key(self) -> str:
@@ -116,10 +125,30 @@ class Network(msgspec.Struct, gc=False):
     multus: Multus | None = None
 
 
+class SpecInterface(msgspec.Struct, gc=False):
+    """An entry of `spec.domain.devices.interfaces`; the state `absent` unplugs it."""
+
+    name: str | None = None
+    state: str | None = None
+
+
+class Devices(msgspec.Struct, gc=False):
+    """`spec.domain.devices`."""
+
+    interfaces: list[SpecInterface | None] | None = None
+
+
+class Domain(msgspec.Struct, gc=False):
+    """`spec.domain`."""
+
+    devices: Devices | None = None
+
+
 class Spec(msgspec.Struct, gc=False):
     """`spec`."""
 
     networks: list[Network | None] | None = None
+    domain: Domain | None = None
 
 
 class StatusInterface(msgspec.Struct, gc=False, rename={"ip_address": "ipAddress", "ip_addresses": "ipAddresses"}):
@@ -161,6 +190,28 @@ class VmiObject(msgspec.Struct, gc=False, rename="camel"):
         return {key: value or "" for key, value in (self.metadata.labels or {}).items()}
 
 
+def by_record(interface: str) -> str:
+    """Sort key of interface names: the order in which KubeSecondaryDNS sorts records, `net-1` before `net`."""
+    # It sorts whole records as text: `net-1.<vm>` comes before `net.<vm>`, since a hyphen sorts before a dot.
+    return f"{interface}."
+
+
+class _Warnings:
+    """The first MAX_WARNINGS warnings, and the number of the others."""
+
+    __slots__ = ("kept", "more")
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.more = 0
+
+    def add(self, text: str) -> None:
+        if len(self.kept) < MAX_WARNINGS:
+            self.kept.append(text)
+        else:
+            self.more += 1
+
+
 def parse(obj: VmiObject) -> Vmi:
     """Return the `Vmi` of `obj`; what cannot be used is left out and named in its `warnings`.
 
@@ -168,9 +219,9 @@ def parse(obj: VmiObject) -> Vmi:
     what is published, and each address belongs to it.
     """
     metadata = obj.metadata
-    warnings: list[str] = []
-    networks, defaults = _networks(obj.spec)
-    interfaces = _interfaces(obj.status, defaults, warnings)
+    warnings = _Warnings()
+    networks, excluded = _networks(obj.spec)
+    interfaces = _interfaces(obj.status, excluded, warnings)
     ignored, ttl = False, None
     hostnames: tuple[str, ...] = ()
     annotations = metadata.annotations
@@ -178,8 +229,6 @@ def parse(obj: VmiObject) -> Vmi:
         ignored = _ignored(annotations.ignore, warnings)
         ttl = _ttl(annotations.ttl, warnings)
         hostnames = _hostnames(annotations.hostname, warnings)
-    if len(warnings) > MAX_WARNINGS:
-        warnings[MAX_WARNINGS:] = [f"{len(warnings) - MAX_WARNINGS} more warnings of this VMI are left out"]
     return Vmi(
         obj.namespace,
         metadata.name,
@@ -191,49 +240,74 @@ def parse(obj: VmiObject) -> Vmi:
         ignored,
         ttl,
         hostnames,
-        tuple(warnings),
+        tuple(warnings.kept),
+        warnings.more,
     )
 
 
 def _networks(spec: Spec | None) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of the secondary networks, and of the default one (several, should an object hold several)."""
+    """Return the names of the secondary networks, and the names that are none: the default network, unplugged ones."""
+    if spec is None:
+        return frozenset(), frozenset()
+    excluded = _unplugged(spec.domain) if spec.domain is not None else []
     secondary: list[str] = []
-    default: list[str] = []
-    for network in (spec.networks if spec is not None else None) or ():
+    for network in spec.networks or ():
         if network is None or not network.name:
             continue
         is_default = network.pod is not None or (network.multus is not None and network.multus.default)
-        (default if is_default else secondary).append(network.name)
-    return frozenset(secondary).difference(default), frozenset(default)
+        (excluded if is_default else secondary).append(network.name)
+    found = frozenset(secondary).difference(excluded)
+    if len(found) > MAX_INTERFACES:
+        found = frozenset(sorted(found, key=by_record)[:MAX_INTERFACES])
+    return found, frozenset(excluded)
 
 
-def _interfaces(status: Status | None, defaults: frozenset[str], warnings: list[str]) -> tuple[Interface, ...]:
-    found: dict[str, list[bytes]] = {}
+def _unplugged(domain: Domain) -> list[str]:
+    """Return the names of interfaces that are unplugged, although the status may still list them."""
+    found = domain.devices.interfaces if domain.devices is not None else None
+    return [entry.name for entry in found or () if entry is not None and entry.state == _ABSENT and entry.name]
+
+
+def _interfaces(status: Status | None, excluded: frozenset[str], warnings: _Warnings) -> tuple[Interface, ...]:
+    found: dict[str, list[str | None]] = {}
     for entry in (status.interfaces if status is not None else None) or ():
-        if entry is None or not entry.name or entry.name in defaults:
+        if entry is None or not entry.name or entry.name in excluded:
             continue
-        addresses = _addresses(entry.name, entry, warnings)
+        texts = entry.ip_addresses
+        if not texts or not all(texts):
+            # `ipAddress` repeats the first of `ipAddresses`, and stands alone in what older KubeVirt releases write.
+            texts = [text for text in texts or () if text] or ([entry.ip_address] if entry.ip_address else [])
+            if not texts:
+                continue
+        found[entry.name] = [*found[entry.name], *texts] if entry.name in found else texts
+    interfaces: list[Interface] = []
+    room = MAX_ADDRESSES
+    # Without a word about the rest: whoever publishes an interface says that there are too many for MAX_NAMES.
+    for name in sorted(found, key=by_record)[:MAX_INTERFACES] if len(found) > 1 else found:
+        texts = found[name]
+        if len(texts) > MAX_ADDRESSES_OF_INTERFACE or len(texts) > room:
+            texts = texts[: min(room, MAX_ADDRESSES_OF_INTERFACE)]
+        addresses = _addresses(name, texts, warnings)
+        room -= len(addresses)
         if addresses:
-            found.setdefault(entry.name, []).extend(addresses)
-    return tuple([Interface(name, tuple(dict.fromkeys(found[name]))) for name in sorted(found)])
+            interfaces.append(Interface(name, tuple(dict.fromkeys(addresses))))
+    return tuple(interfaces)
 
 
-def _addresses(name: str, entry: StatusInterface, warnings: list[str]) -> list[bytes]:
+def _addresses(name: str, texts: list[str | None], warnings: _Warnings) -> list[bytes]:
     addresses: list[bytes] = []
-    # `ipAddress` repeats the first of `ipAddresses`, and stands alone in what older KubeVirt releases write.
-    texts = entry.ip_addresses or ()
-    for text in texts if any(texts) else (entry.ip_address,):
+    for text in texts:
         if not text:
             continue
         address = _packed(text.partition("/")[0])
         if address is None:
-            warnings.append(f"interface {_shown(name)}: {_shown(text)} is not an IP address, it is skipped")
+            warnings.add(f"interface {_shown(name)}: {_shown(text)} is not an IP address, it is skipped")
         elif address[0] not in _NOTABLE:
             addresses.append(address)
         elif _is_link_local_ipv6(address):
             continue  # every IPv6 interface has one, and bridges report it: a warning would stand on each VMI
         elif reason := _unpublishable(address):
-            warnings.append(f"interface {_shown(name)}: {_shown(text)} is {reason}, it is never published")
+            warnings.add(f"interface {_shown(name)}: {_shown(text)} is {reason}, it is never published")
         else:
             addresses.append(address)
     return addresses
@@ -262,48 +336,94 @@ def _is_link_local_ipv6(address: bytes) -> bool:
 
 def _unpublishable(address: bytes) -> str:
     """Return why `address` is never published, "" when it may be."""
-    first = address[0]
     if len(address) == 4:
-        if first == 127:
-            return "a loopback address"
-        if 224 <= first < 240:
-            return "a multicast address"
-        if first == 169 and address[1] == 254:
-            return "a link-local address"
-    elif first == 0xFF:
+        return _unpublishable_ipv4(address)
+    if address in _NEVER:
+        return _NEVER[address]
+    if address[0] == 0xFF:
         return "a multicast address"
-    elif address.startswith(_MAPPED):
+    if address[0] == 0xFE and address[1] & 0xC0 == 0xC0:
+        return "a site-local address"
+    if address.startswith(_MAPPED):
         return "an IPv4-mapped address"
-    return _NEVER.get(address, "")
+    form, inner = _embedded(address)
+    reason = _unpublishable_ipv4(inner) if inner else ""
+    return f"{form} form of {reason}" if reason else ""
 
 
-def _ignored(text: str | None, warnings: list[str]) -> bool:
+def _unpublishable_ipv4(address: bytes) -> str:
+    first = address[0]
+    if first == 0:
+        return "an address of 0.0.0.0/8"
+    if first == 127:
+        return "a loopback address"
+    if 224 <= first < 240:
+        return "a multicast address"
+    if first >= 240:
+        return "a reserved address"
+    return "a link-local address" if first == 169 and address[1] == 254 else ""
+
+
+def _embedded(address: bytes) -> tuple[str, bytes]:
+    """Return the kind of IPv6 address that embeds an IPv4 address, and that one; two empty values for all others."""
+    if address.startswith(_6TO4):  # RFC 3056, 2
+        return "the 6to4", address[2:6]
+    if address.startswith(_NAT64):  # RFC 6052, 2.1
+        return "the NAT64", address[12:]
+    if address.startswith(_NAT64_LOCAL):  # RFC 8215
+        return "the NAT64", _nat64_local(address)
+    if address.startswith(_COMPATIBLE):  # RFC 4291, 2.5.5.1
+        return "the IPv4-compatible", address[12:]
+    if address.startswith(_TRANSLATED):  # RFC 2765, 2.1
+        return "the IPv4-translated", address[12:]
+    return "", b""
+
+
+def _nat64_local(address: bytes) -> bytes:
+    """Return the IPv4 address in an address of 64:ff9b:1::/48, whose prefix has 48, 56, 64 or 96 bits.
+
+    Where the IPv4 address ends before the last octet, what follows it is zero, as is octet 8 (RFC 6052, 2.2).
+    """
+    if address[8] == 0:
+        if not any(address[11:]):
+            return address[6:8] + address[9:11]
+        if not any(address[12:]):
+            return address[7:8] + address[9:12]
+        if not any(address[13:]):
+            return address[9:13]
+    return address[12:]
+
+
+def _ignored(text: str | None, warnings: _Warnings) -> bool:
     value = (text or "").strip().lower()
     if value not in ("", "true", "false"):
-        warnings.append(f'annotation {_IGNORE}: {_shown(value)} is neither "true" nor "false", it counts as absent')
+        warnings.add(f'annotation {_IGNORE}: {_shown(value)} is neither "true" nor "false", it counts as absent')
     return value == "true"
 
 
-def _ttl(text: str | None, warnings: list[str]) -> int | None:
+def _ttl(text: str | None, warnings: _Warnings) -> int | None:
     value = (text or "").strip()
     if not value:
         return None
     # The length first: int() refuses thousands of digits with an error of its own.
     if len(value) <= 9 and value.isascii() and value.isdigit() and MIN_TTL <= int(value) <= MAX_TTL:
         return int(value)
-    warnings.append(
+    warnings.add(
         f"annotation {_TTL}: {_shown(value)} is not a whole number of seconds from {MIN_TTL} to {MAX_TTL}, "
         "it counts as absent"
     )
     return None
 
 
-def _hostnames(text: str | None, warnings: list[str]) -> tuple[str, ...]:
+def _hostnames(text: str | None, warnings: _Warnings) -> tuple[str, ...]:
     if not text or not text.strip():
         return ()
-    names = [name.strip() for name in text.split(",")]
+    # Split no further than needed: the annotation can hold tens of thousands of names. Those past MAX_HOSTNAMES are
+    # dropped without a word here, since fewer are ever published, and that has a warning.
+    pieces = text.split(",", MAX_HOSTNAMES)[:MAX_HOSTNAMES]
+    names = [piece.strip()[:_LONGEST_HOSTNAME] for piece in pieces]  # cut, it is still too long for a name
     if not all(names):
-        warnings.append(f"annotation {_HOSTNAME}: {_shown(text)} holds an empty name, which is skipped")
+        warnings.add(f"annotation {_HOSTNAME}: {_shown(text)} holds an empty name, which is skipped")
     return tuple(dict.fromkeys(filter(None, names)))
 
 

@@ -87,9 +87,11 @@ def everything(command: Command, server: Server) -> None:
     assert command("apply", vmi=[at("10.1.0.9"), at("10.1.0.8", "web")]).code == 0
     hostname = {"ksd-ddns/hostname": "www, api", "ksd-ddns/ttl": "30"}
     moved = [at("10.1.0.10", annotations=hostname), vmi("print", "prod", {"net1": ["10.1.0.7"]})]
+    admin(server, "update add print.prod.vm.corp.example. 60 A 192.0.2.7")
     done = command("apply", vmi=moved)
     assert done.code == 1, "one name is somebody else's"
     assert "1 conflict" in done.out
+    admin(server, "update delete print.prod.vm.corp.example. A")
     admin(server, "update delete net1.db.prod.vm.corp.example. A\nupdate add x.prod.vm.corp.example. 60 A 10.1.0.6")
     adopted = [*moved[:1], vmi("x", "prod", {"net2": ["10.1.0.6"]})]
     assert command("apply", "--adopt", vmi=adopted).code == 0

@@ -176,11 +176,12 @@ def test_pointers_of_others_are_left_alone(make_primary: Callable[..., Server], 
     assert done.code == 1
     assert f"! {NINE} (VMI prod/db) conflict: it exists without our marker; found PTR host.example." in done.out
     assert "! 10.0.1.10.in-addr.arpa. (VMI prod/db) conflict: a CNAME that is not ours stands there" in done.out
-    assert "! 11.0.1.10.in-addr.arpa. (VMI prod/db) conflict: it exists without our marker" in done.out
+    assert "11.0.1.10.in-addr.arpa. (VMI prod/db) conflict" not in done.out, "a text is no pointer"
     assert "! 1.0.2.10.in-addr.arpa. (VMI prod/db) conflict: 2.10.in-addr.arpa. is delegated" in done.out
     after = primary.axfr(TEN, soa=False)
     assert before < after
-    assert {record.owner for record in after - before} == {"12.0.1.10.in-addr.arpa.", "1.0.3.10.in-addr.arpa."}
+    published = {f"{number}.in-addr.arpa." for number in ("11.0.1.10", "12.0.1.10", "1.0.3.10")}
+    assert {record.owner for record in after - before} == published
     assert primary.query(TARGET, "A") == ["10.1.0.10", "10.1.0.11", "10.1.0.12", "10.1.0.9", "10.2.0.1", "10.3.0.1"]
     assert command("apply", vmi=[]).code == 0
     assert primary.axfr(TEN, soa=False) == before

@@ -57,8 +57,6 @@ def test_foreign_records_stay_and_are_reported(make_primary: Callable[..., Serve
     expected = {
         "db.prod.vm.",
         "web.prod.vm.",
-        "ssh.prod.vm.",
-        "txt.prod.vm.",
         "a.sub.prod.vm.",
         "net1.a.sub.prod.vm.",
         "a.alias.prod.vm.",
@@ -67,12 +65,14 @@ def test_foreign_records_stay_and_are_reported(make_primary: Callable[..., Serve
     assert conflicts(command("plan", "-o", "json", vmi=wanted())) == expected
     done = command("apply", vmi=wanted())
     assert done.code == 1
-    assert done.summary.startswith("Applied: 8 added, 0 changed, 0 withdrawn, 0 refused, 8 conflicts.")
+    assert done.summary.startswith("Applied: 10 added, 0 changed, 0 withdrawn, 0 refused, 6 conflicts.")
     after = primary.axfr(soa=False)
     assert before < after
     assert {record.owner for record in after - before} == {
         "net1.db.prod.vm.",
         "net1.web.prod.vm.",
+        "ssh.prod.vm.",
+        "txt.prod.vm.",
         "net1.ssh.prod.vm.",
         "net1.txt.prod.vm.",
         "x.wild.prod.vm.",
@@ -270,13 +270,30 @@ def test_many_withdrawals_are_kept_back_and_the_rest_goes(bind: Bind, ksd: Ksd, 
     assert plan["summary"] == {"add": 2, "change": 0, "withdraw": 0, "conflicts": 0, "kept_back": 4, "owned": 10}
     done = command("apply", vmi=few)
     assert done.code == 1
-    assert "warning: 4 withdrawals" in done.err
+    assert "warning: 4 withdrawals (4 of 10 owned names of namespace ns)" in done.err
     assert "apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass" in done.err
     assert bind.query("vm4.ns.vm", "A") == ["10.0.0.1"]
     assert bind.query("new.ns.vm", "A") == ["10.0.0.2"]
     assert command("apply", vmi=few).code == 1, "they do not slip through because others were added"
     assert command("apply", "--force", vmi=few).code == 0
     assert bind.query("vm4.ns.vm", "A") == []
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_what_one_namespace_loses_blocks_no_other(bind: Bind, ksd: Ksd, ownership: str) -> None:
+    command = ksd(bind, OWNERSHIP=ownership)
+    prod = [vmi(f"p{i}", "prod") for i in range(10)]
+    evil = [vmi(f"e.{i}", "evil") for i in range(20)]
+    command("apply", vmi=[*prod, *evil])
+    assert command("apply", vmi=prod[1:]).code == 1
+    assert bind.query("p0.prod.vm", "A") == []
+    assert bind.query("e.0.evil.vm", "A") == ["10.0.0.1"]
+    done = command("apply", vmi=[*evil])
+    assert done.code == 1
+    assert "18 of 18 owned names of namespace prod" in done.err
+    assert bind.query("p1.prod.vm", "A") == ["10.0.0.1"]
+    assert command("apply", "--force", vmi=[*evil]).code == 0
+    assert bind.query("p1.prod.vm", "A") == []
 
 
 def test_a_few_withdrawals_and_those_of_few_names_pass(bind: Bind, ksd: Ksd) -> None:

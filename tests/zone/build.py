@@ -136,7 +136,13 @@ def scope(rules: Rules, **settings: object) -> Scope:
     ownership = Ownership.TXT if rules.owner else Ownership.ZONE
     default: dict[str, object] = {"ownership": ownership, "owner": rules.owner, "policy": Policy.SYNC}
     if rules.reverse:
-        default |= {"base": rules.reverse, "types": (PTR,), "confined": True, "protected": frozenset({rules.reverse})}
+        default |= {
+            "base": rules.reverse,
+            "forward": rules.base,
+            "types": (PTR,),
+            "confined": True,
+            "protected": frozenset({rules.reverse}),
+        }
     else:
         default |= {"base": rules.base, "protected": frozenset({rules.base, rules.name_server_name})}
     return Scope(**{**default, **settings})  # type: ignore[arg-type]

@@ -4,12 +4,22 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksd_ddns.zone import marker, names
-from ksd_ddns.zone.desired import Desired, HostnameScope, Network, Rules, apex_name_server, desired
+from ksd_ddns.zone.desired import (
+    MAX_RRSET_OCTETS,
+    Desired,
+    Effect,
+    HostnameScope,
+    Network,
+    Rules,
+    apex_name_server,
+    desired,
+)
 from ksd_ddns.zone.rrset import AAAA, PTR, TXT, A, Node, RRset
 from ksd_ddns.zone.vmi import Interface, Vmi
 from tests.zone.build import (
@@ -116,7 +126,8 @@ def test_names_and_addresses(given_vmi: Vmi, want: Content) -> None:
         pytest.param(vmi(f"{LONG}.{LONG}.{LONG}.{'m' * 46}"), {}, "cannot be a DNS name", id="name-too-long"),
         pytest.param(vmi(interfaces={"net1": [f"10.1.0.{index}" for index in range(1, 19)]}),
                      {f"{name}.prod": [f"10.1.0.{index}" for index in range(1, 17)] for name in ("net1.db", "db")},
-                     "prod/db: interface 'net1' has 18 addresses: the first 16 are published", id="too-many-addresses"),
+                     "prod/db: interface 'net1' has more than 16 addresses of one family (MAX_ADDRESSES): the",
+                     id="too-many-addresses"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_published_is_left_out_with_one_notice(given_vmi: Vmi, want: Content, notice: str) -> None:
@@ -328,8 +339,12 @@ YOUNGER = vmi("a.b", interfaces={"net1": ["10.0.0.2"]}, created=2)
                      "prod/a", ["prod/b"], id="same-age-the-first-by-name"),
         pytest.param([vmi("a", created=3, hostnames=["x"]), vmi("b", created=2, hostnames=["x"]),
                       vmi("c", created=1, hostnames=["x"])], "x.prod", "prod/c", ["prod/b", "prod/a"], id="three"),
-        pytest.param([vmi("x", created=2), vmi("y", created=1, hostnames=["x"])], "x.prod", "prod/y", ["prod/x"],
-                     id="a-hostname-may-be-older-than-a-name"),
+        pytest.param([vmi("x", created=2), vmi("y", created=1, hostnames=["x"])], "x.prod", "prod/x", ["prod/y"],
+                     id="an-older-hostname-yields-to-a-default-record"),
+        pytest.param([vmi("b", interfaces={"a": ["10.0.0.1"]}, created=2), vmi("y", created=1, hostnames=["a.b"])],
+                     "a.b.prod", "prod/b", ["prod/y"], id="an-older-hostname-yields-to-an-interface"),
+        pytest.param([vmi("x", created=3), vmi("y", created=1, hostnames=["x"]), vmi("z", created=2, hostnames=["x"])],
+                     "x.prod", "prod/x", ["prod/y", "prod/z"], id="hostnames-by-age-after-a-default-record"),
         pytest.param([vmi("DB", created=2), vmi("db", created=1)], "db.prod", "prod/db", ["prod/DB"], id="fold-alike"),
     ],
 )  # fmt: skip
@@ -374,6 +389,278 @@ def test_one_of_three_goes(gone: str, winner: str, losers: list[str]) -> None:
     assert state(found) == state(desired([item for item in vmis if item.key != gone], txt_rules()))
 
 
+def test_a_collision_says_why_the_winner_has_the_name() -> None:
+    older, younger = vmi("y", created=1, hostnames=["x", "z"]), vmi("x", created=2, hostnames=["z"])
+    found = desired([older, younger], txt_rules())
+    assert [(names.to_text(each.name), each.winner, each.annotation) for each in found.collisions()] == [
+        ("x.prod.vm.example.", "prod/x", True),
+        ("z.prod.vm.example.", "prod/y", False),
+    ]
+
+
+# Limits
+
+
+def many(count: int, hostnames: Iterable[str] = ()) -> Vmi:
+    found = {f"i{index:04}": [f"10.9.{index // 250}.{index % 250 + 1}"] for index in range(count)}
+    return vmi(interfaces=found, hostnames=hostnames)
+
+
+HOSTS = [f"h{index:03}" for index in range(60)]
+OVER = "more than 5 names (MAX_NAMES)"
+
+
+@pytest.mark.parametrize(
+    ("given_vmi", "more", "want", "over"),
+    [
+        pytest.param(many(4), {}, ["db", "i0000.db", "i0001.db", "i0002.db", "i0003.db"], False, id="just-enough"),
+        pytest.param(many(5), {}, ["db", "i0000.db", "i0001.db", "i0002.db", "i0003.db"], True, id="interfaces"),
+        pytest.param(many(5), {"default_record": False}, [f"i000{index}.db" for index in range(5)], False,
+                     id="no-default-record"),
+        pytest.param(many(1, hostnames=HOSTS), {}, ["db", "h000", "h001", "h002", "i0000.db"], True, id="hostnames"),
+        pytest.param(many(1, hostnames=HOSTS[:3]), {}, ["db", "h000", "h001", "h002", "i0000.db"], False,
+                     id="just-enough-hostnames"),
+        pytest.param(many(3, hostnames=HOSTS), {}, ["db", "h000", "i0000.db", "i0001.db", "i0002.db"], True,
+                     id="interfaces-come-first"),
+        pytest.param(many(9, hostnames=HOSTS), {}, ["db", "i0000.db", "i0001.db", "i0002.db", "i0003.db"], True,
+                     id="interfaces-leave-no-room"),
+        pytest.param(many(1, hostnames=["db", "i0000.db", "h", "H"]), {}, ["db", "h", "i0000.db"], False,
+                     id="one-name-twice-counts-once"),
+        pytest.param(many(9, hostnames=HOSTS), {"max_names": 1}, ["db"], True, id="one-name"),
+        pytest.param(many(1, hostnames=HOSTS), {"hostname_scope": HostnameScope.OFF}, ["db", "i0000.db"], False,
+                     id="hostnames-off"),
+    ],
+)  # fmt: skip
+def test_max_names(given_vmi: Vmi, more: dict[str, object], want: list[str], over: bool) -> None:
+    found = desired([given_vmi], zone_rules(**{"max_names": 5, **more}))
+    assert sorted(content(found)) == [f"{name}.prod" for name in want]
+    told = [
+        f"prod/db: {text}" for text in ([f"more than {more.get('max_names', 5)} names (MAX_NAMES)"] if over else [])
+    ]
+    assert [
+        notice.partition(":")[0] + ":" + notice.partition(":")[2][: len(OVER) + 1] for notice in notices(found)
+    ] == told
+
+
+def test_the_default_record_counts_the_interfaces_over_the_limit() -> None:
+    given_vmi = vmi(interfaces={"a": ["10.0.0.1"], "b": ["10.0.0.2"], "c": ["fd00::1"]})
+    found = desired([given_vmi], zone_rules(max_names=2))
+    assert content(found) == {"a.db.prod": ["10.0.0.1"], "db.prod": ["10.0.0.1", "fd00::1"]}
+
+
+def test_a_flood_of_names_costs_one_notice() -> None:
+    flood = many(1000, hostnames=[f"h{index}" for index in range(1000)])
+    found = desired([flood], zone_rules())
+    assert len(found) == 50
+    assert len(notices(found)) == 1
+
+
+def test_max_addresses_counts_for_each_family() -> None:
+    addresses = [f"10.0.0.{index}" for index in range(1, 5)] + [f"fd00::{index}" for index in range(1, 5)]
+    found = desired([vmi(interfaces={"net1": addresses})], zone_rules(max_addresses=4))
+    assert content(found)["net1.db.prod"] == addresses
+    assert notices(found) == []
+    found = desired([vmi(interfaces={"net1": addresses, "net2": addresses})], zone_rules(max_addresses=3))
+    assert content(found)["net1.db.prod"] == [each for each in addresses if not each.endswith("4")]
+    assert len(notices(found)) == 1
+    assert "'net1' and 1 more have more than 3" in notices(found)[0]
+
+
+def test_no_rrset_of_addresses_is_larger_than_max_rrset() -> None:
+    addresses = [f"10.0.0.{index}" for index in range(1, 5)]
+    assert content(desired([vmi(interfaces={"a": addresses})], zone_rules(max_rrset=2)))["a.db.prod"] == addresses[:2]
+
+
+def test_the_notices_about_one_vmi_are_counted_where_there_are_many() -> None:
+    noisy = vmi(interfaces={"net1": ["10.0.0.1"]}, hostnames=[f"{index}..x" for index in range(1000)])
+    found = notices(desired([noisy, vmi("calm")], zone_rules()))
+    assert len(found) == 11
+    assert found[-1] == "prod/db: and 990 more warnings"
+    assert sum(map(len, found)) < 2000
+
+
+def test_a_name_in_a_notice_is_no_longer_than_a_line() -> None:
+    long = "x" * 100_000
+    found = notices(desired([vmi(interfaces={long: ["10.0.0.1"]}, hostnames=[long])], zone_rules()))
+    assert len(found) == 2
+    assert max(map(len, found)) < 300
+
+
+# Limits of a namespace
+
+
+def test_the_oldest_vmis_of_a_namespace_keep_their_names() -> None:
+    rules = zone_rules(max_namespace_names=5)
+    one, two, three = (vmi(name, created=created) for created, name in enumerate("abc"))
+    other = vmi("a", "test", created=9)
+    found = desired([three, other, two, one], rules)
+    assert sorted(content(found)) == [
+        "a.prod", "a.test", "b.prod", "c.prod", "net1.a.prod", "net1.a.test", "net1.b.prod",
+    ]  # fmt: skip
+    (notice,) = notices(found)
+    assert notice.startswith("prod/c: 1 of 2 names are published: namespace prod has no more than 5")
+    assert found.remove("prod/a") == {
+        n(f"{name}.vm.example.") for name in ("a.prod", "net1.a.prod", "net1.c.prod", "c.prod")
+    }
+    assert found.take_renoticed() == {"prod/c"}
+    assert found.take_renoticed() == set()
+    assert notices(found) == []
+
+
+def test_nobody_has_to_wait_for_a_namespace_that_is_full() -> None:
+    """Each of ten thousand VMIs costs in proportion to the names that it moves."""
+    found = Desired(zone_rules(max_namespace_names=100))
+    touched = [found.put(vmi(f"v{index}", created=-index)) for index in range(2000)]
+    assert len(found) == 100
+    assert max(map(len, touched)) <= 6
+
+
+# Limits of an RRset
+
+
+def sharing(count: int, prefix: str = "vm", namespace: str = "prod", interface: str = "net1") -> list[Vmi]:
+    shared = {interface: ["10.1.0.9"]}
+    return [vmi(f"{prefix}{index:03}", namespace, shared, created=1000 + index) for index in range(count)]
+
+
+SHARED = n("9.0.1.10.in-addr.arpa.")
+
+
+def targets(of: Desired) -> list[str]:
+    node = of.get(SHARED)
+    item = node.get(PTR) if node else None
+    return [names.to_text(rdata).split(".")[1] for rdata in item.rdatas] if item else []
+
+
+def test_an_address_has_the_pointers_of_the_oldest_vmis() -> None:
+    vmis = sharing(120)
+    for order in (vmis, vmis[::-1], vmis[60:] + vmis[:60]):
+        found = desired(order, reverse_rules())
+        assert targets(found) == [f"vm{index:03}" for index in range(90)]
+        assert {notice.vmi for notice in found.notices()} == {f"prod/vm{index:03}" for index in range(90, 120)}
+        assert "MAX_RRSET" in notices(found)[0]
+        assert "9.0.1.10.in-addr.arpa." in notices(found)[0]
+    found = desired(vmis, reverse_rules())
+    found.take_renoticed()
+    assert found.remove("prod/vm005") == {SHARED}
+    assert targets(found) == [f"vm{index:03}" for index in range(91) if index != 5]
+    assert found.take_renoticed() == {"prod/vm090"}
+    found.put(vmi("first", created=1))
+    assert targets(found) == ["first", *(f"vm{index:03}" for index in range(90) if index != 5)]
+    assert found.take_renoticed() == {"prod/vm090"}
+
+
+def test_pointers_fit_into_one_message_together_with_those_that_they_replace() -> None:
+    vmis = sharing(90, "v" * 60, "n" * 63, "i" * 63)
+    domain = n(f"{'d' * 40}.vm.example.")
+    found = desired(vmis, reverse_rules(base=domain))
+    node = found.get(SHARED)
+    item = node.get(PTR) if node else None
+    assert item is not None
+    assert sum(len(SHARED) + 10 + len(rdata) for rdata in item.rdatas) <= MAX_RRSET_OCTETS
+    assert len(item.rdatas) > 80
+    assert targets(found) == [f"{'v' * 60}{index:03}" for index in range(len(item.rdatas))]
+
+
+def test_the_pointers_of_one_vmi_are_no_more_than_max_rrset() -> None:
+    flood = vmi(interfaces={f"i{index:03}": ["10.1.0.9"] for index in range(40)})
+    found = desired([flood], reverse_rules(max_rrset=20))
+    item = (found.get(SHARED) or Node(b"")).get(PTR)
+    assert item is not None
+    assert [names.to_text(rdata)[:4] for rdata in item.rdatas] == [f"i{index:03}" for index in range(20)]
+    assert len(notices(found)) == 1
+
+
+def test_only_names_that_are_published_have_pointers() -> None:
+    flood = vmi(interfaces={f"i{index:03}": [f"10.1.0.{index}"] for index in range(100)})
+    forward, reverse = desired([flood], zone_rules(max_names=10)), desired([flood], reverse_rules(max_names=10))
+    assert {target for found in pointers(reverse).values() for target in found} == {
+        f"{name}.vm.example." for name in content(forward) if name != "db.prod"
+    }
+    assert notices(reverse) == []
+
+
+SMALL: list[dict[str, list[str]]] = [{}, {"net1": ["10.1.0.9"]}, {"net1": ["10.1.0.9"], "net2": ["10.1.0.8"]}]
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.builds(vmi, st.sampled_from("abcdef"), created=st.integers(1, 4),
+                  hostnames=st.sampled_from([(), ("x", "y")]), interfaces=st.sampled_from(SMALL))
+        | st.sampled_from([f"prod/{name}" for name in "abcdef"]),
+        max_size=20,
+    ),
+    st.integers(1, 12),
+    st.booleans(),
+)  # fmt: skip
+def test_a_namespace_is_shared_by_age(history: list[Vmi | str], limit: int, reverse: bool) -> None:
+    rules = reverse_rules(max_namespace_names=limit) if reverse else txt_rules(max_namespace_names=limit)
+    found = Desired(rules)
+    there: dict[str, Vmi] = {}
+    for event in history:
+        before = {name: found.get(name) for name in found.names()}
+        if isinstance(event, str):
+            touched = found.remove(event)
+            there.pop(event, None)
+        else:
+            touched = found.put(event)
+            there[event.key] = event
+        after = {name: found.get(name) for name in found.names()}
+        assert {name for name in before | after if before.get(name) != after.get(name)} <= touched
+    assert state(found) == state(desired(there.values(), rules))
+    left = limit
+    want: set[bytes] = set()
+    for item in sorted(there.values(), key=lambda each: (each.created, each.key, each.uid)):
+        alone = [*desired([item], msgspec.structs.replace(rules, max_namespace_names=0, reverse=b"")).names()]
+        want.update(alone[:left])
+        left = max(0, left - len(alone))
+    if not reverse:
+        assert set(found.names()) == want
+    else:
+        assert {n(target) for found in pointers(found).values() for target in found} == {
+            name for name in want if name.startswith(b"\4net")
+        }
+
+
+# What putting a VMI would do
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "want"),
+    [
+        pytest.param(None, vmi(), Effect.CHANGES, id="new"),
+        pytest.param(None, vmi(interfaces={}), Effect.NONE, id="new-and-wants-nothing"),
+        pytest.param(vmi(), vmi(), Effect.NONE, id="as-before"),
+        pytest.param(vmi(), vmi(interfaces={"net1": ["10.1.0.8"]}), Effect.CHANGES, id="other-address"),
+        pytest.param(vmi(), vmi(interfaces={"net1": ["10.1.0.9", "10.1.0.8"]}), Effect.CHANGES, id="one-more-address"),
+        pytest.param(vmi(interfaces={"net1": ["10.1.0.9", "10.1.0.8"]}), vmi(), Effect.REMOVES, id="one-address-less"),
+        pytest.param(vmi(hostnames=["x"]), vmi(), Effect.REMOVES, id="one-name-less"),
+        pytest.param(vmi(), vmi(hostnames=["x"]), Effect.CHANGES, id="one-name-more"),
+        pytest.param(vmi(hostnames=["x"]), vmi(hostnames=["y"]), Effect.CHANGES, id="another-name"),
+        pytest.param(vmi(), vmi(ttl=30), Effect.CHANGES, id="other-ttl"),
+        pytest.param(vmi(), vmi(alive=False), Effect.REMOVES, id="ended"),
+        pytest.param(vmi(), vmi(ignored=True), Effect.REMOVES, id="ignored"),
+        pytest.param(vmi(alive=False), vmi(), Effect.CHANGES, id="running-again"),
+        pytest.param(vmi(hostnames=["x..y"]), vmi(hostnames=["z..y"]), Effect.NONE, id="what-cannot-be-published"),
+        pytest.param(many(60), many(70), Effect.NONE, id="what-is-over-the-limit"),
+    ],
+)
+def test_effect(before: Vmi | None, after: Vmi, want: Effect) -> None:
+    for rules in (txt_rules(), zone_rules(), zone_rules(max_namespace_names=1000)):
+        found = desired([before] if before else [], rules)
+        assert found.effect(after) is want
+        found.put(after)
+        assert state(found) == state(desired([after], rules))
+        assert found.effect(after) is Effect.NONE
+
+
+def test_effect_in_a_namespace_that_is_full() -> None:
+    found = desired([vmi("a", created=1), vmi("b", created=2)], zone_rules(max_namespace_names=3))
+    assert found.effect(vmi("b", created=2, hostnames=["x"])) is Effect.NONE
+    assert found.effect(vmi("a", created=1, hostnames=["x"])) is Effect.CHANGES
+
+
 # Order of events
 
 LABELS = st.sampled_from(["a", "b", "a.b", "net1", "B"])
@@ -389,8 +676,14 @@ SOME_VMI = st.builds(
     alive=st.sampled_from([True, True, True, False]),
 )  # fmt: skip
 EVENT = SOME_VMI | st.sampled_from(["prod/a", "prod/b", "prod/a.b", "test/a"])
-RULES = st.builds(reverse_rules, owner=st.sampled_from(["", OWNER])) | st.builds(
+LIMITS = {
+    "max_names": st.sampled_from([2, 3, 50]),
+    "max_namespace_names": st.sampled_from([0, 0, 1, 3, 5]),
+    "max_rrset": st.sampled_from([1, 2, 90]),
+}
+RULES = st.builds(reverse_rules, owner=st.sampled_from(["", OWNER]), **LIMITS) | st.builds(
     txt_rules,
+    **LIMITS,
     zone=st.sampled_from([ZONE, BASE]),
     owner=st.sampled_from(["", OWNER]),
     hostname_scope=st.sampled_from(HostnameScope),
@@ -421,6 +714,13 @@ def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vm
     vmis = list(last.values())
     random.shuffle(vmis)
     assert state(found) == state(desired(vmis, rules))
+    for name in [*found.names()] if not rules.reverse else []:
+        of_interfaces = {
+            item.key
+            for item in vmis
+            if name in set(desired([msgspec.structs.replace(item, hostnames=())], rules).names())
+        }
+        assert rules.max_namespace_names or not of_interfaces or found.vmi_of(name) in {"", *of_interfaces}
 
 
 def test_what_is_put_twice_is_there_once() -> None:

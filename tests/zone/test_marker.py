@@ -106,3 +106,19 @@ def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
 )
 def test_owned_vmi(texts: list[str], want: str) -> None:
     assert marker.owned_vmi([marker.text_rdata(text.encode()) for text in texts], "me") == want
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        (b"heritage=ksd-ddns,owner=test,vmi=prod/db", True),
+        (b"heritage=ksd-ddns,owner=", True),
+        (b"heritage=external-dns,external-dns/owner=x", True),
+        (b'"heritage=external-dns,external-dns/owner=x"', True),
+        (b"rack 12", False),
+        (b"", False),
+        (b"no heritage=here", False),
+    ],
+)
+def test_texts_that_say_that_a_name_has_an_owner(text: bytes, want: bool) -> None:
+    assert marker.is_ownership(marker.text_rdata(text)) is want

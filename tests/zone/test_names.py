@@ -232,3 +232,18 @@ def test_an_overlong_name_is_named_whole_in_the_error() -> None:
 def test_names_differ_where_labels_differ() -> None:
     assert n(r"a\.b.vm.") != n("a.b.vm.")
     assert names.to_text(n(r"a\.b.vm.")) == r"a\.b.vm."
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        pytest.param("db.prod.vm.example.", b"prod", id="a-vmi"),
+        pytest.param("net1.a.b.prod.vm.example.", b"prod", id="the-interface-of-a-dotted-vmi"),
+        pytest.param("prod.vm.example.", b"prod", id="directly-below"),
+        pytest.param("vm.example.", b"", id="the-ancestor"),
+        pytest.param("db.prod.xvm.example.", b"", id="a-name-that-ends-alike"),
+        pytest.param("www.example.", b"", id="elsewhere"),
+    ],
+)
+def test_child(name: str, want: bytes) -> None:
+    assert names.child(names.from_text(name), names.from_text("vm.example.")) == want

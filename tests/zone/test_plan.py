@@ -1,5 +1,6 @@
 """Desired x live -> Plan, as truth tables, and what must hold whatever the world is like."""
 
+from collections import Counter
 from random import Random
 
 import msgspec
@@ -22,8 +23,11 @@ from ksd_ddns.zone.plan import (
     is_owned,
     owned_names,
     partial,
+    ttl_cap,
 )
-from ksd_ddns.zone.rrset import CNAME, DNAME, NS, TXT, Node, RRset
+from ksd_ddns.zone.rrset import AAAA, CLASS_NONE, CNAME, DNAME, NS, TXT, A, Node, RRset
+from ksd_ddns.zone.update import prerequisites
+from ksd_ddns.zone.vmi import Vmi
 from tests.zone.build import (
     BASE,
     OWNER,
@@ -38,6 +42,8 @@ from tests.zone.build import (
     n,
     node,
     ns,
+    ptr,
+    reverse_rules,
     scope,
     sshfp,
     txt,
@@ -132,16 +138,20 @@ UNMARKED = "it exists without our marker"
         pytest.param([a(*WANTED, "10.1.0.1")], UNMARKED, id="a-with-one-address-more"),
         pytest.param([a(*WANTED), aaaa("fd00::1")], UNMARKED, id="a-with-another-family-beside"),
         pytest.param([aaaa("fd00::1")], UNMARKED, id="aaaa"),
-        pytest.param([txt("foreign")], UNMARKED, id="txt"),
-        pytest.param([txt("heritage=external-dns,external-dns/owner=x")], UNMARKED, id="of-external-dns"),
-        pytest.param([sshfp()], UNMARKED, id="sshfp-only"),
+        pytest.param([txt("heritage=external-dns,external-dns/owner=x")], "another program owns it",
+                     id="of-external-dns"),
+        pytest.param([txt('"heritage=external-dns,external-dns/owner=x"'), sshfp()], "another program owns it",
+                     id="of-external-dns-in-quotation-marks"),
+        pytest.param([txt("heritage=ksd-ddns,owner=")], "another program owns it", id="a-marker-without-an-owner"),
+        pytest.param([sshfp(), txt(mark("prod/db", owner="other"))], "belongs to owner other",
+                     id="another-owner-without-addresses"),
+        pytest.param([a("10.1.0.1"), sshfp(), txt("foreign")], UNMARKED, id="a-beside-what-we-do-not-manage"),
         pytest.param([cname("elsewhere.")], "a CNAME that is not ours", id="cname"),
         pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], "belongs to owner other (we are test)",
                      id="another-owner"),
         pytest.param([txt(mark("prod/db", owner="b"), mark("x/y", owner="a"))], "belongs to owner a, b (we are test)",
                      id="two-other-owners"),
         pytest.param([ns("ns.elsewhere.")], "net1.db.prod.vm.example. is delegated", id="delegation"),
-        pytest.param([dname("elsewhere.")], UNMARKED, id="dname"),
     ],
 )  # fmt: skip
 def test_foreign_name_is_a_conflict(found: Rrsets, reason: str) -> None:
@@ -152,6 +162,49 @@ def test_foreign_name_is_a_conflict(found: Rrsets, reason: str) -> None:
     assert (conflict.name, conflict.found, conflict.vmi) == (NAME, node(NAME, *found), "prod/db")
     assert conflict.wanted == node(NAME, a(*WANTED), txt(MARK))
     assert reason in conflict.reason
+
+
+@pytest.mark.parametrize("adopt", [False, True], ids=["", "adopt"])
+@pytest.mark.parametrize(
+    ("found", "new"),
+    [
+        pytest.param([sshfp()], [a(*WANTED), sshfp(), txt(MARK)], id="sshfp"),
+        pytest.param([txt("foreign")], [a(*WANTED), txt("foreign", MARK)], id="text"),
+        pytest.param([txt("foreign", "rack 12", ttl=300), sshfp(ttl=5)],
+                     [a(*WANTED), txt("foreign", "rack 12", MARK, ttl=300), sshfp(ttl=5)], id="their-ttls-stay"),
+        pytest.param([ptr("elsewhere.")], [a(*WANTED), ptr("elsewhere."), txt(MARK)], id="pointer"),
+        pytest.param([dname("elsewhere.")], [a(*WANTED), dname("elsewhere."), txt(MARK)], id="dname"),
+        pytest.param([txt("the heritage=ksd-ddns")], [a(*WANTED), txt("the heritage=ksd-ddns", MARK)],
+                     id="text-that-speaks-of-markers"),
+    ],
+)  # fmt: skip
+def test_a_name_without_addresses_is_free_and_what_stands_there_stays(found: Rrsets, new: Rrsets, adopt: bool) -> None:
+    there = node(NAME, *found)
+    change = only_change(planned(TXT_MODE, there, adopt=adopt))
+    assert change == Change(there, node(NAME, *new), Kind.ADD)
+    # When the VMI goes, what was there before it is left; when it comes back, it has its name again.
+    assert only_change(planned(TXT_MODE, change.new, vmis=0)).new == there
+    assert planned(TXT_MODE, change.new).changes == ()
+    conditions = {(rdtype, rdclass) for _, rdtype, rdclass, _, _ in prerequisites(change)}
+    assert {(A, CLASS_NONE), (AAAA, CLASS_NONE)} < conditions
+    assert there.get(TXT) or {(CNAME, CLASS_NONE), (TXT, CLASS_NONE)} < conditions
+
+
+@pytest.mark.parametrize(
+    ("found", "new"),
+    [
+        pytest.param([a("10.9.9.9"), txt("foreign")], [a("10.9.9.9"), txt("foreign", MARK)], id="an-address"),
+        pytest.param([ptr("elsewhere.")], None, id="a-pointer"),
+        pytest.param([cname("elsewhere.")], None, id="a-cname"),
+    ],
+)
+def test_a_reverse_name_without_pointers_is_free(found: Rrsets, new: Rrsets | None) -> None:
+    name = n("9.0.1.10.in-addr.arpa.")
+    rules = reverse_rules()
+    plan = full(wanted(vmi(), rules=rules), live(node(name, *found), zone=rules.zone), scope(rules))
+    pointer = ptr("net1.db.prod.vm.example.")
+    assert [change.new for change in plan.changes] == ([node(name, pointer, *new)] if new else [])
+    assert len(plan.conflicts) == (not new)
 
 
 def test_a_name_that_two_owners_mark_is_left_to_people() -> None:
@@ -204,7 +257,6 @@ def test_unmarked_name_with_the_wanted_addresses_is_adopted(found: Rrsets, new: 
         pytest.param([a("10.1.0.1")], id="other-address"),
         pytest.param([a(*WANTED, "10.1.0.1")], id="one-address-more"),
         pytest.param([a(*WANTED), aaaa("fd00::1")], id="one-family-more"),
-        pytest.param([txt("foreign")], id="no-address"),
         pytest.param([cname("elsewhere.")], id="cname"),
         pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], id="another-owner"),
     ],
@@ -487,10 +539,123 @@ def test_withdrawals_whose_reason_was_seen_are_not_capped(seen: int, withdrawn: 
 def test_nothing_follows_from_absence_in_half_a_list(owned: int) -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(owned)))
     seen = [n("n0.prod.vm.example.")]
-    plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, complete=False)
+    plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, unread={"prod"})
     assert [change.name for change in plan.changes if change.kind is Kind.WITHDRAW] == seen
     assert plan.count(Kind.ADD) == 2
     assert len(plan.kept_back) == owned - 1
+
+
+# The deletion limit of each namespace
+
+
+@pytest.mark.parametrize(
+    ("owned", "left", "deleted", "blocked"),
+    [
+        pytest.param({"evil": 100, "prod": 400}, {"evil": 0, "prod": 398}, {"prod": 2}, [("evil", 100, 100)],
+                     id="one-vanishes-another-loses-one"),
+        pytest.param({"evil": 300, "prod": 400}, {"evil": 0, "prod": 398}, {"prod": 2}, [("evil", 300, 300)],
+                     id="most-of-the-names-vanish"),
+        pytest.param({"evil": 300, "prod": 100}, {"evil": 300, "prod": 0}, {}, [("prod", 100, 100)],
+                     id="many-names-of-another-hide-nothing"),
+        pytest.param({"evil": 300, "prod": 9}, {"evil": 300, "prod": 0}, {"prod": 9}, [],
+                     id="nine-names-are-too-few-for-a-percentage"),
+        pytest.param({f"s{index}": 9 for index in range(20)}, {}, {}, [(None, 180, 180)],
+                     id="many-small-namespaces-vanish-together"),
+        pytest.param({**{f"s{index}": 5 for index in range(20)}, "big": 300}, {"big": 300},
+                     {f"s{index}": 5 for index in range(20)}, [], id="small-namespaces-are-not-too-many-of-all"),
+        pytest.param({**{f"s{index}": 5 for index in range(20)}, "big": 200}, {"big": 200}, {}, [(None, 100, 300)],
+                     id="small-namespaces-are-too-many-of-all"),
+        pytest.param({"evil": 1000, **{f"s{index}": 5 for index in range(20)}}, {}, {},
+                     [("evil", 1000, 1000), (None, 100, 100)], id="what-is-blocked-counts-no-more"),
+        pytest.param({"evil": 1000, "s": 9}, {}, {"s": 9}, [("evil", 1000, 1000)], id="nine-are-left"),
+        pytest.param({"a": 100, "b": 100}, {"a": 70, "b": 69}, {"a": 30}, [("b", 31, 100)], id="30-and-31-percent"),
+        pytest.param({"a": 10, "b": 10}, {"a": 7, "b": 7}, {"a": 3, "b": 3}, [], id="three-of-ten"),
+        pytest.param({"a": 10, "b": 10}, {"a": 6, "b": 10}, {}, [("a", 4, 10)], id="four-of-ten"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "rules", [txt_rules(), zone_rules(), reverse_rules(), reverse_rules(owner="")],
+    ids=["txt", "zone", "reverse-txt", "reverse-zone"],
+)  # fmt: skip
+def test_the_deletion_limit_counts_in_each_namespace_first(
+    rules: Rules, owned: dict[str, int], left: dict[str, int], deleted: dict[str, int], blocked: list[object]
+) -> None:
+    rules = msgspec.structs.replace(rules, default_record=False)
+    number = 0
+    there: dict[str, list[Vmi]] = {}
+    for namespace, count in owned.items():  # no two share an address
+        there[namespace] = [
+            vmi(f"v{index}.x", namespace, {"net1": [f"10.{(number + index) >> 8}.{(number + index) & 255}.1"]})
+            for index in range(count)
+        ]
+        number += count
+    before = wanted(*(item for items in there.values() for item in items), rules=rules)
+    zone = live(*(before.get(name) or Node(name) for name in before.names()), zone=rules.zone)
+    after = wanted(*(item for name, items in there.items() for item in items[: left.get(name, 0)]), rules=rules)
+    plan = full(after, zone, scope(rules), max_withdraw_percent=30)
+    gone = Counter(before.vmi_of(change.name).partition("/")[0] for change in plan.changes)
+    assert gone == deleted
+    assert [(each.namespace, each.count, each.owned) for each in plan.blocked] == blocked
+    assert len(plan.kept_back) == number - sum(left.values()) - sum(deleted.values())
+    assert plan.owned == number
+    assert full(after, zone, scope(rules), max_withdraw_percent=100).kept_back == ()
+
+
+def test_names_of_no_namespace_are_counted_together() -> None:
+    zone = live(*(node(f"n{index}.example.", a("10.1.0.1"), txt(mark(""))) for index in range(12)))
+    plan = full(wanted(), zone, scope(txt_rules()), max_withdraw_percent=30)
+    assert [(each.namespace, each.count) for each in plan.blocked] == [("", 12)]
+
+
+# A server that lowers TTLs
+
+
+@pytest.mark.parametrize(
+    ("sent", "found", "cap"),
+    [
+        pytest.param([a("10.1.0.9", ttl=600), txt(MARK, ttl=600)], [a("10.1.0.9", ttl=300), txt(MARK, ttl=300)], 300,
+                     id="all"),
+        pytest.param([a("10.1.0.9", ttl=600), txt(MARK, ttl=60)], [a("10.1.0.9", ttl=300), txt(MARK, ttl=60)], 300,
+                     id="those-above-it"),
+        pytest.param([a("10.1.0.9"), txt(MARK)], [a("10.1.0.9"), txt(MARK)], None, id="none"),
+        pytest.param([a("10.1.0.9", ttl=600)], [a("10.1.0.8", ttl=300)], None, id="other-values"),
+        pytest.param([a("10.1.0.9", ttl=600), txt(MARK, ttl=600)], [a("10.1.0.9", ttl=300)], None, id="a-type-less"),
+        pytest.param([a("10.1.0.9", ttl=600)], [a("10.1.0.9", ttl=300), sshfp()], None, id="a-type-more"),
+        pytest.param([a("10.1.0.9", ttl=60)], [a("10.1.0.9", ttl=300)], None, id="raised"),
+        pytest.param([a("10.1.0.9", ttl=600), txt(MARK, ttl=600)], [a("10.1.0.9", ttl=300), txt(MARK, ttl=60)], None,
+                     id="two-caps-are-none"),
+        pytest.param([a("10.1.0.9", ttl=600), txt(MARK, ttl=600)], [a("10.1.0.9", ttl=300), txt(MARK, ttl=600)], None,
+                     id="not-all-above-it"),
+        pytest.param([a("10.1.0.9", ttl=600)], [], None, id="gone"),
+    ],
+)  # fmt: skip
+def test_what_tells_of_a_server_that_lowers_ttls(sent: Rrsets, found: Rrsets, cap: int | None) -> None:
+    assert ttl_cap(Change(Node(NAME), node(NAME, *sent), Kind.ADD), node(NAME, *found)) == cap
+
+
+@pytest.mark.parametrize(
+    ("found", "cap", "new"),
+    [
+        pytest.param([a(*WANTED, ttl=300), txt(MARK, ttl=300)], 300, None, id="lowered"),
+        pytest.param([a(*WANTED, ttl=300), txt(MARK, ttl=600)], 300, None, id="one-of-them"),
+        pytest.param([a(*WANTED, ttl=600), txt(MARK, ttl=600)], 300, None, id="not-lowered-any-more"),
+        pytest.param([a(*WANTED, ttl=300), txt(MARK, ttl=300)], None, [a(*WANTED, ttl=600), txt(MARK, ttl=600)],
+                     id="no-cap"),
+        pytest.param([a(*WANTED, ttl=60), txt(MARK, ttl=300)], 300, [a(*WANTED, ttl=600), txt(MARK, ttl=300)],
+                     id="lower-than-the-cap"),
+        pytest.param([a("10.1.0.1", ttl=300), txt(MARK, ttl=300)], 300, [a(*WANTED, ttl=300), txt(MARK, ttl=300)],
+                     id="other-address"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mode", ["full", "partial"])
+def test_ttls_that_the_server_lowered_are_right(mode: str, found: Rrsets, cap: int | None, new: Rrsets | None) -> None:
+    rules = msgspec.structs.replace(TXT_MODE, ttl=600)
+    zone = live(node(NAME, *found))
+    bounds = scope(rules, ttl_cap=cap)
+    after = wanted(vmi(), rules=rules)
+    plan = full(after, zone, bounds) if mode == "full" else partial([NAME], after, zone, bounds)
+    assert [change.new for change in plan.changes] == ([node(NAME, *new)] if new else [])
+    assert plan.conflicts == ()
 
 
 def test_explicit_withdrawals_are_not_capped() -> None:
@@ -566,7 +731,9 @@ def test_nothing_foreign_is_changed(world: World) -> None:
             assert change.name != bounds.base
         else:
             adopted = bounds.adopt and published(want, bounds) == published(old, bounds)
-            assert not old.rrsets or own_texts(old) or adopted
+            text = old.get(TXT)
+            free = not published(old, bounds) and not any(map(marker.is_ownership, text.rdatas if text else ()))
+            assert free or own_texts(old) or adopted
 
 
 @settings(max_examples=120)
@@ -606,7 +773,8 @@ def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone
     touched = world.wanted.remove(f"prod/{gone}")
     for name in sorted(touched)[:3]:
         rrsets = data.draw(world.contents)
-        if not any(item.type in {NS, DNAME} for item in rrsets):  # no new cut above names that nobody touched
+        cuts = any(item.type in {NS, DNAME} for item in rrsets) or name in zone.cuts
+        if not cuts:  # no cut comes or goes above names that nobody touched
             zone.put(node(name, *rrsets))
     whole = full(world.wanted, zone, world.scope)
     part = partial(touched, world.wanted, zone, world.scope)

@@ -8,12 +8,32 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ksd_ddns.zone import wire
+from ksd_ddns.zone.desired import Desired, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import ADDRESSES, Change, Kind, full
 from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, PTR, TXT, A, Node, RRset
 from ksd_ddns.zone.update import HEADER_ROOM, Batch, Limits, batch, batches, prerequisites, updates
 from ksd_ddns.zone.wire import Statement
-from tests.zone.build import BASE, ZONE, Primary, a, aaaa, cname, ip, n, node, ns, ptr, records, sshfp, txt
+from tests.zone.build import (
+    BASE,
+    ZONE,
+    Primary,
+    a,
+    aaaa,
+    cname,
+    ip,
+    live,
+    n,
+    node,
+    ns,
+    ptr,
+    records,
+    reverse_rules,
+    scope,
+    sshfp,
+    txt,
+    vmi,
+)
 from tests.zone.worlds import World, worlds
 
 NAME = n("net1.db.prod.vm.example.")
@@ -44,6 +64,12 @@ TEXT, FOREIGN = b"\4mark", b"\7foreign"
                      [line(A, OLD, CLASS_NONE), line(A, NEW, ttl=60)], id="address-replaced"),
         pytest.param(change([a("10.1.0.9"), txt("mark")], [a("10.1.0.9", "10.1.0.12"), txt("mark")]),
                      [line(A, OLD), line(TXT, TEXT), *absent(AAAA)], [line(A, NEW, ttl=60)], id="address-added"),
+        pytest.param(change([ptr("a.", "b.", "c.")], [ptr("d.")], types=(PTR,)),
+                     [*(line(PTR, n(text)) for text in ("a.", "b.", "c.")), *absent(TXT)],
+                     [line(PTR, b"", CLASS_ANY), line(PTR, n("d."), ttl=60)], id="most-of-it-replaced"),
+        pytest.param(change([ptr("a.", "b.", "c.")], [ptr("c.")], types=(PTR,)),
+                     [*(line(PTR, n(text)) for text in ("a.", "b.", "c.")), *absent(TXT)],
+                     [line(PTR, n("a."), CLASS_NONE), line(PTR, n("b."), CLASS_NONE)], id="some-of-it-deleted"),
         pytest.param(change([a("10.1.0.9")], [a("10.1.0.9", ttl=30)]), [line(A, OLD), *absent(TXT, AAAA)],
                      [line(A, b"", CLASS_ANY), line(A, OLD, ttl=30)], id="ttl-changed"),
         pytest.param(change([a("10.1.0.9"), sshfp(), txt("foreign", "mark")], [sshfp(), txt("foreign")]),
@@ -208,6 +234,25 @@ def test_a_change_that_no_message_holds_is_malformed_when_encoded() -> None:
     (sent,) = batches([huge], Limits())
     with pytest.raises(wire.Malformed, match="65535 are allowed"):
         wire.update(1, ZONE, sent.prerequisites, sent.updates)
+
+
+@pytest.mark.parametrize("namespace", ["prod", "n" * 63], ids=["short", "long"])
+@pytest.mark.parametrize("address", ["10.1.0.9", "fd00::9"])
+def test_one_message_holds_the_largest_rrset_and_what_replaces_it(namespace: str, address: str) -> None:
+    block = n("10.in-addr.arpa.") if "." in address else n("0.0.d.f.ip6.arpa.")
+    rules = reverse_rules(base=n(f"{'d' * 40}.{'e' * 10}.example."), zone=block, reverse=block, owner="o" * 200)
+    shared = {"i" * 63: [address]}
+
+    def pointers(prefix: str) -> Desired:
+        return desired([vmi(f"{prefix}{i:02}" + "v" * 50, namespace, shared) for i in range(99)], rules)
+
+    before, after = pointers("a"), pointers("b")
+    (name,) = before.names()
+    zone = live(before.get(name) or Node(name), zone=block)
+    (sent,) = batches(full(after, zone, scope(rules)).changes, Limits())
+    together = full(after, zone, scope(rules)).changes
+    assert len(together) == 1
+    assert len(wire.update(1, block, sent.prerequisites, sent.updates)) < 65_535 - HEADER_ROOM
 
 
 def test_nothing_to_send_is_no_message() -> None:

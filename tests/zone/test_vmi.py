@@ -2,6 +2,7 @@
 
 import copy
 import json
+from ipaddress import IPv4Address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
@@ -10,7 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone.vmi import MAX_WARNINGS, Interface, Vmi, VmiObject, parse
+from ksd_ddns.zone.vmi import (
+    MAX_ADDRESSES,
+    MAX_ADDRESSES_OF_INTERFACE,
+    MAX_HOSTNAMES,
+    MAX_INTERFACES,
+    MAX_WARNINGS,
+    Interface,
+    Vmi,
+    VmiObject,
+    by_record,
+    parse,
+)
 from tests.vmis import CREATED, interface, uid_of, vmi
 
 DECODER = msgspec.json.Decoder(VmiObject)
@@ -198,10 +210,17 @@ def test_entries_of_one_name_are_one_interface() -> None:
         pytest.param({"ipAddresses": ["10.0.0.2", "10.0.0.1"]}, ["10.0.0.2", "10.0.0.1"], id="order-of-the-status"),
         pytest.param({"ipAddresses": ["10.0.0.1", "10.0.0.1/8"]}, ["10.0.0.1"], id="duplicate"),
         pytest.param({"ipAddresses": ["fd00::1", "FD00:0::0001"]}, ["fd00::1"], id="duplicate-written-differently"),
-        pytest.param({"ipAddresses": ["192.0.2.1", "240.0.0.1"]}, ["192.0.2.1", "240.0.0.1"], id="reserved-ranges"),
+        pytest.param({"ipAddresses": ["192.0.2.1", "1.0.0.0"]}, ["192.0.2.1", "1.0.0.0"], id="documentation-range"),
         pytest.param({"ipAddresses": ["128.0.0.1", "126.0.0.1"]}, ["128.0.0.1", "126.0.0.1"], id="around-loopback"),
         pytest.param({"ipAddresses": ["169.253.0.1", "223.0.0.1"]}, ["169.253.0.1", "223.0.0.1"], id="around-others"),
-        pytest.param({"ipAddresses": ["fec0::1", "::2", "::1:0"]}, ["fec0::1", "::2", "::1:0"], id="around-ipv6"),
+        pytest.param({"ipAddresses": ["fdff::1", "1::", "2003::1"]}, ["fdff::1", "1::", "2003::1"], id="around-ipv6"),
+        pytest.param({"ipAddresses": ["::10.0.0.1"]}, ["::10.0.0.1"], id="compatible-form-of-a-good-one"),
+        pytest.param({"ipAddresses": ["64:ff9b::10.0.0.1"]}, ["64:ff9b::10.0.0.1"], id="nat64-form-of-a-good-one"),
+        pytest.param({"ipAddresses": ["64:ff9b:1::10.0.0.1"]}, ["64:ff9b:1::10.0.0.1"], id="local-nat64-96"),
+        pytest.param({"ipAddresses": ["64:ff9b:1:c0a8:0:5::"]}, ["64:ff9b:1:c0a8:0:5::"], id="local-nat64-48"),
+        pytest.param({"ipAddresses": ["64:ff9b:1:c0:a8:5::"]}, ["64:ff9b:1:c0:a8:5::"], id="local-nat64-56"),
+        pytest.param({"ipAddresses": ["64:ff9b:1::c0:a800:500:0"]}, ["64:ff9b:1::c0:a800:500:0"], id="local-nat64-64"),
+        pytest.param({"ipAddresses": ["2002:a00:1::1"]}, ["2002:a00:1::1"], id="6to4-form-of-a-good-one"),
     ],
 )
 def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
@@ -226,7 +245,9 @@ def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
         pytest.param("fd00::1::2", "not an IP address", id="two-gaps"),
         pytest.param("fe80::1%", "not an IP address", id="empty-zone-index"),
         pytest.param(":" * 1_000_000, "not an IP address", id="a-megabyte"),
-        pytest.param("0.0.0.0", "unspecified", id="unspecified"),
+        pytest.param("0.0.0.0", "0.0.0.0/8", id="unspecified"),
+        pytest.param("0.1.2.3", "0.0.0.0/8", id="this-network"),
+        pytest.param("0.255.255.255", "0.0.0.0/8", id="this-network-last"),
         pytest.param("::", "unspecified", id="unspecified-ipv6"),
         pytest.param("127.0.0.1", "loopback", id="loopback"),
         pytest.param("127.255.255.254/8", "loopback", id="loopback-with-prefix"),
@@ -235,8 +256,26 @@ def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
         pytest.param("224.0.0.251", "multicast", id="multicast"),
         pytest.param("239.255.255.255", "multicast", id="multicast-last"),
         pytest.param("ff02::fb", "multicast", id="multicast-ipv6"),
-        pytest.param("255.255.255.255", "broadcast", id="broadcast"),
+        pytest.param("255.255.255.255", "reserved", id="broadcast"),
+        pytest.param("240.0.0.1", "reserved", id="reserved"),
+        pytest.param("254.1.2.3", "reserved", id="reserved-like-link-local-ipv6"),
         pytest.param("::ffff:10.0.0.1", "IPv4-mapped", id="ipv4-mapped"),
+        pytest.param("fec0::1", "site-local", id="site-local"),
+        pytest.param("feff:ffff::1", "site-local", id="site-local-last"),
+        pytest.param("::2", "IPv4-compatible form of an address of 0.0.0.0/8", id="compatible-this-network"),
+        pytest.param("::127.0.0.1", "IPv4-compatible form of a loopback", id="compatible-loopback"),
+        pytest.param("::ffff:0:127.0.0.1", "IPv4-translated form of a loopback", id="translated-loopback"),
+        pytest.param("64:ff9b::", "NAT64 form of an address of 0.0.0.0/8", id="nat64-unspecified"),
+        pytest.param("64:ff9b::127.0.0.1", "NAT64 form of a loopback", id="nat64-loopback"),
+        pytest.param("64:ff9b::169.254.169.254", "NAT64 form of a link-local", id="nat64-link-local"),
+        pytest.param("64:ff9b:1::127.0.0.1", "NAT64 form of a loopback", id="local-nat64-loopback-96"),
+        pytest.param("64:ff9b:1:7f00:0:100::", "NAT64 form of a loopback", id="local-nat64-loopback-48"),
+        pytest.param("64:ff9b:1:7f:0:1::", "NAT64 form of a loopback", id="local-nat64-loopback-56"),
+        pytest.param("64:ff9b:1:0:7f:0:100:0", "NAT64 form of a loopback", id="local-nat64-loopback-64"),
+        pytest.param("2002:7f00:1::1", "6to4 form of a loopback", id="6to4-loopback"),
+        pytest.param("2002:a9fe:a9fe::1", "6to4 form of a link-local", id="6to4-link-local"),
+        pytest.param("2002:e000:fb::1", "6to4 form of a multicast", id="6to4-multicast"),
+        pytest.param("2002:ffff:ffff::1", "6to4 form of a reserved", id="6to4-broadcast"),
     ],
 )
 def test_an_address_that_is_never_published_is_named_and_the_rest_is_kept(address: str, why: str) -> None:
@@ -264,9 +303,67 @@ def test_addresses_of_the_default_network_are_nobodys_warning() -> None:
 
 
 def test_warnings_are_bounded() -> None:
-    result = parsed(vmi("db", interfaces={"nic1": [f"bad{number}" for number in range(1000)]}))
-    assert len(result.warnings) == MAX_WARNINGS + 1
-    assert str(1000 - MAX_WARNINGS) in result.warnings[-1]
+    result = parsed(vmi("db", interfaces={"nic1": [f"bad{number}" for number in range(100)]}))
+    assert len(result.warnings) == MAX_WARNINGS
+    assert result.more_warnings == 100 - MAX_WARNINGS
+
+
+def test_a_flood_of_interfaces_is_read_in_the_order_of_their_names_and_no_further() -> None:
+    flood = {f"i{number:04}": [f"10.9.{number // 250}.{number % 250 + 1}"] for number in range(6000)}
+    obj = vmi("db", interfaces=flood)
+    result = parsed(obj)
+    assert [item.name for item in result.interfaces] == sorted(flood)[:MAX_INTERFACES]
+    assert result.networks == frozenset(sorted(flood)[:MAX_INTERFACES])
+    obj["status"]["interfaces"].reverse()
+    assert parsed(obj) == result
+
+
+def test_a_flood_of_addresses_is_not_read_to_its_end() -> None:
+    many = {f"i{number}": [f"10.{number}.{k // 250}.{k % 250 + 1}" for k in range(3000)] for number in range(30)}
+    result = parsed(vmi("db", interfaces=many))
+    assert {len(item.addresses) for item in result.interfaces} == {MAX_ADDRESSES_OF_INTERFACE}
+    assert sum(len(item.addresses) for item in result.interfaces) <= MAX_ADDRESSES
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        pytest.param(", ".join(f"h{number}" for number in range(40_000)), id="names"),
+        pytest.param("a," * 500_000, id="one-name-again-and-again"),
+        pytest.param("," * 1_000_000, id="empty-names"),
+        pytest.param("h" * 1_000_000, id="one-long-name"),
+        pytest.param(",".join(["h" * 1000] * 5000), id="long-names"),
+    ],
+)
+def test_a_flood_of_hostnames_is_not_read_to_its_end(annotation: str) -> None:
+    result = parsed(vmi("db", annotations={"ksd-ddns/hostname": annotation}))
+    assert len(result.hostnames) <= MAX_HOSTNAMES
+    assert max(map(len, result.hostnames), default=0) <= 256
+    assert sum(map(len, result.warnings)) < 1000
+
+
+def test_what_differs_only_past_what_is_read_makes_no_difference() -> None:
+    one = ["h"] * MAX_HOSTNAMES + ["one"]
+    other = ["h"] * MAX_HOSTNAMES + ["other"]
+    assert parsed(vmi("db", annotations={"ksd-ddns/hostname": ",".join(one)})) == parsed(
+        vmi("db", annotations={"ksd-ddns/hostname": ",".join(other)})
+    )
+
+
+@pytest.mark.parametrize("state", ["absent", "up", "down", "", None])
+def test_an_unplugged_interface_is_gone_although_the_status_lists_it(state: str | None) -> None:
+    obj = vmi("db", interfaces={"nic1": ["10.0.0.1"], "nic2": ["10.0.0.2"]})
+    obj["spec"]["domain"] = {"devices": {"interfaces": [{"name": "nic1"}, {"name": "nic2", "state": state}, None]}}
+    left = ["nic1"] if state == "absent" else ["nic1", "nic2"]
+    result = parsed(obj)
+    assert sorted(addresses_of(result)) == left
+    assert result.networks == frozenset(left)
+
+
+def test_interfaces_are_in_the_order_of_their_records() -> None:
+    names = ["net", "net-1", "net1", "net-", "NET", "n"]
+    result = parsed(vmi("db", interfaces={name: ["10.0.0.1"] for name in names}))
+    assert [item.name for item in result.interfaces] == ["NET", "n", "net-", "net-1", "net", "net1"]
 
 
 @pytest.mark.parametrize(
@@ -424,19 +521,33 @@ def test_nothing_in_an_object_raises_anything_but_a_validation_error(obj: object
         assert found.addresses
         assert len(set(found.addresses)) == len(found.addresses)
         assert {len(address) for address in found.addresses} <= {4, 16}
-    assert [found.name for found in result.interfaces] == sorted({found.name for found in result.interfaces})
+    names = [found.name for found in result.interfaces]
+    assert names == sorted({*names}, key=by_record)
     assert all(warning.isprintable() for warning in result.warnings)
 
 
-@given(st.ip_addresses())
-def test_addresses_agree_with_ipaddress(address: Any) -> None:
-    never = (
-        address.is_link_local
-        or address.is_loopback
-        or address.is_multicast
-        or address.is_unspecified
-        or str(address) == "255.255.255.255"
-        or getattr(address, "ipv4_mapped", None) is not None
+MASK = 0xFFFFFFFF
+EMBEDDING = [ip_network(block) for block in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")]
+
+
+def unpublishable(address: Any) -> bool:
+    never = address.is_link_local or address.is_loopback or address.is_multicast or address.is_unspecified
+    return never or (address.version == 4 and address.packed[0] in {0, *range(240, 256)})
+
+
+@given(
+    st.ip_addresses().filter(lambda address: address not in ip_network("64:ff9b:1::/48"))
+    | st.builds(
+        lambda block, inner: block[int(inner)],
+        st.sampled_from(EMBEDDING),
+        st.ip_addresses(v=4) | st.sampled_from(["127.0.0.1", "0.0.0.1", "240.0.0.1", "10.0.0.1"]).map(IPv4Address),
     )
+)
+def test_addresses_agree_with_ipaddress(address: Any) -> None:
+    never = unpublishable(address) or getattr(address, "ipv4_mapped", None) is not None
+    if address.version == 6:
+        lowest = IPv4Address(int(address) & MASK)
+        embedded = address.sixtofour or (lowest if any(address in block for block in EMBEDDING) else None)
+        never = never or address.is_site_local or (embedded is not None and unpublishable(embedded))
     result = parsed(vmi("db", interfaces={"nic1": [str(address)]}))
     assert addresses_of(result) == ({} if never else {"nic1": (address.packed,)})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from ksd_ddns.zone.plan import Change, Plan
+from ksd_ddns.zone.plan import Blocked, Change, Plan
 
 
 class Deletions:
@@ -11,11 +11,13 @@ class Deletions:
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
         self.blocked: dict[bytes, Change] = {}
+        self.limits: tuple[Blocked, ...] = ()
         self.owned = 0
 
     def plan(self, plan: Plan) -> None:
         """Take what a plan for the whole zone blocks."""
         self.blocked = {change.name: change for change in plan.kept_back}
+        self.limits = plan.blocked
         self.owned = plan.owned
 
     def release(self, dirty: Collection[bytes], wants: Callable[[bytes], bool]) -> None:

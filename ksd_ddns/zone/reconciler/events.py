@@ -168,4 +168,27 @@ class DriftFound(msgspec.Struct, frozen=True):
     spots: bool = False
 
 
-Fact: TypeAlias = Planned | Accepted | Refused | Released | Unanswered | ZoneRefuses | ServerChanged | DriftFound
+class TtlLowered(msgspec.Struct, frozen=True):
+    """The server lowers TTLs above `seconds`: accepted, and not changed back."""
+
+    seconds: int
+
+
+class RivalFound(msgspec.Struct, frozen=True):
+    """Somebody with our owner ID keeps undoing our changes, for example of `name`."""
+
+    name: bytes
+
+
+Fact: TypeAlias = (
+    Planned
+    | Accepted
+    | Refused
+    | Released
+    | Unanswered
+    | ZoneRefuses
+    | ServerChanged
+    | DriftFound
+    | TtlLowered
+    | RivalFound
+)

@@ -4,7 +4,7 @@ import heapq
 from math import inf
 
 from ksd_ddns.zone import hold
-from ksd_ddns.zone.desired import Desired, Notice, Rules
+from ksd_ddns.zone.desired import Desired, Effect, Notice, Rules
 from ksd_ddns.zone.feed import Changed, Gone, Listed
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
@@ -51,9 +51,9 @@ class Inventory:
         return len(self._desired)
 
     @property
-    def complete(self) -> bool:
-        """Whether all that is there is known: nothing follows from absence while some of it cannot be read."""
-        return not self._unread
+    def unread(self) -> frozenset[str]:
+        """The namespaces with VMIs that could not be read: nothing follows from absence there."""
+        return frozenset(key.partition("/")[0] for key in self._unread)
 
     def get(self, key: str) -> Vmi | None:
         """Return the VMI `namespace/name` as it was last told, None where there is none."""
@@ -88,33 +88,23 @@ class Inventory:
         self._unread = {key for key in self._unread if not key.startswith(prefix)} | told.unread
         touched: set[bytes] = set()
         for key in gone:
-            touched |= self._forget(key)
+            touched |= self._forget(key, now)
         for key, vmi in found.items():
-            if self._vmis.get(key) != vmi or key in self._slowed:
-                self._slowed.pop(key, None)
-                touched |= self._put(vmi, live, now)
+            if key in self._slowed or self._vmis.get(key) != vmi:
+                # The first list is no change of anything, and neither is a VMI that was not there before.
+                changed = key in self._vmis or key in self._slowed or key in self._pace
+                touched |= self._take(vmi, live, now) if changed else self._put(vmi, live, now)
         return touched
 
     def changed(self, told: Changed, live: Live, now: float) -> set[bytes]:
         """Take one VMI as it is now; one that changes all the time waits for its turn."""
-        vmi = told.vmi
-        self._unread.discard(vmi.key)
-        known = self._vmis.get(vmi.key)
-        if known is not None and known.uid == vmi.uid and vmi.live and known.interfaces != vmi.interfaces:
-            due = self._pace.due(vmi.key, now)
-            if due > now:
-                if vmi.key not in self._slowed:
-                    heapq.heappush(self._timers, (due, vmi.key))
-                self._slowed[vmi.key] = vmi
-                return set()
-            self._pace.passes(vmi.key, now)
-        self._slowed.pop(vmi.key, None)
-        return self._put(vmi, live, now)
+        self._unread.discard(told.vmi.key)
+        return self._take(told.vmi, live, now)
 
     def gone(self, told: Gone) -> set[bytes]:
         """Take the deletion of one VMI."""
         self._unread.discard(told.key)
-        return self._forget(told.key)
+        return self._forget(told.key, told.at)
 
     def tick(self, live: Live, now: float) -> set[bytes]:
         """Let holds end and slowed changes pass whose time has come."""
@@ -124,8 +114,7 @@ class Inventory:
             if key in self._slowed and (due := self._pace.due(key, now)) > now:
                 heapq.heappush(self._timers, (due, key))  # it was a hold that ended
             elif key in self._slowed:
-                self._pace.passes(key, now)
-                touched |= self._put(self._slowed.pop(key), live, now)
+                touched |= self._take(self._slowed[key], live, now)
                 continue
             blind_until = self._blind_until(key)
             if blind_until == inf:
@@ -163,18 +152,54 @@ class Inventory:
         """Take note that the zone has followed all deletions: what stands there now belongs to living VMIs."""
         self._ended.clear()
 
+    def _take(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
+        """Take a VMI as it is now, unless it has to wait because it changes too often.
+
+        Only what changes the records that it wants counts, whatever it is: addresses, annotations, the phase. What only
+        removes records counts, too, and never waits.
+        """
+        holds = self._held_by(vmi, live, now)
+        effective = _effective(vmi, holds)
+        effect = self._desired.effect(effective)
+        if effect is Effect.CHANGES:
+            due = self._pace.due(vmi.key, now)
+            if due > now:
+                if vmi.key not in self._slowed:
+                    heapq.heappush(self._timers, (due, vmi.key))
+                known = self._vmis.get(vmi.key)
+                # The records of the one that had this name before go at once.
+                touched = self._forget(vmi.key, now) if known is not None and known.uid != vmi.uid else set()
+                self._slowed[vmi.key] = vmi
+                return touched
+        if effect is not Effect.NONE:
+            self._pace.passes(vmi.key, now)
+        return self._accept(vmi, holds, effective)
+
     def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
+        """Take a VMI as it is now, however often it changes."""
+        holds = self._held_by(vmi, live, now)
+        return self._accept(vmi, holds, _effective(vmi, holds))
+
+    def _accept(self, vmi: Vmi, holds: dict[Vanished, _Hold], effective: Vmi) -> set[bytes]:
+        key = vmi.key
+        self._slowed.pop(key, None)
+        self._vmis[key] = vmi
+        before = self._held.pop(key, {})
+        for vanished, (until, _) in holds.items():
+            if vanished not in before:
+                heapq.heappush(self._timers, (until, key))
+        if holds:
+            self._held[key] = holds
+        return self._desired.put(effective)
+
+    def _held_by(self, vmi: Vmi, live: Live, now: float) -> dict[Vanished, _Hold]:
+        """Return what is held of a VMI: nothing where it took the name of another one."""
         key = vmi.key
         known = self._vmis.get(key)
         successor = key in self._ended or (known is not None and known.uid != vmi.uid)
-        self._vmis[key] = vmi
-        held = self._held.pop(key, {})
-        # A VMI that took the name of another one inherits nothing of it.
-        holds = {} if successor or self._hold_down <= 0 else self._holds(vmi, known, held, live, now)
-        if holds:
-            self._held[key] = holds
-        present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
-        return self._desired.put(hold.holding(vmi, present) if present else vmi)
+        if successor or self._hold_down <= 0:
+            return {}
+        return self._holds(vmi, known, self._held.get(key, {}), live, now)
 
     def _holds(
         self, vmi: Vmi, known: Vmi | None, before: dict[Vanished, _Hold], live: Live, now: float
@@ -194,15 +219,21 @@ class Inventory:
             else:
                 addresses = hold.standing(vmi, vanished, live, self._rules, self._scope)
             if addresses:
-                until = now + self._hold_down
-                holds[vanished] = (until, addresses)
-                heapq.heappush(self._timers, (until, vmi.key))
+                holds[vanished] = (now + self._hold_down, addresses)
         return holds
 
-    def _forget(self, key: str) -> set[bytes]:
+    def _forget(self, key: str, now: float) -> set[bytes]:
         if self._vmis.pop(key, None) is not None:
             self._ended.add(key)
         self._held.pop(key, None)
         self._slowed.pop(key, None)
-        self._pace.forget(key)
-        return self._desired.remove(key)
+        touched = self._desired.remove(key)
+        if touched:
+            self._pace.passes(key, now)  # a deletion never waits, and counts: what is created again may have to
+        return touched
+
+
+def _effective(vmi: Vmi, holds: dict[Vanished, _Hold]) -> Vmi:
+    """Return `vmi` with what is held."""
+    present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
+    return hold.holding(vmi, present) if present else vmi

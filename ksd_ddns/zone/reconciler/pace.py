@@ -1,6 +1,6 @@
-"""Fairness: a VMI that changes all the time is slowed down, the others are not."""
+"""Rate limiting: a VMI that changes all the time is slowed down, the others are not."""
 
-from collections import deque
+from collections import OrderedDict, deque
 
 BURST = 10
 """Changes of one VMI that pass at once within WINDOW seconds."""
@@ -9,15 +9,30 @@ WINDOW = 60.0
 SLOWED = 10.0
 """Seconds between the changes of a VMI that has used up its burst."""
 
+MAX_TRACKED = 100_000
+"""VMIs that are tracked at once; of more, those that have been still for longest are forgotten early."""
+
 
 class Pace:
-    """When the next change of each VMI may pass; costs nothing for a VMI that keeps still."""
+    """When the next change of each VMI may pass.
+
+    A VMI that is deleted keeps its record until the window has passed, so deleting and creating it again is no way
+    around it. What is kept is what changed within the last WINDOW seconds.
+    """
 
     def __init__(self) -> None:
-        self._passed: dict[str, deque[float]] = {}
+        # In the order of the last change, so that what is over is found at the front.
+        self._passed: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._passed)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._passed
 
     def due(self, key: str, now: float) -> float:
         """Return when a change of the VMI `key` may pass: `now` where it may at once."""
+        self._forget(now)
         passed = self._passed.get(key)
         if passed is None:
             return now
@@ -30,8 +45,15 @@ class Pace:
 
     def passes(self, key: str, now: float) -> None:
         """Count a change of the VMI `key`."""
+        self._forget(now)
         self._passed.setdefault(key, deque(maxlen=BURST)).append(now)
+        self._passed.move_to_end(key)
+        if len(self._passed) > MAX_TRACKED:
+            self._passed.popitem(last=False)
 
-    def forget(self, key: str) -> None:
-        """Forget a VMI that is gone."""
-        self._passed.pop(key, None)
+    def _forget(self, now: float) -> None:
+        while self._passed:
+            key = next(iter(self._passed))
+            if self._passed[key][-1] > now - WINDOW:
+                return
+            del self._passed[key]

@@ -17,6 +17,7 @@ Its theory of operation:
   name (see `refusals`). If nothing is accepted, a canary shows whether it is the names or the zone (see `acceptance`).
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from math import inf
 
@@ -47,9 +48,11 @@ from ksd_ddns.zone.reconciler.events import (
     ReadZone,
     Refused,
     Released,
+    RivalFound,
     Send,
     SerialChecked,
     ServerChanged,
+    TtlLowered,
     Unanswered,
     UpdateAnswered,
     UpdateFinished,
@@ -63,6 +66,7 @@ from ksd_ddns.zone.reconciler.sources import Sources, VmiEvent
 from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed, Verdict
 from ksd_ddns.zone.reconciler.updates import Updates
 from ksd_ddns.zone.reconciler.view import Need, View
+from ksd_ddns.zone.rivalry import Rivalry, is_undone
 from ksd_ddns.zone.rrset import Node, RRset
 from ksd_ddns.zone.wire import Malformed
 
@@ -90,7 +94,8 @@ READ_SIGNED_EVERY = 15.0
 GROUP = 500
 """Names that are tried together when a cause of refusals is gone."""
 
-_UNSURE = frozenset({Result.UNKNOWN, Result.UNSENT})
+REMEMBERED = 1000
+"""Changes that are remembered to see whether somebody undoes them."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +127,7 @@ class Reconciler:
         self.refusals = Refusals(jitter=jitter)
         self.acceptance = Acceptance(jitter=jitter)
         self.deletions = Deletions()
+        self.rivalry = Rivalry()
         self.pauses = Pauses(jitter=jitter)
         self.synced = False
         self._round = Round()
@@ -191,8 +197,8 @@ class Reconciler:
             self.deletions.seen |= dirty
             for name in dirty:
                 updates.received.setdefault(name, event.at)
-            # A VMI that could not be read, and was the last one: now something follows from absence.
-            updates.whole = updates.whole or (not self._round.complete and self._knows_all)
+            if self._round.unread - self._unread:
+                updates.whole = True  # of a namespace all is known now: something follows from absence
         if self.refusals or updates.suspects or updates.delayed:
             for name in dirty:
                 self.refusals.forget(name)
@@ -201,8 +207,9 @@ class Reconciler:
         updates.dirty |= dirty
 
     @property
-    def _knows_all(self) -> bool:
-        return self.inventory.complete and self.sources.complete
+    def _unread(self) -> frozenset[str]:
+        """The namespaces in which nothing follows from absence."""
+        return self.inventory.unread | self.sources.unlisted
 
     def _serial_checked(self, event: SerialChecked, now: float) -> None:
         view = self.view
@@ -254,6 +261,7 @@ class Reconciler:
         self._was_read(event, now)
         expected = self.unconfirmed.names() | self.updates.uncertain.keys()
         changed -= self._judge(changed, now)
+        self._watch_rivals(changed - expected, now)
         drift = sum(1 for name in changed - expected if self.desired.get(name) is not None)
         if drift and self.synced:
             self._facts.append(DriftFound(drift))
@@ -265,6 +273,15 @@ class Reconciler:
         if self.updates.suspects or self.updates.delayed:
             again = {name for name in again if name not in self.updates.suspects and name not in self.updates.delayed}
         self.updates.dirty |= again
+
+    def _watch_rivals(self, changed: Iterable[bytes], now: float) -> None:
+        """Look for another controller with our owner ID and other VMIs, which undoes what we do."""
+        for name in changed:
+            before = self._round.confirmed.pop(name, None)
+            if before is not None and is_undone(before, self.live.get(name), self.scope):
+                known = self.rivalry.names(now)
+                if self.rivalry.undone(name, now) and not known:
+                    self._facts.append(RivalFound(name))
 
     def _was_read(self, event: ZoneRead, now: float) -> None:
         view = self.view
@@ -311,6 +328,7 @@ class Reconciler:
         differing = {name: live.get(name) for name in changed if name in self.unconfirmed}
         settled: set[bytes] = set()
         accepted = {name: self.unconfirmed.change(name) for name in differing}
+        self._round.remember(self.unconfirmed.change(name) for name in self.unconfirmed.names() if name not in changed)
         for name, verdict in self.unconfirmed.confirm(differing, now, signed=self.view.signed).items():
             match verdict:
                 case Verdict.LATE:
@@ -323,7 +341,10 @@ class Reconciler:
                 case Verdict.TTL_KEPT:
                     self._round.split_ttl = True
                 case Verdict.OTHER:
-                    pass  # planned again
+                    cap = planning.ttl_cap(accepted[name], live.get(name))
+                    if cap is not None and cap != self.scope.ttl_cap:
+                        self.scope = msgspec.structs.replace(self.scope, ttl_cap=cap)
+                        self._facts.append(TtlLowered(cap))
         for name in nudged:
             del self.unconfirmed.nudged[name]
             self.updates.dirty.add(name)
@@ -624,14 +645,14 @@ class Reconciler:
             return None
         dirty = updates.dirty
         if updates.whole:
-            self._round.complete = self._knows_all
+            self._round.unread = self._unread
             plan = planning.full(
                 self.desired,
                 self.live,
                 self.scope,
                 max_withdraw_percent=self._options.max_delete_percent,
                 seen=self.deletions.seen,
-                complete=self._round.complete,
+                unread=self._round.unread,
             )
             self.deletions.plan(plan)
             self._facts.append(Planned(plan))
@@ -781,8 +802,17 @@ class Round:
         self.split_ttl = False
         self.asked_changes = False
         self.stale = False
-        self.complete = True
+        self.unread: frozenset[str] = frozenset()
         self.nudged_at = -inf
+        self.confirmed: OrderedDict[bytes, Change] = OrderedDict()
+
+    def remember(self, changes: Iterable[Change]) -> None:
+        """Keep the last changes that the zone has shown: who undoes them may be another controller."""
+        for change in changes:
+            self.confirmed[change.name] = change
+            self.confirmed.move_to_end(change.name)
+        while len(self.confirmed) > REMEMBERED:
+            self.confirmed.popitem(last=False)
 
 
 class Pauses:

@@ -37,6 +37,11 @@ class Sources:
         return not self._unlisted
 
     @property
+    def unlisted(self) -> frozenset[str]:
+        """The scopes that were not listed yet."""
+        return frozenset(self._unlisted)
+
+    @property
     def usable(self) -> bool:
         """Whether VMIs are known well enough to plan: one scope that cannot be read holds up no other."""
         return self._listed > 0 and self._unlisted <= self.failing.keys()

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from ksd_ddns.zone.plan import Change, Kind
+from ksd_ddns.zone.plan import Change, Kind, ttl_cap
 from ksd_ddns.zone.rrset import TXT, Node
 
 SHOWN_WITHIN = 3.0
@@ -124,6 +124,8 @@ def _verdict(sent: _Sent, found: Node) -> Verdict:
     change = sent.change
     if not sent.split and _only_ttl_kept(change, found):
         return Verdict.TTL_KEPT
+    if sent.split and ttl_cap(change, found) is not None:
+        return Verdict.OTHER  # not in two messages either: the server lowers the TTL
     if found in sent.earlier:
         return Verdict.LATE
     if change.kind is Kind.ADD and found == change.new.having((), types=(TXT,)):
