@@ -487,7 +487,7 @@ def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, r
     assert len(addresses(bind)) == 38
     ksd.stop()
     ksd.start()
-    ksd.wait_complaint("withdrawals", "28 withdrawals")
+    ksd.wait_complaint("withdrawals", "refusing to delete 28")
     assert len(addresses(bind)) == 38
     ksd.stop()
     ksd.settings["MAX_WITHDRAW_PERCENT"] = "100"
