@@ -2,9 +2,6 @@
 
 import base64
 import contextlib
-import os
-import pty
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,7 +18,7 @@ from ksd_ddns.primary.probe import Answer, Probe
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.zone import wire
 from tests import hostile
-from tests.e2e.command import PROGRAM, Command, Done
+from tests.e2e.command import Command, Done
 from tests.e2e.conftest import Ksd
 from tests.e2e.cures import apply
 from tests.hostile import Proxy, Resigner
@@ -142,21 +139,10 @@ def test_lines_in_a_pipe_are_plain(bind: Bind, ksd: Ksd) -> None:
 
 def test_lines_on_a_terminal_are_coloured(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, DNS_SERVER="127.0.0.1:1")
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        [*PROGRAM, "check", "--from", str(command.file([DB]))],
-        stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL,
-        env={**command.environment, "TERM": "xterm-256color"},
-    ) as process:  # fmt: skip
-        os.close(follower)
-        said = b""
-        with contextlib.suppress(OSError):  # the end of a terminal
-            while chunk := os.read(leader, 65_536):
-                said += chunk
-    os.close(leader)
-    assert process.returncode == 1
-    assert b"\x1b[32mok" in said
-    assert b"\x1b[1;31mFAIL" in said
+    done = command.on_a_terminal("check", vmi=[DB])
+    assert done.code == 1
+    assert "\x1b[32mok" in done.out
+    assert "\x1b[1;31mFAIL" in done.out
 
 
 # Settings, keys, source
