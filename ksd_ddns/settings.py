@@ -294,6 +294,14 @@ class Settings(BaseSettings):
         ge=0.5,
         le=86_400,
     )
+    full_read_interval: Annotated[float, BeforeValidator(_duration)] = _setting(
+        3600.0,
+        "How often the whole zone is read, to see changes that left its serial as it was",
+        group=_CONTROLLER,
+        shown="1h",
+        ge=1,
+        le=604_800,
+    )
     leader_election: bool = _setting(
         False, "Let one of several controllers work at a time, by a Lease in its own namespace", group=_CONTROLLER
     )

@@ -79,7 +79,7 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
     if answer.error is not None:
         return _unknown(setup, probe, key, answer), skipped("clock", server)
     if answer.message.tsig is None and answer.message.rcode == rcodes.NOTAUTH:
-        error = rcodes.query_error(rcodes.NOTAUTH, server=server, name="")
+        error = rcodes.query_error(rcodes.NOTAUTH, server=server, name="", key=key.name)
         return failure("key", server, str(error), _SAME_KEY, grants.known(key.name, key.algorithm)), skipped(
             "clock", server
         )

@@ -10,7 +10,7 @@ from types import FrameType
 from ksd_ddns import settings
 from ksd_ddns.cli import sources
 from ksd_ddns.cli.arguments import Options
-from ksd_ddns.cli.session import session
+from ksd_ddns.cli.session import sessions
 from ksd_ddns.controller import Controller, Fleet
 from ksd_ddns.controller import Options as ControllerOptions
 from ksd_ddns.controller.remarks import Say
@@ -40,8 +40,8 @@ def run(options: Options) -> int:
     fleet = Fleet(
         told_by,
         [
-            Controller(session(chosen), scopes, _options(chosen, owner, base, remark, announcer.changed))
-            for base in chosen.bases()
+            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed))
+            for session, base in zip(sessions(chosen), chosen.bases(), strict=True)
         ],
     )
     leadership = sources.leadership(chosen, options.source)

@@ -1,9 +1,10 @@
-"""The conversation with the primary that the settings describe."""
+"""The conversations with the primary that the settings describe."""
 
 import sys
 
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
-from ksd_ddns.primary.session import Session
+from ksd_ddns.primary.pool import Pool
+from ksd_ddns.primary.session import Session, places
 from ksd_ddns.settings import Settings
 
 
@@ -14,6 +15,17 @@ def session(chosen: Settings) -> Session:
         if algorithm in WEAK_ALGORITHMS:
             warn(f"key {name} has the weak algorithm {algorithm}: make a new one with tsig-keygen")
     return Session(peers, timeout=chosen.dns_timeout)
+
+
+def sessions(chosen: Settings) -> list[Session]:
+    """Return a session for each base: the first has a connection of its own, all others share a few.
+
+    Raises SettingsError.
+    """
+    first = session(chosen)
+    pool = Pool(places(chosen.peers()), timeout=chosen.dns_timeout)
+    # Each has keys of its own: a key that was negotiated by Kerberos is for one thread.
+    return [first, *(Session(chosen.peers(), timeout=chosen.dns_timeout, pool=pool) for _ in chosen.bases()[1:])]
 
 
 def _latest(chosen: Settings) -> list[Key]:

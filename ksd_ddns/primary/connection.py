@@ -1,13 +1,19 @@
 """A TCP connection to a primary: messages with their length in front (RFC 1035, 4.2.2; RFC 7766).
 
-All waiting has a deadline. What the kernel and the peer can do wrong comes out as Unreachable.
+Timeouts measure progress: a peer times out after a silence in which no octet moved in either direction. A slow link is
+given the time that the octets under way need, as far as exchanges have shown how fast it is. A peer that trickles is
+stopped by an overall deadline. What the kernel and the peer can do wrong is raised as Lost.
 """
 
+import fcntl
 import re
 import select
 import socket
 import ssl
+import sys
+import termios
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +25,28 @@ from ksd_ddns.primary.files import Followed
 _CHUNK = 1 << 18
 
 WHOLE_WITHIN = 10
-"""How many times the longest silence a message may take from its beginning to its end."""
+"""How many timeouts one message may take from its first octet to its last."""
+
+SLOWEST = 1_000
+"""Octets per second that a link must carry in the long run."""
+
+SILENT_BLOCK = 32 * 1024
+"""Octets under way for which one more timeout is allowed: links have buffers, so octets arrive in lumps."""
+
+SMALL = 4 * 1024
+"""Octets that cross any link at once."""
+
+LARGE_ANSWER = 64 * 1024
+"""Octets of a large answer that may be under way without any of them having arrived."""
+
+FIRST_WINDOW, SMALLEST_WINDOW, LARGEST_WINDOW = 64 * 1024, 4 * 1024, 1024 * 1024
+"""Octets of requests that may be under way on a link: at first, at least and at most."""
+
+READ_AHEAD = 64 * 1024 * 1024
+"""Octets that are taken from the kernel before they are used."""
+
+_STEP = 0.25
+"""Seconds between two looks at how much of what we sent has left."""
 
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)\Z")  # where in Python's source, which says nothing to anybody
 _SILENT = "; look at its log, or give it longer (DNS_TIMEOUT)"
@@ -94,21 +121,67 @@ def _no_password() -> str:
     raise SettingsError("DNS_TLS_KEY: the private key is encrypted, and nobody is there to type its password in")
 
 
-class Connection:
-    """One connection; `timeout` in seconds is the longest silence of the peer that is waited out."""
+class Lost(Unreachable):
+    """There is no connection to the server, or it broke."""
 
-    def __init__(self, server: Server, *, timeout: float, tls: Tls | None = None) -> None:
+
+class Silent(Lost):
+    """The server accepts connections and does not answer in time."""
+
+
+@dataclass(slots=True)
+class Link:
+    """How fast a link is, as exchanges have shown; outlives a connection.
+
+    `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way.
+    """
+
+    rate: float = 0.0
+    window: int = FIRST_WINDOW
+
+    def measured(self, octets: int, seconds: float) -> None:
+        """Record that `octets` crossed the link in `seconds`, in either direction."""
+        if octets >= SMALL and seconds > 0:
+            self.rate = octets / seconds
+
+    def answered(self, ahead: int, seconds: float, timeout: float) -> None:
+        """Adapt the window to a request that was answered after `seconds`, with `ahead` octets under way."""
+        if ahead < self.window // 2:
+            return
+        if seconds < timeout / 5:
+            self.window = min(2 * self.window, LARGEST_WINDOW)
+        elif seconds > timeout:
+            self.window = max(self.window // 2, SMALLEST_WINDOW)
+
+    def allowed(self, octets: int, timeout: float) -> float:
+        """Return how many seconds of silence are normal with `octets` under way."""
+        if octets < SMALL:
+            return timeout
+        return timeout + octets / max(self.rate / 8, SILENT_BLOCK / timeout)
+
+
+class Connection:
+    """One connection; a peer that is silent for `timeout` seconds is given up, a slow link is not (see Link)."""
+
+    def __init__(self, server: Server, *, timeout: float, tls: Tls | None = None, link: Link | None = None) -> None:
         self.server = server
         self.timeout = timeout
+        self.link = link or Link()
+        self.heard = False
+        """Whether the peer has sent anything."""
+        self.in_flight = 0
+        """Octets of requests that are not answered."""
+        self._requests: deque[tuple[int, int, float]] = deque()  # octets, octets under way then, time
+        self._moved = 0
+        self._began = 0.0
         self._buffer = bytearray()
         self._start = 0
         self._ended: Unreachable | None = None
         self._secure = tls is not None
-        self._heard = False
         try:
             self._socket = socket.create_connection((server.host, server.port), timeout)
         except (OSError, UnicodeError) as e:
-            raise Unreachable(f"{server} cannot be reached: {_reason(e)}{_cure(e)}") from e
+            raise Lost(f"{server} cannot be reached: {_reason(e)}{_cure(e)}") from e
         if tls is not None:
             self._socket = self._secured(self._socket, tls)
         self._socket.setblocking(False)
@@ -123,12 +196,10 @@ class Connection:
             plain.close()
             cure = _CERTIFICATE_CURES.get(e.verify_code, _OTHER_CA)
             why = e.verify_message.rstrip(".")
-            raise Unreachable(
-                f"the certificate of {self.server} is not accepted for {tls.hostname}: {why}; {cure}"
-            ) from e
+            raise Lost(f"the certificate of {self.server} is not accepted for {tls.hostname}: {why}; {cure}") from e
         except OSError as e:
             plain.close()
-            raise Unreachable(
+            raise Lost(
                 f"no TLS with {self.server}: {_reason(e)}; does it speak TLS on this port (DNS_PORT), and accept our "
                 "certificate (DNS_TLS_CERT)?"
             ) from e
@@ -152,42 +223,79 @@ class Connection:
         except (Unreachable, OSError, ValueError):
             return False
 
+    @property
+    def room(self) -> bool:
+        """Whether another request should be sent before the ones under way are answered."""
+        return self.in_flight < self.link.window
+
     def send(self, wire: bytes) -> None:
-        """Send one message."""
+        """Send one message. Raises Silent where the peer takes no octet, Lost where the connection breaks."""
+        size = len(wire) + 2
+        now = time.monotonic()
+        if not self._requests:
+            self._began, self._moved = now, 0
+        self.in_flight += size
+        self._requests.append((size, self.in_flight, now))
         unsent = memoryview(len(wire).to_bytes(2, "big") + wire)
-        deadline = time.monotonic() + self.timeout
+        whole = self._whole()
         while unsent:
             try:
                 unsent = unsent[self._socket.send(unsent) :]
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
                 event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
-                if not self._wait(event, deadline - time.monotonic()):
-                    raise Unreachable(f"{self.server} takes no data for {self.timeout:g} s{_SILENT}") from None
+                allowed = self._allowed(0)
+                if not self._await(event, allowed, now + whole):
+                    if time.monotonic() >= now + whole:
+                        raise Silent(f"{self.server} took no complete message within {whole:.3g} s{_SILENT}") from None
+                    raise Silent(f"{self.server} takes no data for {allowed:.3g} s{_SILENT}") from None
             except OSError as e:
                 raise self._cut(e) from e
 
-    def receive(self) -> bytes:
-        """Return the next message, waiting for it. Raises Unreachable after `timeout` seconds of silence.
+    def receive(self, *, large: bool = False, within: float | None = None) -> bytes:
+        """Return the next message, waiting for it. Raises Silent after a silence, Lost where the connection breaks.
 
-        Who lets it trickle is not waited for either.
+        The silence is `timeout` seconds, more while many octets are under way, or are expected (`large`), or `within`
+        seconds where that is given.
         """
-        deadline = time.monotonic() + WHOLE_WITHIN * self.timeout
+        deadline = whole = 0.0
         while (message := self._take()) is None:
             if self._ended is not None:
                 raise self._ended
-            if not self._fill():
-                if not self._wait(select.POLLIN, self.timeout):
-                    raise Unreachable(f"{self.server} did not answer within {self.timeout:g} s{_SILENT}")
-                if time.monotonic() > deadline:
-                    seconds = WHOLE_WITHIN * self.timeout
-                    raise Unreachable(f"{self.server} brought no whole message to an end in {seconds:g} s{_SILENT}")
+            if self._fill():
                 continue
+            if not deadline:
+                whole = self._whole()
+                deadline = time.monotonic() + whole
+            allowed = self._allowed(LARGE_ANSWER if large else 0) if within is None else within
+            if not self._await(select.POLLIN, allowed, deadline):
+                if time.monotonic() >= deadline:
+                    raise Silent(f"no complete message from {self.server} within {whole:.3g} s{_SILENT}")
+                raise Silent(f"{self.server} did not answer within {allowed:.3g} s{_SILENT}")
+        self._count(len(message) + 2)
         return message
+
+    def _whole(self) -> float:
+        """Return how many seconds a message may take, with all requests that are under way before it."""
+        return WHOLE_WITHIN * self.timeout + (self.in_flight / SLOWEST if self.in_flight >= SMALL else 0.0)
+
+    def _allowed(self, expected: int) -> float:
+        return self.link.allowed(min(self.in_flight, 2 * FIRST_WINDOW) + expected, self.timeout)
+
+    def _count(self, octets: int) -> None:
+        """Account for a message that has arrived: the answer to the oldest request, or more of the same answer."""
+        now = time.monotonic()
+        self._moved += octets
+        if self._requests:
+            size, ahead, at = self._requests.popleft()
+            self.in_flight -= size
+            self._moved += size
+            self.link.answered(ahead, now - at, self.timeout)
+        self.link.measured(self._moved, now - self._began)
 
     def drain(self) -> None:
         """Take what has arrived out of the kernel, without waiting: a server may cut a reader that is slow."""
         try:
-            while self._ended is None and self._fill():
+            while self._ended is None and len(self._buffer) < READ_AHEAD and self._fill():
                 pass
         except Unreachable as e:
             self._ended = e  # told when it is missed: what arrived before is whole
@@ -221,24 +329,58 @@ class Connection:
         if not chunk:
             raise self._closed()
         self._buffer += chunk
-        self._heard = True
+        self.heard = True
         return True
 
-    def _cut(self, error: OSError) -> Unreachable:
-        return Unreachable(f"{self.server} cut the connection: {_reason(error)}{self._doubt()}")
+    def _cut(self, error: OSError) -> Lost:
+        self._narrow()
+        return Lost(f"{self.server} cut the connection: {_reason(error)}{self._doubt()}")
 
-    def _closed(self) -> Unreachable:
+    def _closed(self) -> Lost:
+        self._narrow()
         middle = " in the middle of a message" if len(self._buffer) > self._start else ""
-        return Unreachable(f"{self.server} closed the connection{middle}{self._doubt()}")
+        return Lost(f"{self.server} closed the connection{middle}{self._doubt()}")
+
+    def _narrow(self) -> None:
+        """Let fewer requests be under way: a server that hangs up may have had too many at once."""
+        if len(self._requests) > 1:
+            self.link.window = SMALLEST_WINDOW
 
     def _doubt(self) -> str:
         """Return what may be wrong where a server hangs up, above all before it has said anything."""
-        if self._heard:
+        if self.heard:
             return "; look at its log"
         if self._secure:
             # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.
             return "; does it want a certificate of ours, from a CA that it knows (DNS_TLS_CERT)?"
         return "; does it want TLS (DNS_TLS=true)?"
+
+    def _await(self, event: int, allowed: float, deadline: float) -> bool:
+        """Wait for `event`; return whether it came before `deadline`, and before a silence of `allowed` seconds.
+
+        Octets of ours that leave the kernel are no silence.
+        """
+        unsent = self._unsent()
+        until = time.monotonic() + allowed
+        while True:
+            left = min(until, deadline) - time.monotonic()
+            found = self._wait(event, min(left, _STEP) if unsent else left)
+            now = time.monotonic()
+            if found or now >= deadline:
+                return now < deadline
+            before, unsent = unsent, self._unsent()
+            if unsent < before:
+                until = now + allowed
+            elif now >= until:
+                return False
+
+    def _unsent(self) -> int:
+        """Return how many octets of ours the peer's kernel has not acknowledged, as far as our kernel says it."""
+        try:
+            found = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return 0
+        return int.from_bytes(found, sys.byteorder)
 
     def _wait(self, event: int, seconds: float) -> bool:
         self._poll.register(self._socket, event)

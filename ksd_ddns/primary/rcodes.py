@@ -41,7 +41,7 @@ def text(rcode: int) -> str:
     return _TEXT.get(rcode, f"rcode {rcode}")
 
 
-def query_error(rcode: int, *, server: str, name: str) -> PrimaryError:
+def query_error(rcode: int, *, server: str, name: str, key: str) -> PrimaryError:
     """Return what it means that a query for the SOA of `name` was answered with `rcode`."""
     if rcode == REFUSED:
         return Denied(
@@ -51,11 +51,19 @@ def query_error(rcode: int, *, server: str, name: str) -> PrimaryError:
         )
     if rcode == NOTAUTH:
         return Denied(
-            f"{server} does not accept our signature, and does not say why (NOTAUTH): PowerDNS answers so where it "
-            "does not know the key, has another secret or algorithm for it, or the clocks differ; compare the key with "
-            "the server's, set the clock of both by NTP, and look at its log, which says what it is"
+            f"{server} does not accept key {key} (NOTAUTH), and does not say why: it does not know the key, has "
+            "another secret or algorithm for it, or the clocks differ; compare the key with the server's, set both "
+            f"clocks by NTP, and look at the server's log. {key_known(key)}"
         )
     return _other(rcode, server, f"the question for the SOA of {name}", "look at the server's log")
+
+
+def key_known(key: str) -> str:
+    """Return what makes a server accept `key` that answers NOTAUTH without a signature: Knot since 3.4, PowerDNS."""
+    return (
+        f"Knot: in knot.conf, under key, the item id: {key} with our algorithm and secret, and in the zone an acl with "
+        f"key: {key}  PowerDNS: pdnsutil import-tsig-key {_IN_FULL}"
+    )
 
 
 def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:

@@ -149,7 +149,20 @@ class Sender:
         others. When it is `ending` nothing more is sent, and what is in flight is waited for. Raises a PrimaryError
         where the server takes nothing at all.
         """
-        queue = _Queue(batches(changes, self._limits))
+        with self._session.held():
+            return self._send(
+                _Queue(batches(changes, self._limits)), halve=halve, settled=settled, ending=ending, serial=serial
+            )
+
+    def _send(
+        self,
+        queue: _Queue,
+        *,
+        halve: bool,
+        settled: Callable[[Outcome], None],
+        ending: Callable[[], bool],
+        serial: int,
+    ) -> list[Outcome]:
         flying: dict[int, _Sent] = {}
         outcomes: list[Outcome] = []
         told = 0
@@ -160,7 +173,7 @@ class Sender:
                 connection, key = line
                 if ending():
                     outcomes += _unsent(queue.drained(), "the program ends")
-                while queue and len(flying) < IN_FLIGHT:
+                while queue and len(flying) < IN_FLIGHT and connection.room:
                     batch = queue.next()
                     ident = self._new_id(flying)
                     request = self._signed(ident, batch, key, outcomes)

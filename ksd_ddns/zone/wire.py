@@ -224,6 +224,14 @@ def soa_serial(rdata: bytes) -> int:
     return int.from_bytes(rdata[start : start + 4], "big")
 
 
+def soa_primary(rdata: bytes) -> bytes:
+    """Return the name of the primary in an SOA `rdata`: its MNAME (RFC 1035, 3.3.13)."""
+    end = 0
+    while rdata[end : end + 1] > b"\0":
+        end += 1 + rdata[end]
+    return rdata[: end + 1]
+
+
 def query(ident: int, name: bytes, rdtype: int) -> bytes:
     """Return a query for the records of `rdtype` at `name`."""
     return _HEADER.pack(ident, 0, 1, 0, 0, 0) + name + _QUESTION.pack(rdtype, IN)

@@ -2,6 +2,7 @@
 
 Records go in, message by message; out comes what the answer turned out to be: nothing new, a list of deltas, or a whole
 zone (which an IXFR query may be answered with, too). Nothing is to be used before the machine says that it is done.
+Records outside the zone are ignored, as secondaries do.
 """
 
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ class Transfer:
         self.deltas: list[Delta] = []
         self.nodes: dict[bytes, Node] | None = None
 
+    @property
+    def lone(self) -> bool:
+        """Whether an IXFR was answered with a newer SOA and nothing else yet: some servers never send more."""
+        return self.records == 1 and self._asked is not None and not self.done
+
     def feed(self, records: list[Record]) -> bool:
         """Take the answer section of the next message; return whether the transfer is complete.
 
@@ -113,12 +119,13 @@ class Transfer:
             record = records[index]
             name, rdtype, _, rdata = record
             if rdtype != SOA:
-                self._check_inside(name)
-                delta = self.deltas[-1]
-                (delta.added if self._adding else delta.removed).append(record)
+                if self._is_inside(name):
+                    delta = self.deltas[-1]
+                    (delta.added if self._adding else delta.removed).append(record)
                 continue
             if name != self._zone:
-                raise Malformed("the zone holds a second SOA")
+                self._check_soa(name)
+                continue
             serial = soa_serial(rdata)
             if not self._adding:
                 self.deltas[-1].serial = serial
@@ -142,6 +149,8 @@ class Transfer:
         for record in islice(records, start, None):
             if record[1] in _SPECIAL:
                 if record[1] in GENERATED:
+                    continue
+                if not self._is_inside(record[0]):
                     continue
                 if record[1] == SOA:
                     if record[0] != self._zone or record[3] != self._soa:
@@ -168,17 +177,23 @@ class Transfer:
         if name in self._nodes:
             self._later.setdefault(name, []).extend(records)
             return
-        self._check_inside(name)
-        self._nodes[name] = _node(name, records)
+        if self._is_inside(name):
+            self._nodes[name] = _node(name, records)
 
-    def _check_inside(self, name: bytes) -> None:
+    def _check_soa(self, name: bytes) -> None:
+        if self._is_inside(name):
+            raise Malformed("the zone holds a second SOA")
+
+    def _is_inside(self, name: bytes) -> bool:
+        """Return whether `name` is in the zone: records of other names are ignored, as secondaries do."""
         # Most names have the parent of the one before: one walk along the labels serves all of its children.
         parent = names.parent(name)
         if parent in self._inside or name == self._zone:
-            return
+            return True
         if not names.is_below(parent, self._zone):
-            raise Malformed(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
+            return False
         self._inside.add(parent)
+        return True
 
     def _finish(self) -> None:
         for name, later in self._later.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ksd_ddns.errors import Denied, Unreachable
-from ksd_ddns.primary import keys, session
+from ksd_ddns.primary import keys, pool
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.primary.update import Result, Sender
@@ -232,8 +232,8 @@ def test_what_one_acknowledged_is_not_taken_for_dropped_by_the_other(
 
 @pytest.fixture
 def quickly_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "BACK_AFTER", 0.2)
-    monkeypatch.setattr(session, "BACK_TIMEOUT", 0.2)
+    monkeypatch.setattr(pool, "BACK_AFTER", 0.2)
+    monkeypatch.setattr(pool, "BACK_TIMEOUT", 0.2)
 
 
 @pytest.mark.usefixtures("quickly_back")
@@ -328,7 +328,7 @@ def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], l
         "DNS_TIMEOUT": "1s",
     }
     want("10.0.0.1")
-    patches = {"ksd_ddns.primary.session.BACK_AFTER": 1.0}
+    patches = {"ksd_ddns.primary.pool.BACK_AFTER": 1.0}
     with Running(tmp_path, settings, "--from", source, patches=patches) as ksd:
         ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.1")
         assert second.status("db.prod.vm", "A") == "NXDOMAIN"

@@ -1,0 +1,199 @@
+"""Connections to several primaries, shared by the sessions of many zones.
+
+An exchange is short, so a few connections serve hundreds of zones: a session takes one for the length of an exchange
+and gives it back. Which servers failed is shared, too: a dead server is not timed out once for each zone.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ksd_ddns.errors import Unreachable
+from ksd_ddns.primary.connection import Connection, Link, Server, Tls
+
+SHARED = 4
+"""Connections that all zones but the main one share."""
+
+IDLE = 5.0
+"""Seconds after which an unused shared connection is closed: servers count connections, and close idle ones too."""
+
+BACK_AFTER = 60.0
+"""Seconds after which a server that failed is tried again."""
+
+BACK_TIMEOUT = 1.0
+"""Seconds that this may take while another server answers."""
+
+
+@dataclass(slots=True)
+class Line:
+    """An open connection to the server at `index`; `number` counts the connections that the pool opened.
+
+    `used` is whether an exchange took place on it.
+    """
+
+    index: int
+    number: int
+    connection: Connection
+    used: bool = False
+    idle_since: float = 0.0
+
+
+class Pool:
+    """At most `size` connections at a time to the primaries at `places`; safe to use from any thread.
+
+    A connection that is unused for `idle` seconds is closed (None: never). `timeout` is as in Connection.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[tuple[Server, Tls | None]],
+        *,
+        timeout: float,
+        size: int = SHARED,
+        idle: float | None = IDLE,
+    ) -> None:
+        self._places = tuple(places)
+        self._timeout = timeout
+        self._size = size
+        self._idle_for = idle
+        self._lock = threading.Lock()
+        self._busy = 0
+        self._waiting: deque[threading.Event] = deque()
+        self._idle: list[Line] = []
+        self._closer: threading.Timer | None = None
+        self._failed = [float("-inf")] * len(self._places)
+        self._links = [Link() for _ in self._places]
+        self._good: int | None = None
+        self._opened = 0
+
+    def order(self, failed: Mapping[int, float]) -> list[int]:
+        """Return which servers to try first: in their order those that did not fail recently, then the others.
+
+        `failed` is when a server failed for this caller only, by index. The last one to be tried failed last.
+        """
+        recent = time.monotonic() - BACK_AFTER
+        return sorted(
+            range(len(self._places)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
+        )
+
+    def take(self, order: Iterable[int], errors: dict[int, str]) -> Line:
+        """Return a connection to the first server of `order` that can be reached, and is not in `errors`.
+
+        Waits for its turn while all connections are in use. Servers that cannot be reached are added to `errors`;
+        raises Unreachable with all of them where no server is left. The connection must be given back.
+        """
+        self._await_turn()
+        try:
+            for index in order:
+                if index in errors:
+                    continue
+                try:
+                    return self._line(index)
+                except Unreachable as e:
+                    self.failed(index)
+                    errors[index] = str(e)
+            raise Unreachable("; ".join(text for _, text in sorted(errors.items())))
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def give(self, line: Line, *, close: bool = False) -> None:
+        """Take a connection back; it is closed where answers are outstanding, or with `close`."""
+        if close or line.connection.in_flight:
+            line.connection.close()
+        else:
+            line.used = True
+            line.idle_since = time.monotonic()
+            with self._lock:
+                self._idle.append(line)
+                self._arm()
+        self._end_turn()
+
+    def answered(self, line: Line) -> None:
+        """Record that the server of `line` works; connections to others that are not in use are closed."""
+        line.connection.timeout = self._timeout
+        if self._good == line.index:
+            return
+        with self._lock:
+            self._good = line.index
+            others = [item for item in self._idle if item.index != line.index]
+            self._idle = [item for item in self._idle if item.index == line.index]
+        for item in others:
+            item.connection.close()
+
+    def failed(self, index: int) -> None:
+        """Record that the server at `index` cannot be reached, or does not answer."""
+        with self._lock:
+            self._failed[index] = time.monotonic()
+            if self._good == index:
+                self._good = None
+
+    def failed_recently(self, index: int, failed: Mapping[int, float]) -> bool:
+        """Return whether the server at `index` failed within BACK_AFTER seconds; `failed` is as in `order`."""
+        at = self._failed[index]
+        return max(at, failed.get(index, at)) > time.monotonic() - BACK_AFTER
+
+    def close(self) -> None:
+        """Close the connections that are not in use; the pool can still be used."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.connection.close()
+
+    def _await_turn(self) -> None:
+        with self._lock:
+            if self._busy < self._size and not self._waiting:
+                self._busy += 1
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        turn.wait()  # first come, first served: whoever ends a turn passes it on
+
+    def _end_turn(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._busy -= 1
+
+    def _line(self, index: int) -> Line:
+        while (line := self._pop(index)) is not None:
+            if line.connection.usable:
+                return line
+            line.connection.close()
+        back = self._good not in {None, index}
+        server, tls = self._places[index]
+        timeout = min(self._timeout, BACK_TIMEOUT) if back else self._timeout
+        connection = Connection(server, timeout=timeout, tls=tls, link=self._links[index])
+        with self._lock:
+            self._opened += 1
+            return Line(index, self._opened, connection)
+
+    def _pop(self, index: int) -> Line | None:
+        """Return the idle connection to a server that was used last: the others become old, and are closed."""
+        with self._lock:
+            for position in range(len(self._idle) - 1, -1, -1):
+                if self._idle[position].index == index:
+                    return self._idle.pop(position)
+        return None
+
+    def _arm(self) -> None:
+        if self._idle_for is not None and self._closer is None:
+            self._closer = threading.Timer(self._idle_for, self._close_old)
+            self._closer.daemon = True
+            self._closer.name = "idle connections"
+            self._closer.start()
+
+    def _close_old(self) -> None:
+        assert self._idle_for is not None
+        with self._lock:
+            self._closer = None
+            limit = time.monotonic() - self._idle_for
+            old = [line for line in self._idle if line.idle_since <= limit]
+            self._idle = [line for line in self._idle if line.idle_since > limit]
+            if self._idle:
+                self._arm()
+        for line in old:
+            line.connection.close()
