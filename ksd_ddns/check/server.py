@@ -10,7 +10,7 @@ from ksd_ddns.check.zone import Line
 from ksd_ddns.errors import KsdError, Unreachable
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
-from ksd_ddns.primary.probe import BADKEY, BADSIG, BADTIME, Answer, Probe, rcode_over_udp
+from ksd_ddns.primary.probe import BADSIG, BADTIME, Answer, Probe, rcode_over_udp
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.zone import names
 
@@ -76,13 +76,8 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
         return failed("key", server, e), skipped("clock", server)
     if answer.tsig == BADTIME or abs(answer.ahead or 0) > FUDGE:
         return skipped("key", server), _wrong_time(server, answer)
-    if answer.error is not None:
+    if answer.error is not None or answer.key_unknown:
         return _unknown(setup, probe, key, answer), skipped("clock", server)
-    if answer.message.tsig is None and answer.message.rcode == rcodes.NOTAUTH:
-        error = rcodes.query_error(rcodes.NOTAUTH, server=server, name="", key=key.name)
-        return failure("key", server, str(error), _SAME_KEY, grants.known(key.name, key.algorithm)), skipped(
-            "clock", server
-        )
     if answer.message.tsig is None:
         # A refusal without a signature: the zone's own check says what it means.
         return skipped("key", server), skipped("clock", server)
@@ -90,12 +85,12 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
 
 
 def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
-    server, error = str(probe.server), answer.error
-    assert error is not None
-    if answer.tsig not in {BADKEY, BADSIG}:
+    server = str(probe.server)
+    error = answer.error or rcodes.query_error(rcodes.NOTAUTH, server=server, name="", key=key.name)
+    if not answer.key_unknown and answer.tsig != BADSIG:
         return failed("key", server, error)
     stanzas = grants.known(key.name, key.algorithm)
-    if answer.tsig == BADKEY and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
+    if answer.key_unknown and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
         # Knot says so of a key that it knows, too, where no rule of the zone names it.
         read = grants.transfer(names.to_text(apex), key.name)
         stanzas += tuple(stanza for stanza in read if stanza.server == "Knot")

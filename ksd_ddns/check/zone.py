@@ -8,7 +8,8 @@ from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.errors import BadResponse, Denied, KsdError
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.grants import Right, Stanza
-from ksd_ddns.primary.probe import BADKEY, BADSIG, Answer, Probe, nobody_below, own_address
+from ksd_ddns.primary.keys import Key
+from ksd_ddns.primary.probe import BADSIG, Answer, Probe, nobody_below, own_address
 from ksd_ddns.primary.session import Session
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.desired import desired
@@ -137,10 +138,11 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
         right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
         nobody = nobody_below(branches[0])
         first = line.probe.any_update(apex, nobody)
-        if first.tsig in {BADKEY, BADSIG} and key.name != line.probe.read_key().name:
+        if (first.key_unknown or first.tsig == BADSIG) and key.name != line.probe.read_key().name:
+            text = str(first.error) if first.error is not None else _unknown(line, key)
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
             stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, right))
-            return failure("update", subject, str(first.error), cure, stanzas)
+            return failure("update", subject, text, cure, stanzas)
         missing = ["anything"]
         if _granted(line, first, rcodes.NXDOMAIN, right):
             missing = [
@@ -164,6 +166,14 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     shown = ", ".join(right.types)
     text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
     return ok("update", subject, text)
+
+
+def _unknown(line: Line, key: Key) -> str:
+    """Return what it means that a server which holds the zone answers an update with NOTAUTH and no signature."""
+    return (
+        f"{line.server} does not know key {key.name} with algorithm {key.algorithm}, or no rule of the zone names it "
+        "(NOTAUTH)"
+    )
 
 
 def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[bytes]:
@@ -214,7 +224,7 @@ def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> b
 
 def _granted(line: Line, answer: Answer, expected: int, right: Right) -> bool:
     """Return whether the answer is the `expected` one, and not that we may not. Raises PrimaryError for all others."""
-    if answer.tsig == BADKEY:
+    if answer.key_unknown:
         return False
     if answer.error is not None:
         raise answer.error

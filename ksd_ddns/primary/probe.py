@@ -13,6 +13,7 @@ import time
 from typing import NamedTuple
 
 from ksd_ddns.errors import BadResponse, PrimaryError, SettingsError, Unreachable
+from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.keys import Key, Verifier
 from ksd_ddns.primary.session import Peer, new_id
@@ -44,6 +45,15 @@ class Answer(NamedTuple):
     ahead: int | None
     tsig: int
     error: PrimaryError | None
+
+    @property
+    def key_unknown(self) -> bool:
+        """Whether the server does not know our key, or no rule names it: BADKEY or a NOTAUTH that is not signed.
+
+        BIND reports BADKEY. Knot before 3.4 does, and also for a known key that no rule of the zone names; Knot from
+        3.4 on answers NOTAUTH without TSIG instead, and so does PowerDNS, also for a wrong secret or clock.
+        """
+        return self.tsig == BADKEY or (self.message.tsig is None and self.message.rcode == rcodes.NOTAUTH)
 
 
 class Probe:

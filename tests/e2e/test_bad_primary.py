@@ -39,6 +39,14 @@ def failed(done: Done, code: int, *words: str) -> None:
         assert word in done.err
 
 
+def key_rejected(done: Done, primary: Server, *words: str) -> None:
+    """Check that it failed because of the key; Knot from 3.4 on does not say what is wrong with it."""
+    reason = ["BADKEY", "TSIG_KEY_NAME", "TSIG_ALGORITHM"]
+    if primary.kind == "knot" and "BADKEY" not in done.err:
+        reason = ["NOTAUTH", "knot.conf", "acl"]
+    failed(done, 4, f"127.0.0.1:{primary.port}", *words, *reason)
+
+
 # Keys and clocks
 
 
@@ -47,7 +55,7 @@ def test_a_key_that_the_server_does_not_know(primary: Server, ksd: Ksd, verb: st
     command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret)
     with untouched(primary):
         done = command(verb, vmi=[DB])
-    failed(done, 4, f"127.0.0.1:{primary.port}", "other.", "BADKEY", "TSIG_KEY_NAME", "TSIG_ALGORITHM")
+    key_rejected(done, primary, "other.")
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
@@ -66,7 +74,21 @@ def test_a_wrong_algorithm(primary: Server, ksd: Ksd, verb: str) -> None:
     )
     with untouched(primary):
         done = command(verb, vmi=[DB])
-    failed(done, 4, primary.key_name, "hmac-sha512", "algorithm", "TSIG_ALGORITHM")
+    key_rejected(done, primary, primary.key_name, "algorithm")
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"TSIG_KEY_NAME": "other."}, {"TSIG_ALGORITHM": "hmac-sha512"}, {"TSIG_SECRET": "bm90IGl0cyBzZWNyZXQ="}],
+    ids=["name", "algorithm", "secret"],
+)
+def test_a_key_that_is_rejected_without_a_reason(bind: Bind, ksd: Ksd, verb: str, wrong: dict[str, str]) -> None:
+    right = {"TSIG_KEY_NAME": bind.key_name, "TSIG_SECRET": bind.secret}
+    with untouched(bind), Proxy(bind, response=hostile.unsigned_notauth) as proxy:
+        command = ksd(bind, through=proxy.address).but("TSIG_KEY_FILE", **right | wrong)
+        done = command(verb, vmi=[DB])
+    failed(done, 4, str(proxy.address), (right | wrong)["TSIG_KEY_NAME"], "NOTAUTH", "knot.conf", "acl", "PowerDNS")
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])

@@ -21,7 +21,7 @@ from tests import hostile
 from tests.e2e.command import Command, Done
 from tests.e2e.conftest import Ksd
 from tests.e2e.cures import apply
-from tests.hostile import Proxy, Resigner
+from tests.hostile import Hook, Proxy, Resigner
 from tests.kube import Kube, service_account
 from tests.kube_fixtures import kube, make_kube
 from tests.servers import Bind, Key, Knot, Port, PowerDns, Server
@@ -395,6 +395,25 @@ def test_a_wrong_key_and_the_clause_that_cures_it(make_any: Make, ksd: Ksd, wron
         assert command("apply", vmi=[DB]).code == 0
 
 
+def test_a_key_that_is_rejected_without_a_reason(make_knot: Make, ksd: Ksd) -> None:
+    rule = "  - id: look\n    key: witness.\n    action: [query, transfer]\n"
+    primary = make_knot(
+        zones={"example.": FOREIGN}, keys=[Key("ksd-ddns."), WITNESS], extra=rule, zone_options="acl: [look]"
+    )
+    with Proxy(primary, response=hostile.unsigned_notauth) as proxy:
+        command = ksd(primary, through=proxy.address, DOMAIN="example")
+        done = check(command)
+        assert bad(done) == {"key"}
+        assert primary.key_name in finding(done, "key")["text"]
+        assert "NOTAUTH" in finding(done, "key")["text"]
+        apply(primary, [stanza for stanza in finding(done, "key")["stanzas"] if "acl:" in stanza[2]])
+        done = check(command)
+        assert signs(done)["key"] == "ok"
+        assert bad(done) == {"update vm.example."}
+        apply(primary, finding(done, "update")["stanzas"])
+        assert bad(check(command)) == set()
+
+
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
 def test_a_clock_that_is_off_by_an_hour(make_any: Make, ksd: Ksd, hours: int) -> None:
     primary = make_any(zones={"example.": ""})
@@ -659,7 +678,8 @@ def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     assert bad(check(ksd(bind, DOMAIN="example"))) == set()
 
 
-def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd) -> None:
+@pytest.mark.parametrize("response", [hostile.pass_on, hostile.unsigned_notauth], ids=["badkey", "notauth"])
+def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd, response: Hook) -> None:
     reader = {
         "bind": {"zone_options": 'allow-transfer { key "reader."; };'},
         "knot": {
@@ -669,19 +689,20 @@ def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd
     }  # fmt: skip
     primary = make_either(zones={"example.": ""}, keys=[READER], **reader)
     writer = Key("writer.")
-    command = ksd(primary, DOMAIN="example").but(
-        TRANSFER_TSIG_KEY_NAME=READER.name, TRANSFER_TSIG_SECRET=READER.secret, TSIG_KEY_FILE="",
-        TSIG_KEY_NAME=writer.name, TSIG_SECRET=writer.secret,
-    )  # fmt: skip
-    with untouched(primary):
-        done = check(command)
-    assert bad(done) == {"update vm.example."}
-    assert "does not know key writer." in finding(done, "update")["text"]
-    apply(primary, finding(done, "update")["stanzas"], secret=writer.secret)
-    assert bad(check(command)) == set()
-    assert command("apply", vmi=[DB]).code == 0
-    swapped = command.but(TRANSFER_TSIG_SECRET=writer.secret)
-    assert bad(check(swapped)) == {"key"}
+    with Proxy(primary, response=response) as proxy:
+        command = ksd(primary, through=proxy.address, DOMAIN="example").but(
+            TRANSFER_TSIG_KEY_NAME=READER.name, TRANSFER_TSIG_SECRET=READER.secret, TSIG_KEY_FILE="",
+            TSIG_KEY_NAME=writer.name, TSIG_SECRET=writer.secret,
+        )  # fmt: skip
+        with untouched(primary):
+            done = check(command)
+        assert bad(done) == {"update vm.example."}
+        assert "does not know key writer." in finding(done, "update")["text"]
+        apply(primary, finding(done, "update")["stanzas"], secret=writer.secret)
+        assert bad(check(command)) == set()
+        assert command("apply", vmi=[DB]).code == 0
+        swapped = command.but(TRANSFER_TSIG_SECRET=writer.secret)
+        assert bad(check(swapped)) == {"key"}
 
 
 class PrerequisitesFirst:
