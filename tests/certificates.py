@@ -32,11 +32,14 @@ class Pair:
 
 
 class Authority:
-    """A certificate authority in `directory`, which must be empty."""
+    """A certificate authority in `directory`, which must be empty.
 
-    def __init__(self, directory: Path, name: str = "ca") -> None:
+    With `lax` its certificate says no more than old company CAs do: OpenSSL accepts that unless X509_STRICT is set.
+    """
+
+    def __init__(self, directory: Path, name: str = "ca", *, lax: bool = False) -> None:
         self._directory = directory
-        self._ca = self._made(name, _AUTHORITY, None)
+        self._ca = self._made(name, "basicConstraints = CA:TRUE\n" if lax else _AUTHORITY, None)
 
     @property
     def certificate(self) -> Path:

@@ -103,6 +103,7 @@ def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl
     except OSError as e:
         raise SettingsError(f"DNS_TLS_CA: {ca} cannot be used: {_reason(e)}; it must hold certificates in PEM") from e
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # set by Python 3.13: rejects CAs that all older versions accept
     context.set_alpn_protocols(["dot"])  # RFC 9103, 7.1
     if certificate is not None:
         try:

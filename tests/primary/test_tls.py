@@ -110,6 +110,22 @@ def failed(done: Done, code: int, *words: str) -> None:
 # What works
 
 
+def test_an_authority_that_strict_checks_reject(tmp_path: Path) -> None:
+    """Python sets VERIFY_X509_STRICT from 3.13 on: what works with 3.11 must work there."""
+    (tmp_path / "ca").mkdir()
+    authority = Authority(tmp_path / "ca", lax=True)
+    port = Port.reserve()
+    statement = _statement("lax", authority.pair("server", f"DNS:{HOST}"))
+    with Bind(
+        zones={"vm.": ""}, extra=statement, options=f"listen-on port {port.number} tls lax {{ 127.0.0.1; }};"
+    ) as bind:
+        settings = Secured(bind, authority, {"lax": port.number}).settings("lax")
+        done = Command(tmp_path, settings)("apply", vmi=[DB])
+        assert done.code == 0, done.err
+        assert bind.query("db.prod.vm", "A") == ["10.1.0.9"]
+    port.release()
+
+
 @pytest.mark.parametrize("port", ["right", "old-tls"])
 def test_updates_and_transfers(secured: Secured, ksd: Callable[..., Command], port: str) -> None:
     done = ksd(port)("apply", vmi=[vmi(port, "prod", {"net1": ["10.1.0.9"]})])
