@@ -135,10 +135,12 @@ class Link:
     """How fast a link is, as exchanges have shown; outlives a connection.
 
     `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way.
+    `heard_at` is when the last message came.
     """
 
     rate: float = 0.0
     window: int = FIRST_WINDOW
+    heard_at: float = float("-inf")
 
     def measured(self, octets: int, seconds: float) -> None:
         """Record that `octets` crossed the link in `seconds`, in either direction."""
@@ -168,8 +170,7 @@ class Connection:
         self.server = server
         self.timeout = timeout
         self.link = link or Link()
-        self.heard = False
-        """Whether the peer has sent anything."""
+        self._heard = False
         self.in_flight = 0
         """Octets of requests that are not answered."""
         self._requests: deque[tuple[int, int, float]] = deque()  # octets, octets under way then, time
@@ -252,11 +253,10 @@ class Connection:
             except OSError as e:
                 raise self._cut(e) from e
 
-    def receive(self, *, large: bool = False, within: float | None = None) -> bytes:
+    def receive(self, *, large: bool = False) -> bytes:
         """Return the next message, waiting for it. Raises Silent after a silence, Lost where the connection breaks.
 
-        The silence is `timeout` seconds, more while many octets are under way, or are expected (`large`), or `within`
-        seconds where that is given.
+        The silence is `timeout` seconds, more while many octets are under way or are expected (`large`).
         """
         deadline = whole = 0.0
         while (message := self._take()) is None:
@@ -267,7 +267,7 @@ class Connection:
             if not deadline:
                 whole = self._whole()
                 deadline = time.monotonic() + whole
-            allowed = self._allowed(LARGE_ANSWER if large else 0) if within is None else within
+            allowed = self._allowed(LARGE_ANSWER if large else 0)
             if not self._await(select.POLLIN, allowed, deadline):
                 if time.monotonic() >= deadline:
                     raise Silent(f"no complete message from {self.server} within {whole:.3g} s{_SILENT}")
@@ -284,7 +284,7 @@ class Connection:
 
     def _count(self, octets: int) -> None:
         """Account for a message that has arrived: the answer to the oldest request, or more of the same answer."""
-        now = time.monotonic()
+        now = self.link.heard_at = time.monotonic()
         self._moved += octets
         if self._requests:
             size, ahead, at = self._requests.popleft()
@@ -330,7 +330,7 @@ class Connection:
         if not chunk:
             raise self._closed()
         self._buffer += chunk
-        self.heard = True
+        self._heard = True
         return True
 
     def _cut(self, error: OSError) -> Lost:
@@ -349,7 +349,7 @@ class Connection:
 
     def _doubt(self) -> str:
         """Return what may be wrong where a server hangs up, above all before it has said anything."""
-        if self.heard:
+        if self._heard:
             return "; look at its log"
         if self._secure:
             # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.

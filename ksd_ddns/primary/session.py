@@ -26,8 +26,8 @@ _MADE_UP = names.ROOT + bytes(4)
 IXFR_PAUSE, LONGEST_IXFR_PAUSE = 30.0, 600.0
 """Seconds for which the whole zone is read after IXFR failed: at first, and at most."""
 
-LONE_SOA = 1.0
-"""Seconds in which more must follow an IXFR answer that begins with nothing but a newer SOA."""
+ALIVE = 10.0
+"""Seconds for which a server that answered counts as alive."""
 
 PIPELINED = 32
 """Queries that are under way at the same time."""
@@ -403,6 +403,7 @@ class Session:
         closed: an error, a transfer cut short, a missing final SOA or a bad signature give no transfer.
         """
         with self.held():
+            self._read(lambda connection, key: self._see_alive(connection, key, zone))
             try:
                 return self._read(lambda connection, key: self._transferred(connection, key, zone, serial, progress))
             except _NoIxfr as e:
@@ -411,6 +412,7 @@ class Session:
                 if serial is None:
                     raise
                 self._pause_ixfr(zone, e)
+            self._read(lambda connection, key: self._see_alive(connection, key, zone))
             return self._read(lambda connection, key: self._transferred(connection, key, zone, None, progress))
 
     def _pause_ixfr(self, zone: bytes, error: Exception) -> None:
@@ -436,8 +438,6 @@ class Session:
         pause = self._no_ixfr.get((index, zone))
         if index != self._read_from.get(zone) or (pause and time.monotonic() < pause.until):
             serial = None  # what it counts from is another server's, or the server does not know deltas
-        if not connection.heard:
-            self._see_alive(connection, key, zone)
         try:
             transfer = self._received(connection, key, zone, serial, progress)
         except KeyRejected as e:
@@ -453,7 +453,9 @@ class Session:
         return transfer
 
     def _see_alive(self, connection: Connection, key: Key, zone: bytes) -> None:
-        """Wait for any answer: a server that is dead shows so sooner than one that prepares a large answer."""
+        """Wait for any answer unless one came recently: a dead server must not get the time that a large one takes."""
+        if time.monotonic() < connection.link.heard_at + ALIVE:
+            return
         ident = new_id()
         connection.send(key.sign(wire.query(ident, zone, SOA))[0])
         self.parsed(connection.receive(), ident)
@@ -468,23 +470,36 @@ class Session:
         )
         verifier = Verifier(key, mac, server=str(connection.server), several=True)
         octets, deadline = 0, _Deadline(self._limits, self._timeout)
+        behind: int | None = None
         try:
             connection.send(signed)
             while not transfer.done:
-                within = min(LONE_SOA, self._timeout) if transfer.lone else None
-                received = connection.receive(large=True, within=within)
+                received = connection.receive(large=True)
                 octets += len(received)
-                message = self.parsed(received, ident)
+                message = self.parsed(received)
                 connection.drain()
+                if message.id == behind:
+                    behind = None
+                    if transfer.lone:
+                        raise BadResponse(f"{self.server} answered IXFR with its SOA only")
+                    continue
+                if message.id != ident:
+                    raise self.foreign_response()
                 verifier.verify(message)
                 if message.rcode != rcodes.NOERROR:
                     raise self._transfer_error(message.rcode, zone, key)
                 transfer.feed(message.answer)
                 if not transfer.done:
                     deadline.check(transfer.records, octets)
+                    if transfer.lone and behind is None:
+                        # Whether more follows shows when the answer to a question behind it comes first.
+                        behind = ident ^ 1
+                        connection.send(key.sign(wire.query(behind, zone, SOA))[0])
                 if progress:
                     progress(transfer.records)
             verifier.finish()
+            if behind is not None:
+                self.parsed(connection.receive(), behind)
         except Malformed as e:
             raise BadResponse(f"the transfer of {names.to_text(zone)} from {self.server} is broken: {e}") from e
         except Unreachable as e:
