@@ -39,6 +39,9 @@ SMALL = 4 * 1024
 LARGE_ANSWER = 64 * 1024
 """Octets of a large answer that may be under way without any of them having arrived."""
 
+ALONE = 1000
+"""How many requests are sent one at a time to a server that hung up on several twice in a row."""
+
 FIRST_WINDOW, SMALLEST_WINDOW, LARGEST_WINDOW = 64 * 1024, 4 * 1024, 1024 * 1024
 """Octets of requests that may be under way on a link: at first, at least and at most."""
 
@@ -134,12 +137,13 @@ class Silent(Lost):
 class Link:
     """How fast a link is, as exchanges have shown; outlives a connection.
 
-    `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way.
-    `heard_at` is when the last message came.
+    `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way, and
+    `alone` how many more requests are sent one at a time. `heard_at` is when the last message came.
     """
 
     rate: float = 0.0
     window: int = FIRST_WINDOW
+    alone: int = 0
     heard_at: float = float("-inf")
 
     def measured(self, octets: int, seconds: float) -> None:
@@ -149,12 +153,22 @@ class Link:
 
     def answered(self, ahead: int, seconds: float, timeout: float) -> None:
         """Adapt the window to a request that was answered after `seconds`, with `ahead` octets under way."""
+        self.alone = max(self.alone - 1, 0)
         if ahead < self.window // 2:
             return
         if seconds < timeout / 5:
             self.window = min(2 * self.window, LARGEST_WINDOW)
         elif seconds > timeout:
             self.window = max(self.window // 2, SMALLEST_WINDOW)
+
+    def narrow(self) -> None:
+        """Send fewer requests at once, since the server hung up on several: in the end one at a time.
+
+        Knot 3.4 and 3.5 close a TLS connection when an update arrives while they process another one.
+        """
+        if self.window < FIRST_WINDOW:
+            self.alone = ALONE
+        self.window = SMALLEST_WINDOW
 
     def allowed(self, octets: int, timeout: float) -> float:
         """Return how many seconds of silence are normal with `octets` under way."""
@@ -228,7 +242,7 @@ class Connection:
     @property
     def room(self) -> bool:
         """Whether another request should be sent before the ones under way are answered."""
-        return self.in_flight < self.link.window
+        return not self._requests if self.link.alone else self.in_flight < self.link.window
 
     def send(self, wire: bytes) -> None:
         """Send one message. Raises Silent where the peer takes no octet, Lost where the connection breaks."""
@@ -345,7 +359,7 @@ class Connection:
     def _narrow(self) -> None:
         """Let fewer requests be under way: a server that hangs up may have had too many at once."""
         if len(self._requests) > 1:
-            self.link.window = SMALLEST_WINDOW
+            self.link.narrow()
 
     def _doubt(self) -> str:
         """Return what may be wrong where a server hangs up, above all before it has said anything."""

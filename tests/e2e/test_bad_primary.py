@@ -334,6 +334,37 @@ def test_a_server_that_closes_after_every_answer_is_a_server(primary: Server, ks
     assert primary.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
+class OneAtATime:
+    """A server that hangs up when an update arrives while it processes another one, as Knot 3.4 does with TLS."""
+
+    def __init__(self) -> None:
+        self._pending: set[bytes] = set()
+        self.hangups = 0
+
+    def request(self, message: bytes) -> Iterable[bytes]:
+        if hostile.is_update(message):
+            if self._pending:
+                self._pending.clear()
+                self.hangups += 1
+                raise Cut
+            self._pending.add(message[:2])
+        return [message]
+
+    def response(self, message: bytes) -> Iterable[bytes]:
+        self._pending.discard(message[:2])
+        return [message]
+
+
+def test_a_server_that_hangs_up_on_updates_in_flight(primary: Server, ksd: Ksd) -> None:
+    server = OneAtATime()
+    with Proxy(primary, request=server.request, response=server.response) as proxy:
+        command = ksd(primary, through=proxy.address, UPDATE_BATCH=5)
+        done = command("apply", vmi=[vmi(f"vm-{i}", "prod", {"net1": [f"10.1.0.{i}"]}) for i in range(100)])
+    assert done.code == 0, done.err
+    assert 0 < server.hangups <= 3
+    assert primary.query("net1.vm-99.prod.vm", "A") == ["10.1.0.99"]
+
+
 # Servers that are not there
 
 
