@@ -10,25 +10,30 @@ from ksd_ddns.check.zone import Line
 from ksd_ddns.errors import KsdError, Unreachable
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
-from ksd_ddns.primary.probe import BADSIG, BADTIME, Answer, Probe, rcode_over_udp
+from ksd_ddns.primary.probe import BADSIG, BADTIME, UDP_TIMEOUT, Answer, Probe, rcode_over_udp
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.zone import names
 
 CLOCK_WARNING = 60
 """Seconds by which the clocks may differ before that is worth a word; beyond FUDGE nothing is accepted."""
 
+MANY_ZONES = 100
+"""Zones on one server that its defaults are made for."""
+
 ROUNDING = 2
 """Seconds of a difference that may come from whole seconds and the way between."""
 
-UDP_TIMEOUT = 1.0
-"""Seconds after which a question by UDP is asked once more."""
-
 _SAME_KEY = "name, algorithm and secret must be the same on both sides (SECRET is that of the key file)"
+_NOT_SAID = (
+    "it does not know the key, has another secret or algorithm for it, or the clocks differ; it does not say which, "
+    "its log does"
+)
 _NTP = "set the clock of both by NTP"
 
 
 def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
     """Check one server, and all zones on it."""
+    zones: set[bytes] = set()
     server = str(peer.server)
     with closing(Probe(peer, timeout=setup.timeout)) as probe:
         try:
@@ -48,9 +53,17 @@ def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
         with closing(Session((peer,), timeout=setup.timeout)) as session:
             for base in setup.bases:
                 if usable:
-                    yield from zone.findings(setup, Line(probe, session), base, found)
+                    yield from zone.findings(setup, Line(probe, session, zones), base, found)
                 else:
                     yield from zone.unchecked(base, server)
+    if len(zones) > MANY_ZONES:
+        yield warning(
+            "zones",
+            server,
+            f"{len(zones)} zones on one server: at a start each is transferred, and each is polled on its own",
+            "raise its limits for clients and transfers (BIND: tcp-clients, 150 by default, and transfers-out, 10), or "
+            "let one reverse zone hold a larger block, such as 10.in-addr.arpa",
+        )
 
 
 def _udp(setup: Setup, peer: Peer) -> Finding:
@@ -76,7 +89,9 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
         return failed("key", server, e), skipped("clock", server)
     if answer.tsig == BADTIME or abs(answer.ahead or 0) > FUDGE:
         return skipped("key", server), _wrong_time(server, answer)
-    if answer.error is not None or answer.key_unknown:
+    if answer.error is not None:
+        return _unknown(setup, probe, key, answer), skipped("clock", server)
+    if answer.key_rejected:
         return _unknown(setup, probe, key, answer), skipped("clock", server)
     if answer.message.tsig is None:
         # A refusal without a signature: the zone's own check says what it means.
@@ -85,16 +100,16 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
 
 
 def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
-    server = str(probe.server)
-    error = answer.error or rcodes.query_error(rcodes.NOTAUTH, server=server, name="", key=key.name)
-    if not answer.key_unknown and answer.tsig != BADSIG:
+    server, error = str(probe.server), answer.error
+    if error is not None and not answer.key_rejected:
         return failed("key", server, error)
+    text = str(error) if error is not None else f"{server} does not accept key {key.name} (NOTAUTH): {_NOT_SAID}"
     stanzas = grants.known(key.name, key.algorithm)
-    if answer.key_unknown and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
+    if answer.tsig != BADSIG and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
         # Knot says so of a key that it knows, too, where no rule of the zone names it.
         read = grants.transfer(names.to_text(apex), key.name)
         stanzas += tuple(stanza for stanza in read if stanza.server == "Knot")
-    return failure("key", server, str(error), _SAME_KEY, stanzas)
+    return failure("key", server, text, _SAME_KEY, stanzas)
 
 
 def _clock(server: str, ahead: int) -> Finding:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.live import Live
@@ -46,8 +47,12 @@ class Read(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """What the checks have found so far; None is what could not be read. `zones` are by base."""
+    """What the checks have found so far; None is what could not be read.
+
+    `zones` are by base, `primaries` are where the servers may be that SOA records name.
+    """
 
     vmis: tuple[Vmi, ...] | None = None
     owner: str | None = None
     zones: dict[bytes, list[Read]] = field(default_factory=dict)
+    primaries: dict[str, list[Server]] = field(default_factory=dict)

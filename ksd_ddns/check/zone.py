@@ -8,8 +8,16 @@ from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.errors import BadResponse, Denied, KsdError
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.grants import Right, Stanza
-from ksd_ddns.primary.keys import Key
-from ksd_ddns.primary.probe import BADSIG, Answer, Probe, nobody_below, own_address
+from ksd_ddns.primary.probe import (
+    BADKEY,
+    UDP_TIMEOUT,
+    Answer,
+    Probe,
+    nobody_below,
+    other_addresses,
+    own_address,
+    serial_over_udp,
+)
 from ksd_ddns.primary.session import Session
 from ksd_ddns.zone import names, wire
 from ksd_ddns.zone.desired import desired
@@ -17,6 +25,7 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Scope
 from ksd_ddns.zone.rrset import NS, SOA
 from ksd_ddns.zone.text import rdtype_text
+from ksd_ddns.zone.xfr import newer
 
 BRANCHES = 8
 """In the branches of how many namespaces the right to update is asked for, at most."""
@@ -26,10 +35,14 @@ LONG_NEGATIVE = 600
 
 
 class Line(NamedTuple):
-    """Two connections to one server: one that asks what it may, and one that reads as it will be read."""
+    """Two connections to one server: one that asks what it may, and one that reads as it will be read.
+
+    `zones` are the zones that were found on it.
+    """
 
     probe: Probe
     session: Session
+    zones: set[bytes]
 
     @property
     def server(self) -> str:
@@ -54,10 +67,12 @@ def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Fi
         yield failed("zone", subject, BadResponse(f"{server} answers without the SOA of {names.to_text(apex)}"))
         yield from (skipped(what, subject) for what in ("transfer", "update"))
         return
+    line.zones.add(apex)
     yield _soa(subject, apex, soa[2], soa[3])
+    yield from _primary(setup, line, apex, soa[3], found)
     live, finding = _transfer(line, apex)
     yield finding
-    update = _update(line, apex, scope, _branches(setup, base, found), primary=_first_name(soa[3]))
+    update = _update(line, apex, scope, _branches(setup, base, found), primary=names.to_text(wire.soa_primary(soa[3])))
     yield update
     for name in _outside(setup, apex, scope, found) if base == setup.bases[0] else ():
         # Only a server that is known to heed prerequisites is asked about names that somebody may have.
@@ -94,11 +109,25 @@ def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
     return warning("zone", subject, text, cure)
 
 
-def _first_name(rdata: bytes) -> str:
-    end = 0
-    while rdata[end]:
-        end += 1 + rdata[end]
-    return names.to_text(rdata[: end + 1])
+def _primary(setup: Setup, line: Line, apex: bytes, rdata: bytes, found: Found) -> Iterator[Finding]:
+    """Warn where the primary that the SOA names is ahead: then this server is one of its secondaries."""
+    name, serial = names.to_text(wire.soa_primary(rdata)), wire.soa_serial(rdata)
+    if name not in found.primaries:
+        found.primaries[name] = other_addresses(line.probe.server, name)
+    for server in found.primaries[name]:
+        ahead = serial_over_udp(server, apex, timeout=min(UDP_TIMEOUT, setup.timeout))
+        if ahead is None:
+            found.primaries[name] = [item for item in found.primaries[name] if item != server]
+        elif newer(ahead, serial):
+            yield warning(
+                "primary",
+                f"{names.to_text(apex)} on {line.server}",
+                f"the SOA names {name} as the primary: {server} has serial {ahead}, newer than {serial} here, so this "
+                "server is a secondary",
+                f"set DNS_SERVER to the primary, {server}: a secondary refuses updates, or forwards them and shows "
+                "them late",
+            )
+            return
 
 
 def _transfer(line: Line, apex: bytes) -> tuple[Live | None, Finding]:
@@ -138,11 +167,11 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
         right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
         nobody = nobody_below(branches[0])
         first = line.probe.any_update(apex, nobody)
-        if (first.key_unknown or first.tsig == BADSIG) and key.name != line.probe.read_key().name:
-            text = str(first.error) if first.error is not None else _unknown(line, key)
+        if first.key_rejected and key.name != line.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
             stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, right))
-            return failure("update", subject, text, cure, stanzas)
+            error = first.error or rcodes.update_error(rcodes.NOTAUTH, server=line.server, right=right, signed=False)
+            return failure("update", subject, str(error), cure, stanzas)
         missing = ["anything"]
         if _granted(line, first, rcodes.NXDOMAIN, right):
             missing = [
@@ -166,14 +195,6 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     shown = ", ".join(right.types)
     text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
     return ok("update", subject, text)
-
-
-def _unknown(line: Line, key: Key) -> str:
-    """Return what it means that a server which holds the zone answers an update with NOTAUTH and no signature."""
-    return (
-        f"{line.server} does not know key {key.name} with algorithm {key.algorithm}, or no rule of the zone names it "
-        "(NOTAUTH)"
-    )
 
 
 def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[bytes]:
@@ -224,7 +245,7 @@ def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> b
 
 def _granted(line: Line, answer: Answer, expected: int, right: Right) -> bool:
     """Return whether the answer is the `expected` one, and not that we may not. Raises PrimaryError for all others."""
-    if answer.key_unknown:
+    if answer.tsig == BADKEY:
         return False
     if answer.error is not None:
         raise answer.error

@@ -7,6 +7,7 @@ prerequisites first: there the deletion of a record that cannot exist, from a na
 it is not granted, and does nothing where it is.
 """
 
+import ipaddress
 import secrets
 import socket
 import time
@@ -23,6 +24,9 @@ from ksd_ddns.zone.wire import Malformed, Message, Statement
 
 BADSIG, BADKEY, BADTIME = 16, 17, 18
 """TSIG errors (RFC 8945, 3)."""
+
+UDP_TIMEOUT = 1.0
+"""Seconds after which a question by UDP is asked once more."""
 
 _NOWHERE = names.from_text("ksd-ddns-check.invalid.")
 _RDATA = {
@@ -47,13 +51,13 @@ class Answer(NamedTuple):
     error: PrimaryError | None
 
     @property
-    def key_unknown(self) -> bool:
-        """Whether the server does not know our key, or no rule names it: BADKEY or a NOTAUTH that is not signed.
+    def key_rejected(self) -> bool:
+        """Whether the server does not accept the key, whatever was asked.
 
-        BIND reports BADKEY. Knot before 3.4 does, and also for a known key that no rule of the zone names; Knot from
-        3.4 on answers NOTAUTH without TSIG instead, and so does PowerDNS, also for a wrong secret or clock.
+        Knot since 3.4 and PowerDNS answer so with NOTAUTH and no signature.
         """
-        return self.tsig == BADKEY or (self.message.tsig is None and self.message.rcode == rcodes.NOTAUTH)
+        bare = self.message.tsig is None and self.message.rcode == rcodes.NOTAUTH
+        return bare or self.tsig in {BADSIG, BADKEY}
 
 
 class Probe:
@@ -170,6 +174,38 @@ def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
 
     Raises Unreachable.
     """
+    return _answer_over_udp(server, name, timeout=timeout).rcode
+
+
+def serial_over_udp(server: Server, zone: bytes, *, timeout: float) -> int | None:
+    """Return the serial of `zone` as a server has it with authority; None where it does not say."""
+    try:
+        message = _answer_over_udp(server, zone, timeout=timeout)
+        if message.flags & wire.FLAG_AA:
+            return next(
+                (wire.soa_serial(data) for name, kind, _, data in message.answer if (name, kind) == (zone, SOA))
+            )
+    except (Unreachable, Malformed, StopIteration):
+        pass
+    return None
+
+
+def other_addresses(server: Server, name: str) -> list[Server]:
+    """Return where the server called `name` may listen, other than at `server` itself: on its port, or on 53."""
+    try:
+        own = {str(item[4][0]) for item in socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)}
+        found = {str(item[4][0]) for item in socket.getaddrinfo(name.rstrip("."), server.port, type=socket.SOCK_DGRAM)}
+    except (OSError, UnicodeError):
+        return []
+    if own & found:
+        return []
+    local = {address for address in found if ipaddress.ip_address(address.partition("%")[0]).is_loopback}
+    if not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in own):
+        found -= local  # `localhost.` is a placeholder in the SOA of another machine
+    return [Server(address, port) for address in sorted(found)[:2] for port in dict.fromkeys((server.port, 53))]
+
+
+def _answer_over_udp(server: Server, name: bytes, *, timeout: float) -> Message:
     question = wire.query(new_id(), name, SOA)
     with _udp(server, timeout) as plain:
         for _ in range(2):
@@ -178,7 +214,7 @@ def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
                 while True:
                     octets = plain.recv(65_535)
                     if octets[:2] == question[:2]:
-                        return wire.read(octets).rcode
+                        return wire.read(octets)
             except TimeoutError:
                 continue
             except Malformed as e:

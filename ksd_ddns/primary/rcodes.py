@@ -66,12 +66,18 @@ def key_known(key: str) -> str:
     )
 
 
-def transfer_error(rcode: int, *, server: str, zone: str, key: str) -> PrimaryError:
-    """Return what it means that a transfer of `zone` was answered with `rcode`."""
+def transfer_error(rcode: int, *, server: str, zone: str, key: str, signed: bool = True) -> PrimaryError:
+    """Return what it means that a transfer of `zone` was answered with `rcode`, `signed` or not."""
     if rcode == REFUSED:
         return Denied(
             f"{server} refused the transfer of {zone} to key {key} (REFUSED): nothing was sent, as what the zone "
             f"holds is unknown; allow it there. {transfer_grant(zone, key)}"
+        )
+    if rcode == NOTAUTH and not signed:
+        return Denied(
+            f"{server} does not accept key {key}, or key {key} may not transfer it (NOTAUTH), and does not say why: "
+            f"compare the key with the server's, and allow it the transfer of {zone}; or set ZONE to a zone that this "
+            f"server is primary of. {key_known(key)}  {transfer_grant(zone, key)}"
         )
     if rcode == NOTAUTH:
         return Denied(
@@ -93,19 +99,17 @@ def transfer_grant(zone: str, key: str) -> str:
     )
 
 
-def update_error(rcode: int, *, server: str, right: Right) -> PrimaryError:
-    """Return what it means that an UPDATE for which `right` is needed was answered with `rcode`."""
+def update_error(rcode: int, *, server: str, right: Right, signed: bool = True) -> PrimaryError:
+    """Return what it means that an UPDATE for which `right` is needed was answered with `rcode`, `signed` or not."""
     zone, key = right.zone, right.key
     if rcode == REFUSED:
         return Denied(
-            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there, or thaw the zone where "
-            f"it is frozen (rndc thaw). {update_grant(right)}"
+            f"{server} refused the update of {zone} with key {key} (REFUSED): grant it there, thaw the zone where "
+            "it is frozen (rndc thaw), or set DNS_SERVER to the zone's primary where this server is a secondary. "
+            f"{update_grant(right)}"
         )
     if rcode == NOTAUTH:
-        return Denied(
-            f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to "
-            f"the zone's primary, and grant the update to the key there. {update_grant(right)}"
-        )
+        return _no_authority_to_update(server, right, signed=signed)
     if rcode == NOTIMP:
         return Denied(
             f"{server} knows no dynamic updates for {zone} (NOTIMP): allow them there, or set another primary"
@@ -118,6 +122,20 @@ def update_error(rcode: int, *, server: str, right: Right) -> PrimaryError:
     if rcode in PREREQUISITE_FAILED:
         return ZoneChanged(f"{zone} changed on {server} since it was read ({text(rcode)})")
     return _other(rcode, server, f"the update of {zone}", "look at the server's log")
+
+
+def _no_authority_to_update(server: str, right: Right, *, signed: bool) -> Denied:
+    zone, key = right.zone, right.key
+    if signed:
+        return Denied(
+            f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH): set DNS_SERVER to "
+            f"the zone's primary, and grant the update to the key there. {update_grant(right)}"
+        )
+    return Denied(
+        f"{server} does not accept key {key} for the update of {zone} (NOTAUTH), and does not say why: compare the key "
+        "with the server's, and grant the update to it; or set DNS_SERVER to the zone's primary. "
+        f"{key_known(key)}  {update_grant(right)}"
+    )
 
 
 def update_grant(right: Right) -> str:

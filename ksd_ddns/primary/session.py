@@ -487,7 +487,7 @@ class Session:
                     raise self.foreign_response()
                 verifier.verify(message)
                 if message.rcode != rcodes.NOERROR:
-                    raise self._transfer_error(message.rcode, zone, key)
+                    raise self._transfer_error(message, zone, key)
                 transfer.feed(message.answer)
                 if not transfer.done:
                     deadline.check(transfer.records, octets)
@@ -564,8 +564,10 @@ class Session:
     def _unsigned(self, name: bytes) -> BadResponse:
         return BadResponse(f"{self.server} says without a signature that {names.to_text(name)} does not exist")
 
-    def _transfer_error(self, rcode: int, zone: bytes, key: Key) -> PrimaryError:
-        return rcodes.transfer_error(rcode, server=str(self.server), zone=names.to_text(zone), key=key.name)
+    def _transfer_error(self, message: Message, zone: bytes, key: Key) -> PrimaryError:
+        signed = message.tsig is not None
+        text = names.to_text(zone)
+        return rcodes.transfer_error(message.rcode, server=str(self.server), zone=text, key=key.name, signed=signed)
 
     def parsed(self, octets: bytes, ident: int | None = None) -> Message:
         """Return the response in `octets`, to the request of that ID. Raises BadResponse."""

@@ -256,7 +256,10 @@ class Sender:
         if len(batch.changes) > 1 and (halve or passing is None):
             queue.first(batch.halves())
             return
-        error = error or rcodes.update_error(message.rcode, server=str(self._session.server), right=self._right(sent))
+        signed = message.tsig is not None
+        error = error or rcodes.update_error(
+            message.rcode, server=str(self._session.server), right=self._right(sent), signed=signed
+        )
         if passing is Result.STALE or (passing and not halve):
             outcomes += [Outcome(change, passing, str(error)) for change in batch.changes]
             return
