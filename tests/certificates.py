@@ -21,6 +21,15 @@ extendedKeyUsage = serverAuth, clientAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
+_PLAIN_AUTHORITY = """
+basicConstraints = CA:TRUE
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+"""
+_PLAIN_PAIR = """
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +43,13 @@ class Pair:
 class Authority:
     """A certificate authority in `directory`, which must be empty.
 
-    With `lax` its certificate says no more than old company CAs do: OpenSSL accepts that unless X509_STRICT is set.
+    Without `identifiers` it is as some clusters have theirs: no key usage and no key identifiers.
     """
 
-    def __init__(self, directory: Path, name: str = "ca", *, lax: bool = False) -> None:
+    def __init__(self, directory: Path, name: str = "ca", *, identifiers: bool = True) -> None:
         self._directory = directory
-        self._ca = self._made(name, "basicConstraints = CA:TRUE\n" if lax else _AUTHORITY, None)
+        self._identifiers = identifiers
+        self._ca = self._made(name, _AUTHORITY if identifiers else _PLAIN_AUTHORITY, None)
 
     @property
     def certificate(self) -> Path:
@@ -51,7 +61,8 @@ class Authority:
 
         It is for `names` and `subject`, both as openssl writes them; the subject is the common name `name` by default.
         """
-        extensions = f"{_PAIR}subjectAltName = {names}\n" if names else _PAIR
+        extensions = _PAIR if self._identifiers else _PLAIN_PAIR
+        extensions += f"subjectAltName = {names}\n" if names else ""
         return self._made(name, extensions, self._ca, subject=subject, environment=faketime(made) if made else None)
 
     def _made(
