@@ -414,6 +414,80 @@ def test_a_key_that_is_rejected_without_a_reason(make_knot: Make, ksd: Ksd) -> N
         assert bad(check(command)) == set()
 
 
+@pytest.mark.parametrize("zone", ["", "example"], ids=["soa-query", "transfer"])
+def test_a_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make, ksd: Ksd, zone: str) -> None:
+    primary = make_any(zones={"example.": FOREIGN})
+    with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
+        command = ksd(primary, through=proxy.address, DOMAIN="example", ZONE=zone).but(
+            "TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret
+        )
+        done = check(command)
+        assert bad(done) == {"key"}
+        found = finding(done, "key")
+        assert "does not accept key other." in found["text"]
+        knot = "\n".join(text for server, _, text in found["stanzas"] if server == "Knot")
+        assert "id: other." in knot
+        assert "acl: [ksd-ddns-read-example]" in knot
+        done = command("apply", vmi=[DB])
+        assert done.code == 4
+        for words in (
+            "does not accept key other.",
+            "Knot: in knot.conf, under key, the item id: other.",
+            "an acl with",
+        ):
+            assert words in done.err
+
+
+def test_an_update_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make, ksd: Ksd) -> None:
+    primary = make_any(zones={"example.": FOREIGN})
+    with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
+        command = ksd(primary, through=proxy.address, DOMAIN="example").but(
+            "TSIG_KEY_FILE",
+            TSIG_KEY_NAME="other.",
+            TSIG_SECRET=primary.secret,
+            TRANSFER_TSIG_KEY_NAME=primary.key_name,
+            TRANSFER_TSIG_SECRET=primary.secret,
+        )
+        done = check(command)
+        assert bad(done) == {"update vm.example."}
+        words = "may not update" if isinstance(primary, PowerDns) else "does not accept key other."  # it says REFUSED
+        assert words in finding(done, "update")["text"]
+        done = command("apply", vmi=[DB])
+        assert done.code == 4
+        assert ("refused the update" if isinstance(primary, PowerDns) else words) in done.err
+
+
+def test_a_server_that_is_a_secondary_of_the_one_that_its_soa_names(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    """It holds what it has until it is told, or asks; the test tells it nothing."""
+    primary = make_bind(zones={"vm.": ""})
+    remote = f"remote:\n  - id: up\n    address: 127.0.0.1@{primary.port}\n    key: ksd-ddns.\n"
+    # BIND listens at the addresses of interfaces only, Knot at all of 127.0.0.0/8.
+    secondary = Knot(
+        zones={"vm.": ""}, keys=primary.keys, extra=remote, zone_options="acl: all\nmaster: up", address="127.0.0.2"
+    )
+    secondary._port = Port(primary.port, secondary._port.lock)  # the primary is looked for on the same port
+    with secondary:
+        command = ksd(secondary, DNS_SERVER=f"127.0.0.2:{secondary.port}")
+        assert "primary vm." not in signs(check(command)), "as long as both hold the same it cannot be told"
+        primary.nsupdate("update add x.vm. 60 A 192.0.2.1")
+        done = check(command)
+        assert "primary vm." in warned(done)
+        assert f"set DNS_SERVER to the primary, 127.0.0.1:{primary.port}" in finding(done, "primary")["cure"]
+        done = check(command.but(DNS_SERVER=f"127.0.0.1:{primary.port}"))
+        assert "primary vm." not in signs(done)
+
+
+def test_many_zones_on_one_server(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    zones = {f"{i}.0.10.in-addr.arpa.": "" for i in range(101)}
+    bind = make_bind(zones={"vm.": "", **zones}, options="tcp-clients 10;")
+    few, all_zones = (",".join(list(zones)[:count]) for count in (99, 101))
+    assert not any(what.startswith("zones") for what in signs(check(ksd(bind, REVERSE_ZONES=few))))
+    done = check(ksd(bind, REVERSE_ZONES=all_zones))
+    assert done.code == 0
+    assert finding(done, "zones")["text"].startswith("102 zones on one server")
+    assert "transfers-out" in finding(done, "zones")["cure"]
+
+
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
 def test_a_clock_that_is_off_by_an_hour(make_any: Make, ksd: Ksd, hours: int) -> None:
     primary = make_any(zones={"example.": ""})
