@@ -40,7 +40,7 @@ LARGE_ANSWER = 64 * 1024
 """Octets of a large answer that may be under way without any of them having arrived."""
 
 ALONE = 1000
-"""How many requests are sent one at a time to a server that hung up on several twice in a row."""
+"""How many requests are sent one at a time to a server that hung up on several at once, twice."""
 
 FIRST_WINDOW, SMALLEST_WINDOW, LARGEST_WINDOW = 64 * 1024, 4 * 1024, 1024 * 1024
 """Octets of requests that may be under way on a link: at first, at least and at most."""
@@ -138,12 +138,14 @@ class Link:
     """How fast a link is, as exchanges have shown; outlives a connection.
 
     `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way, and
-    `alone` how many more requests are sent one at a time. `heard_at` is when the last message came.
+    `alone` how many more requests are sent one at a time. For the next `suspect` requests the server is known to have
+    hung up on several at once. `heard_at` is when the last message came.
     """
 
     rate: float = 0.0
     window: int = FIRST_WINDOW
     alone: int = 0
+    suspect: int = 0
     heard_at: float = float("-inf")
 
     def measured(self, octets: int, seconds: float) -> None:
@@ -154,6 +156,7 @@ class Link:
     def answered(self, ahead: int, seconds: float, timeout: float) -> None:
         """Adapt the window to a request that was answered after `seconds`, with `ahead` octets under way."""
         self.alone = max(self.alone - 1, 0)
+        self.suspect = max(self.suspect - 1, 0)
         if ahead < self.window // 2:
             return
         if seconds < timeout / 5:
@@ -166,8 +169,9 @@ class Link:
 
         Knot 3.4 and 3.5 close a TLS connection when an update arrives while they process another one.
         """
-        if self.window < FIRST_WINDOW:
+        if self.suspect:
             self.alone = ALONE
+        self.suspect = 2 * ALONE
         self.window = SMALLEST_WINDOW
 
     def allowed(self, octets: int, timeout: float) -> float:
