@@ -169,7 +169,7 @@ def test_knot(authority: Authority, tmp_path: Path) -> None:
     pair = authority.pair("knot", f"DNS:{HOST}")
     options = f"listen-tls: 127.0.0.1@{port.number}\ncert-file: {pair.certificate}\nkey-file: {pair.key}"
     with Knot(zones={"vm.": ""}, options=options) as knot:
-        settings = Secured(knot, authority, {"knot": port.number}).settings("knot", UPDATE_BATCH=5)
+        settings = Secured(knot, authority, {"knot": port.number}).settings("knot", UPDATE_BATCH=20)
         many = [vmi(f"vm{i}", "prod", {"net1": [f"10.2.0.{i}"]}) for i in range(100)]
         done = Command(tmp_path, settings)("apply", vmi=many)
         assert done.code == 0, done.err
