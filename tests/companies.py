@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import examples
-from tests.servers import Bind, Key, Knot, PowerDns, Server, program
+from tests.servers import PATH, Bind, Key, Knot, PowerDns, Server, program
 
 HOW_TO = examples.ROOT / "docs" / "how-to"
 PRIMARY = ("10.0.0.53", "53")
@@ -86,7 +86,7 @@ class Page:
         done = subprocess.run(
             ["sh", "-e", "-c", self._there(script, server)],
             cwd=self._directory,
-            env={"PATH": f"{self._bin}:/usr/bin:/bin:/usr/sbin", "PYTHONPATH": str(examples.ROOT)},
+            env={"PATH": f"{self._bin}:{PATH}", "PYTHONPATH": str(examples.ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -25,6 +25,7 @@ import dns.rdatatype
 import dns.rdtypes.ANY.TSIG
 import dns.tsig
 
+from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.zone import wire
 from tests.servers import Key, Server
@@ -132,6 +133,11 @@ def pass_on(message: bytes) -> Iterable[bytes]:
 def swallow(_: bytes) -> Iterable[bytes]:
     """Let no message through."""
     return []
+
+
+def unsigned_notauth(message: bytes) -> Iterable[bytes]:
+    """Reject a key as Knot from 3.4 on and PowerDNS do: NOTAUTH without the TSIG record that holds the reason."""
+    return [unsigned(message) if message[3] & 0xF == rcodes.NOTAUTH and wire.read(message).tsig else message]
 
 
 def cut(octets: bytes = b"", *, reset: bool = False) -> Hook:

@@ -43,8 +43,9 @@ from ksd_ddns import bootstrap
 
 START_SECONDS = 20.0
 COMMAND_SECONDS = 60.0
+PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/usr/bin"))
+"""Where servers and their tools are looked up; Debian does not put /usr/sbin into every user's PATH."""
 
-_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/usr/bin"))
 _PORT_ATTEMPTS = 5
 _CONFIGURATIONS = {"bind9": "named.conf", "knot": "knot.conf", "powerdns": "pdns.conf"}
 
@@ -98,7 +99,7 @@ class Answer:
 @cache
 def program(name: str) -> str:
     """Return the path of a server or client, or fail the test that needs it."""
-    binary = shutil.which(name, path=_PATH)
+    binary = shutil.which(name, path=PATH)
     if binary is None:
         raise NotServing(
             f"{name} is not installed: `apt-get install bind9 bind9-dnsutils knot knot-dnsutils pdns-backend-sqlite3`"
@@ -551,7 +552,7 @@ class Server:
     def _wrapper(self) -> list[str]:
         """Return what makes the server die with the tests, and run as another user."""
         user = [] if self.uid is None else [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
-        setpriv = shutil.which("setpriv", path=_PATH)
+        setpriv = shutil.which("setpriv", path=PATH)
         if setpriv is None:
             assert not user, "setpriv (util-linux) is needed to run a server as another user"
             return []

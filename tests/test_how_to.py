@@ -9,7 +9,7 @@ import pytest
 
 from tests import examples
 from tests.kerberos import Realm
-from tests.servers import Bind, Key, Port
+from tests.servers import PATH, Bind, Key, Port
 
 HOW_TO = examples.ROOT / "docs" / "how-to"
 HOST = "ns1.example.com"
@@ -31,7 +31,7 @@ def shell(script: str, directory: Path, environment: dict[str, str] | None = Non
     done = subprocess.run(
         ["sh", "-e", "-c", script],
         cwd=directory,
-        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin", **(environment or {})},
+        env={**os.environ, "PATH": PATH, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=60,

@@ -40,6 +40,9 @@ SMALL = 4 * 1024
 LARGE_ANSWER = 64 * 1024
 """Octets of a large answer that may be under way without any of them having arrived."""
 
+ALONE = 1000
+"""How many requests are sent one at a time to a server that hung up on several at once, twice."""
+
 FIRST_WINDOW, SMALLEST_WINDOW, LARGEST_WINDOW = 64 * 1024, 4 * 1024, 1024 * 1024
 """Octets of requests that may be under way on a link: at first, at least and at most."""
 
@@ -107,6 +110,7 @@ def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl
     except OSError as e:
         raise SettingsError(f"DNS_TLS_CA: {ca} cannot be used: {_reason(e)}; it must hold certificates in PEM") from e
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # set by Python 3.13: rejects CAs that all older versions accept
     context.set_alpn_protocols(["dot"])  # RFC 9103, 7.1
     if certificate is not None:
         try:
@@ -137,12 +141,15 @@ class Silent(Lost):
 class Link:
     """How fast a link is, as exchanges have shown; outlives a connection.
 
-    `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way.
-    `heard_at` is when the last message came.
+    `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests should be under way, and
+    `alone` how many more requests are sent one at a time. For the next `suspect` requests the server is known to have
+    hung up on several at once. `heard_at` is when the last message came.
     """
 
     rate: float = 0.0
     window: int = FIRST_WINDOW
+    alone: int = 0
+    suspect: int = 0
     heard_at: float = float("-inf")
 
     def measured(self, octets: int, seconds: float) -> None:
@@ -152,12 +159,24 @@ class Link:
 
     def answered(self, ahead: int, seconds: float, timeout: float) -> None:
         """Adapt the window to a request that was answered after `seconds`, with `ahead` octets under way."""
+        self.alone = max(self.alone - 1, 0)
+        self.suspect = max(self.suspect - 1, 0)
         if ahead < self.window // 2:
             return
         if seconds < timeout / 5:
             self.window = min(2 * self.window, LARGEST_WINDOW)
         elif seconds > timeout:
             self.window = max(self.window // 2, SMALLEST_WINDOW)
+
+    def narrow(self) -> None:
+        """Send fewer requests at once, since the server hung up on several: in the end one at a time.
+
+        Knot 3.4 and 3.5 close a TLS connection when an update arrives while they process another one.
+        """
+        if self.suspect:
+            self.alone = ALONE
+        self.suspect = 2 * ALONE
+        self.window = SMALLEST_WINDOW
 
     def allowed(self, octets: int, timeout: float) -> float:
         """Return how many seconds of silence are normal with `octets` under way."""
@@ -232,7 +251,7 @@ class Connection:
     @property
     def room(self) -> bool:
         """Whether another request should be sent before the ones under way are answered."""
-        return self.in_flight < self.link.window
+        return not self._requests if self.link.alone else self.in_flight < self.link.window
 
     def send(self, wire: bytes) -> None:
         """Send one message. Raises Silent where the peer takes no octet, Lost where the connection breaks."""
@@ -351,7 +370,7 @@ class Connection:
     def _narrow(self) -> None:
         """Let fewer requests be under way: a server that hangs up may have had too many at once."""
         if len(self._requests) > 1:
-            self.link.window = SMALLEST_WINDOW
+            self.link.narrow()
 
     def _doubt(self) -> str:
         """Return what may be wrong where a server hangs up, above all before it has said anything."""

@@ -50,8 +50,13 @@ def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> st
 
 def primary(reconciler: Reconciler, server: str) -> str:
     """Return why the primary is not right; empty while it is."""
+    if reconciler.pauses.unanswered_reads is not None:
+        return str(reconciler.pauses.unanswered_reads)
     if reconciler.problem is not None:
-        return str(reconciler.problem)
+        return (
+            f"updates of {names.to_text(reconciler.zone)} are not answered, although queries are: {reconciler.problem}. "
+            "Is the zone frozen (Knot: knotc zone-thaw), or does something between here and the server drop updates?"
+        )
     if not reconciler.acceptance.refuses:
         return ""
     zone = names.to_text(reconciler.zone)

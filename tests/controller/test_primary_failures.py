@@ -367,12 +367,13 @@ def test_what_others_change_of_ours_is_put_back(
         f"update delete {NAME} A",
         f"update add {NAME} 60 A 192.0.2.66",
         f"update delete {NAME} AAAA\nupdate add {NAME} 60 AAAA fd00::bad",
-        f"update delete {NAME} A\nupdate add {NAME} 7200 A 10.1.0.9",
+        # In two messages: in one, Knot from 3.5 on sees nothing to do.
+        f"update delete {NAME} A\nsend\nupdate add {NAME} 7200 A 10.1.0.9\nsend",
         f"update delete {NAME}\nupdate delete db.prod.vm.",
     ):
-        serial = primary.serial()
+        serial = primary.serial() + max(1, script.count("send"))
         primary.nsupdate(script)
-        ksd.wait(lambda: primary.serial() > serial + 1, f"noticed: {script}", seconds=10)  # noqa: B023 at once
+        ksd.wait(lambda: primary.serial() > serial, f"noticed: {script}", seconds=10)  # noqa: B023 at once
         ksd.wait(lambda: primary.axfr(soa=False) == right, f"put back: {script}", seconds=10)
     primary.nsupdate("update add db.prod.vm. 60 SSHFP 4 2 " + "ab" * 32)
     time.sleep(1)

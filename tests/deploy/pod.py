@@ -34,6 +34,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,6 +64,12 @@ def require_root() -> None:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@cache
+def _root_is_mounted() -> bool:
+    """Return whether / is a mount point: in a chroot it may be a plain directory, which has no propagation to set."""
+    return any(line.split()[4] == "/" for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 @contextlib.contextmanager
@@ -135,8 +142,8 @@ class Container:
         script = self.pod.root_script(self.spec, read_only=security["readOnlyRootFilesystem"])
         script += f"exec chroot {shlex.quote(str(self.pod.mount_point))} {shlex.join(as_user)}\n"
         kernel = [] if self.pod.ipv6 else [sys.executable, str(ROOT / "tests" / "deploy" / "without_ipv6.py")]
-        inside = ["nsenter", f"--net={self.pod.net}", "unshare", "--mount", "--propagation=private", "sh", "-c", script]
-        return [*kernel, *inside]
+        mounts = ["unshare", "--mount", f"--propagation={'private' if _root_is_mounted() else 'unchanged'}"]
+        return [*kernel, "nsenter", f"--net={self.pod.net}", *mounts, "sh", "-c", script]
 
     def start(self) -> None:
         """Start it."""
@@ -248,6 +255,7 @@ class Pod:
         self.directory.chmod(0o755)
         self.mount_point = self.directory / "root"
         self.mount_point.mkdir()
+        self._mounted = False
         self._pause: subprocess.Popen[bytes] | None = None
         self.net = Path()
         self.init_containers = [Container(self, item) for item in self.spec.get("initContainers", ())]
@@ -264,6 +272,11 @@ class Pod:
             if self.kube is not None:
                 with self.network():
                     self.kube.start()
+            if not _root_is_mounted():
+                # Nobody can make private what a chroot lies on: what containers mount goes on top of a mount that is.
+                subprocess.run(["mount", "-t", "tmpfs", "none", self.mount_point], check=True)
+                self._mounted = True
+                subprocess.run(["mount", "--make-private", self.mount_point], check=True)
             self._write_volumes()
             lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in self.hosts.items())]
             (self.directory / "hosts").write_text("\n".join(lines) + "\n")
@@ -289,6 +302,9 @@ class Pod:
         if self._pause is not None:
             self._pause.kill()
             self._pause.wait()
+        if self._mounted:
+            subprocess.run(["umount", "--lazy", self.mount_point], check=True)
+            self._mounted = False
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __getitem__(self, name: str) -> Container:

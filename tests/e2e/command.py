@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import pytest
 
 from ksd_ddns.cli import main
 from ksd_ddns.primary.connection import Server as Address
@@ -25,6 +28,20 @@ SECONDS = 60.0
 PROGRAM = (sys.executable, "-m", "ksd_ddns")
 
 _SECRET = re.compile(r'\bsecret\s+"?([^\s";]+)')
+
+
+@contextlib.contextmanager
+def sigint_not_ignored() -> Iterator[None]:
+    """Let SIGINT end the processes that are started while the block runs.
+
+    A shell script starts its background commands with SIGINT ignored, and every child inherits that. What has a
+    handler here is back at the default in a child.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +125,41 @@ class Command:
         self, *arguments: object, vmi: Iterable[Mapping[str, Any]] | None = None
     ) -> Iterator["subprocess.Popen[str]"]:
         """Run it as a process that goes on while the block runs, and is killed at its end at the latest."""
-        with subprocess.Popen(
-            [*PROGRAM, *self._arguments(arguments, vmi)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment,
-        ) as process:
+        with sigint_not_ignored():
+            process = subprocess.Popen(
+                [*PROGRAM, *self._arguments(arguments, vmi)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.environment,
+            )
+        with process:
             try:
                 yield process
             finally:
                 process.kill()
+
+    def on_a_terminal(self, *arguments: object, vmi: Iterable[Mapping[str, Any]] | None = None) -> Done:
+        """Run it as a process whose standard output and error are a terminal; `out` is what that shows."""
+        try:
+            ours, theirs = pty.openpty()
+        except OSError as e:
+            pytest.skip(f"no pseudo-terminals here, /dev/pts is not mounted: {e}")
+        with subprocess.Popen(
+            [*PROGRAM, *self._arguments(arguments, vmi)],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={"TERM": "xterm-256color", **self.environment, "COLUMNS": "120"},
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # what a terminal reports when its last user is gone
+                while chunk := os.read(ours, 1 << 16):
+                    shown += chunk
+            os.close(ours)
+        return self._proven(Done(process.returncode, shown.decode(), ""))
 
     @property
     def environment(self) -> dict[str, str]:

@@ -2,9 +2,6 @@
 
 import base64
 import contextlib
-import os
-import pty
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,10 +19,10 @@ from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.settings import misspelled
 from ksd_ddns.zone import wire
 from tests import hostile
-from tests.e2e.command import PROGRAM, Command, Done
+from tests.e2e.command import Command, Done
 from tests.e2e.conftest import Ksd
 from tests.e2e.cures import apply
-from tests.hostile import Proxy, Resigner
+from tests.hostile import Hook, Proxy, Resigner
 from tests.kube import Kube, service_account
 from tests.kube_fixtures import kube, make_kube
 from tests.servers import Bind, Key, Knot, Port, PowerDns, Server
@@ -143,21 +140,10 @@ def test_lines_in_a_pipe_are_plain(bind: Bind, ksd: Ksd) -> None:
 
 def test_lines_on_a_terminal_are_coloured(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, DNS_SERVER="127.0.0.1:1")
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        [*PROGRAM, "check", "--from", str(command.file([DB]))],
-        stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL,
-        env={**command.environment, "TERM": "xterm-256color"},
-    ) as process:  # fmt: skip
-        os.close(follower)
-        said = b""
-        with contextlib.suppress(OSError):  # the end of a terminal
-            while chunk := os.read(leader, 65_536):
-                said += chunk
-    os.close(leader)
-    assert process.returncode == 1
-    assert b"\x1b[32mok" in said
-    assert b"\x1b[1;31mFAIL" in said
+    done = command.on_a_terminal("check", vmi=[DB])
+    assert done.code == 1
+    assert "\x1b[32mok" in done.out
+    assert "\x1b[1;31mFAIL" in done.out
 
 
 # Settings, keys, source
@@ -410,16 +396,29 @@ def test_a_wrong_key_and_the_clause_that_cures_it(make_any: Make, ksd: Ksd, wron
         assert command("apply", vmi=[DB]).code == 0
 
 
-def bare_notauth(message: bytes) -> Iterable[bytes]:
-    """Answer as Knot since 3.4 does where it does not know a key: without a TSIG record."""
-    found = wire.read(message)
-    return [hostile.unsigned(message) if found.rcode == rcodes.NOTAUTH and found.tsig else message]
+def test_a_key_that_is_rejected_without_a_reason(make_knot: Make, ksd: Ksd) -> None:
+    rule = "  - id: look\n    key: witness.\n    action: [query, transfer]\n"
+    primary = make_knot(
+        zones={"example.": FOREIGN}, keys=[Key("ksd-ddns."), WITNESS], extra=rule, zone_options="acl: [look]"
+    )
+    with Proxy(primary, response=hostile.unsigned_notauth) as proxy:
+        command = ksd(primary, through=proxy.address, DOMAIN="example")
+        done = check(command)
+        assert bad(done) == {"key"}
+        assert primary.key_name in finding(done, "key")["text"]
+        assert "NOTAUTH" in finding(done, "key")["text"]
+        apply(primary, [stanza for stanza in finding(done, "key")["stanzas"] if "acl:" in stanza[2]])
+        done = check(command)
+        assert signs(done)["key"] == "ok"
+        assert bad(done) == {"update vm.example."}
+        apply(primary, finding(done, "update")["stanzas"])
+        assert bad(check(command)) == set()
 
 
 @pytest.mark.parametrize("zone", ["", "example"], ids=["soa-query", "transfer"])
 def test_a_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make, ksd: Ksd, zone: str) -> None:
     primary = make_any(zones={"example.": FOREIGN})
-    with untouched(primary), Proxy(primary, response=bare_notauth) as proxy:
+    with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
         command = ksd(primary, through=proxy.address, DOMAIN="example", ZONE=zone).but(
             "TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret
         )
@@ -442,7 +441,7 @@ def test_a_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make,
 
 def test_an_update_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": FOREIGN})
-    with untouched(primary), Proxy(primary, response=bare_notauth) as proxy:
+    with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
         command = ksd(primary, through=proxy.address, DOMAIN="example").but(
             "TSIG_KEY_FILE",
             TSIG_KEY_NAME="other.",
@@ -754,7 +753,8 @@ def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     assert bad(check(ksd(bind, DOMAIN="example"))) == set()
 
 
-def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd) -> None:
+@pytest.mark.parametrize("response", [hostile.pass_on, hostile.unsigned_notauth], ids=["badkey", "notauth"])
+def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd, response: Hook) -> None:
     reader = {
         "bind": {"zone_options": 'allow-transfer { key "reader."; };'},
         "knot": {
@@ -764,19 +764,21 @@ def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd
     }  # fmt: skip
     primary = make_either(zones={"example.": ""}, keys=[READER], **reader)
     writer = Key("writer.")
-    command = ksd(primary, DOMAIN="example").but(
-        TRANSFER_TSIG_KEY_NAME=READER.name, TRANSFER_TSIG_SECRET=READER.secret, TSIG_KEY_FILE="",
-        TSIG_KEY_NAME=writer.name, TSIG_SECRET=writer.secret,
-    )  # fmt: skip
-    with untouched(primary):
-        done = check(command)
-    assert bad(done) == {"update vm.example."}
-    assert "does not know key writer." in finding(done, "update")["text"]
-    apply(primary, finding(done, "update")["stanzas"], secret=writer.secret)
-    assert bad(check(command)) == set()
-    assert command("apply", vmi=[DB]).code == 0
-    swapped = command.but(TRANSFER_TSIG_SECRET=writer.secret)
-    assert bad(check(swapped)) == {"key"}
+    with Proxy(primary, response=response) as proxy:
+        command = ksd(primary, through=proxy.address, DOMAIN="example").but(
+            TRANSFER_TSIG_KEY_NAME=READER.name, TRANSFER_TSIG_SECRET=READER.secret, TSIG_KEY_FILE="",
+            TSIG_KEY_NAME=writer.name, TSIG_SECRET=writer.secret,
+        )  # fmt: skip
+        with untouched(primary):
+            done = check(command)
+        assert bad(done) == {"update vm.example."}
+        assert "key writer." in finding(done, "update")["text"]
+        assert "may not update" not in finding(done, "update")["text"]
+        apply(primary, finding(done, "update")["stanzas"], secret=writer.secret)
+        assert bad(check(command)) == set()
+        assert command("apply", vmi=[DB]).code == 0
+        swapped = command.but(TRANSFER_TSIG_SECRET=writer.secret)
+        assert bad(check(swapped)) == {"key"}
 
 
 class PrerequisitesFirst:

@@ -1,8 +1,5 @@
 """Each command, from its arguments to its output and exit code, against real primaries."""
 
-import contextlib
-import os
-import pty
 import re
 import shlex
 import signal
@@ -558,25 +555,6 @@ def test_a_primary_with_an_ipv6_address(make_primary: Callable[..., Server], ksd
     assert command.but(DNS_SERVER="::1", DNS_PORT=primary.port)("plan", "--exit-code", vmi=[DB]).code == 0
 
 
-def on_a_terminal(command: Command, *arguments: object) -> str:
-    """Run the command with a terminal as its standard output and error; return what it showed."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*PROGRAM, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env={**command.environment, "COLUMNS": "120", "TERM": command.settings.get("TERM", "xterm")},
-    ):
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # what a terminal reports when its last user is gone
-            while chunk := os.read(ours, 1 << 16):
-                shown += chunk
-        os.close(ours)
-    return shown.decode()
-
-
 def test_a_terminal_gets_colours_and_progress_and_a_pipe_does_not(bind: Bind, ksd: Ksd) -> None:
     def slow(message: bytes) -> list[bytes]:
         time.sleep(0.6)
@@ -585,10 +563,10 @@ def test_a_terminal_gets_colours_and_progress_and_a_pipe_does_not(bind: Bind, ks
     with Proxy(bind, response=hostile.only(hostile.is_update, slow)) as proxy:
         command = ksd(bind, through=proxy.address, OWNERSHIP="zone", DEFAULT_RECORD="false")
         file = command.file([vmi(f"vm{i}", "prod", {"net1": ["10.1.0.9"]}) for i in range(1500)])
-        shown = on_a_terminal(command, "apply", "--from", file)
+        shown = command.on_a_terminal("apply", "--from", file).out
     assert "updating" in shown
     assert "\x1b[32m+ net1.vm0.prod.vm. 60 A 10.1.0.9" in shown
     plan = command.but(DNS_SERVER=f"127.0.0.1:{bind.port}", MAX_WITHDRAW_PERCENT="100")
-    assert "\x1b[31m- net1.vm0.prod.vm. 60 A 10.1.0.9" in on_a_terminal(plan, "plan", "--from", plan.file([]))
+    assert "\x1b[31m- net1.vm0.prod.vm. 60 A 10.1.0.9" in plan.on_a_terminal("plan", vmi=[]).out
     piped = plan.process("plan", vmi=[])
     assert "\x1b" not in piped.out + piped.err

@@ -229,7 +229,8 @@ def test_a_policy_in_lua_limits_the_key_to_its_branch(make_powerdns: Make, ksd: 
     assert command("apply", vmi=[DB]).code == 0
     assert command("plan", "--exit-code", vmi=[DB]).code == 0
     for name, record in (("www.example.", "A 192.0.2.9"), ("x.vm.example.", "MX 10 www.example.")):
-        assert primary.nsupdate(f"update add {name} 60 {record}").returncode == 0, "it says nothing of what it drops"
+        # PowerDNS 4 drops it and says NOERROR, 5.1 says REFUSED.
+        primary.nsupdate(f"update add {name} 60 {record}", check=False)
         assert record.split()[1] not in primary.query(name, record.split()[0])
     assert command("apply", vmi=[]).code == 0
 

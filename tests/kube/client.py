@@ -78,9 +78,10 @@ class Client:
 
     def watched(self, kube: Kube, resource_version: str | int, **options: Any) -> list[Any]:
         """Return all events that there are from `resource_version` on; the watch ends when they have been sent."""
+        before = set(kube.watches)  # an earlier one that has ended, but is not gone yet
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             reading = pool.submit(lambda: list(self.watch(resource_version, **options)))
-            kube.wait(lambda: reading.done() or kube.watches, "a watch")
+            kube.wait(lambda: reading.done() or set(kube.watches) - before, "a watch")
             kube.wait_delivered()
             kube.end_watches()
             return reading.result(10)

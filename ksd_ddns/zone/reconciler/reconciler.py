@@ -833,6 +833,11 @@ class Pauses:
         """What is wrong with the primary now."""
         return self._unread or self._unsent
 
+    @property
+    def unanswered_reads(self) -> PrimaryError | None:
+        """Why the primary cannot be read now, None where it can: whatever is wrong concerns updates then."""
+        return self._unread
+
     def failed(self, error: PrimaryError, now: float) -> None:
         """Note that the primary could not be read, or took nothing at all."""
         self.failures += 1
