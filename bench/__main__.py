@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from bench import controller, read, single, sync
 from bench.timing import Contest, table
+from harness.servers import stop_all
 from ksd_ddns.cli import collect_seldom
-from tests.servers import stop_all
 
 FULL = 100_000
 QUICK = 10_000

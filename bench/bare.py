@@ -4,17 +4,17 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
+from harness.servers import Server
 from ksd_ddns.primary.keys import Key
-from ksd_ddns.zone import wire
+from ksd_ddns.wire import codec
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.update import batch
-from tests.servers import Server
 
 
 def signed(zone: bytes, changes: Sequence[Change], key: Key, *, ident: int = 1) -> bytes:
     """Return the UPDATE message of `changes`, signed, with its length in front; good for as long as the TSIG fudge."""
     together = batch(changes)
-    message, _ = key.sign(wire.update(ident, zone, together.prerequisites, together.updates))
+    message, _ = key.sign(codec.update(ident, zone, together.prerequisites, together.updates))
     return len(message).to_bytes(2, "big") + message
 
 

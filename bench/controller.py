@@ -25,19 +25,19 @@ import yaml
 from bench import bare
 from bench.timing import Contest, Stopwatch, percentile, say
 from bench.workload import ZONE, Workload, connect, dig_axfr
+from harness.kube.__main__ import many
+from harness.kube.process import KubeProcess
+from harness.servers import Bind, Knot, Server
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.watch import PAGE, Watch
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.sync import Controller, Options, Supervisor
-from ksd_ddns.zone import names, wire
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.rrset import AAAA, A, Node, rrset
 from ksd_ddns.zone.plan import Change, Kind, Ownership
-from ksd_ddns.zone.rrset import AAAA, A, Node, rrset
 from ksd_ddns.zone.update import Limits, batches
 from tests.controller.running import Running
-from tests.kube.__main__ import many
-from tests.kube.process import KubeProcess
-from tests.servers import Bind, Knot, Server
 
 EVENTS = 20_000
 """Events in a second that one core has to absorb."""
@@ -169,7 +169,7 @@ class _Track:
     def change(self, watch: Stopwatch) -> None:
         """Change one VMI, and see how long it takes until the primary answers so."""
         obj, name, address = next(self._changes)
-        question = wire.query(1, name, A)
+        question = codec.query(1, name, A)
         began = self._kube.tell("put", json.dumps(obj))["at"]
         while True:
             self._asked.send(question)

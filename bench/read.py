@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bench.timing import Contest, in_turn, say
 from bench.workload import ZONE, Workload, connect, dig_axfr
+from harness.servers import Bind, Server
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.plan import Ownership
-from tests.servers import Bind, Server
 
 
 def contests(*, records: int, times: int) -> Iterator[Contest]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import bare
 from bench.timing import Contest, in_turn, say
 from bench.workload import ZONE, Workload, connect, parsed
+from harness.servers import Bind, Knot, Server
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.sync.zone_sync import ZoneSync
 from ksd_ddns.zone.feed import Changed, Listed
@@ -17,7 +18,6 @@ from ksd_ddns.zone.plan import Change, Kind, Ownership
 from ksd_ddns.zone.reconciler import Options, Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, Wait
 from ksd_ddns.zone.update import Limits
-from tests.servers import Bind, Knot, Server
 
 _STEADY = Options(hold_down=0.0, drift_interval=86_400.0, full_read_interval=86_400.0)
 """Nothing but the changes themselves: no serial checks in between."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from bench import bare
 from bench.timing import Contest, Stopwatch, say
 from bench.workload import ZONE, Workload, connect, run
+from harness.servers import Bind, Knot, Server, program
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.sync.one_pass import OnePass
 from ksd_ddns.zone.plan import Change, Ownership
 from ksd_ddns.zone.update import Limits, batches
-from tests.servers import Bind, Knot, Server, program
 
 PER_MESSAGE = 500
 """Records in one message of nsupdate."""

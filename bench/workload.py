@@ -9,17 +9,19 @@ from typing import Any
 
 import msgspec
 
+from harness import vmis
+from harness.servers import Server, program
+from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import names, plan, render, vmi
+from ksd_ddns.wire import names
+from ksd_ddns.zone import plan, render
 from ksd_ddns.zone.desired import Desired, Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Plan, Scope
 from ksd_ddns.zone.update import Limits
-from ksd_ddns.zone.vmi import Vmi, VmiObject
-from tests import vmis
-from tests.servers import Server, program
 
 ZONE = names.from_text("vm.")
 OWNER = "default"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from ksd_ddns.settings import Settings, flag_of
+from ksd_ddns.config.settings import Settings, flag_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 

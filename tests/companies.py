@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.servers import PATH, Bind, Key, Knot, PowerDns, Server, program
 from tests import examples
-from tests.servers import PATH, Bind, Key, Knot, PowerDns, Server, program
 
 HOW_TO = examples.ROOT / "docs" / "how-to"
 PRIMARY = ("10.0.0.53", "53")

@@ -1,4 +1,4 @@
-"""Fixtures: real primaries. `tests.servers` says what they can do."""
+"""Fixtures: real primaries. `harness.servers` says what they can do."""
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import hypothesis
 import pytest
 
-from tests.servers import Bind, Knot, PowerDns, Server, stop_all
+from harness.servers import Bind, Knot, PowerDns, Server, stop_all
 
 S = TypeVar("S", bound=Server)
 

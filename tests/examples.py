@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.servers import Bind, Server
+from harness.servers import Bind, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0

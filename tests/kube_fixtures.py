@@ -1,11 +1,11 @@
-"""Fixtures of the fake API server; `tests.kube` says what it can do."""
+"""Fixtures of the fake API server; `harness.kube` says what it can do."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from tests.kube import Kube
+from harness.kube import Kube
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
+from harness.servers import Bind, Key, Knot, Record, Server, program, scratch
 from ksd_ddns import bootstrap
 from ksd_ddns.bootstrap import BundledPrimary, Outcome, writing
 from ksd_ddns.errors import SettingsError
-from tests.servers import Bind, Key, Knot, Record, Server, program, scratch
 
 SOMEBODY = 12345
 SERVERS = pytest.mark.parametrize("server", ["bind9", "knot"])

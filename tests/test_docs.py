@@ -11,14 +11,14 @@ from unittest import mock
 import pytest
 from prometheus_client import CollectorRegistry
 
+from harness.servers import Bind
 from ksd_ddns.cli import arguments
 from ksd_ddns.cli.commands import COMMANDS
+from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.errors import BadResponse, Denied, KsdError, SettingsError, SourceError, Unreachable, ZoneChanged
-from ksd_ddns.settings import Settings, flag_of
 from ksd_ddns.status.metrics import Metrics
 from ksd_ddns.sync.snapshot import Snapshot
 from tests import examples
-from tests.servers import Bind
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

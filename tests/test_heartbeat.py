@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from harness.servers import Bind
 from ksd_ddns import heartbeat
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.heartbeat import Heartbeat
@@ -14,10 +15,9 @@ from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.sync import Controller, Options, Supervisor
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.update import Limits
-from tests.servers import Bind
 from tests.zone.build import scope, zone_rules
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.kerberos import Realm
+from harness.servers import PATH, Bind, Key, Port
 from tests import examples
-from tests.kerberos import Realm
-from tests.servers import PATH, Bind, Key, Port
 
 HOW_TO = examples.ROOT / "docs" / "how-to"
 HOST = "ns1.example.com"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import Bind, Port
+from harness.vmis import vmi
 from ksd_ddns.cli.log import Writer
 from tests.controller.running import answer
-from tests.servers import Bind, Port
-from tests.vmis import vmi
 
 _F_SETPIPE_SZ = 1031
 

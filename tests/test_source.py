@@ -18,14 +18,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksd_ddns import source
+from harness.vmis import as_json, as_yaml, listing, vmi
+from ksd_ddns import vmifile
 from ksd_ddns.errors import SourceError
-from ksd_ddns.source import events, read_all
-from ksd_ddns.source.follow import Follow
-from ksd_ddns.zone import selector
+from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.vmifile import events, read_all
+from ksd_ddns.vmifile.follow import Follow
 from ksd_ddns.zone.feed import Failing, Listed, Told
-from ksd_ddns.zone.vmi import Vmi
-from tests.vmis import as_json, as_yaml, listing, vmi
 
 File = Callable[[bytes | str], str]
 
@@ -71,7 +71,7 @@ WEB = vmi("web", "test", {"net1": ["10.1.0.10"]}, labels={"app": "web"})
 )
 @pytest.mark.usefixtures("loader")
 def test_what_kubectl_writes(file: File, write: Callable[..., bytes], documents: list[dict[str, Any]]) -> None:
-    db, web = source.read(file(write(*documents)))
+    db, web = vmifile.read(file(write(*documents)))
     assert (db.key, web.key) == ("prod/db", "test/web")
     assert [(interface.name, interface.addresses) for interface in db.interfaces] == [
         ("net1", (bytes([10, 1, 0, 9]), bytes.fromhex("fd000000000000000000000000000009")))
@@ -84,18 +84,18 @@ def test_what_kubectl_writes(file: File, write: Callable[..., bytes], documents:
 
 
 def test_one_vmi(file: File) -> None:
-    assert source.read(file(as_yaml(DB))) == source.read(file(as_json(DB)))
+    assert vmifile.read(file(as_yaml(DB))) == vmifile.read(file(as_json(DB)))
 
 
 def test_items_of_the_api_have_no_kind(file: File) -> None:
     items = [{key: value for key, value in DB.items() if key not in ("apiVersion", "kind")}]
-    assert keys(source.read(file(as_json(listing(items, kind="VirtualMachineInstanceList"))))) == ["prod/db"]
+    assert keys(vmifile.read(file(as_json(listing(items, kind="VirtualMachineInstanceList"))))) == ["prod/db"]
 
 
 @pytest.mark.parametrize("write", [as_json, as_yaml])
 @pytest.mark.parametrize("empty", [listing([]), {"kind": "List", "items": None}], ids=["empty", "null"])
 def test_an_empty_list_is_a_source_without_vmis(file: File, write: Callable[..., bytes], empty: dict[str, Any]) -> None:
-    assert source.read(file(write(empty))) == ()
+    assert vmifile.read(file(write(empty))) == ()
 
 
 @pytest.mark.parametrize("write", [as_json, as_yaml])
@@ -113,7 +113,7 @@ def test_a_page_is_no_list(file: File, write: Callable[..., bytes], kind: str, m
     """A VMI that is on the next page would look deleted."""
     page = {**listing([DB], kind=kind), "metadata": metadata}
     with pytest.raises(SourceError, match=r"document 2, \$: .* is one page .*kubectl get vmi -A -o yaml"):
-        source.read(file(write(WEB, page)))
+        vmifile.read(file(write(WEB, page)))
 
 
 @pytest.mark.parametrize("write", [as_json, as_yaml])
@@ -129,7 +129,7 @@ def test_a_page_is_no_list(file: File, write: Callable[..., bytes], kind: str, m
 def test_the_last_page_alone_is_a_list(
     file: File, write: Callable[..., bytes], metadata: dict[str, Any] | None
 ) -> None:
-    assert keys(source.read(file(write({**listing([DB]), "metadata": metadata})))) == ["prod/db"]
+    assert keys(vmifile.read(file(write({**listing([DB]), "metadata": metadata})))) == ["prod/db"]
 
 
 @pytest.mark.parametrize(
@@ -147,23 +147,23 @@ def test_the_last_page_alone_is_a_list(
     ],
 )
 def test_encodings_and_frames(file: File, content: bytes) -> None:
-    assert source.read(file(content)) == source.read(file(as_json(DB)))
+    assert vmifile.read(file(content)) == vmifile.read(file(as_json(DB)))
 
 
 @pytest.mark.parametrize("between", ["", " ", "\n", "\r\n\t"])
 def test_json_documents_in_a_row(file: File, between: str) -> None:
-    assert keys(source.read(file(between.join(map(json.dumps, [DB, WEB]))))) == ["prod/db", "test/web"]
+    assert keys(vmifile.read(file(between.join(map(json.dumps, [DB, WEB]))))) == ["prod/db", "test/web"]
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(as_yaml(DB, WEB))))
-    assert keys(source.read("-")) == ["prod/db", "test/web"]
+    assert keys(vmifile.read("-")) == ["prod/db", "test/web"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"kind: [}")))
     with pytest.raises(SourceError, match=r"^standard input: broken YAML in line 1, column 8"):
-        source.read("-")
+        vmifile.read("-")
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(SourceError, match=r"^standard input: it is closed"):
-        source.read("-")
+        vmifile.read("-")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_selection(file: File, namespaces: list[str], labels: str, want: list[str]) -> None:
     x = "kind: VirtualMachineInstance\nmetadata: {name: x, labels: {version: 1.10}}\n"
     path = file(as_yaml(DB, WEB) + b"---\n" + x.encode())
-    assert keys(source.read(path, namespaces=frozenset(namespaces), selector=selector.parse(labels))) == want
+    assert keys(vmifile.read(path, namespaces=frozenset(namespaces), selector=selector.parse(labels))) == want
 
 
 @pytest.mark.usefixtures("loader")
@@ -201,7 +201,7 @@ status:
   - {name: yes, ipAddress: 10.0.0.1}
   - {name: 12:30, ipAddresses: [fd00::1, "null", null, ]}
 """)
-    (vmi,) = source.read(path)
+    (vmi,) = vmifile.read(path)
     assert (vmi.key, vmi.uid, vmi.created) == ("0123/on", "1e3", 1772352000)
     assert vmi.networks == frozenset({"12:30", "null"})
     assert [interface.name for interface in vmi.interfaces] == ["12:30"]
@@ -232,7 +232,7 @@ items:
   spec: &both {interfaces: [{name: net1, ipAddress: 10.0.0.1}]}
   status: *both
 """)
-    vmis = source.read(path)
+    vmis = vmifile.read(path)
     assert keys(vmis) == ["ns/a", "default/first", "ns/b", "ns/c"]
     assert [vmi.uid for vmi in vmis] == ["from-a", "", "from-a", "from-a"]
     assert [len(vmi.interfaces) for vmi in vmis] == [1, 1, 1, 1]
@@ -300,7 +300,7 @@ items:
 def test_malformed_input_is_refused_with_file_place_and_cure(file: File, content: bytes, said: list[str]) -> None:
     path = file(content)
     with pytest.raises(SourceError) as caught:
-        source.read(path)
+        vmifile.read(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "kubectl get vmi -A -o yaml" in message or "write the file again" in message
@@ -327,12 +327,12 @@ def test_malformed_input_is_refused_with_file_place_and_cure(file: File, content
 )
 def test_one_vmi_twice_names_both_places(file: File, content: bytes, first: str, second: str) -> None:
     with pytest.raises(SourceError) as caught:
-        source.read(file(content), namespaces=frozenset({"elsewhere"}))
+        vmifile.read(file(content), namespaces=frozenset({"elsewhere"}))
     assert f"in {first} and in {second}:" in str(caught.value)
 
 
 def test_the_same_name_in_two_namespaces_is_two_vmis(file: File) -> None:
-    assert keys(source.read(file(as_yaml(vmi("a", "x"), vmi("a", "y"))))) == ["x/a", "y/a"]
+    assert keys(vmifile.read(file(as_yaml(vmi("a", "x"), vmi("a", "y"))))) == ["x/a", "y/a"]
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!local", "!!binary"])
@@ -341,29 +341,29 @@ def test_the_same_name_in_two_namespaces_is_two_vmis(file: File) -> None:
 def test_tags_make_nothing_happen(file: File, tmp_path: Path, tag: str, key: str) -> None:
     path = file(f"{key}: {tag} ['touch {tmp_path}/executed']\n")
     with pytest.raises(SourceError, match=rf"broken YAML in line 1, column {len(key) + 3}: the tag "):
-        source.read(path)
+        vmifile.read(path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_tags_of_the_core_are_fine(file: File) -> None:
     path = file("!!map {kind: !!str VirtualMachineInstance, metadata: {name: ! on, namespace: !!null x, uid: !!int 5}}")
-    (vmi,) = source.read(path)
+    (vmi,) = vmifile.read(path)
     assert (vmi.key, vmi.uid) == ("default/on", "5")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"absent.yaml: there is no such file; `kubectl get vmi -A -o yaml > FILE`"):
-        source.read(str(tmp_path / "absent.yaml"))
+        vmifile.read(str(tmp_path / "absent.yaml"))
 
 
 def test_a_directory(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="this is a directory; name one file in it"):
-        source.read(str(tmp_path))
+        vmifile.read(str(tmp_path))
 
 
 def test_a_path_that_cannot_be() -> None:
     with pytest.raises(SourceError, match="cannot be read"):
-        source.read("vmis\x00.yaml")
+        vmifile.read("vmis\x00.yaml")
 
 
 @pytest.fixture
@@ -386,17 +386,17 @@ def test_no_permission(file: File, tmp_path: Path, request: pytest.FixtureReques
     tmp_path.chmod(0o755)
     request.getfixturevalue("nobody")
     with pytest.raises(SourceError, match="permission denied; let the user that runs ksd-ddns read it"):
-        source.read(path)
+        vmifile.read(path)
 
 
 SIZE = 50_000_000
 # Each runs in a process of its own: one that crashes fails its test, not the run.
 READ = """
 import resource, sys
-from ksd_ddns import source
+from ksd_ddns import vmifile
 from ksd_ddns.errors import SourceError
 try:
-    source.read(sys.argv[1])
+    vmifile.read(sys.argv[1])
 except SourceError as e:
     print(e)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
@@ -432,14 +432,14 @@ def test_fifty_megabytes_of_nesting(file: File, start: str, unit: str, said: str
 def test_nested_blocks(file: File) -> None:
     path = file("\n".join(" " * depth + "a:" for depth in range(5000)))
     with pytest.raises(SourceError, match="line 101, column 101: this is nested too deep"):
-        source.read(path)
+        vmifile.read(path)
 
 
 def test_json_as_deep_as_the_stack(file: File) -> None:
     for depth in range(900, 1100, 7):
         path = file('{"kind":"List","items":[' + '{"a":' * depth + "1" + "}" * depth + "]}")
         with pytest.raises(SourceError):
-            source.read(path)
+            vmifile.read(path)
 
 
 def _chain(first: str, tenfold: str) -> str:
@@ -466,12 +466,12 @@ BOMBS = {
 @pytest.mark.timeout(20)
 def test_alias_bombs(file: File, bomb: str) -> None:
     with pytest.raises(SourceError, match="the aliases repeat too much"):
-        source.read(file(bomb))
+        vmifile.read(file(bomb))
 
 
 def test_progress_goes_from_nothing_to_all(file: File) -> None:
     parts: list[float] = []
-    source.read(file(as_yaml(listing(vmi(f"vm-{number}") for number in range(200)))), progress=parts.append)
+    vmifile.read(file(as_yaml(listing(vmi(f"vm-{number}") for number in range(200)))), progress=parts.append)
     assert parts == sorted(parts)
     assert 50 <= len(parts) <= 100
     assert parts[0] < 0.1
@@ -480,7 +480,7 @@ def test_progress_goes_from_nothing_to_all(file: File) -> None:
 
 def test_order_is_that_of_the_file(file: File) -> None:
     names = [f"vm-{number}" for number in (3, 1, 2)]
-    assert [vmi.name for vmi in source.read(file(as_json(listing(map(vmi, names)))))] == names
+    assert [vmi.name for vmi in vmifile.read(file(as_json(listing(map(vmi, names)))))] == names
 
 
 JSON = st.recursive(
@@ -505,7 +505,7 @@ def test_any_json_gives_vmis_or_a_source_error(scratch: Path, value: object) -> 
     for content in (json.dumps(value), yaml.safe_dump(value, allow_unicode=True)):
         scratch.write_text(content, encoding="utf-8")
         try:
-            outcomes.append(len(source.read(str(scratch))))
+            outcomes.append(len(vmifile.read(str(scratch))))
         except SourceError as e:
             assert str(e).startswith(f"{scratch}: ")  # noqa: PT017
             outcomes.append(-1)
@@ -517,7 +517,7 @@ def test_any_json_gives_vmis_or_a_source_error(scratch: Path, value: object) -> 
 def test_any_bytes_give_vmis_or_a_source_error(scratch: Path, content: bytes) -> None:
     scratch.write_bytes(content)
     with pytest.raises(SourceError):
-        source.read(str(scratch))
+        vmifile.read(str(scratch))
 
 
 @given(cut=st.integers(min_value=0, max_value=len(as_json(listing([DB, WEB]))) - 4))
@@ -527,7 +527,7 @@ def test_a_list_that_breaks_off_is_never_a_shorter_list(scratch: Path, cut: int)
             continue
         scratch.write_bytes(content[:cut])
         with pytest.raises(SourceError):
-            source.read(str(scratch))
+            vmifile.read(str(scratch))
 
 
 # Several files

@@ -10,7 +10,7 @@ from ksd_ddns.check import content, server
 from ksd_ddns.check.finding import Finding, Sign, failed, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Setup
 from ksd_ddns.errors import KsdError
-from ksd_ddns.zone.vmi import Vmi
+from ksd_ddns.kubevirt.vmi import Vmi
 
 SHOWN = 5
 """How many namespaces are named, at most."""

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 
 from ksd_ddns.check.finding import Finding, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
-from ksd_ddns.zone import marker, names, render
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import NS, TXT
+from ksd_ddns.wire.text import rdtype_text
+from ksd_ddns.zone import marker, render
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Ownership, Plan, Scope
-from ksd_ddns.zone.rrset import NS, TXT
-from ksd_ddns.zone.text import rdtype_text
 
 SHOWN = 3
 """How many names are shown as examples, at most."""

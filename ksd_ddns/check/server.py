@@ -12,7 +12,7 @@ from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
 from ksd_ddns.primary.probe import BADSIG, BADTIME, UDP_TIMEOUT, Answer, Probe, rcode_over_udp
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 
 CLOCK_WARNING = 60
 """Seconds by which the clocks may differ before that is worth a word; beyond FUDGE nothing is accepted."""

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
-from ksd_ddns.zone.vmi import Vmi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

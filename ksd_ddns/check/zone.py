@@ -19,13 +19,13 @@ from ksd_ddns.primary.probe import (
     serial_over_udp,
 )
 from ksd_ddns.primary.session import Session
-from ksd_ddns.zone import names, wire
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.rrset import NS, SOA
+from ksd_ddns.wire.text import rdtype_text
+from ksd_ddns.wire.transfer import newer
 from ksd_ddns.zone.desired import desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Scope
-from ksd_ddns.zone.rrset import NS, SOA
-from ksd_ddns.zone.text import rdtype_text
-from ksd_ddns.zone.xfr import newer
 
 BRANCHES = 8
 """In the branches of how many namespaces the right to update is asked for, at most."""
@@ -72,7 +72,7 @@ def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Fi
     yield from _primary(setup, line, apex, soa[3], found)
     live, finding = _transfer(line, apex)
     yield finding
-    update = _update(line, apex, scope, _branches(setup, base, found), primary=names.to_text(wire.soa_primary(soa[3])))
+    update = _update(line, apex, scope, _branches(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3])))
     yield update
     for name in _outside(setup, apex, scope, found) if base == setup.bases[0] else ():
         # Only a server that is known to heed prerequisites is asked about names that somebody may have.
@@ -99,7 +99,7 @@ def _apex(setup: Setup, session: Session, base: bytes) -> bytes:
 
 def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
     negative = min(ttl, int.from_bytes(rdata[-4:], "big"))  # RFC 2308, 5
-    text = f"zone {names.to_text(apex)}, serial {wire.soa_serial(rdata)}, negative answers last {negative} s"
+    text = f"zone {names.to_text(apex)}, serial {codec.soa_serial(rdata)}, negative answers last {negative} s"
     if negative <= LONG_NEGATIVE:
         return ok("zone", subject, text)
     cure = (
@@ -111,7 +111,7 @@ def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
 
 def _primary(setup: Setup, line: Line, apex: bytes, rdata: bytes, found: Found) -> Iterator[Finding]:
     """Warn where the primary that the SOA names is ahead: then this server is one of its secondaries."""
-    name, serial = names.to_text(wire.soa_primary(rdata)), wire.soa_serial(rdata)
+    name, serial = names.to_text(codec.soa_primary(rdata)), codec.soa_serial(rdata)
     if name not in found.primaries:
         found.primaries[name] = other_addresses(line.probe.server, name)
     for server in found.primaries[name]:

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 from ksd_ddns import __version__
 from ksd_ddns.cli import output
-from ksd_ddns.settings import Settings, flag_of
-from ksd_ddns.zone.text import masked
+from ksd_ddns.config.settings import Settings, flag_of
+from ksd_ddns.printable import masked
 
 _EXIT_CODES = """exit codes:
   0  done, nothing to complain about

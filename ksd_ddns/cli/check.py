@@ -8,20 +8,21 @@ from rich.console import Console
 from rich.text import Text
 
 from ksd_ddns import check as checking
-from ksd_ddns import settings
 from ksd_ddns.check import Finding, Setup, Sign
 from ksd_ddns.cli import output, sources
 from ksd_ddns.cli.arguments import Options
+from ksd_ddns.config import settings
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
 from ksd_ddns.primary.session import Peer
-from ksd_ddns.settings import Settings
-from ksd_ddns.zone import names, selector
+from ksd_ddns.printable import printable
+from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.plan import Scope
-from ksd_ddns.zone.text import printable
-from ksd_ddns.zone.vmi import Vmi
 
 _STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
 _SIGNS = {Sign.OK: "ok", Sign.WARN: "warn", Sign.FAIL: "FAIL", Sign.SKIPPED: "-"}

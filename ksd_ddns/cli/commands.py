@@ -11,7 +11,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from ksd_ddns import bootstrap, settings
+from ksd_ddns import bootstrap
 from ksd_ddns.cli import output, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.check import check
@@ -19,18 +19,20 @@ from ksd_ddns.cli.output import OutputError
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
+from ksd_ddns.config import settings
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import KsdError, PrimaryError, SettingsError
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.settings import Settings
+from ksd_ddns.printable import printable
 from ksd_ddns.sync import one_pass, reasons
 from ksd_ddns.sync.one_pass import OnePass, Report
-from ksd_ddns.zone import names, render
+from ksd_ddns.wire import names
+from ksd_ddns.zone import render
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Kind, Plan
-from ksd_ddns.zone.text import printable
-from ksd_ddns.zone.vmi import Vmi
 
 _T = TypeVar("_T")
 

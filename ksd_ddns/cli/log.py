@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import TextIO
 
-from ksd_ddns.zone.text import printable
+from ksd_ddns.printable import printable
 
 CAPACITY = 4 << 20
 """Octets of lines that wait to be written."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from ksd_ddns.zone.text import printable, printable_json
+from ksd_ddns.printable import printable, printable_json
 
 EXIT_CODE = 74
 """What a command ends with when its result could not be written (EX_IOERR of sysexits.h)."""

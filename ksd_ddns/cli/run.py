@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from ksd_ddns import heartbeat, settings
+from ksd_ddns import heartbeat
 from ksd_ddns.cli import log, signals, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import sessions
+from ksd_ddns.config import settings
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SourceError
 from ksd_ddns.heartbeat import STUCK_AFTER
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
-from ksd_ddns.settings import Settings
 from ksd_ddns.status import StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions

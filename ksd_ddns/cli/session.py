@@ -1,10 +1,10 @@
 """The conversations with the primary that the settings describe."""
 
 from ksd_ddns.cli import output
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
 from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.session import Session, places
-from ksd_ddns.settings import Settings
 
 
 def session(chosen: Settings) -> Session:

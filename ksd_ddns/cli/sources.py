@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from ksd_ddns import source
+from ksd_ddns import vmifile
 from ksd_ddns.cli.remarks import Remarks
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
-from ksd_ddns.settings import Settings
-from ksd_ddns.source.follow import Follow
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.sync import Source
 from ksd_ddns.sync.remarks import Say
 from ksd_ddns.sync.zone_sync import Step
-from ksd_ddns.zone.vmi import Vmi
+from ksd_ddns.vmifile.follow import Follow
 
 if TYPE_CHECKING:
     from ksd_ddns.cluster.lease import Election
@@ -29,7 +29,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
     step("reading VMIs", 0, None)
     if paths:
         _check_paths(paths)
-        return source.read_all(
+        return vmifile.read_all(
             paths,
             namespaces=chosen.namespaces,
             selector=chosen.label_selector,
@@ -44,7 +44,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
 
 def followed(chosen: Settings, paths: Sequence[str]) -> tuple[Source, ...]:
     """Return the sources that tell what the files at `paths`, or without any the cluster, hold from now on."""
-    if source.STDIN in paths:
+    if vmifile.STDIN in paths:
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
         _check_paths(paths)

@@ -15,10 +15,10 @@ import msgspec
 
 from ksd_ddns.cluster.api import Api, Broken, Busy, Expired, insist
 from ksd_ddns.errors import SourceError
-from ksd_ddns.zone import vmi
+from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.selector import Selector
+from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
 from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
-from ksd_ddns.zone.selector import Selector
-from ksd_ddns.zone.vmi import Vmi, VmiObject
 
 PAGE = 500
 WATCH_SECONDS = 300

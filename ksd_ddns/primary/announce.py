@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import Rotating
 from ksd_ddns.primary.session import new_id
-from ksd_ddns.zone import wire
+from ksd_ddns.wire import codec
 
 LOOK_UP_EVERY = 5.0
 """Seconds between two look-ups of a name, at least."""
@@ -97,7 +97,7 @@ class Announcer:
 
     def _send(self, sender: socket.socket, zone: bytes, targets: Iterable[_Target]) -> None:
         for target in targets:
-            message = wire.notify(new_id(), zone)
+            message = codec.notify(new_id(), zone)
             signed = message if self._key is None else self._key.latest().sign(message)[0]
             try:
                 sender.sendto(signed, (target.address, target.port))

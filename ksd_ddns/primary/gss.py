@@ -27,8 +27,8 @@ from ksd_ddns.errors import BadResponse, Denied, PrimaryError, SettingsError, Un
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.keys import GSS_ALGORITHM, Key, Verifier
-from ksd_ddns.zone import wire
-from ksd_ddns.zone.wire import Malformed, Message
+from ksd_ddns.wire import codec
+from ksd_ddns.wire.codec import Malformed, Message
 
 RENEW_BEFORE = 120.0
 """Seconds before its end in which a key is not used any more; a quarter of its life, where that is less."""
@@ -243,10 +243,10 @@ def _exchanged(connection: Connection, name: dns.name.Name, token: bytes) -> Mes
     query.additional.append(dns.rrset.from_rdata(name, 0, tkey))
     connection.send(query.to_wire())
     try:
-        response = wire.read(connection.receive())
+        response = codec.read(connection.receive())
     except Malformed as e:
         raise BadResponse(f"{connection.server} answered with something that is not a DNS message: {e}") from e
-    if response.id != query.id or not response.flags & wire.FLAG_QR:
+    if response.id != query.id or not response.flags & codec.FLAG_QR:
         raise BadResponse(f"{connection.server} answered another question than the one that was asked")
     return response
 

@@ -23,9 +23,9 @@ import dns.tsig
 from ksd_ddns.errors import BadResponse, Denied, SettingsError
 from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.files import Followed
-from ksd_ddns.zone.rrset import CLASS_ANY, TSIG
-from ksd_ddns.zone.text import MASK, looks_secret, masked
-from ksd_ddns.zone.wire import Message
+from ksd_ddns.printable import MASK, looks_secret, masked
+from ksd_ddns.wire.codec import Message
+from ksd_ddns.wire.rrset import CLASS_ANY, TSIG
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha1")
 WEAK_ALGORITHMS = frozenset({"hmac-sha1"})

@@ -21,8 +21,8 @@ from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import Rotating, Verifier
 from ksd_ddns.serving import Bounded, Limits, address_of
-from ksd_ddns.zone import wire
-from ksd_ddns.zone.rrset import SOA
+from ksd_ddns.wire import codec
+from ksd_ddns.wire.rrset import SOA
 
 _OPCODE = 0x7800
 _HEADER = 12
@@ -107,7 +107,7 @@ class Listener:
         if message is None or message.question is None:
             return None
         zone = message.question[0]
-        unsigned = wire.reply(message.id, wire.FLAG_QR | wire.FLAG_AA | wire.NOTIFY, zone)
+        unsigned = codec.reply(message.id, codec.FLAG_QR | codec.FLAG_AA | codec.NOTIFY, zone)
         if message.tsig is not None:
             response = self._signed(unsigned, message, client)
         else:
@@ -129,7 +129,7 @@ class Listener:
         self._warn(client, reason)
         return False
 
-    def _signed(self, response: bytes, request: wire.Message, client: str) -> bytes | None:
+    def _signed(self, response: bytes, request: codec.Message, client: str) -> bytes | None:
         """Return `response` signed as its request is, None where that is not signed with a key of ours."""
         reason = "no key is set (TSIG_KEY_FILE)"
         for source in self._keys:
@@ -159,14 +159,14 @@ class Listener:
         return self._addresses
 
 
-def _notify(octets: bytes) -> wire.Message | None:
+def _notify(octets: bytes) -> codec.Message | None:
     """Return the NOTIFY that `octets` hold, None where they hold anything else."""
     # The cheapest first: most of a flood ends here.
-    if len(octets) < _HEADER or int.from_bytes(octets[2:4], "big") & (wire.FLAG_QR | _OPCODE) != wire.NOTIFY:
+    if len(octets) < _HEADER or int.from_bytes(octets[2:4], "big") & (codec.FLAG_QR | _OPCODE) != codec.NOTIFY:
         return None
     try:
-        message = wire.read(octets)
-    except wire.Malformed:
+        message = codec.read(octets)
+    except codec.Malformed:
         return None
     return message if message.question is not None and message.question[1] == SOA else None
 

@@ -18,9 +18,9 @@ from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.keys import Key, Verifier
 from ksd_ddns.primary.session import Peer, new_id
-from ksd_ddns.zone import names, wire
-from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
-from ksd_ddns.zone.wire import Malformed, Message, Statement
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.codec import Malformed, Message, Statement
+from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
 
 BADSIG, BADKEY, BADTIME = 16, 17, 18
 """TSIG errors (RFC 8945, 3)."""
@@ -99,11 +99,11 @@ class Probe:
 
     def soa(self, name: bytes) -> Answer:
         """Ask for the SOA of `name`."""
-        return self._asked(self.read_key(), wire.query(new_id(), name, SOA))
+        return self._asked(self.read_key(), codec.query(new_id(), name, SOA))
 
     def apex(self, name: bytes) -> bytes | None:
         """Return the apex of the zone that holds `name`, as the server says without a key; None where it does not."""
-        request = wire.query(new_id(), name, SOA)
+        request = codec.query(new_id(), name, SOA)
         try:
             message = self._exchanged(request)
         except PrimaryError:
@@ -124,7 +124,7 @@ class Probe:
         return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
 
     def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
-        return self._asked(self.update_key(), wire.update(new_id(), zone, prerequisites, updates))
+        return self._asked(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))
 
     def _asked(self, key: Key, request: bytes) -> Answer:
         signed, mac = key.sign(request)
@@ -149,13 +149,13 @@ class Probe:
 
 def _read(octets: bytes, request: bytes, *, server: Server) -> Message:
     try:
-        message = wire.read(octets)
+        message = codec.read(octets)
     except Malformed as e:
         raise BadResponse(
             f"{server} answered with something that is not a DNS message: {e}; do DNS_SERVER and DNS_PORT "
             "lead to a primary?"
         ) from e
-    if octets[:2] != request[:2] or not message.flags & wire.FLAG_QR:
+    if octets[:2] != request[:2] or not message.flags & codec.FLAG_QR:
         raise BadResponse(f"{server} answered another question than the one that was asked")
     return message
 
@@ -181,9 +181,9 @@ def serial_over_udp(server: Server, zone: bytes, *, timeout: float) -> int | Non
     """Return the serial of `zone` as a server has it with authority; None where it does not say."""
     try:
         message = _answer_over_udp(server, zone, timeout=timeout)
-        if message.flags & wire.FLAG_AA:
+        if message.flags & codec.FLAG_AA:
             return next(
-                (wire.soa_serial(data) for name, kind, _, data in message.answer if (name, kind) == (zone, SOA))
+                (codec.soa_serial(data) for name, kind, _, data in message.answer if (name, kind) == (zone, SOA))
             )
     except (Unreachable, Malformed, StopIteration):
         pass
@@ -206,7 +206,7 @@ def other_addresses(server: Server, name: str) -> list[Server]:
 
 
 def _answer_over_udp(server: Server, name: bytes, *, timeout: float) -> Message:
-    question = wire.query(new_id(), name, SOA)
+    question = codec.query(new_id(), name, SOA)
     with _udp(server, timeout) as plain:
         for _ in range(2):
             plain.send(question)
@@ -214,7 +214,7 @@ def _answer_over_udp(server: Server, name: bytes, *, timeout: float) -> Message:
                 while True:
                     octets = plain.recv(65_535)
                     if octets[:2] == question[:2]:
-                        return wire.read(octets)
+                        return codec.read(octets)
             except TimeoutError:
                 continue
             except Malformed as e:

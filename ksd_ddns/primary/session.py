@@ -14,11 +14,11 @@ from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import SLOWEST, WHOLE_WITHIN, Connection, Lost, Server, Silent, Tls
 from ksd_ddns.primary.keys import Key, KeyRejected, KeySource, Verifier
 from ksd_ddns.primary.pool import Line, Pool
-from ksd_ddns.zone import names, wire
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.codec import Malformed, Message
+from ksd_ddns.wire.rrset import AXFR, SOA, RRset
+from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.rrset import AXFR, SOA, RRset
-from ksd_ddns.zone.wire import Malformed, Message
-from ksd_ddns.zone.xfr import Transfer
 
 _MADE_UP = names.ROOT + bytes(4)
 """How the SOA goes on behind its first name in a zone that BIND makes up: no mail address, serial 0."""
@@ -344,7 +344,7 @@ class Session:
                 ident = new_id()
                 while ident in under_way:
                     ident = new_id()
-                signed, mac = key.sign(wire.query(ident, spot.owner, spot.rrset.type))
+                signed, mac = key.sign(codec.query(ident, spot.owner, spot.rrset.type))
                 under_way[ident] = spot, mac
                 connection.send(signed)
             if not under_way:
@@ -366,7 +366,7 @@ class Session:
 
     def _found(self, message: Message, spot: Spot) -> tuple[bytes, ...] | None:
         """Return the rdatas that a server has for a spot; None where it does not say."""
-        if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN} or not message.flags & wire.FLAG_AA:
+        if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN} or not message.flags & codec.FLAG_AA:
             return None
         if message.tsig is None:
             raise self._unsigned(spot.owner)
@@ -378,7 +378,7 @@ class Session:
         for owner, rdtype, _, rdata in message.answer:
             if rdtype == SOA and owner == zone:
                 try:
-                    return wire.soa_serial(rdata), wire.soa_primary(rdata)
+                    return codec.soa_serial(rdata), codec.soa_primary(rdata)
                 except Malformed as e:
                     raise BadResponse(f"{self.server} answered with an SOA that is none: {e}") from e
         raise BadResponse(
@@ -446,7 +446,7 @@ class Session:
         if time.monotonic() < connection.link.heard_at + ALIVE:
             return
         ident = new_id()
-        connection.send(key.sign(wire.query(ident, zone, SOA))[0])
+        connection.send(key.sign(codec.query(ident, zone, SOA))[0])
         self.parsed(connection.receive(), ident)
 
     def _received(
@@ -455,7 +455,7 @@ class Session:
         ident = new_id()
         transfer = Transfer(zone, serial)
         signed, mac = key.sign(
-            wire.query(ident, zone, AXFR) if serial is None else wire.ixfr_query(ident, zone, serial)
+            codec.query(ident, zone, AXFR) if serial is None else codec.ixfr_query(ident, zone, serial)
         )
         verifier = Verifier(key, mac, server=str(connection.server), several=True)
         octets, deadline = 0, _Deadline(self._limits, self._timeout)
@@ -483,7 +483,7 @@ class Session:
                     if transfer.lone and behind is None:
                         # Whether more follows shows when the answer to a question behind it comes first.
                         behind = ident ^ 1
-                        connection.send(key.sign(wire.query(behind, zone, SOA))[0])
+                        connection.send(key.sign(codec.query(behind, zone, SOA))[0])
                 if progress:
                     progress(transfer.records)
             verifier.finish()
@@ -506,7 +506,7 @@ class Session:
         return self._authoritative(message, name)
 
     def _authoritative(self, message: Message, name: bytes) -> Message:
-        if not message.flags & wire.FLAG_AA:
+        if not message.flags & codec.FLAG_AA:
             raise BadResponse(
                 f"{self.server} does not answer with authority for {names.to_text(name)}: it is a resolver, or the "
                 "zone is delegated elsewhere; set DNS_SERVER to the zone's primary"
@@ -515,7 +515,7 @@ class Session:
 
     def _answered(self, connection: Connection, key: Key, name: bytes) -> Message:
         ident = new_id()
-        signed, mac = key.sign(wire.query(ident, name, SOA))
+        signed, mac = key.sign(codec.query(ident, name, SOA))
         connection.send(signed)
         message = self.parsed(connection.receive(), ident)
         Verifier(key, mac, server=str(self.server)).verify(message)
@@ -540,13 +540,13 @@ class Session:
     def parsed(self, octets: bytes, ident: int | None = None) -> Message:
         """Return the response in `octets`, to the request of that ID. Raises BadResponse."""
         try:
-            message = wire.read(octets)
+            message = codec.read(octets)
         except Malformed as e:
             raise BadResponse(
                 f"{self.server} answered with something that is not a DNS message: {e}; do DNS_SERVER and DNS_PORT "
                 "lead to a primary?"
             ) from e
-        if (ident is not None and message.id != ident) or not message.flags & wire.FLAG_QR:
+        if (ident is not None and message.id != ident) or not message.flags & codec.FLAG_QR:
             raise self.foreign_response()
         return message
 

@@ -10,9 +10,9 @@ from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.grants import Right
 from ksd_ddns.primary.keys import Key, KeyRejected, Verifier
 from ksd_ddns.primary.session import Session, new_id
-from ksd_ddns.zone import names, wire
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.zone.answer import Answer, Result
-from ksd_ddns.zone.text import rdtype_text
 from ksd_ddns.zone.update import Batch
 
 IN_FLIGHT = 16
@@ -163,14 +163,14 @@ class Sender:
     ) -> tuple[bytes, bytes] | None:
         """Return the message of `batch`, signed as of now, and its MAC; None where no message can hold it."""
         try:
-            request = wire.update(ident, self._zone, batch.prerequisites, batch.updates)
-        except wire.Malformed as e:
+            request = codec.update(ident, self._zone, batch.prerequisites, batch.updates)
+        except codec.Malformed as e:
             reason = str(e)
         else:
             signed, mac = key.sign(request)
-            if len(signed) <= wire.MAX_MESSAGE:
+            if len(signed) <= codec.MAX_MESSAGE:
                 return signed, mac
-            reason = f"an UPDATE message of {len(signed)} octets with its signature: {wire.MAX_MESSAGE} are allowed"
+            reason = f"an UPDATE message of {len(signed)} octets with its signature: {codec.MAX_MESSAGE} are allowed"
         report(Answer(batch.changes, Result.REFUSED, None, PrimaryError(reason)))
         return None
 
@@ -204,7 +204,7 @@ class Sender:
         report(Answer(changes, result, rcode, error))
         return True
 
-    def _judged(self, message: wire.Message, sent: _Sent) -> PrimaryError | None:
+    def _judged(self, message: codec.Message, sent: _Sent) -> PrimaryError | None:
         """Return the error that the signature of the response tells of, None where it is good."""
         try:
             Verifier(sent.key, sent.mac, server=str(self._session.server)).verify(message)

@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry, exposition
 
 from ksd_ddns.status.metrics import Metrics, Snapshots
 from ksd_ddns.sync.snapshot import Snapshot
-from ksd_ddns.zone import names, render
+from ksd_ddns.wire import names
+from ksd_ddns.zone import render
 from ksd_ddns.zone.owned import Owned
 
 Contents = Callable[[], tuple[Owned | None, ...]]

@@ -6,7 +6,7 @@ from itertools import islice
 
 from ksd_ddns.sync import reasons
 from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.answer import Answer
 from ksd_ddns.zone.plan import Conflict
 from ksd_ddns.zone.reconciler import Reconciler

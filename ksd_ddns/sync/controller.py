@@ -20,7 +20,7 @@ from ksd_ddns.sync.facts import FactLog
 from ksd_ddns.sync.remarks import Remarks
 from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.sync.zone_sync import ZoneSync
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.feed import Failing, Said, Told
 from ksd_ddns.zone.live import Live

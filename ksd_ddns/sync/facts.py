@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync import reasons
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import (
     DriftFound,

@@ -9,10 +9,11 @@ import msgspec
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from ksd_ddns.errors import Unreachable, ZoneChanged
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync import reasons
 from ksd_ddns.sync.zone_sync import Step, ZoneSync, _no_progress
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.feed import Listed
 from ksd_ddns.zone.live import Live
@@ -21,7 +22,6 @@ from ksd_ddns.zone.reconciler import Options, Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, CheckSerial, Planned, Refused, Wait
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.update import Limits
-from ksd_ddns.zone.vmi import Vmi
 
 ATTEMPTS = 3
 """How often a primary that does not answer is asked before a pass gives up."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.plan import Blocked, Plan, namespace_of
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
@@ -54,7 +54,7 @@ def primary(reconciler: Reconciler, server: str) -> str:
         return str(reconciler.pauses.unanswered_reads)
     if reconciler.problem is not None:
         return (
-            f"updates of {names.to_text(reconciler.zone)} are not answered, although queries are: {reconciler.problem}. "
+            f"updates of {names.to_text(reconciler.zone)} are not answered, queries are: {reconciler.problem}. "
             "Is the zone frozen (Knot: knotc zone-thaw), or does something between here and the server drop updates?"
         )
     if not reconciler.acceptance.refuses:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable
 
-from ksd_ddns.zone import names
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire import names
 from ksd_ddns.zone.feed import Changed, Gone, Listed, Published, Remark, Said
 from ksd_ddns.zone.plan import Change, Conflict, Kind
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.refusals import Refusal
-from ksd_ddns.zone.vmi import Vmi
 
 Say = Callable[[Said], None]
 """Takes a remark; the same one may come again and again."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.primary.session import Session, Spot
 from ksd_ddns.primary.update import Sender
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.answer import Answer
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import (

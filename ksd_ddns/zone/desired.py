@@ -14,12 +14,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from ksd_ddns.zone import names
+from ksd_ddns.kubevirt.vmi import Interface, Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.codec import STATEMENT_OVERHEAD
+from ksd_ddns.wire.rrset import AAAA, NS, PTR, TXT, A, Node, RRset, rrset
 from ksd_ddns.zone.marker import Marker
 from ksd_ddns.zone.quota import Quota, Rank
-from ksd_ddns.zone.rrset import AAAA, NS, PTR, TXT, A, Node, RRset, rrset
-from ksd_ddns.zone.vmi import Interface, Vmi
-from ksd_ddns.zone.wire import STATEMENT_OVERHEAD
 
 MAX_NOTICES = 10
 """Notices about one VMI; the others are counted in one more."""

@@ -4,10 +4,10 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from ksd_ddns.zone import names
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.render import values
-from ksd_ddns.zone.rrset import Node
-from ksd_ddns.zone.vmi import Vmi
 
 
 class Listed(msgspec.Struct, frozen=True):

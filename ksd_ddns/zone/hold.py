@@ -6,12 +6,12 @@ never lost them. After a restart of the controller, what is held is what stands 
 
 import msgspec
 
-from ksd_ddns.zone import names
+from ksd_ddns.kubevirt.vmi import Interface, Vmi, by_record
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import AAAA, A
 from ksd_ddns.zone.desired import Rules, interface_name
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_owned
-from ksd_ddns.zone.rrset import AAAA, A
-from ksd_ddns.zone.vmi import Interface, Vmi, by_record
 
 Vanished = tuple[str, int]
 """The name of an interface, and the record type of an address family that it had."""

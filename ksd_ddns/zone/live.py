@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from ksd_ddns.zone.rrset import DNAME, NS, PTR, SOA, Node, rrset
-from ksd_ddns.zone.wire import Malformed, Record
-from ksd_ddns.zone.xfr import CUTTING, GENERATED, Transfer
+from ksd_ddns.wire.codec import Malformed, Record
+from ksd_ddns.wire.rrset import DNAME, NS, PTR, SOA, Node, rrset
+from ksd_ddns.wire.transfer import CUTTING, GENERATED, Transfer
 
 
 class Live:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ksd_ddns.wire.txt import join, text_rdata
+
 _HERITAGE = b"heritage=ksd-ddns"
 
 
@@ -57,27 +59,3 @@ def is_ownership(rdata: bytes) -> bool:
 def owned_vmi(rdatas: Iterable[bytes], owner: str) -> str:
     """Return the VMI that the marker of `owner` among TXT `rdatas` names, empty where there is none."""
     return next((found.vmi for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), "")
-
-
-def join(rdata: bytes) -> bytes:
-    """Return the character-strings of a TXT `rdata` as one; a string cut short ends where the rdata does."""
-    if len(rdata) == rdata[0] + 1:
-        return rdata[1:]
-    return b"".join(strings(rdata))
-
-
-def strings(rdata: bytes) -> list[bytes]:
-    """Return the character-strings of a TXT `rdata`."""
-    found = []
-    position = 0
-    while position < len(rdata):
-        end = position + 1 + rdata[position]
-        found.append(rdata[position + 1 : end])
-        position = end
-    return found
-
-
-def text_rdata(text: bytes) -> bytes:
-    """Return `text` as TXT rdata, cut into character-strings of at most 255 octets."""
-    pieces = [text[i : i + 255] for i in range(0, len(text), 255)] or [b""]
-    return b"".join(bytes([len(piece)]) + piece for piece in pieces)

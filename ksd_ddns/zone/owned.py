@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ksd_ddns.zone import names, render
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import TXT, RRset
+from ksd_ddns.zone import render
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.marker import owned_vmi
 from ksd_ddns.zone.plan import Scope, owned_names
-from ksd_ddns.zone.rrset import TXT, RRset
 
 
 class Owned(NamedTuple):

@@ -10,10 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.zone import marker, names
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import AAAA, CNAME, NS, PTR, TXT, A, Node, RRset, rrset
+from ksd_ddns.zone import marker
 from ksd_ddns.zone.desired import Collision, Desired
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.rrset import AAAA, CNAME, NS, PTR, TXT, A, Node, RRset, rrset
 
 ADDRESSES = (A, AAAA)
 POINTERS = (PTR,)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
+from ksd_ddns.wire.codec import Statement
+from ksd_ddns.wire.rrset import ANY, CLASS_ANY, CLASS_NONE, Node, RRset
+from ksd_ddns.wire.text import is_readable, rdata_text, rdtype_text
 from ksd_ddns.zone.plan import ADDRESSES, Change, Conflict, Kind, Plan
-from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, Node, RRset
-from ksd_ddns.zone.text import is_readable, rdata_text, rdtype_text
 from ksd_ddns.zone.update import Limits, batches
-from ksd_ddns.zone.wire import Statement
 
 Line = tuple[str, str]
 """A line of the text form, and its sign: `+`, `-`, `~`, `!`, or a space."""

@@ -6,9 +6,9 @@ who treats the name as its own.
 
 from collections import OrderedDict, deque
 
+from ksd_ddns.wire.rrset import TXT, Node
 from ksd_ddns.zone import marker
 from ksd_ddns.zone.plan import Change, Kind, Ownership, Scope
-from ksd_ddns.zone.rrset import TXT, Node
 
 REPEATS = 3
 """How often changes of one name are undone, within WITHIN seconds, until that is no accident."""

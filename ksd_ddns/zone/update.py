@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from ksd_ddns.wire.codec import STATEMENT_OVERHEAD, Statement
+from ksd_ddns.wire.rrset import ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, TXT, RRset
 from ksd_ddns.zone.plan import Change
-from ksd_ddns.zone.rrset import ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, TXT, RRset
-from ksd_ddns.zone.wire import STATEMENT_OVERHEAD, Statement
 
 HEADER_ROOM = 1024
 """Octets of a message that are left for header, zone section and TSIG: names of 255 octets, and a MAC."""

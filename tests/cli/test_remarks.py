@@ -8,8 +8,8 @@ import pytest
 
 from ksd_ddns.cli import remarks
 from ksd_ddns.cli.remarks import Remarks
+from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.feed import Published, Remark, Said
-from ksd_ddns.zone.rrset import Node
 
 
 @pytest.fixture

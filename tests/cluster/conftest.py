@@ -9,10 +9,10 @@ from typing import Self
 
 import pytest
 
+from harness.kube import Kube
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.watch import Watch
 from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
-from tests.kube import Kube
 from tests.kube_fixtures import kube, make_kube
 
 __all__ = ["Listening", "kube", "listen", "make_kube"]

@@ -16,11 +16,7 @@ import pytest
 import yaml
 
 import ksd_ddns.cluster.api
-from ksd_ddns.cluster.api import Api, Expired, Forbidden, insist, uid_of_namespace
-from ksd_ddns.cluster.watch import Watch, watches
-from ksd_ddns.errors import SourceError
-from ksd_ddns.zone import selector
-from tests.kube import (
+from harness.kube import (
     ADMIN,
     MASTERS,
     ExecPlugin,
@@ -33,9 +29,13 @@ from tests.kube import (
     service_account,
     with_certificate,
 )
-from tests.kube.api import Answer
-from tests.proxies import HttpProxy, SocksProxy
-from tests.vmis import vmi
+from harness.kube.api import Answer
+from harness.proxies import HttpProxy, SocksProxy
+from harness.vmis import vmi
+from ksd_ddns.cluster.api import Api, Expired, Forbidden, insist, uid_of_namespace
+from ksd_ddns.cluster.watch import Watch, watches
+from ksd_ddns.errors import SourceError
+from ksd_ddns.kubevirt import selector
 
 MakeKube = Callable[..., Kube]
 

@@ -15,9 +15,9 @@ from threading import Event, Thread
 
 import pytest
 
+from harness.kube import LEASES, Drop, Fault, Kube, Reply, Slow, Stall
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.lease import Election, Timing
-from tests.kube import LEASES, Drop, Fault, Kube, Reply, Slow, Stall
 
 QUICK = Timing(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
 

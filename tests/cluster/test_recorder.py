@@ -10,14 +10,14 @@ from threading import Event, Thread
 
 import pytest
 
+from harness.kube import Kube, Reply
+from harness.vmis import vmi
 from ksd_ddns.cluster import events
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.events import Recorder
+from ksd_ddns.wire.names import from_text
+from ksd_ddns.wire.rrset import AAAA, TXT, A, Node, rrset
 from ksd_ddns.zone.feed import Published, Remark
-from ksd_ddns.zone.names import from_text
-from ksd_ddns.zone.rrset import AAAA, TXT, A, Node, rrset
-from tests.kube import Kube, Reply
-from tests.vmis import vmi
 
 CONFLICT = Remark("prod/db", "uid-1", "NameConflict", "db.prod.vm. is not published: it exists without our marker")
 

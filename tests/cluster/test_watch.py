@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Request, Slow, Stall
+from harness.vmis import vmi
 from ksd_ddns.cluster import api, watch
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone.feed import Changed, Failing, Gone
-from ksd_ddns.zone.vmi import Vmi
 from tests.cluster.conftest import Listening
-from tests.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Request, Slow, Stall
-from tests.vmis import vmi
 
 Listen = Callable[..., Listening]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Server
 from ksd_ddns.primary.connection import Server as Address
 from tests.controller.running import Running
-from tests.kube import Kube
 from tests.kube_fixtures import kube, make_kube
-from tests.servers import Server
 
 __all__ = ["kube", "make_kube", "run"]
 

@@ -34,8 +34,8 @@ import dns.query
 import dns.rcode
 from prometheus_client.parser import text_string_to_metric_families
 
-from ksd_ddns.settings import Settings
-from tests.servers import Port, Record, Server
+from harness.servers import Port, Record, Server
+from ksd_ddns.config.settings import Settings
 
 WAIT_SECONDS = 20.0
 """How long something that should happen at once is waited for: other tests have the processor, too."""

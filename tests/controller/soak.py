@@ -21,7 +21,7 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from tests.servers import Server
+from harness.servers import Server
 
 
 class Record(NamedTuple):

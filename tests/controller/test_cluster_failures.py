@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.controller.conftest import Run
-from tests.controller.running import Running, addresses, answer
-from tests.kube import (
+from harness.kube import (
     VMIS,
     Drop,
     EndWatch,
@@ -21,8 +19,10 @@ from tests.kube import (
     Stall,
     service_account,
 )
-from tests.servers import Bind
-from tests.vmis import vmi
+from harness.servers import Bind
+from harness.vmis import vmi
+from tests.controller.conftest import Run
+from tests.controller.running import Running, addresses, answer
 
 MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}", f"fd00::{number}"]}) for number in range(12)]
 

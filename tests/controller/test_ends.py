@@ -6,12 +6,12 @@ import time
 
 import pytest
 
+from harness.hostile import Proxy, swallow
+from harness.kube import Kube, Reply, Stall
+from harness.servers import Bind, Server
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import addresses
-from tests.hostile import Proxy, swallow
-from tests.kube import Kube, Reply, Stall
-from tests.servers import Bind, Server
-from tests.vmis import vmi
 
 
 def load(kube: Kube, count: int) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests import vmis
+from harness import vmis
+from harness.kube import VMIS, Kube, Reply
+from harness.servers import Bind, Server
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer
-from tests.kube import VMIS, Kube, Reply
-from tests.servers import Bind, Server
-from tests.vmis import vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 

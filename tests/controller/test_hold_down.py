@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Bind, Server
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
-from tests.kube import Kube
-from tests.servers import Bind, Server
-from tests.vmis import vmi
 
 NAME = "net1.db.prod.vm."
 BOTH = ["10.1.0.9", "fd00::9"]

@@ -4,13 +4,13 @@ import os
 import signal
 import time
 
+from harness.hostile import Proxy, is_update, pass_on
+from harness.kube import LEASES, Kube
+from harness.servers import Bind
+from harness.vmis import vmi
 from ksd_ddns.cluster.lease import Timing
 from tests.controller.conftest import Run
 from tests.controller.running import answer
-from tests.hostile import Proxy, is_update, pass_on
-from tests.kube import LEASES, Kube
-from tests.servers import Bind
-from tests.vmis import vmi
 
 PATCHES = {"ksd_ddns.cluster.lease.TIMING": Timing(duration=3.0, lead_for=2.0, renew_every=0.2, request=0.8)}
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Bind
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import answer
-from tests.kube import Kube
-from tests.servers import Bind
-from tests.vmis import vmi
 
 CAPPED = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; }; max-zone-ttl 300;'
 

@@ -18,14 +18,14 @@ import dns.rcode
 import dns.tsig
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Bind, Key, Knot, Port, PowerDns, Server
+from harness.vmis import vmi
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import Rotating, read_key_file
 from ksd_ddns.primary.notify import Listener, Pace
 from tests.controller.conftest import Run
 from tests.controller.running import Running
-from tests.kube import Kube
-from tests.servers import Bind, Key, Knot, Port, PowerDns, Server
-from tests.vmis import vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 NAME = "net1.db.prod.vm."

@@ -2,12 +2,12 @@
 
 import time
 
+from harness.kube import Kube
+from harness.servers import Bind
+from harness.vmis import vmi
 from ksd_ddns.zone.reconciler.pace import BURST, MAX_TRACKED, SLOWED, WINDOW, Pace
 from tests.controller.conftest import Run
 from tests.controller.running import answer
-from tests.kube import Kube
-from tests.servers import Bind
-from tests.vmis import vmi
 
 
 def test_a_burst_passes_and_then_one_in_a_while() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.hostile import Proxy, cut, is_update, only, swallow
+from harness.kube import Kube
+from harness.servers import Bind, Key, Knot, Server
+from harness.vmis import vmi
 from ksd_ddns import bootstrap
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer, others
-from tests.hostile import Proxy, cut, is_update, only, swallow
-from tests.kube import Kube
-from tests.servers import Bind, Key, Knot, Server
-from tests.vmis import vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 NAME = "net1.db.prod.vm."

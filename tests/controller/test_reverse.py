@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Bind, Server
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
 from tests.e2e.command import settings_of
-from tests.kube import Kube
-from tests.servers import Bind, Server
-from tests.vmis import vmi
 
 TEN, HOME, SIX = "10.in-addr.arpa.", "168.192.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."
 ZONES = {"vm.": "", TEN: "", HOME: "", SIX: ""}

@@ -15,12 +15,12 @@ import dns.rcode
 import dns.tsig
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Bind, Key, Port, Reader
+from harness.vmis import vmi
 from ksd_ddns import bootstrap
 from tests.controller.conftest import Run
 from tests.controller.running import WAIT_SECONDS
-from tests.kube import Kube
-from tests.servers import Bind, Key, Port, Reader
-from tests.vmis import vmi
 
 ADDRESS, OTHER = "10.1.0.9", "10.1.0.10"
 NAME, POINTER = "net1.db.prod.vm.", "9.0.1.10.in-addr.arpa."

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Key, Record, Server
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import Running
-from tests.kube import Kube
-from tests.servers import Key, Record, Server
-from tests.vmis import vmi
 from tests.zone.build import VARIED
 
 SECONDS = 6.0

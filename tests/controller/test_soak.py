@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.kube import VMIS, Drop, Kube, Noise, Reply, Stall
+from harness.servers import Server
+from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses
 from tests.controller.soak import Transfers, Wishes, Witness
-from tests.kube import VMIS, Drop, Kube, Noise, Reply, Stall
-from tests.servers import Server
-from tests.vmis import vmi
 from tests.zone.build import VARIED
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))

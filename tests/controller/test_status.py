@@ -14,6 +14,10 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.hostile import Hook, Proxy, cut, swallow
+from harness.kube import Kube, Reply
+from harness.servers import Bind
+from harness.vmis import vmi
 from ksd_ddns.serving import Limits, address_of, client_of
 from ksd_ddns.status import StatusServer
 from ksd_ddns.status.pages import ITEMS, RECORDS
@@ -21,10 +25,6 @@ from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
 from ksd_ddns.zone.owned import Owned
 from tests.controller.conftest import Run
 from tests.controller.running import Running
-from tests.hostile import Hook, Proxy, cut, swallow
-from tests.kube import Kube, Reply
-from tests.servers import Bind
-from tests.vmis import vmi
 from tests.zone.build import a, live, node, scope, zone_rules
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.kube import Kube
+from harness.vmis import vmi
 from tests.deploy.pod import require_root
-from tests.kube import Kube
-from tests.vmis import vmi
 
 
 @pytest.fixture

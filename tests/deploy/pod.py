@@ -41,9 +41,9 @@ from typing import Any, Self
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import scratch
 from tests.deploy.rendered import ROOT, one
-from tests.kube import Kube
-from tests.servers import scratch
 
 START_SECONDS = 30.0
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.kube import NETWORKS, VMIS, Kube, Resource
 from tests.deploy import rendered
 from tests.deploy.pod import Pod, require_root
 from tests.deploy.rendered import ROOT, one
-from tests.kube import NETWORKS, VMIS, Kube, Resource
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 

@@ -13,11 +13,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from harness.servers import program
 from ksd_ddns import __version__, cli
-from ksd_ddns.settings import Settings
+from ksd_ddns.config.settings import Settings
 from tests.deploy import rendered
 from tests.deploy.rendered import BUNDLED, SERVICES, VARIANTS, one
-from tests.servers import program
 
 LABEL = {"k8s-app": "secondary-dns"}
 OLDEST, NEWEST = "1.27", "1.36"

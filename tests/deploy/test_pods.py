@@ -17,12 +17,12 @@ import dns.update
 import dns.zone
 import pytest
 
+from harness.kube import LEASES, Kube, Reply
+from harness.vmis import vmi
 from ksd_ddns import bootstrap
 from tests.deploy import rendered
 from tests.deploy.pod import Pod
 from tests.deploy.rendered import BUNDLED, one
-from tests.kube import LEASES, Kube, Reply
-from tests.vmis import vmi
 
 NAME = "nic1.vmi-sec.secondary-test.vm."
 BUNDLED_SERVER = ("127.0.0.1", 5353)

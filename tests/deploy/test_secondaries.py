@@ -8,11 +8,11 @@ import dns.query
 import dns.rcode
 import pytest
 
+from harness.kube import Kube
+from harness.servers import program
+from harness.vmis import vmi
 from tests.deploy import rendered
 from tests.deploy.pod import Pod
-from tests.kube import Kube
-from tests.servers import program
-from tests.vmis import vmi
 
 PRIMARY, READER = "10.88.0.1", "10.88.0.2"
 NAME = "nic1.vmi-sec.secondary-test.vm."

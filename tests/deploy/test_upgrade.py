@@ -10,11 +10,11 @@ import dns.query
 import kubernetes_validate
 import pytest
 
+from harness.kube import Kube
 from tests.deploy import ksd, rendered
 from tests.deploy.api_server import ApiServer
 from tests.deploy.pod import Pod
 from tests.deploy.rendered import BUNDLED, one
-from tests.kube import Kube
 
 INSTALLED = {
     "apply": ["apply"],

@@ -18,11 +18,11 @@ from unittest import mock
 
 import pytest
 
+from harness import vmis
+from harness.servers import Server
 from ksd_ddns.cli import main
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.primary.connection import Server as Address
-from ksd_ddns.settings import Settings
-from tests import vmis
-from tests.servers import Server
 
 SECONDS = 60.0
 PROGRAM = (sys.executable, "-m", "ksd_ddns")

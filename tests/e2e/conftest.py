@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import Server
 from ksd_ddns.primary.connection import Server as Address
 from tests.e2e.command import Command, settings_of
-from tests.servers import Server
 
 Ksd = Callable[..., Command]
 

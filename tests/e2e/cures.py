@@ -2,7 +2,7 @@
 
 import shlex
 
-from tests.servers import Bind, Knot, PowerDns, Server
+from harness.servers import Bind, Knot, PowerDns, Server
 
 
 def apply(server: Server, stanzas: list[list[str]], *, secret: str = "") -> None:

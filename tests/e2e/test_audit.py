@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from harness import hostile
+from harness.servers import Bind, Server
+from harness.vmis import vmi
 from ksd_ddns.primary.update import AUDIT_OCTETS
-from tests import hostile
 from tests.e2e.conftest import Ksd
-from tests.servers import Bind, Server
-from tests.vmis import vmi
 
 MESSAGE = re.compile(r"audit: update of (\S+) at serial (\d+) on (\S+) with key (\S+): ([A-Za-z ]+): (.*)")
 SERIAL = re.compile(r"audit: serial of (\S+) on (\S+): (\d+), before the updates (\d+)")

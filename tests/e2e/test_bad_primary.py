@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests import hostile
+from harness import hostile
+from harness.hostile import Cut, Hook, Proxy, Resigner
+from harness.servers import Bind, Key, Port, Server
+from harness.vmis import vmi
 from tests.e2e.command import Done
 from tests.e2e.conftest import Ksd
-from tests.hostile import Cut, Hook, Proxy, Resigner
-from tests.servers import Bind, Key, Port, Server
-from tests.vmis import vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 MANY = [vmi(f"vm-{i}", "prod", {"net1": [f"10.1.0.{i}"]}) for i in range(12)]

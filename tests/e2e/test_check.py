@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
+from harness import hostile
+from harness.hostile import Hook, Proxy, Resigner
+from harness.kube import Kube, service_account
+from harness.servers import Bind, Key, Knot, Port, PowerDns, Server
+from harness.vmis import vmi
 from ksd_ddns.check import zone as check_zone
+from ksd_ddns.config.settings import misspelled
 from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import keys, rcodes
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.grants import Right
 from ksd_ddns.primary.probe import Answer, Probe
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.settings import misspelled
-from ksd_ddns.zone import wire
-from tests import hostile
+from ksd_ddns.wire import codec
 from tests.e2e.command import Command, Done
 from tests.e2e.conftest import Ksd
 from tests.e2e.cures import apply
-from tests.hostile import Hook, Proxy, Resigner
-from tests.kube import Kube, service_account
 from tests.kube_fixtures import kube, make_kube
-from tests.servers import Bind, Key, Knot, Port, PowerDns, Server
-from tests.vmis import vmi
 
 __all__ = ["kube", "make_kube"]
 
@@ -928,7 +928,7 @@ def line() -> check_zone.Line:
 
 def answered(rcode: int) -> Answer:
     header = b"\0\0" + bytes([0xA8, rcode]) + bytes(8)
-    return Answer(wire.read(header), None, 0, None)
+    return Answer(codec.read(header), None, 0, None)
 
 
 RIGHT = Right("example.", "vm.example.", "k.", ["A"])

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
+from harness.certificates import Authority
+from harness.kerberos import NAME, Realm
+from harness.servers import Bind, Port
 from tests.e2e.command import Command
 from tests.e2e.cures import apply
 from tests.e2e.test_check import bad, check, finding, signs, skipped, warned
-from tests.kerberos import NAME, Realm
-from tests.servers import Bind, Port
 
 HOST = "ns.example.test"
 SERVICE = f"DNS/{HOST}"

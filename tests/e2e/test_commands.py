@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from ksd_ddns.settings import Settings, flag_of
-from tests import hostile
+from harness import hostile
+from harness.hostile import Proxy
+from harness.servers import Bind, Port, Server
+from harness.vmis import as_yaml, vmi
+from ksd_ddns.config.settings import Settings, flag_of
 from tests.e2e.command import PROGRAM, Command
 from tests.e2e.conftest import Ksd
-from tests.hostile import Proxy
-from tests.servers import Bind, Port, Server
-from tests.vmis import as_yaml, vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 WEB = vmi("web", "prod", {"net1": ["10.1.0.7"]})

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from harness.kube import Kube
+from harness.servers import Bind, Key, Knot, PowerDns, Record, Server
+from harness.vmis import vmi
 from tests.controller.conftest import run
 from tests.controller.running import Running
 from tests.e2e.command import Command
 from tests.e2e.conftest import Ksd
-from tests.kube import Kube
 from tests.kube_fixtures import kube
-from tests.servers import Bind, Key, Knot, PowerDns, Record, Server
-from tests.vmis import vmi
 
 __all__ = ["kube", "run"]
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.servers import Bind, Server
+from harness.vmis import vmi
 from tests.e2e.conftest import Ksd
-from tests.servers import Bind, Server
-from tests.vmis import vmi
 
 CAPPED = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; }; max-zone-ttl 300;'
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests import hostile
+from harness import hostile
+from harness.hostile import Proxy
+from harness.kube import Kube
+from harness.servers import PowerDns, Record
+from harness.vmis import vmi
 from tests.controller.conftest import run
 from tests.controller.running import Running, answer
 from tests.e2e.conftest import Ksd
-from tests.hostile import Proxy
-from tests.kube import Kube
 from tests.kube_fixtures import kube
-from tests.servers import PowerDns, Record
-from tests.vmis import vmi
 
 __all__ = ["kube", "run"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import Bind, Port, program
+from harness.vmis import as_yaml, vmi
 from tests.e2e.command import PROGRAM, SECONDS, Command, Done
 from tests.e2e.conftest import Ksd
-from tests.servers import Bind, Port, program
-from tests.vmis import as_yaml, vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 SECRET = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTIzNDU2Nzg="
@@ -217,9 +217,9 @@ def test_a_sigint_that_is_ignored_stays_ignored(bind: Bind, ksd: Ksd, verb: str)
 @pytest.mark.parametrize("verbose", [False, True], ids=["plain", "verbose"])
 def test_a_bug_is_one_line_without_the_message_of_the_exception(verbose: bool) -> None:
     code = (
-        "import sys, ksd_ddns.settings\n"
+        "import sys, ksd_ddns.config.settings\n"
         f"def load(flags): raise ValueError('{SECRET}')\n"
-        "ksd_ddns.settings.load = load\n"
+        "ksd_ddns.config.settings.load = load\n"
         "from ksd_ddns.__main__ import main\n"
         "sys.exit(main())"
     )

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.servers import Bind, Knot, Server
+from harness.vmis import vmi
 from tests.e2e.conftest import Ksd
-from tests.servers import Bind, Knot, Server
-from tests.vmis import vmi
 
 TEN, HOME, SIX = "10.in-addr.arpa.", "168.192.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."
 ZONES = {"example.": "", TEN: "", HOME: "", SIX: ""}

@@ -8,11 +8,11 @@ from typing import Any
 import dns.message
 import pytest
 
+from harness.hostile import OPCODE_UPDATE, Proxy, unsigned
+from harness.servers import Bind, Knot, Record, Server, program
+from harness.vmis import vmi
 from tests.e2e.command import PROGRAM
 from tests.e2e.conftest import Ksd
-from tests.hostile import OPCODE_UPDATE, Proxy, unsigned
-from tests.servers import Bind, Knot, Record, Server, program
-from tests.vmis import vmi
 
 FEW = (vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"], "net2": ["10.2.0.9"]}),)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness import hostile
+from harness.hostile import Proxy, is_update, only
+from harness.servers import Bind, Key, Server
+from harness.vmis import vmi
 from ksd_ddns.sync import one_pass
-from tests import hostile
 from tests.e2e.conftest import Ksd
-from tests.hostile import Proxy, is_update, only
-from tests.servers import Bind, Key, Server
-from tests.vmis import vmi
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 TRANSFER = 'allow-transfer { key "ksd-ddns."; };'

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.servers import Bind, Record, Server
+from harness.vmis import vmi
 from tests.e2e.conftest import Ksd
-from tests.servers import Bind, Record, Server
-from tests.vmis import vmi
 
 FOREIGN = """
 db.prod       CNAME elsewhere.example.

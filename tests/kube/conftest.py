@@ -8,8 +8,8 @@ import pytest
 from kubernetes import config
 from kubernetes.client import Configuration
 
-from tests.kube import Kube
-from tests.kube.client import Client
+from harness.kube import Kube
+from harness.kube.client import Client
 from tests.kube_fixtures import kube, make_kube
 
 __all__ = ["api", "connect", "kube", "make_kube"]

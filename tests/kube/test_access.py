@@ -9,8 +9,8 @@ from kubernetes.client import Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.incluster_config import InClusterConfigLoader
 
-from tests.kube import ADMIN, ExecPlugin, Kube, User, service_account, with_certificate
-from tests.kube.client import PATH, Client, Connect, MakeKube, posted, status_of
+from harness.kube import ADMIN, ExecPlugin, Kube, User, service_account, with_certificate
+from harness.kube.client import PATH, Client, Connect, MakeKube, posted, status_of
 
 
 def test_tokens_make_users_and_can_be_revoked(make_kube: MakeKube, connect: Connect) -> None:

@@ -10,9 +10,9 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from tests.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Slow, Stall
-from tests.kube.client import PATH, Client, Connect, kinds, lines, names, status_of
-from tests.vmis import vmi
+from harness.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Slow, Stall
+from harness.kube.client import PATH, Client, Connect, kinds, lines, names, status_of
+from harness.vmis import vmi
 
 
 @pytest.fixture(params=[False, True], ids=["http", "https"])

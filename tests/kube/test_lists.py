@@ -5,9 +5,9 @@ import json
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.kube import Kube
-from tests.kube.client import GROUP, PATH, PLURAL, VERSION, Client, Connect, MakeKube, names, status_of, version
-from tests.vmis import vmi
+from harness.kube import Kube
+from harness.kube.client import GROUP, PATH, PLURAL, VERSION, Client, Connect, MakeKube, names, status_of, version
+from harness.vmis import vmi
 
 
 def test_pages_have_one_resource_version_and_are_complete_and_in_order(kube: Kube, api: Client) -> None:

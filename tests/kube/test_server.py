@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.kube import VMIS, Kube
-from tests.kube.client import PATH, Client, Connect, MakeKube, kinds, lines, names, version
-from tests.kube.process import KubeProcess
-from tests.vmis import vmi
+from harness.kube import VMIS, Kube
+from harness.kube.client import PATH, Client, Connect, MakeKube, kinds, lines, names, version
+from harness.kube.process import KubeProcess
+from harness.vmis import vmi
 
 
 def test_no_thread_and_no_port_is_left(connect: Connect) -> None:

@@ -8,9 +8,9 @@ import pytest
 from kubernetes import watch
 from kubernetes.client.exceptions import ApiException
 
-from tests.kube import Kube
-from tests.kube.client import PATH, Client, Connect, MakeKube, lines, status_of, version
-from tests.vmis import vmi
+from harness.kube import Kube
+from harness.kube.client import PATH, Client, Connect, MakeKube, lines, status_of, version
+from harness.vmis import vmi
 
 
 def test_events_come_in_order_with_their_versions_from_the_list_on(kube: Kube, api: Client) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.kube import EVENTS, LEASES, NETWORKS, Kube
-from tests.kube.client import (
+from harness.kube import EVENTS, LEASES, NETWORKS, Kube
+from harness.kube.client import (
     GROUP,
     PLURAL,
     VERSION,
@@ -21,7 +21,7 @@ from tests.kube.client import (
     status_of,
     version,
 )
-from tests.vmis import vmi
+from harness.vmis import vmi
 
 # A full second would be refused: the client's models write MicroTime without its zeros then.
 NOW = "2026-03-01T08:00:00.000001Z"

@@ -7,19 +7,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from harness.servers import Server
+from ksd_ddns.kubevirt import vmi
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.primary.update import Sender
-from ksd_ddns.zone import names, vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.codec import Malformed
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Ownership, Plan, Scope
 from ksd_ddns.zone.update import Limits, batches
-from ksd_ddns.zone.wire import Malformed
-from tests.servers import Server
 
 VM = names.from_text("vm.")
 

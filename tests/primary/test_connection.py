@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import pytest
 
+from harness.servers import Bind
+from harness.vmis import vmi
 from ksd_ddns.errors import Unreachable
 from ksd_ddns.primary import connection as connection_module
 from ksd_ddns.primary.connection import Connection, Link, Lost, Server, Silent
 from tests.e2e.command import Command
-from tests.servers import Bind
-from tests.vmis import vmi
 
 
 def trickle(listener: socket.socket) -> None:

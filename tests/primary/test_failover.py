@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from harness import hostile, vmis
+from harness.hostile import AXFR, Hook, Proxy
+from harness.servers import Bind, Key, Port, Record
+from harness.vmis import vmi
 from ksd_ddns.errors import Denied, Unreachable
 from ksd_ddns.primary import keys, pool
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import names, wire
+from ksd_ddns.wire import codec, names
 from ksd_ddns.zone.answer import Result
-from tests import hostile, vmis
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
-from tests.hostile import AXFR, Hook, Proxy
 from tests.primary.looking import Looking, sent
-from tests.servers import Bind, Key, Port, Record
-from tests.vmis import vmi
 
 VM = names.from_text("vm.")
 KEY = Key("shared.")
@@ -78,7 +78,7 @@ def failed(done: Done, code: int, *words: str) -> None:
 
 def servfail(message: bytes) -> Iterable[bytes]:
     """Answer SERVFAIL, as a server does that lost its disk: signed by nobody."""
-    bare = hostile.unsigned(message) if wire.read(message).tsig else message
+    bare = hostile.unsigned(message) if codec.read(message).tsig else message
     return [bare[:3] + bytes([bare[3] & 0xF0 | 2]) + bare[4:]]
 
 
@@ -192,7 +192,7 @@ def test_each_zone_is_read_whole_after_a_change_of_server(
     questions: list[int] = []
 
     def noted(message: bytes) -> Iterable[bytes]:
-        question = wire.read(message).question
+        question = codec.read(message).question
         questions.append(question[1] if question else 0)
         return [message]
 

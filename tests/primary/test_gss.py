@@ -11,20 +11,20 @@ from unittest import mock
 
 import pytest
 
+from harness import hostile, vmis
+from harness.hostile import OPCODE_QUERY, OPCODE_UPDATE, Proxy
+from harness.kerberos import NAME, Realm, faketime
+from harness.servers import Bind, Key, Knot
+from harness.vmis import vmi
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import gss
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import names, wire
+from ksd_ddns.wire import codec, names
 from ksd_ddns.zone.answer import Result
-from tests import hostile, vmis
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
-from tests.hostile import OPCODE_QUERY, OPCODE_UPDATE, Proxy
-from tests.kerberos import NAME, Realm, faketime
 from tests.primary.looking import Looking, sent
-from tests.servers import Bind, Key, Knot
-from tests.vmis import vmi
 
 VM = names.from_text("vm.")
 HOST = "ns.example.test"
@@ -279,7 +279,7 @@ class Echo:
         self._records: dict[bytes, bytes] = {}
 
     def request(self, message: bytes) -> Iterable[bytes]:
-        start = wire.read(message).tsig_start
+        start = codec.read(message).tsig_start
         if start is not None and message[2] >> 3 & 0xF == self._opcode:
             self._records[message[:2]] = message[start:]
         return [message]

@@ -6,16 +6,18 @@ from random import Random
 
 import pytest
 
+from harness.servers import Bind, Knot, Server
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import marker, names, render
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import TXT, Node, rrset
+from ksd_ddns.wire.txt import text_rdata
+from ksd_ddns.zone import render
 from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.plan import Change, Kind, full
-from ksd_ddns.zone.rrset import TXT, Node, rrset
 from ksd_ddns.zone.update import Limits
 from tests.primary.looking import sent
-from tests.servers import Bind, Knot, Server
 from tests.zone.build import ZONE, a, mark, n, node, scope, txt_rules, wanted
 
 RANDOM = Random(1)
@@ -32,7 +34,7 @@ CANARY = n("canary.example.")
 
 def hostile_nodes() -> list[Node]:
     """Return nodes with our marker, which nothing wants, at odd names and beside odd texts."""
-    ours = marker.text_rdata(mark().encode())
+    ours = text_rdata(mark().encode())
     found = []
     for index, label in enumerate(LABELS):
         text = TEXTS[index % len(TEXTS)]

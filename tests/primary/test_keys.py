@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import Key, Server, program
+from harness.vmis import vmi
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import keys
 from tests.e2e.command import Command, settings_of
-from tests.servers import Key, Server, program
-from tests.vmis import vmi
 
 SECRET = base64.b64encode(b"nobody may ever see these octets").decode()
 SLASHES = base64.b64encode(b"\xff\xff\xff" * 8).decode()  # ////...: two slashes begin a comment, outside of quotes

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from harness.servers import Bind, Knot, Record, Server
+from harness.vmis import vmi
 from ksd_ddns.zone.update import Limits
 from tests.primary.looking import looking, results
-from tests.servers import Bind, Knot, Record, Server
-from tests.vmis import vmi
 
 DB = "net1.db.prod.vm."
 OLD = "net1.old.prod.vm."

@@ -12,18 +12,18 @@ from typing import Self
 
 import pytest
 
+from harness import hostile
+from harness.hostile import AXFR, Hook, Proxy
+from harness.servers import Bind, Key, Knot, Port, PowerDns, Server
 from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
 from ksd_ddns.primary import keys, pool
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.session import Limits, Peer, Session, Spot, places
-from ksd_ddns.zone import names, wire
-from ksd_ddns.zone.rrset import AAAA, IXFR, SOA, TXT, A, RRset
-from tests import hostile
-from tests.hostile import AXFR, Hook, Proxy
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.rrset import AAAA, IXFR, SOA, TXT, A, RRset
 from tests.primary.looking import refresh
-from tests.servers import Bind, Key, Knot, Port, PowerDns, Server
 
 VM = names.from_text("vm.")
 BEGIN = "a A 10.0.0.1\na A 10.0.0.2\na TXT hello\nb AAAA fd00::1\n"
@@ -49,7 +49,7 @@ class Asked:
 
     def __call__(self, message: bytes) -> Iterable[bytes]:
         if not hostile.is_update(message):
-            question = wire.read(message).question
+            question = codec.read(message).question
             self.types.append(question[1] if question else 0)
         return [message]
 
@@ -64,7 +64,7 @@ class Asked:
 
 
 def is_ixfr(message: bytes) -> bool:
-    question = wire.read(message).question if not hostile.is_update(message) else None
+    question = codec.read(message).question if not hostile.is_update(message) else None
     return question is not None and question[1] == IXFR
 
 
@@ -72,8 +72,8 @@ def rcode(code: int) -> Hook:
     """Return a hook that turns an answer into an unsigned refusal."""
 
     def hook(message: bytes) -> Iterable[bytes]:
-        bare = hostile.unsigned(message) if wire.read(message).tsig else message
-        question = wire.read(message).question
+        bare = hostile.unsigned(message) if codec.read(message).tsig else message
+        question = codec.read(message).question
         assert question is not None
         body = question[0] + struct.pack("!HH", question[1], 1)
         return [bare[:2] + struct.pack("!HHHHH", 0x8400 | code, 1, 0, 0, 0) + body]
@@ -143,7 +143,7 @@ def test_an_incremental_transfer_is_tried_again_later(primary: Server, monkeypat
 
 def test_a_whole_zone_that_cannot_be_read_either_fails(primary: Server) -> None:
     def is_any(message: bytes) -> bool:
-        question = wire.read(message).question if not hostile.is_update(message) else None
+        question = codec.read(message).question if not hostile.is_update(message) else None
         return question is not None and question[1] in {AXFR, IXFR}
 
     asked = Asked()
@@ -164,7 +164,7 @@ def test_a_whole_zone_that_cannot_be_read_either_fails(primary: Server) -> None:
 
 def signed_by(server: Server, request: bytes, records: bytes, count: int) -> bytes:
     """Return an answer to `request` with these records, signed as the server would."""
-    message = wire.read(request)
+    message = codec.read(request)
     assert message.question is not None
     assert message.tsig is not None
     head = request[:2] + struct.pack("!HHHHH", 0x8400, 1, count, 0, 0)
@@ -334,7 +334,7 @@ def test_what_a_server_does_not_say_is_no_difference(primary: Server, code: int,
     a = names.from_text("a.vm.")
 
     def is_spot(message: bytes) -> bool:
-        question = wire.read(message).question
+        question = codec.read(message).question
         return question is not None and question[0] == a
 
     with (
@@ -423,7 +423,7 @@ class Endless:
             time.sleep(self._pause)
 
     def _answer(self, client: socket.socket, request: bytes, records: list[bytes]) -> None:
-        message = wire.read(request)
+        message = codec.read(request)
         assert message.question is not None
         assert message.tsig is not None
         start = message.tsig[3].index(b"\0") + 9
@@ -436,7 +436,7 @@ class Endless:
 
 
 def is_soa(message: bytes) -> bool:
-    question = wire.read(message).question
+    question = codec.read(message).question
     return question is not None and question[1] == SOA
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import vmis
+from harness.servers import Bind, Key, Server
+from harness.vmis import vmi
 from ksd_ddns.primary import keys
-from tests import vmis
 from tests.controller.running import Running
 from tests.e2e.command import Command
-from tests.servers import Bind, Key, Server
-from tests.vmis import vmi
 
 QUICK = {"DRIFT_INTERVAL": "0.5s", "DNS_TIMEOUT": "2s"}
 Run = Callable[..., Running]

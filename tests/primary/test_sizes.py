@@ -4,13 +4,13 @@ from bisect import bisect_left
 
 import pytest
 
-from ksd_ddns.zone import names, wire
+from harness.servers import Server
+from harness.vmis import vmi
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.rrset import TXT, Node, rrset
 from ksd_ddns.zone.plan import Change, Kind
-from ksd_ddns.zone.rrset import TXT, Node, rrset
 from ksd_ddns.zone.update import batch
 from tests.primary.looking import VM, looking, results
-from tests.servers import Server
-from tests.vmis import vmi
 
 NAME = names.from_text("large.vm.")
 
@@ -18,7 +18,7 @@ NAME = names.from_text("large.vm.")
 def weight(change: Change) -> int:
     """Return the octets of its UPDATE, not signed."""
     alone = batch([change])
-    return len(wire.update(0, VM, alone.prerequisites, alone.updates))
+    return len(codec.update(0, VM, alone.prerequisites, alone.updates))
 
 
 def texts(octets: int) -> Change:
@@ -31,14 +31,14 @@ def texts(octets: int) -> Change:
 def nearly_full() -> Change:
     """Return a change whose UPDATE fits, but leaves no room for a signature."""
     octets = bisect_left(range(70_000), 1, key=lambda octets: not _fits(octets)) - 1
-    assert wire.MAX_MESSAGE - 20 <= weight(texts(octets)) <= wire.MAX_MESSAGE
+    assert codec.MAX_MESSAGE - 20 <= weight(texts(octets)) <= codec.MAX_MESSAGE
     return texts(octets)
 
 
 def _fits(octets: int) -> bool:
     try:
-        return weight(texts(octets)) <= wire.MAX_MESSAGE
-    except wire.Malformed:
+        return weight(texts(octets)) <= codec.MAX_MESSAGE
+    except codec.Malformed:
         return False
 
 

@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 import pytest
 
+from harness import vmis
+from harness.certificates import Authority, Pair, openssl
+from harness.servers import Bind, Knot, Port, Server, program
+from harness.vmis import vmi
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Connection, tls
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import names
-from tests import vmis
-from tests.certificates import Authority, Pair, openssl
+from ksd_ddns.wire import names
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
-from tests.servers import Bind, Knot, Port, Server, program
-from tests.vmis import vmi
 
 HOST = "ns.example.test"
 VM = names.from_text("vm.")

@@ -12,14 +12,14 @@ import dns.xfr
 import dns.zone
 import pytest
 
+from harness.servers import Bind, Knot, Server
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.zone import wire
+from ksd_ddns.wire import codec
+from ksd_ddns.wire.rrset import NSEC, NSEC3, RRSIG, SOA, Node, RRset
+from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.rrset import NSEC, NSEC3, RRSIG, SOA, Node, RRset
-from ksd_ddns.zone.xfr import Transfer
-from tests.servers import Bind, Knot, Server
 from tests.zone.build import VARIED, ZONE, n
 from tests.zone.oracle import octets, oracle, records
 
@@ -67,7 +67,7 @@ def received(server: Server) -> list[bytes]:
         with connection.makefile("rb") as stream:
             while soas < 2:  # counted without dnspython: Knot cuts readers that take their time
                 messages.append(stream.read(int.from_bytes(stream.read(2), "big")))
-                soas += sum(rdtype == SOA for _, rdtype, _, _ in wire.read(messages[-1]).answer)
+                soas += sum(rdtype == SOA for _, rdtype, _, _ in codec.read(messages[-1]).answer)
     return messages
 
 
@@ -76,7 +76,7 @@ def received_signed(server: Server, chain: int) -> list[bytes]:
     deadline = time.monotonic() + 60
     while True:
         messages = received(server)
-        found = [record for message in messages for record in wire.read(message).answer]
+        found = [record for message in messages for record in codec.read(message).answer]
         if len({owner for owner, rdtype, _, _ in found if rdtype == chain}) > HOSTS:
             break
         assert time.monotonic() < deadline, f"{server} does not sign\n{server.log()}"
@@ -87,7 +87,7 @@ def received_signed(server: Server, chain: int) -> list[bytes]:
 
 
 def serial_of(messages: list[bytes]) -> int:
-    return wire.soa_serial(wire.read(messages[0]).answer[0][3])
+    return codec.soa_serial(codec.read(messages[0]).answer[0][3])
 
 
 @pytest.mark.parametrize(("make", "chain"), SERVERS)
@@ -107,7 +107,7 @@ def check_messages(messages: list[bytes], chain: int | None) -> None:
     types: set[int] = set()
     transfer = Transfer(ZONE)
     for message in messages:
-        read, want = wire.read(message), oracle(message)
+        read, want = codec.read(message), oracle(message)
         assert (read.id, read.flags, read.rcode) == (want.id, int(want.flags), int(want.rcode()))
         assert read.answer == records(want.answer)
         assert read.authority == records(want.authority)

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
-from ksd_ddns.zone import marker, names
+from ksd_ddns.kubevirt.vmi import Interface, Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.codec import Record, Statement
+from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A, Node, RRset, rrset
+from ksd_ddns.wire.txt import text_rdata
 from ksd_ddns.zone.desired import Desired, Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Policy, Scope
-from ksd_ddns.zone.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A, Node, RRset, rrset
-from ksd_ddns.zone.vmi import Interface, Vmi
-from ksd_ddns.zone.wire import Record, Statement
 
 OWNER = "test"
 SSHFP = 44
@@ -47,7 +48,7 @@ def aaaa(*texts: str, ttl: int = 60) -> RRset:
 
 def txt(*texts: str, ttl: int = 60) -> RRset:
     """Return a TXT RRset, one record for each of `texts`."""
-    return rrset(TXT, ttl, (marker.text_rdata(text.encode()) for text in texts))
+    return rrset(TXT, ttl, (text_rdata(text.encode()) for text in texts))
 
 
 def mark(vmi: str = "prod/db", *, owner: str = OWNER, more: str = "") -> str:

@@ -8,7 +8,7 @@ import dns.rdata
 import dns.rdatatype
 import dns.rrset
 
-from ksd_ddns.zone.wire import Record
+from ksd_ddns.wire.codec import Record
 
 # Types whose names come out folded: those that old implementations compress, and those with the same canonical form.
 FOLDED = frozenset(

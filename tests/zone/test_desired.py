@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import marker, names
+from ksd_ddns.kubevirt.vmi import Interface, Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A, Node, RRset
+from ksd_ddns.wire.txt import text_rdata
+from ksd_ddns.zone import marker
 from ksd_ddns.zone.desired import (
     MAX_RRSET_OCTETS,
     Desired,
@@ -20,8 +24,6 @@ from ksd_ddns.zone.desired import (
     apex_name_server,
     desired,
 )
-from ksd_ddns.zone.rrset import AAAA, PTR, TXT, A, Node, RRset
-from ksd_ddns.zone.vmi import Interface, Vmi
 from tests.zone.build import (
     BASE,
     OWNER,
@@ -179,7 +181,7 @@ def test_ttl(rules: Rules, ttl: int | None, want: int) -> None:
 
 def test_marked_names_carry_the_vmi() -> None:
     found = desired([vmi(interfaces={"net1": ["10.1.0.9", "fd00::1"]})], txt_rules())
-    want = marker.text_rdata(mark("prod/db").encode())
+    want = text_rdata(mark("prod/db").encode())
     node = found.get(n("net1.db.prod.vm.example."))
     assert node == Node(
         n("net1.db.prod.vm.example."),

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from ksd_ddns.kubevirt.vmi import Interface, Vmi
+from ksd_ddns.wire.rrset import AAAA, A, Node
 from ksd_ddns.zone import hold
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.plan import Ownership
-from ksd_ddns.zone.rrset import AAAA, A, Node
-from ksd_ddns.zone.vmi import Interface, Vmi
 from tests.zone.build import a, aaaa, cname, ips, live, mark, node, scope, txt, txt_rules, vmi, zone_rules
 
 NAME = "net1.db.prod.vm.example."

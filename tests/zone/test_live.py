@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ksd_ddns.wire.codec import Malformed, Record
+from ksd_ddns.wire.rrset import DNAME, NS, PTR, RRSIG, TXT, A, Node, RRset
+from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.rrset import DNAME, NS, PTR, RRSIG, TXT, A, Node, RRset
-from ksd_ddns.zone.wire import Malformed, Record
-from ksd_ddns.zone.xfr import Transfer
 from tests.zone.build import ZONE, a, aaaa, cname, dname, live, n, node, ns, records, soa, sshfp, txt
 
 DB = node("db.example.", a("10.0.0.1", "10.0.0.2"), aaaa("fd00::1"))

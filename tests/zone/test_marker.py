@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ksd_ddns.wire import txt
 from ksd_ddns.zone import marker
 from ksd_ddns.zone.marker import Marker
 
@@ -86,12 +87,12 @@ def test_no_rdata_is_too_odd(rdata: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"x" * length for length in (0, 1, 254, 255, 256, 509, 510, 511, 1000)], ids=len)
 def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
-    rdata = marker.text_rdata(text)
+    rdata = txt.text_rdata(text)
     oracle = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, rdata, 0, len(rdata))
     assert isinstance(oracle, dns.rdtypes.ANY.TXT.TXT)
-    assert b"".join(oracle.strings) == text == marker.join(rdata)
-    assert list(oracle.strings) == marker.strings(rdata)
-    assert {len(string) for string in marker.strings(rdata)[:-1]} <= {255}
+    assert b"".join(oracle.strings) == text == txt.join(rdata)
+    assert list(oracle.strings) == txt.strings(rdata)
+    assert {len(string) for string in txt.strings(rdata)[:-1]} <= {255}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
     ],
 )
 def test_owned_vmi(texts: list[str], want: str) -> None:
-    assert marker.owned_vmi([marker.text_rdata(text.encode()) for text in texts], "me") == want
+    assert marker.owned_vmi([txt.text_rdata(text.encode()) for text in texts], "me") == want
 
 
 @pytest.mark.parametrize(
@@ -121,4 +122,4 @@ def test_owned_vmi(texts: list[str], want: str) -> None:
     ],
 )
 def test_texts_that_say_that_a_name_has_an_owner(text: bytes, want: bool) -> None:
-    assert marker.is_ownership(marker.text_rdata(text)) is want
+    assert marker.is_ownership(txt.text_rdata(text)) is want

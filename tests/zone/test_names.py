@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
 from tests.zone.build import ip, n
 
 LABEL = st.binary(min_size=1, max_size=63) | st.sampled_from([b"VM", b"vm", b"\2vm", b"a.b", b"*", b"_x", b"\0", b"\\"])

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import marker, names
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import AAAA, CLASS_NONE, CNAME, DNAME, NS, TXT, A, Node, RRset
+from ksd_ddns.zone import marker
 from ksd_ddns.zone.desired import HostnameScope, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import (
@@ -25,9 +28,7 @@ from ksd_ddns.zone.plan import (
     partial,
     ttl_cap,
 )
-from ksd_ddns.zone.rrset import AAAA, CLASS_NONE, CNAME, DNAME, NS, TXT, A, Node, RRset
 from ksd_ddns.zone.update import prerequisites
-from ksd_ddns.zone.vmi import Vmi
 from tests.zone.build import (
     BASE,
     OWNER,

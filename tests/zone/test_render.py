@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import names, render
+from ksd_ddns.wire import names
+from ksd_ddns.wire.codec import Statement
+from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, PTR, TXT, A, Node, RRset, rrset
+from ksd_ddns.wire.text import rdata_text, rdtype_text
+from ksd_ddns.zone import render
 from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan, full
-from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, PTR, TXT, A, Node, RRset, rrset
-from ksd_ddns.zone.text import rdata_text, rdtype_text
 from ksd_ddns.zone.update import Limits, batches
-from ksd_ddns.zone.wire import Statement
 from tests.zone.build import (
     BASE,
     ZONE,

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import names
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import PTR, TXT
 from ksd_ddns.zone.desired import Desired, desired
 from ksd_ddns.zone.plan import full, owned_names
-from ksd_ddns.zone.rrset import PTR, TXT
-from ksd_ddns.zone.vmi import Vmi
 from tests.zone.build import OWNER, ip, live, mark, n, node, ptr, reverse_rules, scope, txt, vmi
 
 ADDRESSES = st.ip_addresses().map(lambda address: address.packed)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ksd_ddns.wire.rrset import RRset
 from ksd_ddns.zone.plan import Change, Kind
 from ksd_ddns.zone.rivalry import MAX_NAMES, Rivalry, is_undone
-from ksd_ddns.zone.rrset import RRset
 from tests.zone.build import a, mark, n, node, scope, sshfp, txt, txt_rules, zone_rules
 
 NAME = n("net1.db.prod.vm.example.")

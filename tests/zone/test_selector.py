@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksd_ddns.zone.selector import EVERYTHING, Requirement, Selector, parse
+from ksd_ddns.kubevirt.selector import EVERYTHING, Requirement, Selector, parse
 
 
 def requirement(key: str, operator: str, *values: str) -> Requirement:

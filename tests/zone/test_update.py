@@ -7,13 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import wire
+from ksd_ddns.wire import codec
+from ksd_ddns.wire.codec import Statement
+from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, PTR, TXT, A, Node, RRset
 from ksd_ddns.zone.desired import Desired, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import ADDRESSES, Change, Kind, full
-from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, PTR, TXT, A, Node, RRset
 from ksd_ddns.zone.update import HEADER_ROOM, Batch, Limits, batch, batches, prerequisites, updates
-from ksd_ddns.zone.wire import Statement
 from tests.zone.build import (
     BASE,
     ZONE,
@@ -188,7 +188,7 @@ CHANGES = st.lists(
 
 def octets(sent: Batch) -> int:
     """Return the size of the message that dnspython reads, no name of it compressed."""
-    plain = wire.update(0, ZONE, sent.prerequisites, sent.updates)
+    plain = codec.update(0, ZONE, sent.prerequisites, sent.updates)
     read = dns.message.from_wire(plain, one_rr_per_rrset=True)
     size = 12 + len(ZONE) + 4
     for section in read.sections[1:]:
@@ -232,8 +232,8 @@ def test_a_change_that_is_too_big_for_the_limit_goes_alone() -> None:
 def test_a_change_that_no_message_holds_is_malformed_when_encoded() -> None:
     huge = change([txt(*(f"{index:03}" + "x" * 250 for index in range(300)))], [a("10.0.0.1")])
     (sent,) = batches([huge], Limits())
-    with pytest.raises(wire.Malformed, match="65535 are allowed"):
-        wire.update(1, ZONE, sent.prerequisites, sent.updates)
+    with pytest.raises(codec.Malformed, match="65535 are allowed"):
+        codec.update(1, ZONE, sent.prerequisites, sent.updates)
 
 
 @pytest.mark.parametrize("namespace", ["prod", "n" * 63], ids=["short", "long"])
@@ -252,7 +252,7 @@ def test_one_message_holds_the_largest_rrset_and_what_replaces_it(namespace: str
     (sent,) = batches(full(after, zone, scope(rules)).changes, Limits())
     together = full(after, zone, scope(rules)).changes
     assert len(together) == 1
-    assert len(wire.update(1, block, sent.prerequisites, sent.updates)) < 65_535 - HEADER_ROOM
+    assert len(codec.update(1, block, sent.prerequisites, sent.updates)) < 65_535 - HEADER_ROOM
 
 
 def test_nothing_to_send_is_no_message() -> None:

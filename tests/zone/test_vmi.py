@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone.vmi import (
+from harness.vmis import CREATED, interface, uid_of, vmi
+from ksd_ddns.kubevirt.vmi import (
     MAX_ADDRESSES,
     MAX_ADDRESSES_OF_INTERFACE,
     MAX_HOSTNAMES,
@@ -23,7 +24,6 @@ from ksd_ddns.zone.vmi import (
     by_record,
     parse,
 )
-from tests.vmis import CREATED, interface, uid_of, vmi
 
 DECODER = msgspec.json.Decoder(VmiObject)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, TXT, A, Node, RRset
-from ksd_ddns.zone.wire import Malformed, Record
-from ksd_ddns.zone.xfr import Transfer, newer
+from ksd_ddns.wire.codec import Malformed, Record
+from ksd_ddns.wire.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, TXT, A, Node, RRset
+from ksd_ddns.wire.transfer import Transfer, newer
 from tests.zone.build import ZONE, a, aaaa, n, node, ns, records, soa, sshfp, txt
 
 APEX = node("example.", ns("ns.elsewhere."), txt("v=spf1 -all"))

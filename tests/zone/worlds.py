@@ -6,11 +6,11 @@ from itertools import combinations, product
 import msgspec
 from hypothesis import strategies as st
 
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire.rrset import Node, RRset
 from ksd_ddns.zone.desired import Desired, HostnameScope, Rules, apex_name_server, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Policy, Scope
-from ksd_ddns.zone.rrset import Node, RRset
-from ksd_ddns.zone.vmi import Vmi
 from tests.zone.build import (
     BASE,
     OWNER,

@@ -8,12 +8,12 @@ from typing import TypeAlias
 import msgspec
 
 from ksd_ddns.errors import PrimaryError
+from ksd_ddns.wire.rrset import Node
+from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.answer import Answer
 from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed
 from ksd_ddns.zone.plan import Change, Plan
 from ksd_ddns.zone.reconciler.refusals import Refusal
-from ksd_ddns.zone.rrset import Node
-from ksd_ddns.zone.xfr import Transfer
 
 # Events
 

@@ -3,6 +3,7 @@
 import heapq
 from math import inf
 
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone import hold
 from ksd_ddns.zone.desired import Desired, Effect, Notice, Rules
 from ksd_ddns.zone.feed import Changed, Gone, Listed
@@ -10,7 +11,6 @@ from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler.pace import Pace
-from ksd_ddns.zone.vmi import Vmi
 
 SIGHT_AFTER = 5.0
 """Seconds from a source being readable again until what it did not tell meanwhile has been told."""

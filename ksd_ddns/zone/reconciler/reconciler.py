@@ -24,6 +24,8 @@ from math import inf
 import msgspec
 
 from ksd_ddns.errors import PrimaryError
+from ksd_ddns.wire.codec import Malformed
+from ksd_ddns.wire.rrset import Node, RRset
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Desired, Rules
@@ -67,8 +69,6 @@ from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed, Verdict
 from ksd_ddns.zone.reconciler.updates import Updates
 from ksd_ddns.zone.reconciler.view import Need, View
 from ksd_ddns.zone.rivalry import Rivalry, is_undone
-from ksd_ddns.zone.rrset import Node, RRset
-from ksd_ddns.zone.wire import Malformed
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds between attempts at a primary that does not answer, or answers nonsense. The first retry comes at once."""

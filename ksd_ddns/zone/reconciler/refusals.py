@@ -12,11 +12,11 @@ from enum import StrEnum
 import msgspec
 
 from ksd_ddns.errors import PrimaryError
-from ksd_ddns.zone import names
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
-from ksd_ddns.zone.rrset import AAAA, PTR, TXT, A
 
 FIRST_RETRY, LONGEST_RETRY = 5.0, 600.0
 """Seconds between two samples of the names of one cause."""

@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 import msgspec
 
+from ksd_ddns.wire.rrset import TXT, Node
 from ksd_ddns.zone.plan import Change, Kind, ttl_cap
-from ksd_ddns.zone.rrset import TXT, Node
 
 SHOWN_WITHIN = 3.0
 """Seconds in which a zone shows an accepted change at the latest."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from enum import IntEnum
 
+from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.desired import Desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.backoff import Jitter
-from ksd_ddns.zone.rrset import Node
 
 SPOTS = 4
 """Names of a spot check: together with the serial they fit into one round trip."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from tests.kube.store import Json
+from harness.kube.store import Json
 
 Cause: TypeAlias = tuple[str, str, str]  # field, type of error, text
 

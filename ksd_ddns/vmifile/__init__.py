@@ -1,5 +1,5 @@
 """Where VMIs come from."""
 
-from ksd_ddns.source.file import STDIN, merged, read, read_all
+from ksd_ddns.vmifile.file import STDIN, merged, read, read_all
 
 __all__ = ["STDIN", "merged", "read", "read_all"]

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests import servers
-from tests.servers import Answer, NotServing, Port
+from harness import servers
+from harness.servers import Answer, NotServing, Port
 
 NAME = "KSD.TEST"
 START_SECONDS = 20.0

@@ -10,7 +10,7 @@ A server is up when the `with` block starts: its zones answer. It is gone, direc
 also when the tests are killed. `log()` is what the server wrote to stderr.
 
 Zone text is put below a `$ORIGIN`, a `$TTL 60` and, unless it brings its own, an SOA and `NS localhost.`.
-`python -m tests.servers bind9` serves a bundled primary until Ctrl-C.
+`python -m harness.servers bind9` serves a bundled primary until Ctrl-C.
 """
 
 import base64

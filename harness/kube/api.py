@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from ksd_ddns.zone import selector
-from tests.kube import status
-from tests.kube.access import ADMIN, Access, User
-from tests.kube.resources import MICRO_TIME, NAMESPACES, RESOURCES, Resource, Target, target_of, value_at
-from tests.kube.status import Refused, refused
-from tests.kube.store import Bookmark, Change, Collection, Expired, Failure, Feed, Json, Store, Version
+from harness.kube import status
+from harness.kube.access import ADMIN, Access, User
+from harness.kube.resources import MICRO_TIME, NAMESPACES, RESOURCES, Resource, Target, target_of, value_at
+from harness.kube.status import Refused, refused
+from harness.kube.store import Bookmark, Change, Collection, Expired, Failure, Feed, Json, Store, Version
+from ksd_ddns.kubevirt import selector
 
 MIN_REQUEST_TIMEOUT = 1_800.0  # seconds that a watch without timeoutSeconds lasts at least; at most twice that
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.kube.resources import Target
-from tests.kube.status import unauthorized
+from harness.kube.resources import Target
+from harness.kube.status import unauthorized
 
 MASTERS = "system:masters"
 _AUTHENTICATED = "system:authenticated"

@@ -5,7 +5,7 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from tests.certificates import Authority, Pair
+from harness.certificates import Authority, Pair
 
 
 class KubeAuthority:

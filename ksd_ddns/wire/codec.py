@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from ksd_ddns.zone.names import MAX_NAME
-from ksd_ddns.zone.rrset import IN, IXFR, SOA, TSIG
+from ksd_ddns.wire.names import MAX_NAME
+from ksd_ddns.wire.rrset import IN, IXFR, SOA, TSIG
 
 Record: TypeAlias = tuple[bytes, int, int, bytes]
 """Owner name, type, TTL, rdata: a plain tuple, since a transfer has a hundred thousand of them."""

@@ -21,10 +21,10 @@ from typing import Self, TypeAlias
 
 import msgspec
 
-from tests.kube import status
-from tests.kube.api import Answer, Request, answer_of
-from tests.kube.status import Refused
-from tests.kube.store import Json
+from harness.kube import status
+from harness.kube.api import Answer, Request, answer_of
+from harness.kube.status import Refused
+from harness.kube.store import Json
 
 
 @dataclass(frozen=True, slots=True)

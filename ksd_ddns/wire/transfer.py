@@ -10,9 +10,9 @@ from enum import Enum
 from itertools import groupby, islice
 from operator import itemgetter
 
-from ksd_ddns.zone import names
-from ksd_ddns.zone.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, rrset
-from ksd_ddns.zone.wire import Malformed, Record, soa_serial
+from ksd_ddns.wire import names
+from ksd_ddns.wire.codec import Malformed, Record, soa_serial
+from ksd_ddns.wire.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, rrset
 
 # What a signing server adds by itself: never compared, and no evidence that a name is in use.
 GENERATED = frozenset({RRSIG, NSEC, NSEC3})

@@ -20,10 +20,10 @@ import yaml
 import yaml.reader
 
 from ksd_ddns.errors import SourceError
-from ksd_ddns.source.events import Events, Progress, Shape
-from ksd_ddns.zone import vmi
-from ksd_ddns.zone.selector import EVERYTHING, Selector
-from ksd_ddns.zone.vmi import Vmi, VmiObject
+from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
+from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
+from ksd_ddns.vmifile.events import Events, Progress, Shape
 
 STDIN: Final = "-"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.certificates import Pair
+from harness.certificates import Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,10 @@ import dns.rdatatype
 import dns.rdtypes.ANY.TSIG
 import dns.tsig
 
+from harness.servers import Key, Server
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Server as Address
-from ksd_ddns.zone import wire
-from tests.servers import Key, Server
+from ksd_ddns.wire import codec
 
 Hook = Callable[[bytes], Iterable[bytes]]
 """A message in, the messages that go on out."""
@@ -137,7 +137,7 @@ def swallow(_: bytes) -> Iterable[bytes]:
 
 def unsigned_notauth(message: bytes) -> Iterable[bytes]:
     """Reject a key as Knot from 3.4 on and PowerDNS do: NOTAUTH without the TSIG record that holds the reason."""
-    return [unsigned(message) if message[3] & 0xF == rcodes.NOTAUTH and wire.read(message).tsig else message]
+    return [unsigned(message) if message[3] & 0xF == rcodes.NOTAUTH and codec.read(message).tsig else message]
 
 
 def cut(octets: bytes = b"", *, reset: bool = False) -> Hook:
@@ -209,7 +209,7 @@ def is_update(message: bytes) -> bool:
 
 def is_transfer(message: bytes) -> bool:
     """Return whether `message` is a query for a transfer, or a response to one that repeats the question."""
-    question = wire.read(message).question if not is_update(message) else None
+    question = codec.read(message).question if not is_update(message) else None
     return question is not None and question[1] == AXFR
 
 
@@ -218,7 +218,7 @@ def is_transfer(message: bytes) -> bool:
 
 def unsigned(message: bytes) -> bytes:
     """Return `message` without its signature."""
-    start = wire.read(message).tsig_start
+    start = codec.read(message).tsig_start
     assert start is not None, "this message is not signed"
     count = int.from_bytes(message[10:12], "big") - 1
     return message[:10] + count.to_bytes(2, "big") + message[12:start]
@@ -226,7 +226,7 @@ def unsigned(message: bytes) -> bytes:
 
 def flipped(message: bytes) -> bytes:
     """Return `message` with the last octet of its first answer's rdata changed, as a man in the middle would."""
-    answer = wire.read(message).answer
+    answer = codec.read(message).answer
     start = message.index(answer[-1][3][-4:], 12)
     return message[: start + 3] + bytes([message[start + 3] ^ 1]) + message[start + 4 :]
 
@@ -246,7 +246,7 @@ class Resigner:
 
     def request(self, message: bytes) -> Iterable[bytes]:
         """Take note of the signature that the response will refer to."""
-        tsig = wire.read(message).tsig
+        tsig = codec.read(message).tsig
         assert tsig is not None, "this request is not signed"
         rdata = dns.rdata.from_wire(dns.rdataclass.ANY, dns.rdatatype.TSIG, tsig[3], 0, len(tsig[3]))
         assert isinstance(rdata, dns.rdtypes.ANY.TSIG.TSIG)

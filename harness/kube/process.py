@@ -16,7 +16,7 @@ STOP_SECONDS = 10.0
 
 
 class KubeProcess:
-    """`python -m tests.kube --commands` with these options, within a `with` block.
+    """`python -m harness.kube --commands` with these options, within a `with` block.
 
     with KubeProcess("--vmis", "10000", "--tls") as kube:
         kubernetes.config.load_kube_config(str(kube.kubeconfig))
@@ -34,7 +34,7 @@ class KubeProcess:
     def __enter__(self) -> Self:
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kube", *self._options],
+            [sys.executable, "-m", "harness.kube", *self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,7 +69,7 @@ class KubeProcess:
         return self._process.pid
 
     def tell(self, command: str, *arguments: object) -> dict[str, Any]:
-        """Give a command of `tests.kube.__main__`, and return what it answers when it is done."""
+        """Give a command of `harness.kube.__main__`, and return what it answers when it is done."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join((command, *map(str, arguments))) + "\n")

@@ -1,9 +1,9 @@
 """The fake API server as a process of its own, for demos and benchmarks.
 
-    python -m tests.kube --port 8001 --objects vmis.yaml --kubeconfig /tmp/kubeconfig
+    python -m harness.kube --port 8001 --objects vmis.yaml --kubeconfig /tmp/kubeconfig
 
 With --commands it reads its standard input, one command a line, and writes one line of JSON about each; the end of the
-input ends it. `tests.kube.process` is the other end of that.
+input ends it. `harness.kube.process` is the other end of that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from tests import vmis
-from tests.kube import ADMIN, VMIS, Kube
+from harness import vmis
+from harness.kube import ADMIN, VMIS, Kube
 
 Command: TypeAlias = Callable[[Kube, list[str]], Mapping[str, Any] | None]
 
@@ -113,7 +113,7 @@ def obey(kube: Kube, lines: Iterable[str]) -> None:
 
 def main() -> None:
     """Serve until SIGINT, SIGTERM or the end of the commands."""
-    parser = argparse.ArgumentParser(prog="python -m tests.kube", description="a fake Kubernetes API server")
+    parser = argparse.ArgumentParser(prog="python -m harness.kube", description="a fake Kubernetes API server")
     parser.add_argument("--port", type=int, default=0, help="loopback port; any free one by default")
     parser.add_argument("--objects", type=Path, action="append", default=[], help="YAML or JSON file of objects")
     parser.add_argument("--vmis", type=int, default=0, help="how many VMIs to make up")

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tests.kube import status
-from tests.kube.access import ADMIN, MASTERS, Access, User, rules_of, service_account
-from tests.kube.api import Api, Request
-from tests.kube.certificates import KubeAuthority
-from tests.kube.config import ServiceAccountFiles, with_certificate, write_kubeconfig, write_service_account
-from tests.kube.faults import Fault, Faults, Injection
-from tests.kube.resources import EVENTS, NAMESPACES, VMIS, Resource
-from tests.kube.server import Server, Watch
-from tests.kube.store import Failure, Json, Signal, Store
+from harness.kube import status
+from harness.kube.access import ADMIN, MASTERS, Access, User, rules_of, service_account
+from harness.kube.api import Api, Request
+from harness.kube.certificates import KubeAuthority
+from harness.kube.config import ServiceAccountFiles, with_certificate, write_kubeconfig, write_service_account
+from harness.kube.faults import Fault, Faults, Injection
+from harness.kube.resources import EVENTS, NAMESPACES, VMIS, Resource
+from harness.kube.server import Server, Watch
+from harness.kube.store import Failure, Json, Signal, Store
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kerberos import faketime
+from harness.kerberos import faketime
 
 _DAYS = "2"
 _AUTHORITY = """

@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.kube.access import User
-from tests.kube.api import Answer, Api, Request, Stream, answer_of
-from tests.kube.faults import (
+from harness.kube.access import User
+from harness.kube.api import Answer, Api, Request, Stream, answer_of
+from harness.kube.faults import (
     Drop,
     EndWatch,
     ErrorEvent,
@@ -37,8 +37,8 @@ from tests.kube.faults import (
     error_event,
     event_of,
 )
-from tests.kube.status import Refused, phrase
-from tests.kube.store import Bookmark, Change, Failure, Item, Signal
+from harness.kube.status import Refused, phrase
+from harness.kube.store import Bookmark, Change, Failure, Item, Signal
 
 GZIP_FROM = 128 * 1024  # bytes of a body that is compressed for a client that takes it
 CHUNK = 128 * 1024

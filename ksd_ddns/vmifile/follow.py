@@ -8,10 +8,10 @@ from threading import Event
 from typing import NamedTuple
 
 from ksd_ddns.errors import SourceError
-from ksd_ddns.source.file import merged, read
+from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.vmifile.file import merged, read
 from ksd_ddns.zone.feed import Failing, Listed, Told
-from ksd_ddns.zone.selector import EVERYTHING, Selector
-from ksd_ddns.zone.vmi import Vmi
 
 LOOK_EVERY = 0.02
 """Seconds between two looks at the file's status: a look costs two microseconds."""

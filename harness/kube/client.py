@@ -12,8 +12,8 @@ import urllib3
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 
-from tests import vmis
-from tests.kube.cluster import Kube
+from harness import vmis
+from harness.kube.cluster import Kube
 
 GROUP, VERSION, PLURAL = "kubevirt.io", "v1", "virtualmachineinstances"
 PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}"

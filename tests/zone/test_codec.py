@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksd_ddns.zone import wire
-from ksd_ddns.zone.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, IXFR, NS, PTR, SOA, TXT, A
-from ksd_ddns.zone.wire import Malformed, Message, Statement
+from ksd_ddns.wire import codec
+from ksd_ddns.wire.codec import Malformed, Message, Statement
+from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, IXFR, NS, PTR, SOA, TXT, A
 from tests.zone.build import VARIED, ZONE, n
 from tests.zone.oracle import oracle, plain, records
 
@@ -148,7 +148,7 @@ def messages(draw: st.DrawFn) -> bytes:
 @settings(max_examples=200)
 @given(messages())
 def test_dnspython_reads_the_same(octets: bytes) -> None:
-    read, want = wire.read(octets), oracle(octets)
+    read, want = codec.read(octets), oracle(octets)
     assert read.wire == octets
     assert (read.id, read.flags, read.rcode) == (want.id, int(want.flags), int(want.rcode()))
     assert read.question == (
@@ -175,7 +175,7 @@ def test_compression_makes_no_difference(found: list[dns.rrset.RRset]) -> None:
     renderer = rendered(found)
     renderer.write_header()
     compressed: bytes = renderer.get_wire()
-    assert wire.read(compressed[:12] + uncompressed).answer == wire.read(compressed).answer
+    assert codec.read(compressed[:12] + uncompressed).answer == codec.read(compressed).answer
 
 
 NAMES_IN_RDATA = [
@@ -203,7 +203,7 @@ def test_names_in_rdata_come_out_folded_and_uncompressed(rdtype: str, before: by
         + b"\2VM\7Example\0" + struct.pack("!HH", number, IN)
         + b"\xc0\x0c" + struct.pack("!HHIH", number, IN, 60, len(rdata)) + rdata
     )  # fmt: skip
-    (record,) = wire.read(octets).answer
+    (record,) = codec.read(octets).answer
     assert record == (n("vm.example."), number, 60, before + n("ns.vm.example.") * count + behind)
 
 
@@ -270,13 +270,15 @@ BROKEN = [
 @pytest.mark.parametrize("octets", BROKEN)
 def test_what_is_broken_is_malformed(octets: bytes) -> None:
     with pytest.raises(Malformed):
-        wire.read(octets)
+        codec.read(octets)
     with pytest.raises((dns.exception.DNSException, ValueError)):
         oracle(octets)
 
 
 def test_pointers_may_go_through_pointers() -> None:
-    read = wire.read(message(holding(chain(100)), record(struct.pack("!H", 0xC000 | 24 + 2 * 99)), counts=(0, 2, 0, 0)))
+    read = codec.read(
+        message(holding(chain(100)), record(struct.pack("!H", 0xC000 | 24 + 2 * 99)), counts=(0, 2, 0, 0))
+    )
     assert read.answer[1] == (b"\0", A, 60, b"\1\2\3\4")
 
 
@@ -305,7 +307,7 @@ COSTLY = [
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("octets", COSTLY)
 def test_no_message_costs_more_than_it_weighs(octets: bytes) -> None:
-    assert len(octets) <= wire.MAX_MESSAGE
+    assert len(octets) <= codec.MAX_MESSAGE
     tracemalloc.start()
     try:
         with_or_without(octets)
@@ -318,7 +320,7 @@ def test_no_message_costs_more_than_it_weighs(octets: bytes) -> None:
 def with_or_without(octets: bytes) -> Message | None:
     """Return the message, or None where there is none: nothing but Malformed may be raised."""
     try:
-        return wire.read(octets)
+        return codec.read(octets)
     except Malformed:
         return None
 
@@ -403,14 +405,14 @@ def test_any_octets_are_malformed_at_worst(octets: bytes) -> None:
 def test_soa_serial(rdata: bytes, serial: int | None) -> None:
     if serial is None:
         with pytest.raises(Malformed):
-            wire.soa_serial(rdata)
+            codec.soa_serial(rdata)
     else:
-        assert wire.soa_serial(rdata) == serial
+        assert codec.soa_serial(rdata) == serial
 
 
 @given(st.integers(0, 65535), NAME, st.sampled_from([A, SOA, 252]))
 def test_queries_say_what_was_asked(ident: int, owner: dns.name.Name, rdtype: int) -> None:
-    read = dns.message.from_wire(wire.query(ident, owner.to_digestable(), rdtype))
+    read = dns.message.from_wire(codec.query(ident, owner.to_digestable(), rdtype))
     assert (read.id, int(read.flags), read.opcode()) == (ident, 0, 0)
     assert [(each.name, each.rdtype, each.rdclass) for each in read.question] == [(owner, rdtype, IN)]
     assert not any(read.sections[1:])
@@ -418,7 +420,7 @@ def test_queries_say_what_was_asked(ident: int, owner: dns.name.Name, rdtype: in
 
 @given(st.integers(0, 65535), NAME, st.integers(0, 2**32 - 1))
 def test_ixfr_queries_carry_the_serial(ident: int, zone: dns.name.Name, serial: int) -> None:
-    read = dns.message.from_wire(wire.ixfr_query(ident, zone.to_digestable(), serial))
+    read = dns.message.from_wire(codec.ixfr_query(ident, zone.to_digestable(), serial))
     assert (read.id, int(read.flags), read.opcode()) == (ident, 0, 0)
     assert [(each.name, each.rdtype, each.rdclass) for each in read.question] == [(zone, IXFR, IN)]
     assert [(each.name, each.rdtype, each.rdclass) for each in read.authority] == [(zone, SOA, IN)]
@@ -428,7 +430,7 @@ def test_ixfr_queries_carry_the_serial(ident: int, zone: dns.name.Name, serial: 
 
 @given(st.integers(0, 65535), NAME, st.sampled_from([0x8400, 0x8005, 0xA000]))
 def test_replies_hold_the_question_alone(ident: int, owner: dns.name.Name, flags: int) -> None:
-    read = wire.read(wire.reply(ident, flags, owner.to_digestable()))
+    read = codec.read(codec.reply(ident, flags, owner.to_digestable()))
     assert (read.id, read.flags, read.question) == (ident, flags, (owner.to_digestable(), SOA))
     assert (read.answer, read.authority, read.tsig) == ([], [], None)
 
@@ -473,7 +475,7 @@ def test_updates_say_what_was_put_in(
 ) -> None:
     prerequisites = [(owner + zone, *rest) for owner, rest in before]
     updates = [(owner + zone, *rest) for owner, rest in after]
-    read = dns.message.from_wire(wire.update(ident, zone, prerequisites, updates), one_rr_per_rrset=True)
+    read = dns.message.from_wire(codec.update(ident, zone, prerequisites, updates), one_rr_per_rrset=True)
     assert isinstance(read, dns.update.UpdateMessage)
     assert (read.id, int(read.flags)) == (ident, 5 << 11)
     assert [(plain(each.name), each.rdtype, each.rdclass) for each in read.zone] == [(zone, SOA, IN)]
@@ -485,9 +487,9 @@ def test_updates_say_what_was_put_in(
 def test_a_message_may_have_65535_octets() -> None:
     # Header, zone section, and 22 octets of the statement without its rdata.
     rdata = bytes(65_535 - 12 - len(ZONE) - 4 - 18)
-    assert len(wire.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata)])) == 65_535
+    assert len(codec.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata)])) == 65_535
     with pytest.raises(Malformed):
-        wire.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata + b"\0")])
+        codec.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata + b"\0")])
 
 
 @pytest.mark.parametrize(
@@ -503,9 +505,9 @@ def test_what_does_not_fit_a_message_is_malformed(count: int, fits: bool) -> Non
     owner = b"\5owner" + ZONE
     lines = [(owner, A, IN, 60, b"\1\2\3\4")] * count
     if fits:
-        assert 65_513 < len(wire.update(1, ZONE, [], lines)) <= 65_535
+        assert 65_513 < len(codec.update(1, ZONE, [], lines)) <= 65_535
     else:
         with pytest.raises(Malformed, match="65535"):
-            wire.update(1, ZONE, [], lines)
+            codec.update(1, ZONE, [], lines)
         with pytest.raises(Malformed, match="65535"):
-            wire.update(1, ZONE, lines, [])
+            codec.update(1, ZONE, lines, [])

@@ -1,0 +1,1 @@
+"""Real name servers, a fake API server, and workloads: shared by tests, benchmarks and the demo."""

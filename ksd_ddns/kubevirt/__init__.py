@@ -1,0 +1,1 @@
+"""KubeVirt objects: VirtualMachineInstances and label selectors. Pure: no I/O."""

@@ -1,0 +1,49 @@
+"""Presentation form of record types and rdata (RFC 1035, 5.1; RFC 3597, 5)."""
+
+import re
+from socket import AF_INET, AF_INET6, inet_ntop
+
+from ksd_ddns.wire import names, txt
+from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A
+
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")  # printable, neither quote nor backslash
+_TYPES = {A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", TXT: "TXT", AAAA: "AAAA", DNAME: "DNAME"}
+# What else stands in zones; its rdata is nothing that is read here.
+_TYPES |= {
+    13: "HINFO", 15: "MX", 17: "RP", 29: "LOC", 33: "SRV", 35: "NAPTR", 37: "CERT", 43: "DS", 44: "SSHFP",
+    48: "DNSKEY", 49: "DHCID", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 59: "CDS", 60: "CDNSKEY", 61: "OPENPGPKEY",
+    64: "SVCB", 65: "HTTPS", 99: "SPF", 256: "URI", 257: "CAA",
+}  # fmt: skip
+
+
+def rdtype_text(rdtype: int) -> str:
+    """Return the mnemonic of `rdtype`, or TYPEn (RFC 3597, 5)."""
+    return _TYPES.get(rdtype) or f"TYPE{rdtype}"
+
+
+def is_readable(rdtype: int) -> bool:
+    """Return whether rdata of `rdtype` has a form here that people read."""
+    return rdtype in {A, AAAA, TXT, NS, CNAME, PTR, DNAME}
+
+
+def rdata_text(rdtype: int, rdata: bytes) -> str:
+    """Return `rdata` in presentation form, in the generic form of RFC 3597 where the type is none of ours."""
+    if rdtype == A and len(rdata) == 4:
+        return inet_ntop(AF_INET, rdata)
+    if rdtype == AAAA and len(rdata) == 16:
+        return inet_ntop(AF_INET6, rdata)
+    if rdtype == TXT:
+        return " ".join(_quoted(string) for string in txt.strings(rdata))
+    if rdtype in {NS, CNAME, PTR, DNAME}:
+        return names.to_text(rdata)
+    return f"\\# {len(rdata)} {rdata.hex()}" if rdata else "\\# 0"
+
+
+def _quoted(string: bytes) -> str:
+    if _PLAIN.match(string):
+        return f'"{string.decode("ascii")}"'
+    escaped = "".join(
+        f"\\{octet:03d}" if not 0x20 <= octet <= 0x7E else ("\\" if octet in b'"\\' else "") + chr(octet)
+        for octet in string
+    )
+    return f'"{escaped}"'
