@@ -215,7 +215,7 @@ def _changes(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], by
 
 
 def _neighbour(number: int) -> Node:
-    # A name that the controller neither wants nor withdraws: what the bare loop does there makes it no work.
+    # A name that the controller neither wants nor deletes: what the bare loop does there makes it no work.
     packed = bytes([10, 98, 0, number])
     return Node(b"\2ns" + ZONE, (rrset(A, 60, [packed]), rrset(AAAA, 60, [bytes([0xFD]) + bytes(14) + packed[-1:]])))
 
@@ -314,10 +314,10 @@ def _until_ready(cluster: Cluster, server: Server, kube: KubeProcess, watch: Sto
     fleet = Supervisor([source], [controller])
     thread = threading.Thread(target=fleet.run, daemon=True)
     thread.start()
-    while controller.snapshot.complaints:
+    while controller.snapshot.problems:
         time.sleep(0.002)
         if time.perf_counter() - began > PATIENCE:
-            raise RuntimeError(f"the controller is not ready: {controller.snapshot.complaints}")
+            raise RuntimeError(f"the controller is not ready: {controller.snapshot.problems}")
     watch.seconds.append(time.perf_counter() - began)
     fleet.stop()
     thread.join(PATIENCE)

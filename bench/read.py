@@ -35,7 +35,7 @@ def _contests(work: Workload, server: Server, path: Path, *, times: int) -> Iter
     def read_and_plan() -> None:
         with contextlib.closing(connect(server)) as session:
             live = session.read(ZONE)
-            found = planning.full(desired, live, work.scope, max_withdraw_percent=30)
+            found = planning.full(desired, live, work.scope, max_delete_percent=30)
         if found.changes or found.conflicts or found.owned < work.vmis:
             raise RuntimeError(
                 f"{len(found.changes)} changes and {len(found.conflicts)} conflicts in a zone that is right"

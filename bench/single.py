@@ -11,9 +11,9 @@ from bench import bare
 from bench.timing import Contest, in_turn, say
 from bench.workload import ZONE, Workload, connect, parsed
 from harness.servers import Bind, Knot, Server
+from ksd_ddns.kubevirt.events import VmiChanged, VmisListed
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.sync.zone_sync import ZoneSync
-from ksd_ddns.zone.feed import Changed, Listed
 from ksd_ddns.zone.plan import Change, Kind, Ownership
 from ksd_ddns.zone.reconciler import Options, Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, Wait
@@ -43,7 +43,7 @@ def _contest(work: Workload, server: Server, *, times: int) -> Contest:
             ZONE, rules=work.rules, scope=work.scope, scopes=("",), options=_STEADY, jitter=lambda: 0.5
         )
         sync = ZoneSync(session, reconciler, Limits())
-        reconciler.handle(Listed("", work.parsed()), time.monotonic())
+        reconciler.handle(VmisListed("", work.parsed()), time.monotonic())
         while not isinstance(action := reconciler.next(time.monotonic()), Wait):
             sync.perform(action)
         # Each in its turn: a VMI that changes all the time would be slowed down. Number 1 is theirs.
@@ -51,7 +51,7 @@ def _contest(work: Workload, server: Server, *, times: int) -> Contest:
 
         def send() -> None:
             now = time.monotonic()
-            reconciler.handle(Changed(next(ours), now), now)
+            reconciler.handle(VmiChanged(next(ours), now), now)
             # Reading back can wait while more events come, as in a burst.
             action = reconciler.next(now, busy=True)
             sync.perform(action)

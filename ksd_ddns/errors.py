@@ -8,7 +8,7 @@ KsdError
     Denied           the server refuses this key, this zone or this right: names server, zone, key and cure
     ZoneChanged      a prerequisite failed: read again, plan again
     BadResponse      anything that breaks the protocol, a missing or a wrong signature
-  CapExceeded        withdrawals are kept back
+  CapExceeded        deletions are blocked
 
 A message names the thing, the cause and the cure, and never holds a secret. `exit_code` is what the command line
 ends with when nothing catches the error.
@@ -60,6 +60,6 @@ class BadResponse(PrimaryError):
 
 
 class CapExceeded(KsdError):
-    """Withdrawals are kept back because they exceed the withdrawal cap."""
+    """Deletions are blocked because they exceed the deletion limit."""
 
     exit_code = 1

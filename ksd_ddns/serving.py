@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 class Limits:
     """Of one server. Durations are in seconds.
 
-    `connections` in all, and `per_client`, as `client_of` tells clients apart; `request_within`: until a request must
+    `connections` in all, and `per_client`, as `client_of` distinguishes clients; `request_within`: until a request must
     have arrived; `response_within`: until its answer must have been taken.
     """
 

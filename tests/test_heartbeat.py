@@ -138,7 +138,7 @@ def test_a_zone_whose_thread_died_is_named(make_bind: Callable[..., Bind]) -> No
     wrong = _controller(bind, names.from_text("c."), refuses)
     with _running(good, bad, wrong) as fleet:
         assert _until(lambda: fleet.stuck(60))
-        assert _until(lambda: fleet.snapshots()[2].complaints.get("primary") == "it does not fit")
+        assert _until(lambda: fleet.snapshots()[2].problems.get("primary") == "it does not fit")
         assert "zone b.: the thread died" in fleet.stuck(60)
         assert "zone c." not in fleet.stuck(60)
 

@@ -22,10 +22,10 @@ from harness.vmis import as_json, as_yaml, listing, vmi
 from ksd_ddns import vmifile
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.vmifile import events, read_all
 from ksd_ddns.vmifile.follow import Follow
-from ksd_ddns.zone.feed import Failing, Listed, Told
 
 File = Callable[[bytes | str], str]
 
@@ -550,7 +550,7 @@ class Followed:
     """Files that are followed on a thread; what is told is in `told`."""
 
     def __init__(self, *paths: Path) -> None:
-        self.told: list[Told] = []
+        self.told: list[SourceEvent] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=Follow(*map(str, paths)).run, args=(self.told.append, self._stop))
 
@@ -565,12 +565,12 @@ class Followed:
     @property
     def names(self) -> set[str] | None:
         """The VMIs of the last list, None before the first."""
-        lists = [told for told in self.told if isinstance(told, Listed)]
+        lists = [told for told in self.told if isinstance(told, VmisListed)]
         return {item.name for item in lists[-1].vmis} if lists else None
 
     @property
     def reasons(self) -> list[str]:
-        return [told.reason for told in self.told if isinstance(told, Failing)]
+        return [told.reason for told in self.told if isinstance(told, SourceFailed)]
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20

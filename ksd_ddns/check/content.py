@@ -40,16 +40,18 @@ def findings(setup: Setup, base: bytes, found: Found) -> Iterator[Finding]:
         yield skipped("plan", subject)
         return
     wanted = desired(found.vmis, rules)
-    plan = planning.full(wanted, live, scope, max_withdraw_percent=setup.max_withdraw_percent)
+    plan = planning.full(wanted, live, scope, max_delete_percent=setup.max_delete_percent)
     yield from _plan(subject, plan, wanted, scope)
 
 
 def _agreement(subject: str, reads: list[Read]) -> Finding:
     first, *others = reads
-    apart = [other for other in others if other.live.nodes != first.live.nodes]
-    if not apart:
+    excluded = [other for other in others if other.live.nodes != first.live.nodes]
+    if not excluded:
         return ok("servers", subject, f"{len(reads)} hold the same")
-    text = f"{first.server} (serial {first.live.serial}) and {_listed(_with_serial(other) for other in apart)} differ"
+    text = (
+        f"{first.server} (serial {first.live.serial}) and {_listed(_with_serial(other) for other in excluded)} differ"
+    )
     cure = (
         "DNS_SERVER must name primaries of one and the same zone; a secondary is none, and several copies drift apart"
     )
@@ -129,15 +131,15 @@ def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[F
     if plan.conflicts:
         shown = _listed((f"{names.to_text(item.name)}: {item.reason}" for item in plan.conflicts), between="; ")
         yield failure("conflicts", subject, shown, "see ksd-ddns plan: free each name, or give the VM another one")
-    if plan.kept_back:
-        kept = _names(change.name for change in plan.kept_back)
-        text = f"{len(plan.kept_back)} of {plan.owned} owned names are kept back: {kept}"
-        cure = "is the list of VMIs complete? apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass"
-        yield warning("withdrawals", subject, text, cure)
-    doomed = [change.name for change in plan.changes if change.kind is Kind.WITHDRAW]
+    if plan.blocked:
+        kept = _names(change.name for change in plan.blocked)
+        text = f"{len(plan.blocked)} of {plan.owned} owned names are blocked: {kept}"
+        cure = "is the list of VMIs complete? apply --force (MAX_DELETE_PERCENT=100) lets them pass"
+        yield warning("deletions", subject, text, cure)
+    doomed = [change.name for change in plan.changes if change.kind is Kind.DELETE]
     if doomed and scope.ownership is Ownership.ZONE:
         yield warning(
-            "withdrawals",
+            "deletions",
             subject,
             f"no VMI wants {_names(doomed)}: gone with the first apply, as OWNERSHIP=zone takes them for ours",
             "set OWNERSHIP=txt where they are somebody else's",

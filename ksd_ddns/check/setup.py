@@ -34,7 +34,7 @@ class Setup:
     namespaces: frozenset[str] = frozenset()
     selector: str = ""
     name_server: bool = False
-    max_withdraw_percent: int = 30
+    max_delete_percent: int = 30
 
     def zone_of(self, base: bytes) -> bytes | None:
         """Return the zone of `base` where it is set."""

@@ -16,7 +16,7 @@ from ksd_ddns.printable import masked
 
 _EXIT_CODES = """exit codes:
   0  done, nothing to complain about
-  1  plan --exit-code: there are changes; apply: conflicts, refusals, or withdrawals kept back; check: something failed
+  1  plan --exit-code: there are changes; apply: conflicts, refusals, or deletions blocked; check: something failed
   2  a setting or the input is wrong: nothing was sent
   3  the primary does not answer
   4  the primary refuses the key, the zone, the transfer or the update
@@ -57,7 +57,7 @@ def parse(argv: Sequence[str]) -> Options:
     given["source"] = tuple(given.pop("source", None) or ())
     flags = {name: given.pop(name) for name in Settings.model_fields if name in given}
     if given.pop("force", False):
-        flags["max_withdraw_percent"] = 100
+        flags["max_delete_percent"] = 100
     return Options(flags=flags, **given)
 
 
@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
     apply = _command(commands, "apply", "bring the zone to what the VMIs say, once")
     _add_source(apply)
-    apply.add_argument("--force", action="store_true", help="withdraw, however much it is (MAX_WITHDRAW_PERCENT=100)")
+    apply.add_argument("--force", action="store_true", help="delete, however much it is (MAX_DELETE_PERCENT=100)")
     _add_settings(apply)
 
     run = _command(commands, "run", "keep the zone as the VMIs are, until SIGTERM")

@@ -145,7 +145,7 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> S
         scope=asked.scope,
         namespaces=chosen.namespaces,
         name_server=bool(chosen.name_server_ip),
-        max_withdraw_percent=chosen.max_withdraw_percent,
+        max_delete_percent=chosen.max_delete_percent,
     )
 
 

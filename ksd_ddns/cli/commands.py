@@ -239,7 +239,7 @@ def _one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vm
         rules=rules,
         scope=chosen.scope(rules),
         limits=chosen.limits(),
-        max_delete_percent=chosen.max_withdraw_percent,
+        max_delete_percent=chosen.max_delete_percent,
         step=step,
     )
 
@@ -255,18 +255,16 @@ def _print_heading(chosen: Settings, zone: bytes) -> None:
 
 
 def _print_report(report: Report) -> None:
-    done = Plan(
-        report.plan.zone, report.plan.serial, tuple(report.applied), report.plan.conflicts, report.plan.kept_back
-    )
+    done = Plan(report.plan.zone, report.plan.serial, tuple(report.applied), report.plan.conflicts, report.plan.blocked)
     lines = [line for line in render.text(done) if not line[1].startswith("Plan: ")]
     _print_lines(lines)
     for text in report.refusals():
         _print_lines([("!", f"! {text}")])
-    if report.plan.kept_back:
+    if report.plan.blocked:
         warn(reasons.blocked_in(report.plan))
     output.line(
         f"Applied: {done.count(Kind.ADD)} added, {done.count(Kind.CHANGE)} changed, "
-        f"{done.count(Kind.WITHDRAW)} withdrawn, {len(report.refused)} refused, "
+        f"{done.count(Kind.DELETE)} deleted, {len(report.refused)} refused, "
         f"{render.conflicts_text(len(report.plan.conflicts))}. Serial {report.plan.serial}."
     )
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter, OrderedDict
 
 from ksd_ddns.sync.remarks import Say
-from ksd_ddns.zone.feed import Remark, Said
+from ksd_ddns.zone.notification import Remark, Said
 
 REMEMBERED = 20_000
 """Remarks that are remembered, so that none is logged twice."""

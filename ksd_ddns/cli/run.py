@@ -22,7 +22,7 @@ from ksd_ddns.status import StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
 from ksd_ddns.sync.remarks import Say
-from ksd_ddns.zone.feed import Said
+from ksd_ddns.zone.notification import Said
 from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
@@ -149,7 +149,7 @@ def _options(
         scope=lambda rules: owner.settings().scope(rules),
         limits=chosen.limits(),
         keeping=Keeping(
-            max_delete_percent=chosen.max_withdraw_percent,
+            max_delete_percent=chosen.max_delete_percent,
             hold_down=chosen.hold_down,
             drift_interval=chosen.drift_interval,
             full_read_interval=chosen.full_read_interval,

@@ -76,7 +76,7 @@ def owner_lookup(chosen: Settings, paths: Sequence[str] | None) -> Callable[[], 
     """Return what returns the settings with the owner ID that they go by, or raises SourceError.
 
     Without OWNER_ID it is the UID of the cluster's namespace kube-system, so that clusters that share a zone do not
-    need to be told apart by hand; with files it is `default`. `paths` is None where nothing says which of the two:
+    need to be set apart by hand; with files it is `default`. `paths` is None where nothing says which of the two:
     then it is the cluster's where one is set up by KUBECONFIG or by a pod's service account.
     """
     if paths is None and not (os.environ.get("KUBECONFIG") or os.environ.get("KUBERNETES_SERVICE_HOST")):

@@ -69,7 +69,7 @@ class Forbidden(SourceError):
 
 
 class Expired(SourceError):
-    """410 Gone: the resource version, or the continue token, is too old; only a new list helps."""
+    """410 VmiDeleted: the resource version, or the continue token, is too old; only a new list helps."""
 
 
 class Conflict(SourceError):

@@ -9,7 +9,7 @@ from threading import Condition, Event
 
 from ksd_ddns.cluster.api import Api, Busy, Conflict
 from ksd_ddns.errors import SourceError
-from ksd_ddns.zone.feed import Said
+from ksd_ddns.zone.notification import Said
 
 WAITING = 2000
 """Events that wait to be written, at most; the namespace with the most of them has to make room."""

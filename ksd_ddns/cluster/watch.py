@@ -1,7 +1,7 @@
 """VMIs of the cluster: a list in pages, then a watch from its resource version on.
 
 A list counts only when its last page has come: half a list looks like deletions. A watch ends, breaks and expires in
-the normal course of things: it goes on from the last resource version, and only 410 Gone asks for a new list.
+the normal course of things: it goes on from the last resource version, and only 410 VmiDeleted asks for a new list.
 """
 
 import logging
@@ -16,9 +16,9 @@ import msgspec
 from ksd_ddns.cluster.api import Api, Broken, Busy, Expired, insist
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.selector import Selector
 from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
 
 PAGE = 500
 WATCH_SECONDS = 300
@@ -103,7 +103,7 @@ class Watch:
         self._known: dict[str, Vmi] = {}
         self.scope = namespace
 
-    def run(self, tell: Callable[[Told], None], stop: Event) -> None:
+    def run(self, tell: Callable[[SourceEvent], None], stop: Event) -> None:
         """List and watch until `stop` is set; what is heard goes to `tell`, an unchanged VMI does not."""
         failures = 0
         version = ""
@@ -113,7 +113,7 @@ class Watch:
                 if not version:
                     version = self._list(tell)
                 lines = self._api.stream(self._path, self._query(version), silence=SILENCE)
-                tell(Failing(self.scope, ""))
+                tell(SourceFailed(self.scope, ""))
                 for reached in self._follow(lines, version, tell):
                     version = reached
                     if stop.is_set():
@@ -132,7 +132,7 @@ class Watch:
                 if isinstance(e, Broken | Expired) and failures < RELIST_AFTER:
                     _log.info("the watch begins again: %s", e)
                 else:
-                    tell(Failing(self.scope, str(e)))
+                    tell(SourceFailed(self.scope, str(e)))
                 stop.wait(pause)
             else:
                 failures = 0
@@ -146,11 +146,11 @@ class Watch:
             )
         return found.vmis
 
-    def _list(self, tell: Callable[[Told], None]) -> str:
+    def _list(self, tell: Callable[[SourceEvent], None]) -> str:
         """Tell all VMIs there are; return the resource version that a watch goes on from."""
         found = self._pages()
         self._known = {item.key: item for item in found.vmis}
-        tell(Listed(self.scope, found.vmis, found.unread))
+        tell(VmisListed(self.scope, found.vmis, found.unread))
         return found.version
 
     def _pages(self) -> "_Found":
@@ -199,7 +199,7 @@ class Watch:
             "labelSelector": self._selector,
         }
 
-    def _follow(self, lines: Iterable[bytes], version: str, tell: Callable[[Told], None]) -> Iterator[str]:
+    def _follow(self, lines: Iterable[bytes], version: str, tell: Callable[[SourceEvent], None]) -> Iterator[str]:
         """Take the events of a watch from `version` on; yield the resource version of every event."""
         for line in lines:
             try:
@@ -214,16 +214,16 @@ class Watch:
                 version = about.metadata.resource_version
             yield version
 
-    def _heard(self, event: _Event, tell: Callable[[Told], None]) -> None:
+    def _heard(self, event: _Event, tell: Callable[[SourceEvent], None]) -> None:
         if event.type == "DELETED":
             key = _named.decode(event.object).key
             self._known.pop(key, None)
-            tell(Gone(key, time.monotonic()))
+            tell(VmiDeleted(key, time.monotonic()))
         elif event.type != "BOOKMARK":
             found = self._parsed(event.object)
             if found is not None and self._known.get(found.key) != found:  # heartbeats and conditions end here
                 self._known[found.key] = found
-                tell(Changed(found, time.monotonic()))
+                tell(VmiChanged(found, time.monotonic()))
 
     def _parsed(self, raw: msgspec.Raw) -> Vmi | None:
         try:

@@ -328,10 +328,10 @@ class Settings(BaseSettings):
         group=_SAFETY,
         shown="the UID of the cluster's namespace kube-system; default with --from",
     )
-    policy: Policy = _setting(Policy.SYNC, "sync, or upsert-only: never withdraw a name", group=_SAFETY)
+    policy: Policy = _setting(Policy.SYNC, "sync, or upsert-only: never delete a name", group=_SAFETY)
     adopt: bool = _setting(False, "Take over unmarked names whose addresses are exactly the wanted ones", group=_SAFETY)
-    max_withdraw_percent: int = _setting(
-        30, "Keep withdrawals back that exceed this part of the owned names", group=_SAFETY, ge=0, le=100
+    max_delete_percent: int = _setting(
+        30, "Keep deletions back that exceed this part of the owned names", group=_SAFETY, ge=0, le=100
     )
 
     hold_down: Annotated[float, BeforeValidator(_duration)] = _setting(
@@ -518,7 +518,7 @@ class Settings(BaseSettings):
             exclude=self.exclude_cidrs,
             name_server=self.name_server_ip,
             reverse=base if base != self.base else b"",
-            apart=tuple(other for other in self.reverse_zones if other != base and names.is_below(other, base)),
+            excluded=tuple(other for other in self.reverse_zones if other != base and names.is_below(other, base)),
         )
 
     def scope(self, rules: Rules) -> Scope:
@@ -527,8 +527,8 @@ class Settings(BaseSettings):
             base=rules.reverse or rules.base,
             forward=rules.base,
             types=POINTERS if rules.reverse else ADDRESSES,
-            confined=bool(rules.reverse),
-            apart=rules.apart if rules.reverse else self.reverse_zones,
+            base_only=bool(rules.reverse),
+            excluded=rules.excluded if rules.reverse else self.reverse_zones,
             ownership=self.ownership,
             owner=self.owner,
             policy=self.policy,
@@ -665,9 +665,6 @@ def origins(flags: Mapping[str, Any]) -> list[Origin]:
     ]
 
 
-_FORMER = {"MAX_WITHDRAW_PERCENT": "MAX_DELETE_PERCENT"}
-"""Settings that have another name now."""
-
 # Kubernetes sets these for each Service of a namespace.
 _OF_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)\Z")
 
@@ -684,7 +681,7 @@ def misspelled(environment: Iterable[str]) -> list[tuple[str, str]]:
         if name in ours or _OF_SERVICE.match(name):
             continue
         plain = re.sub(r"\AKSD_(DDNS_)?", "", name)
-        meant = _FORMER.get(name, "") if plain == name else plain
+        meant = "" if plain == name else plain
         near = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
         if meant in ours or near:
             found.append((variable, meant if meant in ours else near[0]))

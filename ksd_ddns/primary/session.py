@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
-"""Told how many records or names are done so far."""
+"""SourceEvent how many records or names are done so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,19 @@ Snapshots = Callable[[], tuple[Snapshot, ...]]
 
 _GAUGES: tuple[tuple[str, str, Callable[[Snapshot], int]], ...] = (
     ("synced", "1 once the zone has been brought to what the cluster says", lambda now: now.synced),
-    ("ready", "1 while nothing is wrong", lambda now: not now.complaints),
+    ("ready", "1 while nothing is wrong", lambda now: not now.problems),
     ("vmis", "VMIs that are known", lambda now: now.vmis),
     ("names", "Owner names that are wanted in the zone", lambda now: now.names),
     ("conflicts", "Wanted names that somebody else has", lambda now: len(now.conflicts)),
     ("refused_names", "Names that the primary does not take", lambda now: sum(one.count for one in now.refused)),
-    ("kept_back_withdrawals", "Withdrawals that the withdrawal cap keeps back", lambda now: now.kept_back),
+    ("kept_back_deletions", "Deletions that the deletion limit blocks", lambda now: now.blocked),
     ("held_families", "Address families that vanished and are held", lambda now: now.held),
     ("pending_names", "Names that are to be looked at again", lambda now: now.pending),
     ("zone_serial", "Serial of the zone, as last read", lambda now: now.serial),
 )
 
 _COUNTERS: tuple[tuple[str, str, str, Callable[[Snapshot], dict[str, int]]], ...] = (
-    ("changes", "Names added, changed and withdrawn", "kind", lambda now: now.applied),
+    ("changes", "Names added, changed and deleted", "kind", lambda now: now.applied),
     ("update_outcomes", "Names sent, by what became of them", "result", lambda now: now.outcomes),
     ("transfers", "Zone transfers", "kind", lambda now: now.transfers),
     ("events", "Lists and changes of VMIs heard", "kind", lambda now: now.events),

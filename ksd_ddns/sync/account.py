@@ -23,7 +23,7 @@ class Account:
     """What the controller has done, and what is wrong."""
 
     def __init__(self) -> None:
-        self.snapshot = Snapshot(complaints={"sync": _FIRST})
+        self.snapshot = Snapshot(problems={"sync": _FIRST})
         self._sources: dict[str, str] = {}
         self._primary = ""
         self._given_up = ""
@@ -81,24 +81,24 @@ class Account:
         """Make a new snapshot."""
         if self._conflict_texts is None:  # there can be many, and events are more
             self._conflict_texts = tuple(_conflict_text(item) for found in self._conflicts.values() for item in found)
-        complaints: dict[str, str] = {}
+        problems: dict[str, str] = {}
         if reconciler is None or not reconciler.synced:
-            complaints["sync"] = _FIRST
+            problems["sync"] = _FIRST
         if self._sources:
-            complaints["source"] = "; ".join(self._sources.values())
+            problems["source"] = "; ".join(self._sources.values())
         if self._given_up or self._primary:
-            complaints["primary"] = self._given_up or self._primary
+            problems["primary"] = self._given_up or self._primary
         elif reconciler is not None and (text := reasons.primary(reconciler, server)):
-            complaints["primary"] = text
+            problems["primary"] = text
         if reconciler is not None and (text := reasons.deletions(reconciler)):
-            complaints["withdrawals"] = text
+            problems["deletions"] = text
         counts = {} if reconciler is None else _counts(reconciler, now)
         self.snapshot = Snapshot(
             server=server,
             zone=zone,
             serial=reconciler.live.serial if reconciler else 0,
             synced=reconciler is not None and reconciler.synced,
-            complaints=complaints,
+            problems=problems,
             conflicts=self._conflict_texts,
             refused=() if reconciler is None else _refused(reconciler, server),
             applied=dict(self._applied),
@@ -122,7 +122,7 @@ def _counts(reconciler: Reconciler, now: float) -> dict[str, int]:
         "names": inventory.names,
         "held": inventory.held(now),
         "pending": reconciler.updates.pending,
-        "kept_back": len(reconciler.deletions.blocked),
+        "blocked": len(reconciler.deletions.blocked),
         "unconfirmed": len(reconciler.unconfirmed),
     }
 

@@ -14,6 +14,7 @@ from threading import Event
 
 from ksd_ddns.errors import PrimaryError, SourceError
 from ksd_ddns.heartbeat import Heartbeat
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync.account import Account
 from ksd_ddns.sync.facts import FactLog
@@ -22,8 +23,8 @@ from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.sync.zone_sync import ZoneSync
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
-from ksd_ddns.zone.feed import Failing, Said, Told
 from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.notification import Said
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
@@ -83,9 +84,9 @@ class Controller:
         self._session = session
         self._scopes = tuple(scopes)
         self._options = options
-        self._queue: SimpleQueue[Told | NotifyReceived | None] = SimpleQueue()
+        self._queue: SimpleQueue[SourceEvent | NotifyReceived | None] = SimpleQueue()
         self._stop = Event()
-        self._early: list[Told] = []
+        self._early: list[SourceEvent] = []
         self._sync: ZoneSync | None = None
         self._remarks: Remarks | None = None
         self._facts = FactLog(session)
@@ -109,7 +110,7 @@ class Controller:
         live = sync.reconciler.view.live
         return Owned(Live(live.zone, live.serial, live.nodes.copy(), live.cuts.copy()), sync.reconciler.scope)
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: SourceEvent) -> None:
         """Take an event of a source; safe to call from any thread."""
         self._queue.put(told)
 
@@ -224,7 +225,7 @@ class Controller:
         except Empty:
             return
 
-    def _first(self, seconds: float) -> Told | NotifyReceived | None:
+    def _first(self, seconds: float) -> SourceEvent | NotifyReceived | None:
         """Return the first event of the queue, after waiting for it for at most `seconds`. Raises Empty."""
         until = time.monotonic() + seconds
         while True:
@@ -236,7 +237,7 @@ class Controller:
                 if time.monotonic() >= until:
                     raise
 
-    def _take_one(self, told: Told | NotifyReceived | None) -> None:
+    def _take_one(self, told: SourceEvent | NotifyReceived | None) -> None:
         if told is None:
             return
         now = time.monotonic()
@@ -244,7 +245,7 @@ class Controller:
             if self._sync is not None:
                 self._sync.reconciler.handle(told, now)
             return
-        if isinstance(told, Failing):
+        if isinstance(told, SourceFailed):
             self._account.source(told.scope, told.reason)
         else:
             self._account.event(type(told).__name__.lower())
@@ -253,11 +254,11 @@ class Controller:
         else:
             self._handle(told, now)
 
-    def _handle(self, told: Told, now: float) -> None:
+    def _handle(self, told: SourceEvent, now: float) -> None:
         assert self._sync is not None
         assert self._remarks is not None
         self._sync.reconciler.handle(told, now)
-        if not isinstance(told, Failing):
+        if not isinstance(told, SourceFailed):
             self._remarks.vmis(told)
 
     def _publish(self, *, force: bool) -> None:

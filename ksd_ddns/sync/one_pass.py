@@ -9,13 +9,13 @@ import msgspec
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from ksd_ddns.errors import Unreachable, ZoneChanged
+from ksd_ddns.kubevirt.events import VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync import reasons
 from ksd_ddns.sync.zone_sync import Step, ZoneSync, _no_progress
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
-from ksd_ddns.zone.feed import Listed
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Conflict, Plan, Scope
 from ksd_ddns.zone.reconciler import Options, Reconciler
@@ -46,7 +46,7 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether the zone is now as desired, with nothing refused, in conflict, or blocked."""
-        return not (self.refused or self.plan.conflicts or self.plan.kept_back)
+        return not (self.refused or self.plan.conflicts or self.plan.blocked)
 
     def refusals(self) -> Iterator[str]:
         """Yield the lines of the refused names, grouped by cause: how many and why, then the names."""
@@ -94,7 +94,7 @@ class OnePass:
     def plan(self) -> Plan:
         """Return the plan for the whole zone; nothing is sent. Raises a PrimaryError."""
         self.read()
-        self.reconciler.handle(Listed("", self._vmis), time.monotonic())
+        self.reconciler.handle(VmisListed("", self._vmis), time.monotonic())
         while True:
             action = self.reconciler.next(time.monotonic())
             for fact in self.reconciler.take_facts():
@@ -111,7 +111,7 @@ class OnePass:
         """
         self.read()
         reconciler = self.reconciler
-        reconciler.handle(Listed("", self._vmis), time.monotonic())
+        reconciler.handle(VmisListed("", self._vmis), time.monotonic())
         progress = _Progress()
         while True:
             now = time.monotonic()

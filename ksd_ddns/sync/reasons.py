@@ -88,7 +88,7 @@ def deletions(reconciler: Reconciler) -> str:
 
 def blocked_in(plan: Plan) -> str:
     """Return which deletions of `plan` are blocked; empty where none are."""
-    return _deletions(len(plan.kept_back), plan.owned, plan.blocked)
+    return _deletions(len(plan.blocked), plan.owned, plan.limits)
 
 
 def _deletions(count: int, owned: int, limits: Collection[Blocked]) -> str:
@@ -97,7 +97,7 @@ def _deletions(count: int, owned: int, limits: Collection[Blocked]) -> str:
     where = ", ".join(f"{one.count} of {one.owned} in namespace {one.namespace}" for one in limits if one.namespace)
     return (
         f"refusing to delete {count} of {owned} owned names{f' ({where})' if where else ''}: is the list of VMIs "
-        "complete? ksd-ddns apply --force or MAX_WITHDRAW_PERCENT=100 deletes them"
+        "complete? ksd-ddns apply --force or MAX_DELETE_PERCENT=100 deletes them"
     )
 
 

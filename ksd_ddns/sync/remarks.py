@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
+from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
-from ksd_ddns.zone.feed import Changed, Gone, Listed, Published, Remark, Said
+from ksd_ddns.zone.notification import Published, Remark, Said
 from ksd_ddns.zone.plan import Change, Conflict, Kind
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.refusals import Refusal
@@ -20,11 +21,11 @@ class Remarks:
         self._known = known
         self._say = say
 
-    def vmis(self, told: Listed | Changed | Gone) -> None:
+    def vmis(self, told: VmisListed | VmiChanged | VmiDeleted) -> None:
         """Say what of the VMIs themselves cannot be published."""
-        if isinstance(told, Gone):
+        if isinstance(told, VmiDeleted):
             return
-        vmis: Iterable[Vmi] = told.vmis if isinstance(told, Listed) else (told.vmi,)
+        vmis: Iterable[Vmi] = told.vmis if isinstance(told, VmisListed) else (told.vmi,)
         for vmi in vmis:
             for notice in self._known.notices(vmi.key):
                 self._say(Remark(vmi.key, vmi.uid, "NotPublished", notice.text))

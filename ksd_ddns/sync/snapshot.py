@@ -22,10 +22,10 @@ class RefusedNames:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Counts and complaints of one moment.
+    """Counts and problems of one moment.
 
-    `synced` is whether the zone has been brought to what the source said at least once; `complaints` say in words what
-    is wrong now, by the part that it concerns: sync, source, primary, withdrawals. `latencies` count the changes up to
+    `synced` is whether the zone has been brought to what the source said at least once; `problems` say in words what
+    is wrong now, by the part that it concerns: sync, source, primary, deletions. `latencies` count the changes up to
     each bound of LATENCY_BUCKETS, and then all; times are in seconds, `serial` is the zone's.
     """
 
@@ -35,10 +35,10 @@ class Snapshot:
     vmis: int = 0
     names: int = 0
     synced: bool = False
-    complaints: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
     conflicts: tuple[str, ...] = ()
     refused: tuple[RefusedNames, ...] = ()
-    kept_back: int = 0
+    blocked: int = 0
     held: int = 0
     pending: int = 0
     unconfirmed: int = 0

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from ksd_ddns import heartbeat
 from ksd_ddns.errors import KsdError
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed
 from ksd_ddns.sync.controller import Controller
 from ksd_ddns.sync.snapshot import Snapshot
-from ksd_ddns.zone.feed import Failing, Told
 from ksd_ddns.zone.owned import Owned
 
 AFTER_A_BUG = 10.0
@@ -26,7 +26,7 @@ class Source(Protocol):
 
     scope: str
 
-    def run(self, tell: Callable[[Told], None], stop: Event) -> None:
+    def run(self, tell: Callable[[SourceEvent], None], stop: Event) -> None:
         """Tell what there is, and what becomes of it, until `stop` is set."""
 
 
@@ -82,11 +82,11 @@ class Supervisor:
                 source.run(self._tell, self._stop)
             except Exception as e:  # noqa: BLE001 it is told, and the source begins anew
                 _log.error("BUG: VMI source crashed, restarting it  error=%s", _place(e), exc_info=_debugging())
-                self._tell(Failing(source.scope, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
+                self._tell(SourceFailed(source.scope, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
                 self._stop.wait(AFTER_A_BUG)
 
-    def _tell(self, told: Told) -> None:
-        if isinstance(told, Failing) and told.reason:
+    def _tell(self, told: SourceEvent) -> None:
+        if isinstance(told, SourceFailed) and told.reason:
             _log.warning("cannot read VMIs, keeping what is known: %s", told.reason)
         for controller in (self._first, *self._others):
             controller.tell(told)

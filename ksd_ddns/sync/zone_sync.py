@@ -26,7 +26,7 @@ from ksd_ddns.zone.reconciler.events import (
 from ksd_ddns.zone.update import Batch, Limits, batches, touch
 
 Step = Callable[[str, int, int | None], None]
-"""Told what is being done, how much of it is done, and of how much where that is known."""
+"""SourceEvent what is being done, how much of it is done, and of how much where that is known."""
 
 _SHOWN_EVERY = 100
 

@@ -8,10 +8,10 @@ from threading import Event
 from typing import NamedTuple
 
 from ksd_ddns.errors import SourceError
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmisListed
 from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.vmifile.file import merged, read
-from ksd_ddns.zone.feed import Failing, Listed, Told
 
 LOOK_EVERY = 0.02
 """Seconds between two looks at the file's status: a look costs two microseconds."""
@@ -48,7 +48,7 @@ class Follow:
             _File(path, partial(read, path, namespaces=namespaces, selector=selector)) for path in paths
         )
 
-    def run(self, tell: Callable[[Told], None], stop: Event) -> None:
+    def run(self, tell: Callable[[SourceEvent], None], stop: Event) -> None:
         """Read the files, and each again at every change of it, until `stop` is set."""
         told: tuple[Vmi, ...] | None = None
         failing, failing_since = "", 0.0
@@ -64,12 +64,12 @@ class Follow:
                     reason = reason or str(e)
                 else:
                     if vmis != told:
-                        tell(Listed(self.scope, vmis))
+                        tell(VmisListed(self.scope, vmis))
                         told = vmis
             # A file that is being written is broken for a moment; it changes again when it is whole.
             now = time.monotonic()
             if bool(reason) != bool(failing) or (reason != failing and now - failing_since > ANOTHER_REASON):
-                tell(Failing(self.scope, reason))
+                tell(SourceFailed(self.scope, reason))
                 failing, failing_since = reason, now
             stop.wait(LOOK_EVERY)
 

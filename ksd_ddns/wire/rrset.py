@@ -53,7 +53,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
                 return rrset
         return None
 
-    def having(self, rrsets: Iterable[RRset], *, types: Iterable[int]) -> "Node":
+    def with_rrsets(self, rrsets: Iterable[RRset], *, types: Iterable[int]) -> "Node":
         """Return this node with its RRsets of `types` replaced by `rrsets`, all others as they are."""
         replaced = set(types)
         kept = [rrset for rrset in self.rrsets if rrset.type not in replaced]

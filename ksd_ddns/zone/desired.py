@@ -59,7 +59,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     each namespace (0: no limit), `max_rrset` for the records of one type at one name.
 
     With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
-    `base`; several VMIs may share one. What lies below one of `apart` is published elsewhere.
+    `base`; several VMIs may share one. What lies below one of `excluded` is published elsewhere.
     """
 
     base: bytes
@@ -76,7 +76,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[Network, ...] = ()
     name_server: tuple[bytes, ...] = ()
     reverse: bytes = b""
-    apart: tuple[bytes, ...] = ()
+    excluded: tuple[bytes, ...] = ()
 
     @property
     def name_server_name(self) -> bytes:
@@ -277,7 +277,7 @@ class Desired:
         return touched
 
     def _take_back(self, key: str) -> set[bytes]:
-        """Withdraw the claims of a VMI; return their names."""
+        """Delete the claims of a VMI; return their names."""
         claims = self._staked.pop(key, None)
         if claims is None:
             return set()
@@ -427,7 +427,7 @@ class _Wanted:
             for address in (*addresses[0], *addresses[1]):
                 name = names.reverse(address)
                 if names.is_below(name, rules.reverse) and not any(
-                    names.is_below(name, other) for other in rules.apart
+                    names.is_below(name, other) for other in rules.excluded
                 ):
                     targets.setdefault(name, []).append(target)
         vmi = self._vmi
@@ -552,10 +552,10 @@ def _shared(claims: list[Claim], rules: Rules) -> Node:
         for rdata in item.rdatas:
             room -= len(first.name) + STATEMENT_OVERHEAD + len(rdata)
             if room < 0 or len(found) == rules.max_rrset:
-                return first.having([rrset(PTR, ttl, found)], types=(PTR,))
+                return first.with_rrsets([rrset(PTR, ttl, found)], types=(PTR,))
             found[rdata] = None
             ttl = min(ttl, item.ttl)
-    return first.having([rrset(PTR, ttl, found)], types=(PTR,))
+    return first.with_rrsets([rrset(PTR, ttl, found)], types=(PTR,))
 
 
 def _publishable(interface: Interface, rules: Rules, most: int) -> tuple[_Families, bool]:

@@ -36,7 +36,7 @@ def missing(vmi: Vmi) -> list[Vanished]:
     ]
 
 
-def had(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
+def previous(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
     """Return the addresses of a family that `vmi` has, none where it is not published."""
     if not vmi.live or vmi.ignored:
         return ()
@@ -45,7 +45,7 @@ def had(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
     return tuple(address for address in next(found, ()) if len(address) == _OCTETS[rdtype])
 
 
-def standing(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Scope) -> tuple[bytes, ...]:
+def published(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Scope) -> tuple[bytes, ...]:
     """Return the addresses that stand in the zone for a family of `vmi`, none where the name is not that VMI's."""
     network, rdtype = vanished
     name = interface_name(vmi, network, rules)
@@ -65,7 +65,7 @@ def _pointed(target: bytes, octets: int, live: Live, scope: Scope) -> tuple[byte
     return tuple(address for address in addresses if address is not None and len(address) == octets)
 
 
-def holding(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
+def with_held(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
     """Return `vmi` with the addresses of `held` beside its own."""
     if not held:
         return vmi

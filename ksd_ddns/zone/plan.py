@@ -19,7 +19,7 @@ from ksd_ddns.zone.live import Live
 ADDRESSES = (A, AAAA)
 POINTERS = (PTR,)
 
-CAP_FLOOR = 10
+LIMIT_FLOOR = 10
 """Where fewer names than this are owned, a percentage says nothing: the deletion limit does not apply."""
 
 _PLACEHOLDER = names.from_text("localhost.")
@@ -34,7 +34,7 @@ class Ownership(StrEnum):
 
 
 class Policy(StrEnum):
-    """Whether names that nothing wants any more are withdrawn."""
+    """Whether names that nothing wants any more are deleted."""
 
     SYNC = "sync"
     UPSERT_ONLY = "upsert-only"
@@ -47,9 +47,9 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     marker beside them left out); `owner` is the owner ID (ignored with Ownership.ZONE). `forward` is the base of the
     VMIs' names, to which the records of a reverse zone point; empty where it is `base`.
 
-    Where it is `confined`, names outside of the base are not ours even with our marker: the base is one of several in
-    the zone. Names below one of `apart` are never ours: they belong to another base. `protected` are names that are
-    changed when wanted, never withdrawn. `apex` is the NS RRset that the apex shall hold beside what stands there, None
+    Where it is `base_only`, names outside of the base are not ours even with our marker: the base is one of several in
+    the zone. Names below one of `excluded` are never ours: they belong to another base. `protected` are names that are
+    changed when wanted, never deleted. `apex` is the NS RRset that the apex shall hold beside what stands there, None
     to leave the apex alone. `ttl_cap` is the TTL to which the server lowers those above it, None where it does not.
     """
 
@@ -59,8 +59,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     policy: Policy = Policy.SYNC
     adopt: bool = False
-    confined: bool = False
-    apart: tuple[bytes, ...] = ()
+    base_only: bool = False
+    excluded: tuple[bytes, ...] = ()
     protected: frozenset[bytes] = frozenset()
     apex: RRset | None = None
     forward: bytes = b""
@@ -77,7 +77,7 @@ class Kind(StrEnum):
 
     ADD = "add"
     CHANGE = "change"
-    WITHDRAW = "withdraw"
+    DELETE = "delete"
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -130,7 +130,7 @@ class Blocked(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """What leads from the live zone to the desired one.
 
-    `kept_back` are deletions over the deletion limit, `blocked` says which limit, `owned` is the number of names that
+    `blocked` are deletions over the deletion limit, `limits` says which limit, `owned` is the number of names that
     are ours in the zone.
     """
 
@@ -138,12 +138,12 @@ class Plan(msgspec.Struct, frozen=True):
     serial: int
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
-    kept_back: tuple[Change, ...] = ()
+    blocked: tuple[Change, ...] = ()
     owned: int = 0
-    blocked: tuple[Blocked, ...] = ()
+    limits: tuple[Blocked, ...] = ()
 
     def count(self, kind: Kind) -> int:
-        """Return the number of names that the plan adds, changes or withdraws."""
+        """Return the number of names that the plan adds, changes or deletes."""
         return sum(1 for change in self.changes if change.kind is kind)
 
 
@@ -152,7 +152,7 @@ def full(
     live: Live,
     scope: Scope,
     *,
-    max_withdraw_percent: int = 100,
+    max_delete_percent: int = 100,
     seen: Collection[bytes] = (),
     unread: Collection[str] = (),
 ) -> Plan:
@@ -160,7 +160,7 @@ def full(
 
     Deletions follow from absence in a list, but for the names in `seen`, whose end was seen. In the
     namespaces `unread` nothing follows from absence, and all of them are blocked. Of the others the deletion limit
-    blocks those that exceed `max_withdraw_percent` of the owned names, where at least CAP_FLOOR are owned: first in
+    blocks those that exceed `max_delete_percent` of the owned names, where at least LIMIT_FLOOR are owned: first in
     each namespace, then, of the namespaces that are left, in all. The rest of the plan stands.
     """
     owned = 0
@@ -176,21 +176,21 @@ def full(
             differing.append(name)
     differing += [name for name in desired.names() if name not in live.nodes]
     plan = _partial(differing, desired, live, scope)
-    absent = [change for change in plan.changes if change.kind is Kind.WITHDRAW and change.name not in seen]
-    blocked: tuple[Blocked, ...] = ()
+    absent = [change for change in plan.changes if change.kind is Kind.DELETE and change.name not in seen]
+    limits: tuple[Blocked, ...] = ()
     waiting: list[Change] = []
     if absent and unread:
         waiting = [change for change in absent if namespace_of(change.old, scope) in unread]
         absent = [change for change in absent if namespace_of(change.old, scope) not in unread]
     if absent:
-        absent, blocked = _over_limit(absent, owned, desired, live, scope, percent=max_withdraw_percent)
+        absent, limits = _over_limit(absent, owned, desired, live, scope, percent=max_delete_percent)
     absent += waiting
     changes = plan.changes
     if absent:
-        kept_back = {change.name for change in absent}
-        changes = tuple(change for change in changes if change.name not in kept_back)
+        blocked = {change.name for change in absent}
+        changes = tuple(change for change in changes if change.name not in blocked)
     conflicts = (*plan.conflicts, *_collisions(desired, live))
-    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned, blocked)
+    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned, limits)
 
 
 def _over_limit(
@@ -200,7 +200,7 @@ def _over_limit(
     namespaces = [namespace_of(change.old, scope) for change in absent]
     gone = Counter(namespaces)
     # Whoever loses this few names is never over the limit: then nobody's names need to be counted.
-    few = percent * CAP_FLOOR // 100
+    few = percent * LIMIT_FLOOR // 100
     if all(count <= few for count in gone.values()):
         have: Mapping[str, int] = {}
     else:
@@ -219,7 +219,7 @@ def _over_limit(
 
 
 def _exceeds(count: int, owned: int, percent: int) -> bool:
-    return owned >= CAP_FLOOR and 100 * count > percent * owned
+    return owned >= LIMIT_FLOOR and 100 * count > percent * owned
 
 
 def _owned_bynamespace_of(desired: Desired, live: Live, scope: Scope) -> Counter[str]:
@@ -289,10 +289,10 @@ def owned_names(live: Live, scope: Scope) -> list[bytes]:
 
 
 def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
-    """Return whether the name of `node` is ours to withdraw; with `vmi` and markers, whether it is that VMI's."""
-    if node.name in scope.protected or (scope.confined and not names.is_below(node.name, scope.base)):
+    """Return whether the name of `node` is ours to delete; with `vmi` and markers, whether it is that VMI's."""
+    if node.name in scope.protected or (scope.base_only and not names.is_below(node.name, scope.base)):
         return False
-    if any(names.is_below(node.name, other) for other in scope.apart):
+    if any(names.is_below(node.name, other) for other in scope.excluded):
         return False
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
@@ -315,7 +315,7 @@ def _judged(name: bytes, want: Node | None, found: Node, live: Live, scope: Scop
     if want is None:
         if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
             return None
-        return Change(found, _without_ours(found, scope), Kind.WITHDRAW, scope.types)
+        return Change(found, _without_ours(found, scope), Kind.DELETE, scope.types)
     obstacle = _obstacle(found, live, scope)
     if obstacle:
         return Conflict(name, want, found, obstacle)
@@ -366,7 +366,7 @@ def _obstacle(found: Node, live: Live, scope: Scope) -> str:
         return "a CNAME that is not ours stands there"
     if _can_be_owned(found.name, scope):
         return ""
-    # What is published there could never be told from what others put there, or be withdrawn.
+    # What is published there could never be told from what others put there, or be deleted.
     return f"it is not below {names.to_text(scope.base)}, and OWNERSHIP=zone owns nothing else; OWNERSHIP=txt does"
 
 
@@ -374,7 +374,7 @@ def _judged_in_use(name: bytes, want: Node, found: Node, scope: Scope) -> Change
     if scope.ownership is Ownership.TXT:
         return _judged_by_marker(name, want, found, scope)
     kind = Kind.CHANGE if _published(found, scope) else Kind.ADD
-    return _change(found, found.having(want.rrsets, types=scope.types), kind, scope)
+    return _change(found, found.with_rrsets(want.rrsets, types=scope.types), kind, scope)
 
 
 def _judged_by_marker(name: bytes, want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
@@ -469,21 +469,21 @@ def _marked(want: Node, found: Node, ours: dict[bytes, marker.Marker], scope: Sc
     # One RRset has one TTL: where foreign texts share it, theirs stays (RFC 2181, 5.2).
     ttl = there.ttl if there and foreign else text.ttl
     published = [item for item in want.rrsets if item.type in scope.types]
-    return found.having([*published, rrset(TXT, ttl, [*foreign, mark])], types=(*scope.types, TXT))
+    return found.with_rrsets([*published, rrset(TXT, ttl, [*foreign, mark])], types=(*scope.types, TXT))
 
 
 def _without_ours(found: Node, scope: Scope) -> Node:
-    """Return what stays at a withdrawn name: everything but what is published and our marker.
+    """Return what stays at a deleted name: everything but what is published and our marker.
 
     Where another owner's marker stands beside ours, only ours goes: the rest may well be the other's.
     """
     if scope.ownership is Ownership.ZONE:
-        return found.having((), types=scope.types)
+        return found.with_rrsets((), types=scope.types)
     text = found.get(TXT)
     ours = _own_markers(text, scope) if text else {}
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
-    return found.having(kept, types=(TXT,) if _others(text, scope) else (*scope.types, TXT))
+    return found.with_rrsets(kept, types=(TXT,) if _others(text, scope) else (*scope.types, TXT))
 
 
 def _apex(live: Live, scope: Scope) -> list[Change]:
@@ -500,7 +500,7 @@ def _apex(live: Live, scope: Scope) -> list[Change]:
     if scope.ownership is Ownership.ZONE:
         rdatas.discard(_PLACEHOLDER)
     ttl = there.ttl if there else scope.apex.ttl
-    change = _change(found, found.having([rrset(NS, ttl, rdatas)], types=(NS,)), Kind.CHANGE, scope)
+    change = _change(found, found.with_rrsets([rrset(NS, ttl, rdatas)], types=(NS,)), Kind.CHANGE, scope)
     return [change] if change else []
 
 

@@ -19,9 +19,9 @@ def text(plan: Plan) -> Iterator[Line]:
     """Yield the plan as a diff, one line an RRset, and a summary at the end."""
     for change in sorted(plan.changes, key=_canonical):
         yield from _change_lines(change)
-    for change in sorted(plan.kept_back, key=_canonical):
+    for change in sorted(plan.blocked, key=_canonical):
         for _, line in _change_lines(change):
-            yield "!", f"! {line[2:]}: kept back by the withdrawal cap"
+            yield "!", f"! {line[2:]}: blocked by the deletion limit"
     for conflict in sorted(plan.conflicts, key=_canonical):
         yield "!", _conflict_line(conflict)
     yield " ", summary(plan)
@@ -33,10 +33,10 @@ def _canonical(item: Change | Conflict) -> list[bytes]:
 
 def summary(plan: Plan) -> str:
     """Return the plan in one line."""
-    kept = f", {len(plan.kept_back)} kept back" if plan.kept_back else ""
+    kept = f", {len(plan.blocked)} blocked" if plan.blocked else ""
     return (
         f"Plan: {plan.count(Kind.ADD)} to add, {plan.count(Kind.CHANGE)} to change, "
-        f"{plan.count(Kind.WITHDRAW)} to withdraw, {conflicts_text(len(plan.conflicts))}{kept}."
+        f"{plan.count(Kind.DELETE)} to delete, {conflicts_text(len(plan.conflicts))}{kept}."
     )
 
 
@@ -45,7 +45,7 @@ def blocked_text(plan: Plan) -> str:
     return ", ".join(
         f"{each.count} of {each.owned} owned names"
         + ("" if each.namespace is None else f" of namespace {each.namespace}")
-        for each in plan.blocked
+        for each in plan.limits
     )
 
 
@@ -113,13 +113,13 @@ def as_json(plan: Plan) -> dict[str, object]:
             }
             for conflict in plan.conflicts
         ],
-        "kept_back": [_json_change(change) for change in plan.kept_back],
+        "blocked": [_json_change(change) for change in plan.blocked],
         "summary": {
             "add": plan.count(Kind.ADD),
             "change": plan.count(Kind.CHANGE),
-            "withdraw": plan.count(Kind.WITHDRAW),
+            "delete": plan.count(Kind.DELETE),
             "conflicts": len(plan.conflicts),
-            "kept_back": len(plan.kept_back),
+            "blocked": len(plan.blocked),
             "owned": plan.owned,
         },
     }
@@ -157,8 +157,8 @@ def nsupdate(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[
     yield f"; zone {names.to_text(plan.zone)} as of serial {plan.serial}. {summary(plan)}"
     for conflict in plan.conflicts:
         yield _comment(_conflict_line(conflict))
-    for change in plan.kept_back:
-        yield _comment(f"kept back by the withdrawal cap: {names.to_text(change.name)}")
+    for change in plan.blocked:
+        yield _comment(f"blocked by the deletion limit: {names.to_text(change.name)}")
     odd = [change.name for change in plan.changes if _refused_by_nsupdate(change)]
     if odd:
         yield (

@@ -56,9 +56,9 @@ def is_undone(change: Change, found: Node, scope: Scope) -> bool:
     """
     if scope.ownership is Ownership.ZONE:
         published = any(item.type in scope.types for item in found.rrsets)
-        return published is (change.kind is Kind.WITHDRAW)
+        return published is (change.kind is Kind.DELETE)
     text, ours = found.get(TXT), change.new.get(TXT)
     there = {mark.vmi for mark in map(marker.parse, text.rdatas if text else ()) if mark and mark.owner == scope.owner}
-    if change.kind is Kind.WITHDRAW:
+    if change.kind is Kind.DELETE:
         return bool(there)
     return ours is not None and marker.owned_vmi(ours.rdatas, scope.owner) not in there

@@ -9,7 +9,7 @@ import pytest
 from ksd_ddns.cli import remarks
 from ksd_ddns.cli.remarks import Remarks
 from ksd_ddns.wire.rrset import Node
-from ksd_ddns.zone.feed import Published, Remark, Said
+from ksd_ddns.zone.notification import Published, Remark, Said
 
 
 @pytest.fixture

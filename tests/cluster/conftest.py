@@ -12,7 +12,7 @@ import pytest
 from harness.kube import Kube
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.watch import Watch
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed, Told
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from tests.kube_fixtures import kube, make_kube
 
 __all__ = ["Listening", "kube", "listen", "make_kube"]
@@ -24,7 +24,7 @@ class Listening:
     """What a watch tells, in the order in which it does."""
 
     def __init__(self, watch: Watch) -> None:
-        self.told: list[Told] = []
+        self.told: list[SourceEvent] = []
         self.stop = threading.Event()
         self.watch = watch
         self._thread = threading.Thread(target=watch.run, args=(self.told.append, self.stop), daemon=True)
@@ -37,19 +37,19 @@ class Listening:
         self.stop.set()
 
     @property
-    def lists(self) -> list[Listed]:
+    def lists(self) -> list[VmisListed]:
         """The lists."""
-        return [told for told in self.told if isinstance(told, Listed)]
+        return [told for told in self.told if isinstance(told, VmisListed)]
 
     @property
-    def news(self) -> list[Changed | Gone]:
+    def news(self) -> list[VmiChanged | VmiDeleted]:
         """What came between the lists."""
-        return [told for told in self.told if isinstance(told, Changed | Gone)]
+        return [told for told in self.told if isinstance(told, VmiChanged | VmiDeleted)]
 
     @property
     def failure(self) -> str:
         """What is wrong now, empty where nothing is."""
-        return next((told.reason for told in reversed(self.told) if isinstance(told, Failing)), "")
+        return next((told.reason for told in reversed(self.told) if isinstance(told, SourceFailed)), "")
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Wait until `condition` is true."""

@@ -8,8 +8,8 @@ import pytest
 from harness.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Request, Slow, Stall
 from harness.vmis import vmi
 from ksd_ddns.cluster import api, watch
+from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted
 from ksd_ddns.kubevirt.vmi import Vmi
-from ksd_ddns.zone.feed import Changed, Failing, Gone
 from tests.cluster.conftest import Listening
 
 Listen = Callable[..., Listening]
@@ -56,11 +56,11 @@ def test_a_list_in_pages_and_then_what_changes(full: Kube, listen: Listen) -> No
     full.delete("prod", "vm-2")
     told.wait(lambda: len(told.news) == 3, "three changes")
     new, changed, gone = told.news
-    assert isinstance(new, Changed)
+    assert isinstance(new, VmiChanged)
     assert new.vmi.key == "prod/new"
-    assert isinstance(changed, Changed)
+    assert isinstance(changed, VmiChanged)
     assert changed.vmi.interfaces[0].addresses == (bytes((10, 1, 0, 99)),)
-    assert isinstance(gone, Gone)
+    assert isinstance(gone, VmiDeleted)
     assert gone.key == "prod/vm-2"
     assert [request.query.get("limit") for request in full.requests(verb="list", resource=LIST)] == ["5"] * 3
     first = full.requests(verb="watch", resource=LIST)[0].query
@@ -87,7 +87,7 @@ def test_a_namespace_and_a_selector(full: Kube, listen: Listen) -> None:
     full.wait_watches()
     full.put(vmi("db", "test", labels={"dns": "no"}))
     told.wait(lambda: told.news, "it leaves the selection")
-    assert isinstance(told.news[0], Gone)
+    assert isinstance(told.news[0], VmiDeleted)
 
 
 LISTS = [
@@ -129,7 +129,7 @@ def test_a_list_that_fails_is_no_list(
 
     with full.fault(fault, verb="list", when=wanted, times=None):
         told = listen(full)
-        told.wait(lambda: all(word in told.failure for word in words), f"a complaint: {words}")
+        told.wait(lambda: all(word in told.failure for word in words), f"a problem: {words}")
         assert full.url in told.failure
         assert not told.lists
     told.wait(lambda: told.lists and not told.failure, "it goes on")
@@ -181,7 +181,7 @@ def test_a_watch_that_fails(full: Kube, listen: Listen, fault: Fault, words: tup
     since, began = full.count, time.monotonic()
     with full.fault(fault, verb="watch", times=None):
         full.cut_watches()
-        told.wait(lambda: all(word in told.failure for word in words), f"a complaint: {words}")
+        told.wait(lambda: all(word in told.failure for word in words), f"a problem: {words}")
         full.delete("prod", "vm-3")
         time.sleep(0.3)
         assert len(full.requests(since=since)) < 12 + 4 * (time.monotonic() - began) / 0.025
@@ -190,10 +190,10 @@ def test_a_watch_that_fails(full: Kube, listen: Listen, fault: Fault, words: tup
 
     def recovered() -> bool:
         new = told.told[seen:]
-        return not told.failure and Failing("", "") in new
+        return not told.failure and SourceFailed("", "") in new
 
     told.wait(recovered, "it goes on, and says so without an event")
-    gone = [item for item in told.news if isinstance(item, Gone)]
+    gone = [item for item in told.news if isinstance(item, VmiDeleted)]
     assert gone or "prod/vm-3" not in keys(told.lists[-1].vmis)
 
 
@@ -225,8 +225,8 @@ def test_a_stream_that_is_odd_but_whole(full: Kube, listen: Listen, fault: Fault
         full.delete("prod", "vm-2")
         told.wait(lambda: len(told.news) >= 2, "two changes")
         changed, *gone = told.news
-        assert isinstance(changed, Changed)
-        assert {item.key for item in gone if isinstance(item, Gone)} == {"prod/vm-2"}
+        assert isinstance(changed, VmiChanged)
+        assert {item.key for item in gone if isinstance(item, VmiDeleted)} == {"prod/vm-2"}
 
 
 def test_a_list_that_is_slow_but_comes(full: Kube, listen: Listen) -> None:
@@ -285,15 +285,15 @@ def test_an_object_that_cannot_be_read(full: Kube, listen: Listen) -> None:
     full.put(BROKEN)
     full.put(vmi("next", "prod"))
     told.wait(lambda: told.news, "the next one")
-    assert [item.vmi.key for item in told.news if isinstance(item, Changed)] == ["prod/next"]
+    assert [item.vmi.key for item in told.news if isinstance(item, VmiChanged)] == ["prod/next"]
     full.fail_watches(410)
     told.wait(lambda: len(told.lists) == 2, "a new list")
     assert keys(told.lists[1].vmis) == ALL | {"prod/next"}  # as it was known
     assert not told.lists[1].unread
     full.wait_watches()
     full.delete("prod", "vm-3")
-    told.wait(lambda: any(isinstance(item, Gone) for item in told.news), "its end")
-    assert told.news[-1] == Gone("prod/vm-3", told.news[-1].at)
+    told.wait(lambda: any(isinstance(item, VmiDeleted) for item in told.news), "its end")
+    assert told.news[-1] == VmiDeleted("prod/vm-3", told.news[-1].at)
 
 
 def test_an_object_that_could_never_be_read(full: Kube, listen: Listen) -> None:
@@ -318,7 +318,7 @@ def test_the_api_server_comes_and_goes(full: Kube, listen: Listen) -> None:
 
     def followed() -> bool:
         """Return whether what went was told, be it by the watch or by a new list."""
-        gone = {item.key for item in told.news if isinstance(item, Gone)}
+        gone = {item.key for item in told.news if isinstance(item, VmiDeleted)}
         return keys(told.lists[-1].vmis) - gone == known
 
     told.wait(followed, "what went meanwhile")

@@ -3,7 +3,7 @@
     with Running(directory, settings) as ksd:
         ksd.wait_ready()
         ksd.wait(lambda: answer(primary, "net1.db.prod.vm.", "A") == ["10.0.0.1"], "the address")
-        assert ksd.complaints().keys() == {"source"}
+        assert ksd.problems().keys() == {"source"}
         ksd.kill()                            # at once, in the middle of whatever it does
         ksd.start()
         assert ksd.stop() == 0                # SIGTERM; how long it took is `ksd.seconds`
@@ -187,7 +187,7 @@ class Running:
         """Whether it says that it is ready."""
         return self.get("/readyz")[0] == 200
 
-    def complaints(self) -> dict[str, str]:
+    def problems(self) -> dict[str, str]:
         """Return what it complains of, by the part that it concerns; AssertionError where nobody answers."""
         code, text = self.get("/readyz")
         assert code in (200, 503), self.log()
@@ -229,14 +229,14 @@ class Running:
         """Wait until it says that it is ready."""
         self.wait(lambda: self.ready, "ready", seconds=seconds)
 
-    def wait_complaint(self, part: str, *words: str, seconds: float = WAIT_SECONDS) -> str:
+    def wait_problem(self, part: str, *words: str, seconds: float = WAIT_SECONDS) -> str:
         """Wait until it complains of `part` in these words; return all of them."""
 
         def said() -> str:
-            text = self.complaints().get(part, "") if self.get("/healthz")[0] else ""
+            text = self.problems().get(part, "") if self.get("/healthz")[0] else ""
             return text if all(word in text for word in words) else ""
 
-        return self.wait(said, f"a complaint of {part}: {words}", seconds=seconds)
+        return self.wait(said, f"a problem of {part}: {words}", seconds=seconds)
 
     def wait_answer(self, primary: Server, name: str, rdtype: str, *rdatas: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until the primary answers exactly with `rdatas`; with none, that there are none."""

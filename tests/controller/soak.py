@@ -261,7 +261,7 @@ class Witness:
             self.removals += 1
             if self._wishes.throughout(*record, begin, end):
                 history = self._wishes.history(record.owner, record.type, end)
-                self.wrongs.append(f"{delta.serial}: withdrawn, although wanted all the time: {record} ({history})")
+                self.wrongs.append(f"{delta.serial}: deleted, although wanted all the time: {record} ({history})")
         for owner, rdtype in {(record.owner, record.type) for record in gone if record.type in ADDRESSES}:
             # One look at the whole zone for each: transactions are small, and most of them add.
             if self._wishes.throughout(owner, rdtype, ANY, begin, end) and not self._stands(owner, rdtype, delta):

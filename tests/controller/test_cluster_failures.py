@@ -1,4 +1,4 @@
-"""What the API server can do wrong: nothing is ever withdrawn by it, readiness says the cause, and it goes on alone."""
+"""What the API server can do wrong: nothing is ever deleted by it, readiness says the cause, and it goes on alone."""
 
 import time
 from pathlib import Path
@@ -86,9 +86,9 @@ def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: F
     before = bind.axfr()
     with _last_page(full, fault):
         ksd.start()
-        complaint = ksd.wait_complaint("source", *words)
-        assert full.url in complaint
-        assert "sync" in ksd.complaints()
+        problem = ksd.wait_problem("source", *words)
+        assert full.url in problem
+        assert "sync" in ksd.problems()
         assert ksd.get("/readyz?exclude=source")[0] == 503
         assert bind.axfr() == before
     ksd.wait_ready()
@@ -96,7 +96,7 @@ def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: F
     with _last_page(full, fault):
         full.wait_watches()
         full.fail_watches(410)
-        ksd.wait_complaint("source", *words)
+        ksd.wait_problem("source", *words)
         assert ksd.get("/readyz?exclude=source")[0] == 200
         unchanged(bind)
     goes_on(ksd, bind, full)
@@ -153,7 +153,7 @@ def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, word
     full.wait_watches()
     with full.fault(fault, verb="watch", times=None):
         full.cut_watches()
-        ksd.wait_complaint("source", *words)
+        ksd.wait_problem("source", *words)
         assert ksd.get("/readyz?exclude=source")[0] == 200
         unchanged(bind)
     goes_on(ksd, bind, full)
@@ -237,7 +237,7 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
     ksd = run(bind, full, patches=QUICK)
     ksd.wait_ready()
     full.stop()
-    ksd.wait_complaint("source", "cannot be reached", "is it up?", full.url)
+    ksd.wait_problem("source", "cannot be reached", "is it up?", full.url)
     assert ksd.get("/readyz?exclude=source")[0] == 200
     unchanged(bind)
     full.start()
@@ -247,8 +247,8 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
     full.stop()
     before = bind.axfr()
     ksd.start()
-    ksd.wait_complaint("source", "cannot be reached")
-    assert "sync" in ksd.complaints()
+    ksd.wait_problem("source", "cannot be reached")
+    assert "sync" in ksd.problems()
     time.sleep(0.3)
     assert bind.axfr() == before
     full.start()
@@ -259,7 +259,7 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
 def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
     with full.fault(Reply.forbidden("secondary", "get"), verb="get", resource="namespaces", times=None):
         ksd = run(bind, full, patches=QUICK, OWNER_ID="")
-        ksd.wait_complaint("source", "403", "get of namespaces", "OWNER_ID")
+        ksd.wait_problem("source", "403", "get of namespaces", "OWNER_ID")
     ksd.wait_ready()
     assert any(full.kube_system_uid in record.rdata for record in bind.axfr() if record.type == "TXT")
 
@@ -267,7 +267,7 @@ def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run
 def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
     full.uninstall()
     ksd = run(bind, full, patches=QUICK)
-    ksd.wait_complaint("source", "404", "KubeVirt is not installed")
+    ksd.wait_problem("source", "404", "KubeVirt is not installed")
     full.install()
     ksd.wait_ready()
     assert len(addresses(bind)) == 24
@@ -315,8 +315,8 @@ def test_one_forbidden_namespace_holds_up_no_other(
     kube.delete("closed", "vm-1")
     ksd.start()
     ksd.wait_answer(bind, "net1.vm-1.open.vm.", "A", "10.1.0.99")
-    ksd.wait_complaint("source", "403", "grant get, list and watch")
-    assert "sync" not in ksd.complaints()
+    ksd.wait_problem("source", "403", "grant get, list and watch")
+    assert "sync" not in ksd.problems()
     kube.put(vmi("new", "open"))
     ksd.wait_answer(bind, "new.open.vm.", "A", "10.0.0.1")
     kube.delete("open", "vm-2")
@@ -336,7 +336,7 @@ def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) ->
     """Until RBAC is loaded everything is forbidden; nothing is deleted then, and nobody is told to grant anything."""
     with full.fault(Reply.forbidden("secondary"), times=None):
         ksd = run(bind, full, patches={**QUICK, "ksd_ddns.cluster.api.FORBIDDEN_FOR": 30.0}, OWNER_ID="")
-        ksd.wait_complaint("source", "403", "may still be starting")
+        ksd.wait_problem("source", "403", "may still be starting")
         assert "grant" not in ksd.get("/readyz")[1]
     ksd.wait_ready()
     assert "grant" not in ksd.log()
@@ -375,7 +375,7 @@ def test_an_object_that_could_never_be_read_holds_back_what_follows_from_absence
     full.put(vmi("next", "prod"))
     ksd.start()
     ksd.wait_answer(bind, "next.prod.vm.", "A", "10.0.0.1")
-    ksd.wait_complaint("withdrawals", "refusing to delete 4")
+    ksd.wait_problem("deletions", "refusing to delete 4")
     assert answer(bind, "net1.vm-3.prod.vm.", "A") == ["10.1.0.3"]
     assert answer(bind, "net1.vm-4.prod.vm.", "A") == ["10.1.0.4"]
     full.delete("prod", "vm-5")  # seen, not concluded

@@ -94,8 +94,8 @@ def test_a_controller_that_has_never_reached_anybody_ends(bind: Bind, kube: Kube
     bind.stop()
     with kube.fault(Reply.status(500), times=None):
         ksd = run(bind, kube)
-        ksd.wait_complaint("source", "500")
-        ksd.wait_complaint("primary")
+        ksd.wait_problem("source", "500")
+        ksd.wait_problem("primary")
         assert ksd.stop() == 0
         assert ksd.seconds < 1
 
@@ -135,7 +135,7 @@ def test_killed_at_any_time_during_the_load(primary: Server, kube: Kube, run: Ru
         OWNERSHIP=ownership,
         UPDATE_BATCH="10",
         HOLD_DOWN="0s",
-        MAX_WITHDRAW_PERCENT="100",
+        MAX_DELETE_PERCENT="100",
         patches={"ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5},
     )
     for number in range(10):

@@ -39,7 +39,7 @@ def test_a_vmi_comes_changes_and_goes(primary: Server, kube: Kube, run: Run) -> 
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
-def test_a_vmi_that_has_ended_is_withdrawn(bind: Bind, kube: Kube, run: Run, phase: str) -> None:
+def test_a_vmi_that_has_ended_is_deleted(bind: Bind, kube: Kube, run: Run, phase: str) -> None:
     kube.put(DB)
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -87,11 +87,11 @@ def test_a_namespace_that_cannot_be_read_holds_up_no_other(bind: Bind, kube: Kub
 
     with kube.fault(Reply.forbidden("secondary", namespace="test"), namespace="test", times=None):
         ksd.start()
-        ksd.wait_complaint("source", "403", "test")
+        ksd.wait_problem("source", "403", "test")
         kube.put(vmi("web", "prod"))
         ksd.wait_answer(bind, "web.prod.vm.", "A", "10.0.0.1")
         assert {name for name in addresses(bind) if name.startswith("db.")} == both
-        assert ksd.complaints().keys() == {"source"}
+        assert ksd.problems().keys() == {"source"}
     ksd.wait_ready()
     kube.delete("test", "db")
     ksd.wait_answer(bind, "db.test.vm.", "A")
@@ -252,7 +252,7 @@ def test_a_file_that_cannot_be_read_takes_nothing_away(
     before = bind.axfr()
     text = file.read_text()
     spoil(file)
-    ksd.wait_complaint("source", words, str(file))
+    ksd.wait_problem("source", words, str(file))
     assert ksd.get("/readyz?exclude=source")[0] == 200
     time.sleep(0.3)
     assert bind.axfr() == before
@@ -266,8 +266,8 @@ def test_a_file_that_cannot_be_read_takes_nothing_away(
 def test_a_file_that_comes_later(bind: Bind, tmp_path: Path, run: Run) -> None:
     path = tmp_path / "later.json"
     ksd = run(bind, source=path)
-    ksd.wait_complaint("source", "no such file")
-    assert "sync" in ksd.complaints()
+    ksd.wait_problem("source", "no such file")
+    assert "sync" in ksd.problems()
     assert ksd.get("/readyz?exclude=source")[0] == 503  # nothing has been synced yet
     write(path, DB)
     ksd.wait_ready()

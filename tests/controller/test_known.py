@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 
+from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone.desired import Desired, Rules
-from ksd_ddns.zone.feed import Changed, Gone, Listed
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.pace import BURST, SLOWED, WINDOW
@@ -30,15 +30,15 @@ class World:
 
     def put(self, item: Vmi) -> set[bytes]:
         self.now += STEP
-        return self.known.changed(Changed(item, self.now), self.live, self.now)
+        return self.known.changed(VmiChanged(item, self.now), self.live, self.now)
 
     def delete(self, key: str = "prod/db") -> set[bytes]:
         self.now += STEP
-        return self.known.gone(Gone(key, self.now))
+        return self.known.gone(VmiDeleted(key, self.now))
 
     def list(self, *items: Vmi) -> set[bytes]:
         self.now += STEP
-        return self.known.listed(Listed("", items), self.live, self.now)
+        return self.known.listed(VmisListed("", items), self.live, self.now)
 
     def wait(self, seconds: float) -> set[bytes]:
         self.now += seconds

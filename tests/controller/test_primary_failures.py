@@ -32,15 +32,15 @@ def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None
     ksd.wait_ready()
 
 
-# Gone, and back in some state
+# VmiDeleted, and back in some state
 
 
 def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     primary.stop()
     ksd = run(primary, kube, patches=QUICK)
-    ksd.wait_complaint("primary", f"127.0.0.1:{primary.port}", "cannot be reached", "DNS_SERVER")
-    assert "sync" in ksd.complaints()
+    ksd.wait_problem("primary", f"127.0.0.1:{primary.port}", "cannot be reached", "DNS_SERVER")
+    assert "sync" in ksd.problems()
     kube.put(vmi("gone", "prod"))
     kube.delete("prod", "gone")
     primary.start()
@@ -54,7 +54,7 @@ def test_the_primary_is_killed_and_comes_back(primary: Server, kube: Kube, run: 
     ksd.wait_ready()
     for number in range(3):
         primary.kill()
-        ksd.wait_complaint("primary", "cannot be reached")
+        ksd.wait_problem("primary", "cannot be reached")
         kube.put(vmi(f"new-{number}", "prod"))
         kube.delete("prod", "old" if number == 0 else f"new-{number - 1}")
         primary.start()
@@ -109,7 +109,7 @@ def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> 
 
 
 def test_the_primary_is_restored_from_an_old_backup(primary: Server, kube: Kube, run: Run) -> None:
-    """Its serial is behind: what was published since is missing, what was withdrawn since is back."""
+    """Its serial is behind: what was published since is missing, what was deleted since is back."""
     kube.put(vmi("old", "prod"))
     ksd = run(primary, kube, patches=QUICK)
     ksd.wait_ready()
@@ -155,7 +155,7 @@ def test_a_frozen_zone(
     thaw = _freeze(primary)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10", "fd00::9"]}))
     kube.put(vmi("web", "prod"))
-    ksd.wait_complaint("primary", f"127.0.0.1:{primary.port}")
+    ksd.wait_problem("primary", f"127.0.0.1:{primary.port}")
     assert answer(primary, NAME, "A") == ["10.1.0.9"]
     time.sleep(1)
     thaw()
@@ -199,7 +199,7 @@ def test_the_key_is_another_one_on_the_server_and_back(
     ksd.wait_ready()
     _with_keys(primary, other)
     kube.put(vmi("web", "prod"))
-    text = ksd.wait_complaint("primary", key.name)
+    text = ksd.wait_problem("primary", key.name)
     assert key.secret not in text + ksd.log()
     time.sleep(0.5)
     assert answer(primary, "web.prod.vm.", "A") == []
@@ -214,7 +214,7 @@ def test_a_wrong_key_at_the_start_that_becomes_right(make_either: Callable[..., 
     kube.put(DB)
     _with_keys(primary, other)
     ksd = run(primary, kube, patches=QUICK)
-    ksd.wait_complaint("primary", key.name)
+    ksd.wait_problem("primary", key.name)
     _with_keys(primary, key)
     is_published(ksd, primary)
 
@@ -244,7 +244,7 @@ def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind],
     primary.rndc("reconfig")
     kube.put(vmi("web", "prod"))
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
-    ksd.wait_complaint("primary", "REFUSED", "update-policy", key.name)
+    ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
     primary.configuration.write_text(before)
     primary.rndc("reconfig")
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
@@ -263,7 +263,7 @@ def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube
     for number in range(50):
         kube.put(vmi(f"db-{number}", "prod"))
     ksd = run(primary, kube, patches=QUICK)
-    ksd.wait_complaint("primary", "REFUSED", "update-policy", key.name)
+    ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
     primary.configuration.write_text(granted)
     primary.rndc("reconfig")
     ksd.wait(lambda: len(addresses(primary)) == 100, "all names")
@@ -300,7 +300,7 @@ def test_a_half_open_way(primary: Server, kube: Kube, run: Run, side: str) -> No
         setattr(proxy, side, swallow)
         kube.put(vmi("web", "prod"))
         kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
-        ksd.wait_complaint("primary", "did not answer within 0.3 s")
+        ksd.wait_problem("primary", "did not answer within 0.3 s")
         kube.put(vmi("more", "prod"))
         setattr(proxy, side, hook)
         ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
@@ -475,23 +475,23 @@ def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, r
     kube.compact()
     kube.start()
     ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")  # additions go all the same
-    ksd.wait_complaint("withdrawals", "refusing to delete 30 of 40 owned names", "apply --force")
-    assert ksd.metrics()["kept_back_withdrawals"] == 30
+    ksd.wait_problem("deletions", "refusing to delete 30 of 40 owned names", "apply --force")
+    assert ksd.metrics()["kept_back_deletions"] == 30
     assert len(addresses(bind)) == 42
     kube.delete("prod", "vm-0")  # seen by the watch
     ksd.wait_answer(bind, "vm-0.prod.vm.", "A")
     kube.put(vmi("vm-10", "prod", {"net1": ["10.1.0.2"]}))  # it is there again
     ksd.wait_answer(bind, "net1.vm-10.prod.vm.", "A", "10.1.0.2")
-    ksd.wait(lambda: ksd.metrics()["kept_back_withdrawals"] == 28, "two names less are kept back")
+    ksd.wait(lambda: ksd.metrics()["kept_back_deletions"] == 28, "two names less are blocked")
     kube.delete("prod", "vm-10")
     ksd.wait_answer(bind, "vm-10.prod.vm.", "A")
     assert len(addresses(bind)) == 38
     ksd.stop()
     ksd.start()
-    ksd.wait_complaint("withdrawals", "refusing to delete 28")
+    ksd.wait_problem("deletions", "refusing to delete 28")
     assert len(addresses(bind)) == 38
     ksd.stop()
-    ksd.settings["MAX_WITHDRAW_PERCENT"] = "100"
+    ksd.settings["MAX_DELETE_PERCENT"] = "100"
     ksd.start()
     ksd.wait_ready()
     assert len(addresses(bind)) == 10
@@ -505,7 +505,7 @@ def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube
     for name in twenty()[5:]:
         kube.delete("prod", name)
     ksd.start()
-    ksd.wait_complaint("withdrawals", "refusing to delete 30")
+    ksd.wait_problem("deletions", "refusing to delete 30")
     kube.load(vmi(name, "prod") for name in twenty())
     ksd.wait_ready()
     assert len(addresses(bind)) == 40
@@ -522,13 +522,13 @@ def test_what_the_watch_saw_go_is_not_capped_while_the_primary_was_away(bind: Bi
     kube.wait_watches()
     kube.fail_watches(410)
     kube.wait_requests(2, verb="list", resource="virtualmachineinstances")
-    ksd.wait_complaint("primary")
+    ksd.wait_problem("primary")
     bind.start()
     ksd.wait(lambda: len(addresses(bind)) == 10, "they go")
     ksd.wait_ready()
 
 
-def test_upsert_only_never_withdraws(bind: Bind, kube: Kube, run: Run) -> None:
+def test_upsert_only_never_deletes(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(DB)
     ksd = run(bind, kube, POLICY="upsert-only")
     ksd.wait_ready()

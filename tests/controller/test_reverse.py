@@ -149,7 +149,7 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
     ksd.wait_answer(bind, NINE, "PTR", NAME)
     ksd.wait_answer(bind, SIX_NINE, "PTR", NAME)
-    ksd.wait_complaint("primary", words)
+    ksd.wait_problem("primary", words)
     if words != "refused the update":  # then it is each name that is tried again
         assert f"primary failed, retrying  zone={HOME}" in ksd.log() or f"cannot find the zone of {HOME}" in ksd.log()
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["192.168.7.9"]}))
@@ -170,7 +170,7 @@ def test_a_source_that_cannot_be_read_is_told_once(make_bind: Callable[..., Bind
     with Running(tmp_path, settings, "--from", source) as ksd:
         ksd.wait_ready()
         source.write_text("{ broken")
-        ksd.wait_complaint("source", "broken")
+        ksd.wait_problem("source", "broken")
         others = f"and {len(ZONES) - 3} more: "
-        ksd.wait(lambda: others in ksd.get("/readyz")[1], "one complaint of all zones")
+        ksd.wait(lambda: others in ksd.get("/readyz")[1], "one problem of all zones")
         assert ksd.log().count("cannot read VMIs") == 1

@@ -262,7 +262,7 @@ def test_each_owner_has_its_names_and_everybody_else_what_they_wrote(
     controllers: list[Running] = []
     for owner, cluster in clusters.items():
         cluster.change()
-        more: dict[str, Any] = {"MAX_WITHDRAW_PERCENT": 100, "OWNER_ID": owner}
+        more: dict[str, Any] = {"MAX_DELETE_PERCENT": 100, "OWNER_ID": owner}
         controllers.append(run(primary, cluster.kube, patches=PATCHES, **settings, **more))
     for controller in controllers:
         controller.wait(lambda controller=controller: controller.get("/healthz")[0] == 200, "up")  # type: ignore[misc]

@@ -323,7 +323,7 @@ def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
         OWNER_ID="soak",
         HOLD_DOWN=f"{HOLD:g}s",
         DRIFT_INTERVAL="1s",
-        MAX_WITHDRAW_PERCENT="100",  # the cap would hide what half a list does
+        MAX_DELETE_PERCENT="100",  # the cap would hide what half a list does
         patches=QUICK,
     )
     began = time.monotonic()
@@ -350,7 +350,7 @@ def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
     _, records = transfers.whole()
     assert witness.foreign <= records
     assert records == witness.records, "the witness has seen everything"
-    assert ksd.complaints() == {}
+    assert ksd.problems() == {}
 
 
 def _shake(soak: Soak, ksd: Running, primary: Server, hand: Hand) -> None:
@@ -418,14 +418,14 @@ def _is_right(ksd: Running, primary: Server, expected: dict[str, set[str]]) -> N
             for owner in sorted((found.keys() | expected.keys()) - others)
             if found.get(owner) != expected.get(owner)
         ]
-    assert not wrong, "\n".join(wrong[:20]) + f"\n{ksd.complaints()}"
+    assert not wrong, "\n".join(wrong[:20]) + f"\n{ksd.problems()}"
 
 
 def _report(soak: Soak, ksd: Running, witness: Witness) -> None:
     metrics = ksd.metrics()
     print(f"seed {SEED}, {SECONDS:g} s, {COUNT} VMIs: {dict(soak.done.most_common())}")
     print(
-        f"{witness.transactions} transactions, {witness.edits} by hand, {witness.removals} addresses withdrawn, "
+        f"{witness.transactions} transactions, {witness.edits} by hand, {witness.removals} addresses deleted, "
         f"{witness.polls} polls"
     )
     print({name: value for name, value in metrics.items() if "bucket" not in name})

@@ -34,7 +34,7 @@ def test_not_ready_before_the_first_sync_and_ready_after(bind: Bind, kube: Kube,
     kube.put(DB)
     with kube.fault(Reply.status(500), verb="list", times=None):
         ksd = run(bind, kube)
-        ksd.wait_complaint("source", "500")
+        ksd.wait_problem("source", "500")
         assert ksd.get("/healthz") == (200, "ok\n")
         code, text = ksd.get("/readyz")
         assert code == 503
@@ -47,7 +47,7 @@ def test_not_ready_before_the_first_sync_and_ready_after(bind: Bind, kube: Kube,
     assert bind.query("net1.db.prod.vm.", "A") == ["10.1.0.9"], "ready means that the zone is right"
     with kube.fault(Reply.status(500), times=None):
         kube.cut_watches()
-        ksd.wait_complaint("source", "500")
+        ksd.wait_problem("source", "500")
         code, text = ksd.get("/readyz?exclude=source")
         assert code == 200
         assert "[ ] source" in text
@@ -63,7 +63,7 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(vmi("web", "prod", {"net1": []}))
     kube.delete("prod", "db")
     ksd.wait_answer(bind, "net1.db.prod.vm.", "A")
-    ksd.wait(lambda: ksd.metrics()["changes_total{withdraw}"] == 2, "two names are withdrawn")
+    ksd.wait(lambda: ksd.metrics()["changes_total{delete}"] == 2, "two names are deleted")
     ksd.wait(lambda: ksd.metrics()["zone_serial"] == bind.serial(), "it was read back")
     now = ksd.metrics()
     assert now["vmis"] == 1
@@ -79,7 +79,7 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     assert 0 < now["change_seconds_sum"] < 20
     assert now["transfers_total{axfr}"] >= 1
     assert (now["ready"], now["synced"]) == (1, 1)
-    assert (now["conflicts"], now["refused_names"], now["kept_back_withdrawals"], now["pending_names"]) == (0, 0, 0, 0)
+    assert (now["conflicts"], now["refused_names"], now["kept_back_deletions"], now["pending_names"]) == (0, 0, 0, 0)
 
 
 def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
@@ -89,7 +89,7 @@ def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: 
     ksd = run(primary, kube)
     ksd.wait_ready()
     (zone,) = json.loads(ksd.get("/records")[1])["zones"]
-    assert (zone["zone"], zone["ready"], zone["complaints"]) == ("vm.", True, {})
+    assert (zone["zone"], zone["ready"], zone["problems"]) == ("vm.", True, {})
     assert zone["serial"] == primary.serial()
     records = {(each["name"], each["type"], *each["values"], each["vmi"]) for each in zone["records"]}
     assert records == {
@@ -109,7 +109,7 @@ def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: 
 def test_before_the_zone_is_read_nothing_is_shown_of_it(bind: Bind, kube: Kube, run: Run) -> None:
     bind.stop()
     ksd = run(bind, kube)
-    ksd.wait_complaint("primary", "refused")
+    ksd.wait_problem("primary", "refused")
     (zone,) = json.loads(ksd.get("/records")[1])["zones"]
     assert (zone["ready"], zone["records"]) == (False, [])
     assert "Not ready" in ksd.get("/")[1]
@@ -270,7 +270,7 @@ def test_the_page_for_people_stays_small(asked: Callable[..., Asked]) -> None:
 def test_the_page_for_people_stays_small_with_many_zones(asked: Callable[..., Asked], text: str) -> None:
     zone = replace(SNAPSHOT, conflicts=(text,) * 100, refused=(RefusedNames("other", 100, (text,), text),), server=text)
     zones = [replace(zone, zone=f"z{number}.") for number in range(300)]
-    zones[299] = replace(zones[299], complaints={"primary": f"it is gone {text}"})
+    zones[299] = replace(zones[299], problems={"primary": f"it is gone {text}"})
     page = asked(*zones).get("/")[1]
     assert len(page.encode()) < 150_000 if len(text) > 1 else 100_000
     assert "<h2>z299.</h2>" in page, "what is wrong comes first"
@@ -319,7 +319,7 @@ def test_readers_of_all_records_that_stop_reading_hold_up_nobody(asked: Callable
 
 
 def test_a_lone_surrogate_is_no_reason_to_say_nothing(asked: Callable[..., Asked]) -> None:
-    server = asked(replace(SNAPSHOT, conflicts=("\udcff",), complaints={"primary": "\udcff"}))
+    server = asked(replace(SNAPSHOT, conflicts=("\udcff",), problems={"primary": "\udcff"}))
     assert server.get("/")[0] == 200
     assert server.get("/records")[0] == 200
     assert server.get("/readyz")[0] == 503
@@ -336,7 +336,7 @@ def test_metrics_are_what_prometheus_reads(asked: Callable[..., Asked]) -> None:
 
 
 def test_one_zone_that_is_wrong_makes_all_not_ready(asked: Callable[..., Asked]) -> None:
-    server = asked(SNAPSHOT, replace(SNAPSHOT, zone="b.", complaints={"primary": "it is gone", "source": "so is this"}))
+    server = asked(SNAPSHOT, replace(SNAPSHOT, zone="b.", problems={"primary": "it is gone", "source": "so is this"}))
     code, text = server.get("/readyz")
     assert code == 503
     assert "[-] primary of b.: it is gone" in text
@@ -345,14 +345,14 @@ def test_one_zone_that_is_wrong_makes_all_not_ready(asked: Callable[..., Asked])
 
 
 def test_zones_with_the_same_problem_share_a_line(asked: Callable[..., Asked]) -> None:
-    zones = [replace(SNAPSHOT, zone=f"z{number}.", complaints={"primary": "it is gone"}) for number in range(200)]
+    zones = [replace(SNAPSHOT, zone=f"z{number}.", problems={"primary": "it is gone"}) for number in range(200)]
     code, text = asked(*zones).get("/readyz")
     assert (code, text) == (503, "[-] primary of z0., z1., z2. and 197 more: it is gone\nnot ready\n")
 
 
 def test_reasons_are_few_and_short(asked: Callable[..., Asked]) -> None:
     odd = "line\nbreak \x1b[31m " + "x" * 100_000
-    zones = [replace(SNAPSHOT, zone=f"z{n}.", complaints={"source": "a", "primary": f"{n} {odd}"}) for n in range(200)]
+    zones = [replace(SNAPSHOT, zone=f"z{n}.", problems={"source": "a", "primary": f"{n} {odd}"}) for n in range(200)]
     server = asked(*zones)
     code, text = server.get("/readyz?exclude=source")
     assert code == 503

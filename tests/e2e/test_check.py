@@ -221,7 +221,7 @@ def test_a_cluster(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
     texts = {item["what"]: item["text"] for item in done.json["findings"]}
     assert texts["VMIs"] == "1 can be read, 1 of them with addresses of secondary interfaces"
     assert texts["owner"] == kube.kube_system_uid
-    assert texts["plan"] == "2 to add, 0 to change, 0 to withdraw, 0 conflicts"
+    assert texts["plan"] == "2 to add, 0 to change, 0 to delete, 0 conflicts"
     assert {request.verb for request in kube.requests()[before:]} == {"list", "get"}
 
 
@@ -865,9 +865,9 @@ def test_a_zone_that_is_not_ours_alone(bind_with: Callable[[str], Bind], ksd: Ks
     bind = bind_with('a.vm A 192.0.2.1\na.vm TXT "heritage=ksd-ddns,owner=west,vmi=a/b"\nold.vm A 192.0.2.1')
     command = ksd(bind, DOMAIN="example", OWNERSHIP="zone")
     done = check(command)
-    assert (bad(done), warned(done)) == ({"ownership vm.example."}, {"withdrawals vm.example."})
+    assert (bad(done), warned(done)) == ({"ownership vm.example."}, {"deletions vm.example."})
     assert "1 with the marker of owner west" in finding(done, "ownership")["text"]
-    assert "no VMI wants a.vm.example., old.vm.example." in finding(done, "withdrawals")["text"]
+    assert "no VMI wants a.vm.example., old.vm.example." in finding(done, "deletions")["text"]
     assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the cure"
 
 
@@ -878,12 +878,12 @@ def test_a_wildcard(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     assert finding(done, "wildcard")["text"].startswith("*.prod.vm.example. answers")
 
 
-def test_withdrawals_that_would_be_kept_back(bind: Bind, ksd: Ksd) -> None:
+def test_deletions_that_would_be_kept_back(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, NAME_SERVER_IP="192.0.2.53")
     command("apply", vmi=[vmi(f"vm{i}", "prod") for i in range(10)])
     done = check(command, vmis=[])
-    assert (done.code, warned(done)) == (0, {"withdrawals vm."})
-    assert "20 of 20 owned names are kept back" in finding(done, "withdrawals")["text"]
+    assert (done.code, warned(done)) == (0, {"deletions vm."})
+    assert "20 of 20 owned names are blocked" in finding(done, "deletions")["text"]
 
 
 def test_a_name_server_inside_of_a_larger_zone(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:

@@ -39,7 +39,7 @@ def test_plan_shows_the_difference_and_sends_nothing(primary: Server, ksd: Ksd) 
         "+ net1.db.prod.vm. 60 A 10.1.0.9",
         '+ net1.db.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/db"',
         "+ net1.db.prod.vm. 60 AAAA fd00::9",
-        "Plan: 2 to add, 0 to change, 0 to withdraw, 0 conflicts.",
+        "Plan: 2 to add, 0 to change, 0 to delete, 0 conflicts.",
     ]
     assert primary.axfr() == before
 
@@ -59,7 +59,7 @@ def test_plan_reads_like_a_diff(make_bind: Callable[..., Bind], ksd: Ksd) -> Non
         "- net1.web.prod.vm. 60 A 10.1.0.7",
         "+ net1.x.prod.vm. 60 A 10.1.0.2",
         "! cname.prod.vm. (VMI prod/x) conflict: a CNAME that is not ours stands there; found CNAME elsewhere.example.",
-        "Plan: 3 to add, 1 to change, 1 to withdraw, 1 conflict.",
+        "Plan: 3 to add, 1 to change, 1 to delete, 1 conflict.",
     ]
 
 
@@ -71,7 +71,7 @@ def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
     plan = command("plan", "-o", "json", vmi=[moved, WEB]).zone
     assert plan["zone"] == "vm."
     assert plan["serial"] == bind.serial()
-    assert plan["summary"] == {"add": 1, "change": 2, "withdraw": 0, "conflicts": 1, "kept_back": 0, "owned": 2}
+    assert plan["summary"] == {"add": 1, "change": 2, "delete": 0, "conflicts": 1, "blocked": 0, "owned": 2}
     change = next(change for change in plan["changes"] if change["name"] == "net1.db.prod.vm.")
     text = {"type": "TXT", "ttl": 60, "values": ['"heritage=ksd-ddns,owner=default,vmi=prod/db"']}
     assert change == {
@@ -105,20 +105,20 @@ def test_apply_sends_the_plan_and_says_what_it_did(primary: Server, ksd: Ksd) ->
     done = ksd(primary).process("apply", vmi=[DB])
     assert (done.code, done.err) == (0, "")
     assert done.summary == (
-        f"Applied: 2 added, 0 changed, 0 withdrawn, 0 refused, 0 conflicts. Serial {primary.serial()}."
+        f"Applied: 2 added, 0 changed, 0 deleted, 0 refused, 0 conflicts. Serial {primary.serial()}."
     )
     assert primary.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
     assert primary.query("net1.db.prod.vm", "AAAA") == ["fd00::9"]
     assert primary.query("db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_apply_replaces_withdraws_and_then_has_nothing_to_do(primary: Server, ksd: Ksd) -> None:
+def test_apply_replaces_deletes_and_then_has_nothing_to_do(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary)
     command("apply", vmi=[DB, WEB])
     moved = vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["10.2.0.12"]})
     done = command("apply", vmi=[moved])
     assert done.code == 0
-    assert done.summary.startswith("Applied: 1 added, 2 changed, 2 withdrawn, ")
+    assert done.summary.startswith("Applied: 1 added, 2 changed, 2 deleted, ")
     assert {(record.owner, record.rdata) for record in primary.axfr() if record.type in {"A", "AAAA"}} == {
         ("db.prod.vm.", "10.1.0.12"),
         ("net1.db.prod.vm.", "10.1.0.12"),
@@ -252,7 +252,7 @@ def test_a_missing_file_ends_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> Non
     assert "Traceback" not in done.err
 
 
-def test_an_empty_list_withdraws_what_is_left_of_few(bind: Bind, ksd: Ksd) -> None:
+def test_an_empty_list_deletes_what_is_left_of_few(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     command("apply", vmi=[WEB])
     assert command("apply", vmi=[]).code == 0
@@ -354,7 +354,7 @@ def listener() -> Iterator[socket.socket]:
         pytest.param("OWNERSHIP", "dns", ("'txt'", "'zone'"), id="ownership"),
         pytest.param("POLICY", "never", ("'sync'", "'upsert-only'"), id="policy"),
         pytest.param("OWNER_ID", "a,b", ("letters, digits",), id="owner-with-comma"),
-        pytest.param("MAX_WITHDRAW_PERCENT", "101", ("must be 0 to 100",), id="percent"),
+        pytest.param("MAX_DELETE_PERCENT", "101", ("must be 0 to 100",), id="percent"),
         pytest.param("DEFAULT_RECORD", "maybe", ("true or false",), id="switch"),
         pytest.param("HOSTNAME_SCOPE", "world", ("'namespace'",), id="hostname-scope"),
         pytest.param("NAMESPACES", "prod, Prod!", ("'Prod!'", "namespace"), id="namespace"),
@@ -566,7 +566,7 @@ def test_a_terminal_gets_colours_and_progress_and_a_pipe_does_not(bind: Bind, ks
         shown = command.on_a_terminal("apply", "--from", file).out
     assert "updating" in shown
     assert "\x1b[32m+ net1.vm0.prod.vm. 60 A 10.1.0.9" in shown
-    plan = command.but(DNS_SERVER=f"127.0.0.1:{bind.port}", MAX_WITHDRAW_PERCENT="100")
+    plan = command.but(DNS_SERVER=f"127.0.0.1:{bind.port}", MAX_DELETE_PERCENT="100")
     assert "\x1b[31m- net1.vm0.prod.vm. 60 A 10.1.0.9" in plan.on_a_terminal("plan", vmi=[]).out
     piped = plan.process("plan", vmi=[])
     assert "\x1b" not in piped.out + piped.err

@@ -81,7 +81,7 @@ def admin(server: Server, script: str) -> None:
 
 
 def everything(command: Command, server: Server) -> None:
-    """Publish, change, adopt, mend and withdraw; what others have there stays as it is."""
+    """Publish, change, adopt, mend and delete; what others have there stays as it is."""
     before = server.axfr(soa=False)
     assert command("check", vmi=[at("10.1.0.9")]).code == 0
     assert command("apply", vmi=[at("10.1.0.9"), at("10.1.0.8", "web")]).code == 0
@@ -133,7 +133,7 @@ def test_what_was_not_granted_is_refused(company: Server) -> None:
 def test_the_controller_needs_no_more(company: Server, kube: Kube, run: Run) -> None:
     before = company.axfr(soa=False)
     kube.put(at("10.1.0.9"))
-    ksd = run(company, kube, DOMAIN="corp.example", MAX_WITHDRAW_PERCENT=100)
+    ksd = run(company, kube, DOMAIN="corp.example", MAX_DELETE_PERCENT=100)
     ksd.wait_ready()
     name = "net1.db.prod.vm.corp.example."
     ksd.wait_answer(company, name, "A", "10.1.0.9")

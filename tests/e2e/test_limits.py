@@ -17,7 +17,7 @@ def test_a_ttl_that_the_server_lowers_is_accepted(make_bind: Callable[..., Bind]
     command = ksd(bind, OWNERSHIP=ownership, RECORD_TTL=600)
     done = command("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.9"]})])
     assert done.code == 0
-    assert done.summary.startswith("Applied: 2 added, 0 changed, 0 withdrawn, 0 refused, 0 conflicts.")
+    assert done.summary.startswith("Applied: 2 added, 0 changed, 0 deleted, 0 refused, 0 conflicts.")
     assert bind.ttl("net1.db.prod.vm", "A") == 300
     assert command("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.10"]})]).code == 0
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.10"]

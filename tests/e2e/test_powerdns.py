@@ -82,7 +82,7 @@ def test_the_life_of_a_name(make_powerdns: Make, ksd: Ksd, ownership: str) -> No
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 def test_a_script_does_the_same(make_powerdns: Make, ksd: Ksd, ownership: str) -> None:
     primary = make_powerdns(zones={"example.": "www A 192.0.2.1"})
-    command = ksd(primary, DOMAIN="example", OWNERSHIP=ownership, MAX_WITHDRAW_PERCENT=100)
+    command = ksd(primary, DOMAIN="example", OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)
     for wanted in (many(300), many(200, octet=2), many(10)):
         answer = primary.nsupdate(command("plan", "-o", "nsupdate", vmi=wanted).out)
         assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
@@ -177,13 +177,13 @@ def test_serials_that_stand_still_while_the_controller_runs(make_powerdns: Make,
     for i in range(8):
         kube.put(vmi("db", "prod", {"net1": [f"10.1.0.{i}"]}))
         ksd.wait_answer(primary, "net1.db.prod.vm.", "A", f"10.1.0.{i}", seconds=5)
-    assert ksd.complaints() == {}
+    assert ksd.problems() == {}
 
 
 def test_many_names_in_messages_of_any_size(make_powerdns: Make, ksd: Ksd) -> None:
     primary = make_powerdns(zones={"example.": ""})
     for settings in ({}, {"UPDATE_BATCH": "7"}, {"UPDATE_OCTETS": "65535", "UPDATE_BATCH": "10000"}):
-        command = ksd(primary, DOMAIN="example", MAX_WITHDRAW_PERCENT=100, **settings)
+        command = ksd(primary, DOMAIN="example", MAX_DELETE_PERCENT=100, **settings)
         assert command("apply", vmi=many(150)).code == 0
         assert command("plan", "--exit-code", vmi=many(150)).code == 0
         assert command("apply", vmi=[]).code == 0

@@ -128,7 +128,7 @@ def test_several_blocks_of_one_zone(make_primary: Callable[..., Server], ksd: Ks
     db = [vmi("db", "prod", {"net1": ["10.1.0.9"], "net2": ["10.2.0.9"], "net3": ["10.3.0.9"]})]
     assert command("apply", vmi=db).code == 0
     assert len(pointers(primary, TEN)) == 3
-    assert command("plan", "--exit-code", vmi=db).code == 0, "no block withdraws what is another's"
+    assert command("plan", "--exit-code", vmi=db).code == 0, "no block deletes what is another's"
     assert command("apply", vmi=[]).code == 0
     assert pointers(primary, TEN) == {}
 
@@ -295,7 +295,7 @@ def test_a_zone_of_names_that_nobody_serves_holds_up_no_pointer(make_bind: Calla
     assert pointers(bind) == {NINE: {"net1.db.prod.vm.elsewhere."}}
 
 
-def test_withdrawals_are_counted_in_each_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_deletions_are_counted_in_each_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones=ZONES)
     command = ksd(bind, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8, 192.168.0.0/16")
     many = [vmi(f"vm{i}", "prod", {"net1": [f"10.1.0.{i}"]}) for i in range(1, 11)]
@@ -309,7 +309,7 @@ def test_withdrawals_are_counted_in_each_zone(make_bind: Callable[..., Bind], ks
     assert len(pointers(bind, TEN)) == 5
 
 
-def test_upsert_only_withdraws_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_upsert_only_deletes_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones=ZONES)
     command = ksd(bind, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8", POLICY="upsert-only")
     command("apply", vmi=[DB])
@@ -324,7 +324,7 @@ def test_upsert_only_withdraws_no_pointer(make_bind: Callable[..., Bind], ksd: K
 def test_a_script_for_all_zones(make_primary: Callable[..., Server], ksd: Ksd, ownership: str) -> None:
     primary = make_primary(zones=ZONES)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8,192.168.0.0/16,2001:db8::/32",
-                  OWNERSHIP=ownership, MAX_WITHDRAW_PERCENT=100)  # fmt: skip
+                  OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)  # fmt: skip
     moved = vmi("db", "prod", {"net1": ["10.1.0.10", "2001:db8::9"], "net2": ["192.168.7.9"]})
     twin = vmi("twin", "prod", {"net1": ["10.1.0.10"]})
     for wanted in ([DB], [moved, twin], [twin], []):

@@ -78,8 +78,8 @@ def test_the_pipe_that_a_person_types(bind: Bind, ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_changes_and_withdrawals_by_script(primary: Server, ksd: Ksd, ownership: str) -> None:
-    command = ksd(primary, OWNERSHIP=ownership, MAX_WITHDRAW_PERCENT=100)
+def test_changes_and_deletions_by_script(primary: Server, ksd: Ksd, ownership: str) -> None:
+    command = ksd(primary, OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)
     command("apply", vmi=many(20))
     # Others move, get another TTL, lose an interface, end; one is new.
     later = [
@@ -175,7 +175,7 @@ def test_conflicts_and_what_is_kept_back_are_comments(bind: Bind, ksd: Ksd) -> N
     evil = vmi("db", "prod", {"net1": ["10.1.0.9"]})
     done = command("plan", "-o", "nsupdate", vmi=[evil])
     assert "; ! db.prod.vm. (VMI prod/db) conflict: it exists without our marker" in done.out
-    assert "; kept back by the withdrawal cap: net1.vm-3.ns-3.vm." in done.out
+    assert "; blocked by the deletion limit: net1.vm-3.ns-3.vm." in done.out
     pipe(bind, done.out)
     assert bind.query("db.prod.vm", "A") == ["192.0.2.1"]
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]

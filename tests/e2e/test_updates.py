@@ -53,7 +53,7 @@ def test_a_name_that_bind_takes_for_no_host_name(make_bind: Callable[..., Bind],
     assert published(bind) == names_of(good) | {"a.prod.vm.", "b.stage.vm.", "ok.b.stage.vm."}
     again = command("apply", vmi=[*good, *bad])
     assert again.code == 1
-    assert again.summary.startswith("Applied: 0 added, 0 changed, 0 withdrawn, 2 refused")
+    assert again.summary.startswith("Applied: 0 added, 0 changed, 0 deleted, 2 refused")
 
 
 def test_a_key_that_may_update_one_branch_only(make_either: Callable[..., Server], ksd: Ksd) -> None:
@@ -70,7 +70,7 @@ def test_a_key_that_may_update_one_branch_only(make_either: Callable[..., Server
     mine, others = fleet(["prod"]), fleet(["dev", "stage"])
     done = ksd(primary)("apply", vmi=[*mine, *others])
     assert done.code == 1
-    assert done.summary.startswith("Applied: 10 added, 0 changed, 0 withdrawn, 20 refused, 0 conflicts.")
+    assert done.summary.startswith("Applied: 10 added, 0 changed, 0 deleted, 20 refused, 0 conflicts.")
     assert "!   net1.vm3.dev.vm.\n" in done.out
     assert "lacks permission for this name" in done.out
     assert published(primary) == names_of(mine) | {"old.dev.vm."}
@@ -105,7 +105,7 @@ def test_what_the_server_drops_without_a_word_is_reported(make_bind: Callable[..
     for name in ("db.prod.vm.", "net1.db.prod.vm."):
         assert f"!   {name}\n" in done.out
         assert bind.query(name, "A") == ["10.1.0.9"]
-    assert done.summary.startswith("Applied: 2 added, 0 changed, 0 withdrawn, 2 refused")
+    assert done.summary.startswith("Applied: 2 added, 0 changed, 0 deleted, 2 refused")
     assert bind.query("web.prod.vm", "A") == ["10.1.0.7"]
 
 
@@ -179,7 +179,7 @@ def test_an_unknown_outcome_is_looked_up_and_never_doubled(
     with Proxy(primary, **trouble) as proxy:
         done = ksd(primary, through=proxy.address, UPDATE_BATCH="4", DNS_TIMEOUT="500ms")("apply", vmi=wanted)
     assert (done.code, done.err) == (0, "")
-    assert done.summary.startswith("Applied: 20 added, 0 changed, 0 withdrawn, 0 refused, 0 conflicts.")
+    assert done.summary.startswith("Applied: 20 added, 0 changed, 0 deleted, 0 refused, 0 conflicts.")
     assert published(primary) == names_of(wanted)
     assert len([record for record in primary.axfr() if record.type in {"A", "TXT"}]) == 40
     assert ksd(primary)("plan", "--exit-code", vmi=wanted).code == 0

@@ -65,7 +65,7 @@ def test_foreign_records_stay_and_are_reported(make_primary: Callable[..., Serve
     assert conflicts(command("plan", "-o", "json", vmi=wanted())) == expected
     done = command("apply", vmi=wanted())
     assert done.code == 1
-    assert done.summary.startswith("Applied: 10 added, 0 changed, 0 withdrawn, 0 refused, 6 conflicts.")
+    assert done.summary.startswith("Applied: 10 added, 0 changed, 0 deleted, 0 refused, 6 conflicts.")
     after = primary.axfr(soa=False)
     assert before < after
     assert {record.owner for record in after - before} == {
@@ -98,7 +98,7 @@ def test_a_conflict_ends_when_the_name_becomes_free(primary: Server, ksd: Ksd) -
 def test_without_markers_only_addresses_are_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"vm.": FOREIGN + "ns A 192.0.2.53\n@ A 192.0.2.54\n"})
     before = primary.axfr(soa=False)
-    command = ksd(primary, OWNERSHIP="zone", MAX_WITHDRAW_PERCENT=100)
+    command = ksd(primary, OWNERSHIP="zone", MAX_DELETE_PERCENT=100)
     done = command("plan", "-o", "json", vmi=wanted())
     below_cuts = {"a.sub.prod.vm.", "net1.a.sub.prod.vm.", "a.alias.prod.vm.", "net1.a.alias.prod.vm."}
     assert conflicts(done) == {"db.prod.vm.", *below_cuts}
@@ -231,12 +231,12 @@ def test_two_owners_share_a_zone(primary: Server, ksd: Ksd) -> None:
     assert primary.query("w.prod.vm", "A") == ["10.0.0.1"]
     assert west("apply", "--adopt", vmi=[shared]).code == 1, "the marker of another owner is never adopted"
     assert east("apply", vmi=[]).code == 0
-    assert primary.query("w.prod.vm", "A") == [], "west has withdrawn it"
+    assert primary.query("w.prod.vm", "A") == [], "west has deleted it"
     assert west("apply", vmi=[elsewhere]).code == 0
     assert primary.query("shared.prod.vm", "A") == ["10.2.0.1"]
 
 
-def test_names_of_ours_outside_of_todays_base_are_withdrawn(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_names_of_ours_outside_of_todays_base_are_deleted(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"example.": "www A 192.0.2.1"})
     db = [vmi("db", "prod")]
     assert ksd(primary, DOMAIN="old.example")("apply", vmi=db).code == 0
@@ -251,7 +251,7 @@ def test_names_of_ours_outside_of_todays_base_are_withdrawn(make_primary: Callab
 # Policies
 
 
-def test_upsert_only_never_withdraws_a_name(primary: Server, ksd: Ksd) -> None:
+def test_upsert_only_never_deletes_a_name(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary, POLICY="upsert-only")
     command("apply", vmi=[vmi("a", "ns"), vmi("b", "ns")])
     done = command("apply", vmi=[vmi("a", "ns", {"nic1": ["10.0.0.2"]})])
@@ -263,17 +263,17 @@ def test_upsert_only_never_withdraws_a_name(primary: Server, ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_many_withdrawals_are_kept_back_and_the_rest_goes(bind: Bind, ksd: Ksd, ownership: str) -> None:
+def test_many_deletions_are_kept_back_and_the_rest_goes(bind: Bind, ksd: Ksd, ownership: str) -> None:
     command = ksd(bind, OWNERSHIP=ownership)
     five = [vmi(f"vm{i}", "ns") for i in range(5)]
     command("apply", vmi=five)  # ten names
     few = [*five[:3], vmi("new", "ns", {"nic1": ["10.0.0.2"]})]
     plan = command("plan", "-o", "json", vmi=few).zone
-    assert plan["summary"] == {"add": 2, "change": 0, "withdraw": 0, "conflicts": 0, "kept_back": 4, "owned": 10}
+    assert plan["summary"] == {"add": 2, "change": 0, "delete": 0, "conflicts": 0, "blocked": 4, "owned": 10}
     done = command("apply", vmi=few)
     assert done.code == 1
-    assert "warning: 4 withdrawals (4 of 10 owned names of namespace ns)" in done.err
-    assert "apply --force (MAX_WITHDRAW_PERCENT=100) lets them pass" in done.err
+    assert "warning: 4 deletions (4 of 10 owned names of namespace ns)" in done.err
+    assert "apply --force (MAX_DELETE_PERCENT=100) lets them pass" in done.err
     assert bind.query("vm4.ns.vm", "A") == ["10.0.0.1"]
     assert bind.query("new.ns.vm", "A") == ["10.0.0.2"]
     assert command("apply", vmi=few).code == 1, "they do not slip through because others were added"
@@ -298,14 +298,14 @@ def test_what_one_namespace_loses_blocks_no_other(bind: Bind, ksd: Ksd, ownershi
     assert bind.query("p1.prod.vm", "A") == []
 
 
-def test_a_few_withdrawals_and_those_of_few_names_pass(bind: Bind, ksd: Ksd) -> None:
+def test_a_few_deletions_and_those_of_few_names_pass(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     five = [vmi(f"vm{i}", "ns") for i in range(5)]
     command("apply", vmi=five)
     assert command("apply", vmi=five[:4]).code == 0, "2 of 10 are 20 %"
     assert command("apply", vmi=[]).code == 0, "8 names are too few for a percentage"
     assert command("apply", vmi=five).code == 0
-    assert command("apply", "--max-withdraw-percent", "0", vmi=five[:4]).code == 1
+    assert command("apply", "--max-delete-percent", "0", vmi=five[:4]).code == 1
 
 
 # TTL
@@ -343,7 +343,7 @@ def test_the_zone_gets_its_name_server(primary: Server, ksd: Ksd, ownership: str
     assert primary.query("ns.vm", "A") == ["192.0.2.54"]
     assert primary.query("ns.vm", "AAAA") == []
     assert command("apply", "--name-server-ip=", vmi=[]).code == 0
-    assert primary.query("ns.vm", "A") == ["192.0.2.54"], "never withdrawn by the end of a VMI"
+    assert primary.query("ns.vm", "A") == ["192.0.2.54"], "never deleted by the end of a VMI"
     assert "ns.vm." in primary.query("vm", "NS")
 
 
@@ -451,7 +451,7 @@ def test_a_signed_zone(make_either: Callable[..., Server], ksd: Ksd, ownership: 
         time.sleep(0.05)
     before = kept(primary)
     assert any(record.type == "DNSKEY" for record in before)
-    command = ksd(primary, OWNERSHIP=ownership, MAX_WITHDRAW_PERCENT=100)
+    command = ksd(primary, OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)
     vmis = [vmi(f"vm{i}", "prod", {"net1": [f"10.1.0.{i}", f"fd00::{i}"]}) for i in range(5)]
     assert command("apply", vmi=vmis).code == 0
     assert command("plan", "--exit-code", vmi=vmis).code == 0

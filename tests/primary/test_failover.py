@@ -388,5 +388,5 @@ def test_names_of_old_on_another_server_are_under_the_cap(
         controller.wait_answer(first, "db.prod.vm", "A", "10.1.0.9")
         first.kill()
         controller.wait_answer(second, "db.prod.vm", "A", "10.1.0.9")
-        controller.wait(lambda: not controller.ready, "a word on what is kept back")
+        controller.wait(lambda: not controller.ready, "a word on what is blocked")
         assert second.query("net1.old7.prod.vm", "A") == ["10.3.0.7"]

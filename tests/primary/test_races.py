@@ -16,7 +16,7 @@ WEB = "net1.web.prod.vm."
 BEFORE = [vmi("db", "prod", {"net1": ["10.1.0.9"]}), vmi("old", "prod", {"net1": ["10.1.0.5"]})]
 AFTER = [vmi("db", "prod", {"net1": ["10.1.0.12"]}), vmi("web", "prod", {"net1": ["10.1.0.7"]})]
 
-# What somebody else does to a name that we add, change or withdraw: nsupdate lines without "update", @ is the name.
+# What somebody else does to a name that we add, change or delete: nsupdate lines without "update", @ is the name.
 INTRUSIONS = {
     "add-a-foreign-address": "add @ 60 A 192.0.2.1",
     "add-a-foreign-ipv6-address": "add @ 60 AAAA 2001:db8::1",
@@ -31,16 +31,16 @@ INTRUSIONS = {
     "change-made-a-cname": "delete @ A; delete @ TXT; add @ 60 CNAME www.example.",
     "change-taken": "delete @ A; delete @ TXT; add @ 60 A 192.0.2.1",
     "change-a-text-beside-our-address": 'add @ 60 TXT "beside"',
-    "withdraw-taken": "delete @ A; delete @ TXT; add @ 60 A 192.0.2.1",
-    "withdraw-an-address-beside-ours": "add @ 60 A 192.0.2.1",
-    "withdraw-a-text": 'add @ 60 TXT "mine"',
-    "withdraw-deleted": "delete @ A; delete @ TXT",
+    "delete-taken": "delete @ A; delete @ TXT; add @ 60 A 192.0.2.1",
+    "delete-an-address-beside-ours": "add @ 60 A 192.0.2.1",
+    "delete-a-text": 'add @ 60 TXT "mine"',
+    "delete-deleted": "delete @ A; delete @ TXT",
 }
 # Only where there are markers.
 MARKED = {
     "change-our-marker-removed": "delete @ TXT",
     "change-marked-by-another": 'delete @ TXT; add @ 60 TXT "heritage=ksd-ddns,owner=west,vmi=prod/db"',
-    "withdraw-our-marker-removed": "delete @ TXT",
+    "delete-our-marker-removed": "delete @ TXT",
 }
 
 
@@ -76,7 +76,7 @@ def test_what_somebody_else_did_in_between_stands(zone: Server, ownership: str) 
     empty(zone)
     intrusions = INTRUSIONS | (MARKED if ownership == "txt" else {})
     before = [vmi(case, "prod", {"net1": ["10.1.0.9"]}) for case in intrusions if not case.startswith("add-")]
-    after = [vmi(case, "prod", {"net1": ["10.1.0.12"]}) for case in intrusions if not case.startswith("withdraw-")]
+    after = [vmi(case, "prod", {"net1": ["10.1.0.12"]}) for case in intrusions if not case.startswith("delete-")]
     names = {f"net1.{case}.prod.vm.": script for case, script in intrusions.items()}
     with looking(zone, ownership=ownership) as we:
         we.apply(before)

@@ -77,7 +77,7 @@ def test_a_key_file_is_replaced(make_primary: Callable[..., Server], run: Run, w
     ksd = run(primary, TSIG_KEY_FILE=file)
     published(ksd, primary, wanted)
     rotate(primary, old, new)
-    ksd.wait_complaint("primary", "BADSIG")
+    ksd.wait_problem("primary", "BADSIG")
     new.file(tmp_path)
     published(ksd, primary, wanted)
     for secret in (old.secret, new.secret):
@@ -187,7 +187,7 @@ def test_a_transfer_key_apart(make_bind: Callable[..., Bind], run: Run, wanted: 
     ksd = run(bind, TSIG_KEY_FILE=write.file(tmp_path), TRANSFER_TSIG_KEY_FILE=file)
     published(ksd, bind, wanted)
     rotate(bind, read, new)
-    ksd.wait_complaint("primary", "read.", "BADSIG")
+    ksd.wait_problem("primary", "read.", "BADSIG")
     new.file(tmp_path)
     published(ksd, bind, wanted)
 

@@ -349,7 +349,7 @@ def test_certificates_are_read_again(
         time.sleep(1.5)
         assert ksd.ready, "what was read before is used"
         shutil.copy(stranger.certificate, ca)
-        ksd.wait_complaint("primary", "is not accepted")
+        ksd.wait_problem("primary", "is not accepted")
         shutil.copy(authority.certificate, ca)
         ksd.wait_ready()
         renewed = authority.pair("renewed", "DNS:ksd-ddns.example.test")

@@ -141,7 +141,7 @@ def scope(rules: Rules, **settings: object) -> Scope:
             "base": rules.reverse,
             "forward": rules.base,
             "types": (PTR,),
-            "confined": True,
+            "base_only": True,
             "protected": frozenset({rules.reverse}),
         }
     else:

@@ -50,7 +50,7 @@ def test_what_is_missing(given: Vmi, want: set[hold.Vanished]) -> None:
     ],
 )
 def test_what_it_had(given: Vmi, want: tuple[str, ...]) -> None:
-    assert hold.had(given, ("net1", A)) == ips(*want)
+    assert hold.previous(given, ("net1", A)) == ips(*want)
 
 
 MINE = txt(mark())
@@ -70,7 +70,7 @@ TABLE = [
 @pytest.mark.parametrize(("nodes", "want"), TABLE)
 def test_what_stands_for_it(nodes: list[Node], want: tuple[str, ...]) -> None:
     rules = txt_rules()
-    found = hold.standing(having({}, ["net1"]), ("net1", A), live(*nodes), rules, scope(rules))
+    found = hold.published(having({}, ["net1"]), ("net1", A), live(*nodes), rules, scope(rules))
     assert set(found) == set(ips(*want))
 
 
@@ -85,22 +85,22 @@ def test_what_stands_for_it(nodes: list[Node], want: tuple[str, ...]) -> None:
 def test_what_stands_for_it_where_names_are_not_marked(nodes: list[Node], want: tuple[str, ...]) -> None:
     rules = zone_rules()
     zone = live(*nodes, zone=rules.zone)
-    found = hold.standing(having({}, ["net1"]), ("net1", A), zone, rules, scope(rules, ownership=Ownership.ZONE))
+    found = hold.published(having({}, ["net1"]), ("net1", A), zone, rules, scope(rules, ownership=Ownership.ZONE))
     assert set(found) == set(ips(*want))
 
 
 @pytest.mark.parametrize("interface", ["x" * 64, "a b", ""])
 def test_an_interface_without_a_name_in_dns(interface: str) -> None:
     rules: Rules = txt_rules()
-    assert hold.standing(having({}, [interface]), (interface, A), live(), rules, scope(rules)) == ()
+    assert hold.published(having({}, [interface]), (interface, A), live(), rules, scope(rules)) == ()
 
 
 def test_what_is_held_is_beside_what_is_there() -> None:
     given = having({"net1": ["10.1.0.9"], "net2": ["10.2.0.9"]}, ["net1", "net2", "net3"])
     held = {("net1", AAAA): ips("fd00::9"), ("net3", A): ips("10.3.0.9")}
-    assert hold.holding(given, held).interfaces == (
+    assert hold.with_held(given, held).interfaces == (
         Interface("net1", ips("10.1.0.9", "fd00::9")),
         Interface("net2", ips("10.2.0.9")),
         Interface("net3", ips("10.3.0.9")),
     )
-    assert hold.holding(given, {}) is given
+    assert hold.with_held(given, {}) is given

@@ -92,7 +92,7 @@ def test_names_to_text(name: bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "problem"),
     [
         pytest.param("a..b", "0 octets", id="empty-label"),
         pytest.param(".a", "0 octets", id="leading-dot"),
@@ -107,8 +107,8 @@ def test_names_to_text(name: bytes, text: str) -> None:
         pytest.param("\udcff", "not allowed", id="lone-surrogate"),
     ],
 )
-def test_what_is_no_name_is_refused_with_a_reason(text: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_what_is_no_name_is_refused_with_a_reason(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
         names.from_text(text)
 
 

@@ -296,9 +296,9 @@ OUTSIDE = n("net1.db.prod.vm.old.example.")
         pytest.param(n("*.prod.vm.example."), [a("10.1.0.1"), txt(MARK)], [], id="wildcard-of-ours"),
     ],
 )  # fmt: skip
-def test_marked_name_is_withdrawn(name: bytes, found: Rrsets, new: Rrsets) -> None:
+def test_marked_name_is_deleted(name: bytes, found: Rrsets, new: Rrsets) -> None:
     plan = planned(TXT_MODE, node(name, *found), vmis=0)
-    assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.WITHDRAW)
+    assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.DELETE)
     assert plan.owned == 1
 
 
@@ -319,7 +319,7 @@ MARKED = [a("10.1.0.1"), txt(MARK)]
         pytest.param(NAME, [cname("elsewhere.")], {}, id="cname"),
     ],
 )
-def test_what_is_not_withdrawn(name: bytes, found: Rrsets, settings: dict[str, object]) -> None:
+def test_what_is_not_deleted(name: bytes, found: Rrsets, settings: dict[str, object]) -> None:
     plan = planned(TXT_MODE, node(name, *found), vmis=0, **settings)
     assert (plan.changes, plan.conflicts) == ((), ())
 
@@ -375,9 +375,9 @@ def test_conflicts_in_a_zone_of_our_own(found: Rrsets, reason: str) -> None:
         pytest.param(INSIDE, NAME, [a("10.1.0.1")], [], id="below-the-base-in-a-larger-zone"),
     ],
 )
-def test_name_of_a_zone_of_our_own_is_withdrawn(rules: Rules, name: bytes, found: Rrsets, new: Rrsets) -> None:
+def test_name_of_a_zone_of_our_own_is_deleted(rules: Rules, name: bytes, found: Rrsets, new: Rrsets) -> None:
     plan = planned(rules, node(name, *found), vmis=0)
-    assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.WITHDRAW)
+    assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.DELETE)
     assert planned(rules, node(name, *found), vmis=0, policy=Policy.UPSERT_ONLY).changes == ()
 
 
@@ -395,7 +395,7 @@ def test_name_of_a_zone_of_our_own_is_withdrawn(rules: Rules, name: bytes, found
                      id="glue-below-a-delegation"),
     ],
 )  # fmt: skip
-def test_what_is_not_withdrawn_from_a_zone_of_our_own(rules: Rules, nodes: list[Node]) -> None:
+def test_what_is_not_deleted_from_a_zone_of_our_own(rules: Rules, nodes: list[Node]) -> None:
     plan = planned(rules, *nodes, vmis=0)
     assert (plan.changes, plan.conflicts, plan.owned) == ((), (), 0)
 
@@ -488,11 +488,11 @@ def test_a_collision_is_a_conflict_of_the_one_that_loses() -> None:
     assert len(plan.changes) == 3
 
 
-# The withdrawal cap
+# The deletion limit
 
 
 @pytest.mark.parametrize(
-    ("owned", "kept", "percent", "withdrawn"),
+    ("owned", "kept", "percent", "deleted"),
     [
         pytest.param(9, 0, 30, 9, id="nine-owned-all-gone"),
         pytest.param(9, 0, 0, 9, id="nine-owned-no-percentage"),
@@ -502,38 +502,36 @@ def test_a_collision_is_a_conflict_of_the_one_that_loses() -> None:
         pytest.param(10, 0, 99, 0, id="all-are-more-than-99-percent"),
         pytest.param(10, 0, 100, 10, id="100-percent-is-no-cap"),
         pytest.param(10, 9, 0, 0, id="zero-percent-keeps-everything"),
-        pytest.param(10, 10, 0, 0, id="nothing-to-withdraw"),
+        pytest.param(10, 10, 0, 0, id="nothing-to-delete"),
         pytest.param(101, 71, 30, 30, id="30-of-101"),
         pytest.param(101, 70, 30, 0, id="31-of-101"),
     ],
 )
 @pytest.mark.parametrize("rules", [txt_rules(), zone_rules()], ids=["txt", "zone"])
-def test_withdrawals_over_the_cap_are_kept_back(
-    rules: Rules, owned: int, kept: int, percent: int, withdrawn: int
-) -> None:
+def test_deletions_over_the_cap_are_kept_back(rules: Rules, owned: int, kept: int, percent: int, deleted: int) -> None:
     rules = msgspec.structs.replace(rules, default_record=False)
     before = wanted(*(vmi(f"old{index}") for index in range(owned)), rules=rules)
     nodes = [before.get(name) or Node(name) for name in before.names()]
     after = wanted(*(vmi(f"old{index}") for index in range(kept)), vmi("new"), rules=rules)
     zone = live(*nodes, node(rules.zone, ns("a."), a("10.0.0.1")), zone=rules.zone)
-    plan = full(after, zone, scope(rules), max_withdraw_percent=percent)
-    assert plan.count(Kind.ADD) == 1  # additions go, whatever is kept back
-    assert plan.count(Kind.WITHDRAW) == withdrawn
-    assert len(plan.kept_back) == owned - kept - withdrawn
-    assert {change.kind for change in plan.kept_back} <= {Kind.WITHDRAW}
+    plan = full(after, zone, scope(rules), max_delete_percent=percent)
+    assert plan.count(Kind.ADD) == 1  # additions go, whatever is blocked
+    assert plan.count(Kind.DELETE) == deleted
+    assert len(plan.blocked) == owned - kept - deleted
+    assert {change.kind for change in plan.blocked} <= {Kind.DELETE}
     assert plan.owned == owned
 
 
 @pytest.mark.parametrize(
-    ("seen", "withdrawn"), [(17, 20), (14, 20), (13, 13), (0, 0)], ids=["3-absent", "6-absent", "7-absent", "20-absent"]
+    ("seen", "deleted"), [(17, 20), (14, 20), (13, 13), (0, 0)], ids=["3-absent", "6-absent", "7-absent", "20-absent"]
 )
-def test_withdrawals_whose_reason_was_seen_are_not_capped(seen: int, withdrawn: int) -> None:
+def test_deletions_whose_reason_was_seen_are_not_capped(seen: int, deleted: int) -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
     known = [n(f"n{index}.prod.vm.example.") for index in range(seen)]
-    plan = full(wanted(), zone, scope(txt_rules()), max_withdraw_percent=30, seen=known)
-    assert plan.count(Kind.WITHDRAW) == withdrawn
-    assert len(plan.kept_back) == 20 - withdrawn
-    assert not {change.name for change in plan.kept_back} & set(known)
+    plan = full(wanted(), zone, scope(txt_rules()), max_delete_percent=30, seen=known)
+    assert plan.count(Kind.DELETE) == deleted
+    assert len(plan.blocked) == 20 - deleted
+    assert not {change.name for change in plan.blocked} & set(known)
 
 
 @pytest.mark.parametrize("owned", [1, 20])
@@ -541,9 +539,9 @@ def test_nothing_follows_from_absence_in_half_a_list(owned: int) -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(owned)))
     seen = [n("n0.prod.vm.example.")]
     plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, unread={"prod"})
-    assert [change.name for change in plan.changes if change.kind is Kind.WITHDRAW] == seen
+    assert [change.name for change in plan.changes if change.kind is Kind.DELETE] == seen
     assert plan.count(Kind.ADD) == 2
-    assert len(plan.kept_back) == owned - 1
+    assert len(plan.blocked) == owned - 1
 
 
 # The deletion limit of each namespace
@@ -593,19 +591,19 @@ def test_the_deletion_limit_counts_in_each_namespace_first(
     before = wanted(*(item for items in there.values() for item in items), rules=rules)
     zone = live(*(before.get(name) or Node(name) for name in before.names()), zone=rules.zone)
     after = wanted(*(item for name, items in there.items() for item in items[: left.get(name, 0)]), rules=rules)
-    plan = full(after, zone, scope(rules), max_withdraw_percent=30)
+    plan = full(after, zone, scope(rules), max_delete_percent=30)
     gone = Counter(before.vmi_of(change.name).partition("/")[0] for change in plan.changes)
     assert gone == deleted
-    assert [(each.namespace, each.count, each.owned) for each in plan.blocked] == blocked
-    assert len(plan.kept_back) == number - sum(left.values()) - sum(deleted.values())
+    assert [(each.namespace, each.count, each.owned) for each in plan.limits] == blocked
+    assert len(plan.blocked) == number - sum(left.values()) - sum(deleted.values())
     assert plan.owned == number
-    assert full(after, zone, scope(rules), max_withdraw_percent=100).kept_back == ()
+    assert full(after, zone, scope(rules), max_delete_percent=100).blocked == ()
 
 
 def test_names_of_no_namespace_are_counted_together() -> None:
     zone = live(*(node(f"n{index}.example.", a("10.1.0.1"), txt(mark(""))) for index in range(12)))
-    plan = full(wanted(), zone, scope(txt_rules()), max_withdraw_percent=30)
-    assert [(each.namespace, each.count) for each in plan.blocked] == [("", 12)]
+    plan = full(wanted(), zone, scope(txt_rules()), max_delete_percent=30)
+    assert [(each.namespace, each.count) for each in plan.limits] == [("", 12)]
 
 
 # A server that lowers TTLs
@@ -659,10 +657,10 @@ def test_ttls_that_the_server_lowered_are_right(mode: str, found: Rrsets, cap: i
     assert plan.conflicts == ()
 
 
-def test_explicit_withdrawals_are_not_capped() -> None:
+def test_explicit_deletions_are_not_capped() -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
     plan = partial(list(zone.nodes), wanted(), zone, scope(txt_rules()))
-    assert (plan.count(Kind.WITHDRAW), plan.kept_back) == (20, ())
+    assert (plan.count(Kind.DELETE), plan.blocked) == (20, ())
 
 
 # Whatever the world is like
@@ -723,7 +721,7 @@ def test_nothing_foreign_is_changed(world: World) -> None:
         assert foreign(old, bounds) == foreign(new, bounds)
         assert new.get(CNAME) is None
         want = world.wanted.get(change.name)
-        assert (change.kind is Kind.WITHDRAW) is (want is None)
+        assert (change.kind is Kind.DELETE) is (want is None)
         if want is None:
             assert bounds.policy is Policy.SYNC
             assert change.name not in bounds.protected

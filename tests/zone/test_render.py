@@ -43,15 +43,15 @@ from tests.zone.build import (
 from tests.zone.worlds import World, worlds
 
 NAME = "net1.db.prod.vm.example."
-ADD, CHANGE, WITHDRAW = Kind.ADD, Kind.CHANGE, Kind.WITHDRAW
+ADD, CHANGE, DELETE = Kind.ADD, Kind.CHANGE, Kind.DELETE
 
 
 def change(old: list[RRset], new: list[RRset], kind: Kind = CHANGE, name: str = NAME) -> Change:
     return Change(node(name, *old), node(name, *new), kind)
 
 
-def plan(*changes: Change, conflicts: tuple[Conflict, ...] = (), kept_back: tuple[Change, ...] = ()) -> Plan:
-    return Plan(ZONE, 7, changes, conflicts, kept_back, owned=20)
+def plan(*changes: Change, conflicts: tuple[Conflict, ...] = (), blocked: tuple[Change, ...] = ()) -> Plan:
+    return Plan(ZONE, 7, changes, conflicts, blocked, owned=20)
 
 
 def lines(of: Plan) -> list[str]:
@@ -70,15 +70,15 @@ def lines(of: Plan) -> list[str]:
                      [f"~ {NAME} 5 -> 60 A 10.1.0.9 -> 10.1.0.12, 10.1.0.13"], id="ttl-and-addresses"),
         pytest.param(change([], [a("10.1.0.9"), aaaa("fd00::1"), txt(mark())], ADD),
                      [f"+ {NAME} 60 A 10.1.0.9", f'+ {NAME} 60 TXT "{mark()}"', f"+ {NAME} 60 AAAA fd00::1"], id="new"),
-        pytest.param(change([a("10.1.0.9"), sshfp(), txt(mark())], [sshfp()], WITHDRAW),
-                     [f"- {NAME} 60 A 10.1.0.9", f'- {NAME} 60 TXT "{mark()}"'], id="withdrawn"),
+        pytest.param(change([a("10.1.0.9"), sshfp(), txt(mark())], [sshfp()], DELETE),
+                     [f"- {NAME} 60 A 10.1.0.9", f'- {NAME} 60 TXT "{mark()}"'], id="deleted"),
         pytest.param(change([ptr("a.")], [ptr("a.", "b.")]), [f"~ {NAME} 60 PTR a. -> a., b."], id="ptr"),
         pytest.param(change([ns("localhost.")], [ns("ns.vm.")]), [f"~ {NAME} 60 NS localhost. -> ns.vm."], id="ns"),
     ],
 )  # fmt: skip
 def test_a_change_reads_like_a_diff(of: Change, want: list[str]) -> None:
     counts = {kind: int(of.kind is kind) for kind in Kind}
-    summary = f"Plan: {counts[ADD]} to add, {counts[CHANGE]} to change, {counts[WITHDRAW]} to withdraw, 0 conflicts."
+    summary = f"Plan: {counts[ADD]} to add, {counts[CHANGE]} to change, {counts[DELETE]} to delete, 0 conflicts."
     assert lines(plan(of)) == [*want, summary]
     assert [sign for sign, _ in render.text(plan(of))] == [*(line[0] for line in want), " "]
 
@@ -86,14 +86,14 @@ def test_a_change_reads_like_a_diff(of: Change, want: list[str]) -> None:
 def test_conflicts_and_what_is_kept_back() -> None:
     conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME, a("10.1.0.1"), sshfp()), "because", "prod/db")
     nameless = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), "because")
-    shown = plan(conflicts=(conflict, nameless), kept_back=(change([a("10.0.0.1")], [], WITHDRAW),))
+    shown = plan(conflicts=(conflict, nameless), blocked=(change([a("10.0.0.1")], [], DELETE),))
     assert list(render.text(shown)) == [
-        ("!", f"! {NAME} 60 A 10.0.0.1: kept back by the withdrawal cap"),
+        ("!", f"! {NAME} 60 A 10.0.0.1: blocked by the deletion limit"),
         ("!", f"! {NAME} (VMI prod/db) conflict: because; found A 10.1.0.1; SSHFP"),
         ("!", f"! {NAME} conflict: because; found nothing"),
-        (" ", "Plan: 0 to add, 0 to change, 0 to withdraw, 2 conflicts, 1 kept back."),
+        (" ", "Plan: 0 to add, 0 to change, 0 to delete, 2 conflicts, 1 blocked."),
     ]
-    assert render.summary(plan(conflicts=(conflict,))) == "Plan: 0 to add, 0 to change, 0 to withdraw, 1 conflict."
+    assert render.summary(plan(conflicts=(conflict,))) == "Plan: 0 to add, 0 to change, 0 to delete, 1 conflict."
 
 
 # Anything at all in the zone, put together beforehand: plans of it are drawn, not its octets
@@ -219,7 +219,7 @@ def test_json_holds_everything(of: Plan) -> None:
     shown = shown_as_json(of)
     assert shown["zone"] == "vm.example."
     assert shown["serial"] == of.serial
-    for key, changes in (("changes", of.changes), ("kept_back", of.kept_back)):
+    for key, changes in (("changes", of.changes), ("blocked", of.blocked)):
         assert [
             Change(from_json(item["name"], item["old"]), from_json(item["name"], item["new"]), Kind(item["kind"]))
             for item in shown[key]
@@ -238,17 +238,17 @@ def test_json_holds_everything(of: Plan) -> None:
 
 def test_the_json_of_a_small_plan() -> None:
     conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), "because", "prod/db")
-    of = plan(change([a("10.1.0.9")], [a("10.1.0.12")]), conflicts=(conflict,), kept_back=(change([txt("x")], []),))
+    of = plan(change([a("10.1.0.9")], [a("10.1.0.12")]), conflicts=(conflict,), blocked=(change([txt("x")], []),))
     old, new = {"type": "A", "ttl": 60, "values": ["10.1.0.9"]}, {"type": "A", "ttl": 60, "values": ["10.1.0.12"]}
     assert shown_as_json(of) == {
         "zone": "example.",
         "serial": 7,
         "changes": [{"name": NAME, "kind": "change", "old": [old], "new": [new]}],
         "conflicts": [{"name": NAME, "vmi": "prod/db", "reason": "because", "wanted": [old], "found": []}],
-        "kept_back": [
+        "blocked": [
             {"name": NAME, "kind": "change", "old": [{"type": "TXT", "ttl": 60, "values": ['"x"']}], "new": []}
         ],
-        "summary": {"add": 0, "change": 1, "withdraw": 0, "conflicts": 1, "kept_back": 1, "owned": 20},
+        "summary": {"add": 0, "change": 1, "delete": 0, "conflicts": 1, "blocked": 1, "owned": 20},
     }
 
 
@@ -329,15 +329,15 @@ def test_the_script_of_a_small_plan() -> None:
     conflict = Conflict(n("web.vm.example."), node(NAME), node(NAME, cname("a.")), "because", "prod/web")
     of = plan(
         change([], [a("10.1.0.9"), txt(mark())], ADD, "a.vm.example."),
-        change([a("10.1.0.1"), sshfp(), txt("foreign", mark())], [sshfp(), txt("foreign")], WITHDRAW, "b.vm.example."),
+        change([a("10.1.0.1"), sshfp(), txt("foreign", mark())], [sshfp(), txt("foreign")], DELETE, "b.vm.example."),
         change([a("10.1.0.1")], [a("10.1.0.1", ttl=5)], CHANGE, "c.vm.example."),
         conflicts=(conflict,),
-        kept_back=(change([a("10.1.0.1")], [], WITHDRAW, "d.vm.example."),),
+        blocked=(change([a("10.1.0.1")], [], DELETE, "d.vm.example."),),
     )
     assert list(render.nsupdate(of, Limits(names=2), server="10.0.0.53", port=5353)) == [
-        "; zone example. as of serial 7. Plan: 1 to add, 1 to change, 1 to withdraw, 1 conflict, 1 kept back.",
+        "; zone example. as of serial 7. Plan: 1 to add, 1 to change, 1 to delete, 1 conflict, 1 blocked.",
         "; ! web.vm.example. (VMI prod/web) conflict: because; found CNAME a.",
-        "; kept back by the withdrawal cap: d.vm.example.",
+        "; blocked by the deletion limit: d.vm.example.",
         "server 10.0.0.53 5353",
         "zone example.",
         "prereq nxdomain a.vm.example.",
@@ -371,7 +371,7 @@ def test_a_script_without_changes_is_a_comment() -> None:
         pytest.param(change([], [a("10.1.0.9")], ADD, "net_1.vm.example."), True, id="underscore"),
         pytest.param(change([], [a("10.1.0.9")], ADD, "nic-.vm.example."), True, id="edge-hyphen"),
         pytest.param(change([], [a("10.1.0.9")], ADD, NAME), False, id="host-name"),
-        pytest.param(change([a("10.1.0.9")], [], WITHDRAW, "net_1.vm.example."), False, id="only-withdrawn"),
+        pytest.param(change([a("10.1.0.9")], [], DELETE, "net_1.vm.example."), False, id="only-deleted"),
         pytest.param(change([], [txt("x")], ADD, "net_1.vm.example."), False, id="only-text"),
     ],
 )

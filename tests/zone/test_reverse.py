@@ -71,7 +71,7 @@ VMIS = st.builds(
 BLOCK, INNER = n("10.in-addr.arpa."), n("1.10.in-addr.arpa.")
 
 
-def model(vmis: list[Vmi], block: bytes, apart: bytes) -> dict[bytes, set[bytes]]:
+def model(vmis: list[Vmi], block: bytes, excluded: bytes) -> dict[bytes, set[bytes]]:
     """Return which names the reverse names point to, worked out address by address."""
     found: dict[bytes, set[bytes]] = {}
     for item in vmis:
@@ -80,7 +80,7 @@ def model(vmis: list[Vmi], block: bytes, apart: bytes) -> dict[bytes, set[bytes]
                 continue
             for address in interface.addresses:
                 name = names.reverse(address)
-                if names.is_below(name, block) and not (apart and names.is_below(name, apart)):
+                if names.is_below(name, block) and not (excluded and names.is_below(name, excluded)):
                     target = n(f"{interface.name}.{item.name}.{item.namespace}.vm.example.")
                     found.setdefault(name, set()).add(target)
     return found
@@ -103,8 +103,8 @@ def content(of: Desired) -> dict[bytes, set[bytes]]:
     st.lists(VMIS | st.sampled_from("abcd"), max_size=12), st.sampled_from([(BLOCK, b""), (BLOCK, INNER), (INNER, b"")])
 )
 def test_pointers_are_those_of_the_vmis_that_are_there(history: list[Vmi | str], blocks: tuple[bytes, bytes]) -> None:
-    block, apart = blocks
-    rules = reverse_rules(zone=block, reverse=block, apart=(apart,) if apart else ())
+    block, excluded = blocks
+    rules = reverse_rules(zone=block, reverse=block, excluded=(excluded,) if excluded else ())
     found = Desired(rules)
     there: dict[str, Vmi] = {}
     for event in history:
@@ -118,7 +118,7 @@ def test_pointers_are_those_of_the_vmis_that_are_there(history: list[Vmi | str],
             there[key] = event
         after = {name: found.get(name) for name in found.names()}
         assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} <= touched
-    assert content(found) == model([*there.values()], block, apart)
+    assert content(found) == model([*there.values()], block, excluded)
     again = desired(there.values(), rules)
     assert {name: found.get(name) for name in found.names()} == {name: again.get(name) for name in again.names()}
 
@@ -128,11 +128,11 @@ def test_pointers_are_those_of_the_vmis_that_are_there(history: list[Vmi | str],
 
 @pytest.mark.parametrize("owner", ["", OWNER])
 def test_what_lies_in_an_inner_block_is_never_ours(owner: str) -> None:
-    outer = reverse_rules(owner=owner, apart=(INNER,))
+    outer = reverse_rules(owner=owner, excluded=(INNER,))
     one, two = n("1.0.1.10.in-addr.arpa."), n("1.0.2.10.in-addr.arpa.")
     texts = [txt(mark(""))] if owner else []
     zone = live(node(one, ptr("x."), *texts), node(two, ptr("x."), *texts), zone=BLOCK)
-    ours = scope(outer, apart=(INNER,))
+    ours = scope(outer, excluded=(INNER,))
     assert owned_names(zone, ours) == [two]
     plan = full(desired([vmi(interfaces={"net1": ["10.1.0.1"]})], outer), zone, ours)
     assert [change.name for change in plan.changes] == [two]

@@ -56,11 +56,11 @@ def test_no_more_names_are_kept_than_can_be_shown() -> None:
         pytest.param(OURS, Kind.ADD, [a("10.9.9.9"), txt(mark())], False, False, id="edited-by-hand"),
         pytest.param(OURS, Kind.ADD, [a("10.1.0.9"), txt(mark("prod/x"))], True, False, id="of-another-vmi"),
         pytest.param(OURS, Kind.ADD, [a("10.1.0.9"), txt(mark(owner="other"))], True, False, id="of-another-owner"),
-        pytest.param([], Kind.WITHDRAW, [], False, False, id="deleted"),
-        pytest.param([], Kind.WITHDRAW, OURS, True, True, id="deleted-and-back"),
-        pytest.param([], Kind.WITHDRAW, [a("10.1.0.9"), txt(mark("prod/x"))], True, True, id="back-for-another-vmi"),
-        pytest.param([], Kind.WITHDRAW, [a("10.1.0.9")], False, True, id="somebody-elses-address"),
-        pytest.param([sshfp()], Kind.WITHDRAW, [sshfp(), txt("foreign")], False, False, id="types-that-are-not-ours"),
+        pytest.param([], Kind.DELETE, [], False, False, id="deleted"),
+        pytest.param([], Kind.DELETE, OURS, True, True, id="deleted-and-back"),
+        pytest.param([], Kind.DELETE, [a("10.1.0.9"), txt(mark("prod/x"))], True, True, id="back-for-another-vmi"),
+        pytest.param([], Kind.DELETE, [a("10.1.0.9")], False, True, id="somebody-elses-address"),
+        pytest.param([sshfp()], Kind.DELETE, [sshfp(), txt("foreign")], False, False, id="types-that-are-not-ours"),
     ],
 )
 def test_what_is_undone(new: list[RRset], kind: Kind, found: list[RRset], txt_mode: bool, zone_mode: bool) -> None:

@@ -74,7 +74,7 @@ TEXT, FOREIGN = b"\4mark", b"\7foreign"
                      [line(A, b"", CLASS_ANY), line(A, OLD, ttl=30)], id="ttl-changed"),
         pytest.param(change([a("10.1.0.9"), sshfp(), txt("foreign", "mark")], [sshfp(), txt("foreign")]),
                      [line(A, OLD), line(TXT, TEXT), line(TXT, FOREIGN), *absent(AAAA)],
-                     [line(A, b"", CLASS_ANY), line(TXT, TEXT, CLASS_NONE)], id="withdrawn-beside-others"),
+                     [line(A, b"", CLASS_ANY), line(TXT, TEXT, CLASS_NONE)], id="deleted-beside-others"),
         pytest.param(change([sshfp()], [a("10.1.0.9"), sshfp()]), absent(A, CNAME, TXT, AAAA), [line(A, OLD, ttl=60)],
                      id="beside-what-cannot-be-asked-for"),
         pytest.param(change([ns("a."), txt("x")], [ns("a.", "b."), txt("x")]), [line(NS, n("a."))],

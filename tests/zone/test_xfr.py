@@ -146,7 +146,7 @@ SHORT_SOA: Record = (ZONE, SOA, 60, soa(7)[3][:-1])
 
 
 @pytest.mark.parametrize(
-    ("serial", "messages", "complaint"),
+    ("serial", "messages", "problem"),
     [
         pytest.param(None, [[]], "without a record", id="nothing"),
         pytest.param(6, [[]], "without a record", id="ixfr-nothing"),
@@ -179,11 +179,11 @@ SHORT_SOA: Record = (ZONE, SOA, 60, soa(7)[3][:-1])
         pytest.param(6, [[soa(7), soa(6), soa(7), soa(7, minimum=31)]], "changed", id="final-soa-of-deltas-differs"),
     ],
 )  # fmt: skip
-def test_what_no_transfer_may_hold(serial: int | None, messages: list[list[Record]], complaint: str) -> None:
+def test_what_no_transfer_may_hold(serial: int | None, messages: list[list[Record]], problem: str) -> None:
     transfer = Transfer(ZONE, serial)
     for message in messages[:-1]:
         transfer.feed(message)
-    with pytest.raises(Malformed, match=complaint):
+    with pytest.raises(Malformed, match=problem):
         transfer.feed(messages[-1])
     assert transfer.nodes is None or messages[0] is AXFR
 

@@ -16,8 +16,8 @@ class Deletions:
 
     def plan(self, plan: Plan) -> None:
         """Take what a plan for the whole zone blocks."""
-        self.blocked = {change.name: change for change in plan.kept_back}
-        self.limits = plan.blocked
+        self.blocked = {change.name: change for change in plan.blocked}
+        self.limits = plan.limits
         self.owned = plan.owned
 
     def release(self, dirty: Collection[bytes], wants: Callable[[bytes], bool]) -> None:

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import msgspec
 
 from ksd_ddns.errors import PrimaryError
+from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.answer import Answer
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed
 from ksd_ddns.zone.plan import Change, Plan
 from ksd_ddns.zone.reconciler.refusals import Refusal
 
@@ -63,10 +63,10 @@ class NotifyReceived(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    Listed
-    | Changed
-    | Gone
-    | Failing
+    VmisListed
+    | VmiChanged
+    | VmiDeleted
+    | SourceFailed
     | ZoneRead
     | SerialChecked
     | UpdateAnswered

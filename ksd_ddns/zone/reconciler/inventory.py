@@ -3,10 +3,10 @@
 import heapq
 from math import inf
 
+from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone import hold
 from ksd_ddns.zone.desired import Desired, Effect, Notice, Rules
-from ksd_ddns.zone.feed import Changed, Gone, Listed
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
@@ -80,7 +80,7 @@ class Inventory:
         """When the next hold ends, or the next slowed change is due; None where nothing waits."""
         return self._timers[0][0] if self._timers else None
 
-    def listed(self, told: Listed, live: Live, now: float) -> set[bytes]:
+    def listed(self, told: VmisListed, live: Live, now: float) -> set[bytes]:
         """Take a whole list: what is missing in it is gone."""
         prefix = f"{told.scope}/" if told.scope else ""
         found = {vmi.key: vmi for vmi in told.vmis}
@@ -96,12 +96,12 @@ class Inventory:
                 touched |= self._take(vmi, live, now) if changed else self._put(vmi, live, now)
         return touched
 
-    def changed(self, told: Changed, live: Live, now: float) -> set[bytes]:
+    def changed(self, told: VmiChanged, live: Live, now: float) -> set[bytes]:
         """Take one VMI as it is now; one that changes all the time waits for its turn."""
         self._unread.discard(told.vmi.key)
         return self._take(told.vmi, live, now)
 
-    def gone(self, told: Gone) -> set[bytes]:
+    def gone(self, told: VmiDeleted) -> set[bytes]:
         """Take the deletion of one VMI."""
         self._unread.discard(told.key)
         return self._forget(told.key, told.at)
@@ -215,9 +215,9 @@ class Inventory:
                 holds[vanished] = before[vanished] if self._lasts(vmi.key, before[vanished], now) else _ENDED
                 continue
             if known is not None:
-                addresses = hold.had(known, vanished)
+                addresses = hold.previous(known, vanished)
             else:
-                addresses = hold.standing(vmi, vanished, live, self._rules, self._scope)
+                addresses = hold.published(vmi, vanished, live, self._rules, self._scope)
             if addresses:
                 holds[vanished] = (now + self._hold_down, addresses)
         return holds
@@ -236,4 +236,4 @@ class Inventory:
 def _effective(vmi: Vmi, holds: dict[Vanished, _Hold]) -> Vmi:
     """Return `vmi` with what is held."""
     present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
-    return hold.holding(vmi, present) if present else vmi
+    return hold.with_held(vmi, present) if present else vmi

@@ -24,12 +24,12 @@ from math import inf
 import msgspec
 
 from ksd_ddns.errors import PrimaryError
+from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.wire.codec import Malformed
 from ksd_ddns.wire.rrset import Node, RRset
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Desired, Rules
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Plan, Scope
 from ksd_ddns.zone.reconciler import refusals as refused
@@ -162,7 +162,7 @@ class Reconciler:
         match event:
             case UpdateAnswered():
                 self._answered(event.answer, now)
-            case Changed() | Gone() | Listed():
+            case VmiChanged() | VmiDeleted() | VmisListed():
                 self._vmis_changed(event, now)
             case UpdateFinished():
                 self._finished(now)
@@ -172,7 +172,7 @@ class Reconciler:
                 self._serial_checked(event, now)
             case NotifyReceived():
                 self.view.check_at = min(self.view.check_at, now)
-            case Failing():
+            case SourceFailed():
                 self.sources.failed(event)
                 self.inventory.blind(event.scope, now, blind=bool(event.reason))
             case PrimaryFailed():
@@ -180,17 +180,17 @@ class Reconciler:
                 self.view.ask(Need.CHANGES)
 
     def _vmis_changed(self, event: VmiEvent, now: float) -> None:
-        if isinstance(event, Listed):
+        if isinstance(event, VmisListed):
             self.sources.listed(event)
         if self.view.live is None:
             self.sources.keep(event)  # the zone says what is to be held
             return
         updates = self.updates
-        if isinstance(event, Listed):
+        if isinstance(event, VmisListed):
             dirty = self.inventory.listed(event, self.view.live, now)
             updates.whole = True
         else:
-            if isinstance(event, Gone):
+            if isinstance(event, VmiDeleted):
                 dirty = self.inventory.gone(event)
             else:
                 dirty = self.inventory.changed(event, self.view.live, now)
@@ -434,7 +434,7 @@ class Reconciler:
         self._refuse(refusal, now)
 
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; those that a check of host names would refuse go apart."""
+        """Let the changes of a refused message be suspects; those that a check of host names would refuse go separately."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -650,7 +650,7 @@ class Reconciler:
                 self.desired,
                 self.live,
                 self.scope,
-                max_withdraw_percent=self._options.max_delete_percent,
+                max_delete_percent=self._options.max_delete_percent,
                 seen=self.deletions.seen,
                 unread=self._round.unread,
             )
@@ -742,7 +742,7 @@ class Reconciler:
 
     def _with_another_ttl(self, node: Node) -> Node:
         other = [RRset(item.type, item.ttl + 1, item.rdatas) for item in node.rrsets if item.type in self.scope.types]
-        return node.having(other, types=[item.type for item in other])
+        return node.with_rrsets(other, types=[item.type for item in other])
 
     def _nudge_at(self) -> float:
         oldest = self.unconfirmed.oldest
@@ -773,7 +773,7 @@ class Reconciler:
                     first.append(change)
                     continue
                 types = [old.type for old, new in change.rrsets() if old and new and old.ttl != new.ttl]
-                middle = change.old.having((), types=types)
+                middle = change.old.with_rrsets((), types=types)
                 self._round.halfway[change.name] = middle
                 self._round.split.add(change.name)
                 first.append(msgspec.structs.replace(change, new=middle))

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from typing import TypeAlias
 
-from ksd_ddns.zone.feed import Changed, Failing, Gone, Listed
+from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisListed
 
-VmiEvent: TypeAlias = Listed | Changed | Gone
+VmiEvent: TypeAlias = VmisListed | VmiChanged | VmiDeleted
 
 
 class Sources:
@@ -15,16 +15,16 @@ class Sources:
         self._unlisted = set(scopes)
         self._listed = 0
         self.failing: dict[str, str] = {}
-        self._lists: dict[str, Listed] = {}
-        self._news: dict[str, list[Changed | Gone]] = {}
+        self._lists: dict[str, VmisListed] = {}
+        self._news: dict[str, list[VmiChanged | VmiDeleted]] = {}
 
-    def listed(self, event: Listed) -> None:
+    def listed(self, event: VmisListed) -> None:
         """Note that a scope was listed."""
         if event.scope in self._unlisted:
             self._unlisted.discard(event.scope)
             self._listed += 1
 
-    def failed(self, event: Failing) -> None:
+    def failed(self, event: SourceFailed) -> None:
         """Note that a scope cannot be read, or with an empty reason that it can."""
         if event.reason:
             self.failing[event.scope] = event.reason
@@ -48,15 +48,15 @@ class Sources:
 
     def keep(self, event: VmiEvent) -> None:
         """Keep what a source reports until the zone has been read: of each VMI what still counts."""
-        if isinstance(event, Listed):
+        if isinstance(event, VmisListed):
             self._lists[event.scope] = event
             prefix = f"{event.scope}/" if event.scope else ""
             self._news = {key: news for key, news in self._news.items() if not key.startswith(prefix)}
-        elif isinstance(event, Gone):
+        elif isinstance(event, VmiDeleted):
             self._news[event.key] = [event]
         else:
             # A VMI that takes the name of a deleted one inherits nothing: the deletion must not be forgotten.
-            before = [item for item in self._news.get(event.vmi.key, ()) if isinstance(item, Gone)]
+            before = [item for item in self._news.get(event.vmi.key, ()) if isinstance(item, VmiDeleted)]
             self._news[event.vmi.key] = [*before, event]
 
     def kept(self) -> list[VmiEvent]:

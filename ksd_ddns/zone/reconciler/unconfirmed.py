@@ -128,7 +128,7 @@ def _verdict(sent: _Sent, found: Node) -> Verdict:
         return Verdict.OTHER  # not in two messages either: the server lowers the TTL
     if found in sent.earlier:
         return Verdict.LATE
-    if change.kind is Kind.ADD and found == change.new.having((), types=(TXT,)):
+    if change.kind is Kind.ADD and found == change.new.with_rrsets((), types=(TXT,)):
         return Verdict.NO_TXT
     return Verdict.OTHER
 

@@ -1,46 +1,12 @@
-"""What a source of VMIs tells, whatever it reads from."""
+"""What the owner of a VMI should know: what is published first, and what is not, and why."""
 
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.render import values
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """All VMIs there are in `scope` (a part of the cluster that is listed by itself, empty for all of it).
-
-    Comes only when the whole list was read: a VMI that is missing in it is gone. `unread` are the keys of those that
-    are there, but could not be read, and were not known before.
-    """
-
-    scope: str
-    vmis: tuple[Vmi, ...]
-    unread: frozenset[str] = frozenset()
-
-
-class Changed(msgspec.Struct, frozen=True):
-    """A VMI came, or is now as it is here. `at` is when that was heard, by the monotonic clock, in seconds."""
-
-    vmi: Vmi
-    at: float
-
-
-class Gone(msgspec.Struct, frozen=True):
-    """The VMI `key` (`namespace/name`) was seen to be deleted."""
-
-    key: str
-    at: float
-
-
-class Failing(msgspec.Struct, frozen=True):
-    """`scope` cannot be read now, for `reason`; what was told before stays valid. An empty reason: it can again."""
-
-    scope: str
-    reason: str
 
 
 class Remark(msgspec.Struct, frozen=True):
@@ -76,5 +42,3 @@ class Published(msgspec.Struct, frozen=True, gc=False):
 
 
 Said: TypeAlias = Remark | Published
-
-Told: TypeAlias = Listed | Changed | Gone | Failing
