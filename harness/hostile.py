@@ -61,10 +61,18 @@ class Proxy:
         self._done = threading.Event()
         self._mistakes: list[BaseException] = []
         self._threads: list[threading.Thread] = []
+        self._clients: list[socket.socket] = []
 
     def __enter__(self) -> Self:
         self._start(self._accept)
         return self
+
+    def lead_to(self, primary: Server) -> None:
+        """Pass new connections on to another primary, and cut those that are open."""
+        self._primary = (primary.address, primary.port)
+        for client in tuple(self._clients):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._done.set()
@@ -84,6 +92,7 @@ class Proxy:
             with contextlib.suppress(TimeoutError):
                 client, _ = self._listener.accept()
                 self.connections += 1
+                self._clients.append(client)
                 self._start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:

@@ -42,6 +42,7 @@ class Report:
     refused: list[Refusal] = field(default_factory=list)
     server: str = ""
     accepts: bool = True
+    ours: bool = True
 
     @property
     def complete(self) -> bool:
@@ -55,7 +56,7 @@ class Report:
             groups.setdefault(one.cause, []).append(one)
         zone = names.to_text(self.plan.zone)
         for found in sorted(groups.values(), key=len, reverse=True):
-            reason = reasons.refusal_text(found[0], zone=zone, server=self.server, accepts=self.accepts)
+            reason = reasons.refusal_text(found[0], zone=zone, server=self.server, accepts=self.accepts, ours=self.ours)
             yield f"{len(found)} {'name' if len(found) == 1 else 'names'} refused: {reason}"
             found.sort(key=lambda one: names.canonical(one.name))
             yield from (f"  {names.to_text(one.name)}" for one in found[:SHOWN])
@@ -199,7 +200,8 @@ class _Progress:
         conflicts = tuple(item for found in self._conflicts.values() for item in found)
         plan = msgspec.structs.replace(self._plan, serial=reconciler.live.serial, changes=(), conflicts=conflicts)
         accepts = not reconciler.acceptance.refuses
-        return Report(plan, list(self._applied.values()), list(reconciler.refusals), accepts=accepts)
+        ours = reconciler.holds_our_names
+        return Report(plan, list(self._applied.values()), list(reconciler.refusals), accepts=accepts, ours=ours)
 
 
 def _check_permission(report: Report) -> None:

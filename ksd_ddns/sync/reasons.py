@@ -11,12 +11,17 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
     """Return why a name is refused, and what helps, as a sentence."""
     accepts = not reconciler.acceptance.refuses
-    return refusal_text(found, zone=names.to_text(reconciler.zone), server=server, accepts=accepts)
+    zone, ours = names.to_text(reconciler.zone), reconciler.holds_our_names
+    return refusal_text(found, zone=zone, server=server, accepts=accepts, ours=ours)
 
 
-def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> str:
-    """Return the same, for a zone that `accepts` other updates, or none."""
+def refusal_text(  # noqa: PLR0911 one for each cause
+    found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool
+) -> str:
+    """Return the same, for a zone that `accepts` other updates, or none, and that holds names of ours, or none."""
     name = names.to_text(found.name)
+    if ours and not accepts and found.cause in {Cause.ZONE, Cause.PERMISSION, Cause.SERVER}:
+        return _zone_refuses(found, zone=zone, server=server)
     match found.cause:
         case Cause.HOST_NAME:
             return (
@@ -61,14 +66,18 @@ def primary(reconciler: Reconciler, server: str) -> str:
         return ""
     zone = names.to_text(reconciler.zone)
     first = next(iter(reconciler.refusals), None)
-    if reconciler.deletions.owned:
-        rcode = f" ({_rcode(first)})" if first else ""
-        return (
-            f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc "
-            "thaw), the server is a secondary, its disk is full, or the permission of the key was removed"
-        )
+    if reconciler.holds_our_names:
+        return _zone_refuses(first, zone=zone, server=server)
     error = first.error if first else None
     return str(error) if error is not None else f"{server} accepts no update of {zone}"
+
+
+def _zone_refuses(found: Refusal | None, *, zone: str, server: str) -> str:
+    rcode = f" ({_rcode(found)})" if found else ""
+    return (
+        f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc thaw), "
+        "the server is a secondary, its disk is full, or the permission of the key was removed"
+    )
 
 
 def deletions(reconciler: Reconciler) -> str:

@@ -22,8 +22,8 @@ SAMPLE = 64
 class Acceptance:
     """What is known about whether the zone accepts updates.
 
-    `refuses`: it accepts none. `sampled`: a sample has been chosen. `failing`: the last refusals were SERVFAIL,
-    which an update without an effect does not show.
+    `proven`: it accepted one since this server answers. `refuses`: it accepts none. `sampled`: a sample was chosen.
+    `failing`: the last refusals were SERVFAIL, which an update without an effect does not show.
     """
 
     def __init__(self, *, jitter: Jitter) -> None:
@@ -33,11 +33,13 @@ class Acceptance:
         self.refuses = False
         self.sampled = False
         self.failing = False
+        self.proven = False
         self.canary_at: float | None = None
 
     def accepted(self, now: float) -> bool:
         """Note that an update was accepted; return whether the zone was believed to refuse them."""
         refused, self.refuses = self.refuses, False
+        self.proven = True
         self._valid_until = now + VALID_FOR
         self._refused.clear()
         self.sampled = self.failing = False
@@ -68,7 +70,7 @@ class Acceptance:
 
     def reset(self) -> None:
         """Forget what was known: another server answers now."""
-        self.refuses = self.sampled = self.failing = False
+        self.refuses = self.sampled = self.failing = self.proven = False
         self.canary_at = None
         self._valid_until = float("-inf")
         self._refused.clear()

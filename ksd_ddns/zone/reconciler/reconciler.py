@@ -19,6 +19,7 @@ Its theory of operation:
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import chain
 from math import inf
 
 import msgspec
@@ -144,6 +145,11 @@ class Reconciler:
     def problem(self) -> PrimaryError | None:
         """Why the primary cannot be read, or did not answer updates; None while all is well."""
         return self.pauses.problem
+
+    @property
+    def holds_our_names(self) -> bool:
+        """Whether the zone holds names of ours, as far as is known."""
+        return self.acceptance.proven or self.deletions.owned > 0
 
     @property
     def settled(self) -> bool:
@@ -434,7 +440,7 @@ class Reconciler:
         self._refuse(refusal, now)
 
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; those that a check of host names would refuse go separately."""
+        """Let the changes of a refused message be suspects; what a check of host names would refuse goes separately."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -499,6 +505,7 @@ class Reconciler:
                 if self.acceptance.accepted(now):
                     self._facts.append(ZoneRefuses(refuses=False))
                     self._release(Cause.ZONE)
+                    self._release(Cause.PERMISSION)
                     self.refusals.hurry(Cause, now)
             case Result.REFUSED | Result.FAILED:
                 self._zone_refuses(answer, now)
@@ -538,7 +545,7 @@ class Reconciler:
 
     def _sample(self, now: float) -> None:
         """Without a canary, let a sample decide about the names that were not tried alone."""
-        if self._canary() is not None:
+        if self.acceptance.proven or self._canary() is not None:
             return
         acceptance, suspects = self.acceptance, self.updates.suspects
         if suspects and acceptance.streak >= SUSPICIOUS and not acceptance.sampled:
@@ -732,13 +739,17 @@ class Reconciler:
         return self._round.canary
 
     def _canary(self) -> Node | None:
-        """Return a name of ours that the zone holds; None where there is none, as far as a short look shows."""
+        """Return a name of ours that the zone holds; None where there is none."""
         live = self.live
         held = (live.get(refusal.name) for refusal in self.refusals.firsts() if refusal.change.kind is not Kind.ADD)
-        for node in (*held, *self.view.spots(self.desired)):
-            if node.rrsets and node.name not in self.unconfirmed and planning.is_owned(node, live, self.scope):
+        for node in chain(held, live.nodes.values() if self.holds_our_names else ()):
+            if self._is_ours_for_sure(node):
                 return node
         return None
+
+    def _is_ours_for_sure(self, node: Node) -> bool:
+        published = any(item.type in self.scope.types for item in node.rrsets)
+        return published and node.name not in self.unconfirmed and planning.is_owned(node, self.live, self.scope)
 
     def _with_another_ttl(self, node: Node) -> Node:
         other = [RRset(item.type, item.ttl + 1, item.rdatas) for item in node.rrsets if item.type in self.scope.types]
