@@ -14,7 +14,7 @@ from threading import Event
 
 from ksd_ddns.errors import PrimaryError, SourceError
 from ksd_ddns.heartbeat import Heartbeat
-from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed
+from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync.account import Account
 from ksd_ddns.sync.facts import FactLog
@@ -45,6 +45,7 @@ BEAT_EVERY = 5.0
 """Seconds between two heartbeats of a controller that has nothing to do."""
 
 _NOTIFIED = NotifyReceived()
+_KINDS = {VmisListed: "listed", VmiChanged: "changed", VmiDeleted: "deleted"}
 
 _log = logging.getLogger(__name__)
 
@@ -248,7 +249,7 @@ class Controller:
         if isinstance(told, SourceFailed):
             self._account.source(told.scope, told.reason)
         else:
-            self._account.event(type(told).__name__.lower())
+            self._account.event(_KINDS[type(told)])
         if self._sync is None:
             self._early.append(told)
         else:
