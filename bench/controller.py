@@ -29,7 +29,8 @@ from harness.kube.__main__ import many
 from harness.kube.process import KubeProcess
 from harness.servers import Bind, Knot, Server
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.watch import PAGE, Watch
+from ksd_ddns.cluster.timing import WatchTiming
+from ksd_ddns.cluster.watch import Watch
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.sync import Controller, Options, Supervisor
@@ -345,7 +346,7 @@ def _list(kube: KubeProcess) -> None:
     headers = {"Authorization": f"Bearer {_bearer(kube.kubeconfig)}"}
     token = ""
     while True:
-        query = {"limit": PAGE} | ({"continue": token} if token else {})
+        query = {"limit": WatchTiming().page} | ({"continue": token} if token else {})
         connection.request("GET", f"{_PATH}?{urlencode(query)}", headers=headers)
         response = connection.getresponse()
         body = response.read()

@@ -13,7 +13,7 @@ from http.client import HTTPException
 
 import urllib3.exceptions as urllib3_errors
 
-from ksd_ddns.cluster.transport import Proxy
+from ksd_ddns.cluster.proxy import Proxy
 
 _CURES_OF_CERTIFICATES = {  # by the codes of OpenSSL, X509_V_ERR_…
     9: ("its certificate is not valid yet", "check the clock of this host"),

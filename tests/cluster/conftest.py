@@ -11,6 +11,7 @@ import pytest
 
 from harness.kube import Kube
 from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.timing import ApiTiming, Timing, WatchTiming
 from ksd_ddns.cluster.watch import Watch
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from tests.kube_fixtures import kube, make_kube
@@ -18,6 +19,12 @@ from tests.kube_fixtures import kube, make_kube
 __all__ = ["Listening", "kube", "listen", "make_kube"]
 
 WAIT_SECONDS = 15.0
+
+TIMING = Timing(
+    watch=WatchTiming(page=5, silence=0.4, at_least=0.05, first_pause=0.05, longest_pause=0.2),
+    api=ApiTiming(read=0.4, connect=0.4, forbidden_for=0.0),
+)
+"""Short waits, and pages that make three of the list of a dozen VMIs."""
 
 
 class Listening:
@@ -65,8 +72,10 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
     """Yield what listens to the VMIs of a cluster: `listen(kube, namespace="prod", selector="a=b")`."""
     with ExitStack() as stack:
 
-        def make(kube: Kube, *, namespace: str = "", selector: str = "") -> Listening:
-            api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "kubeconfig")))
-            return stack.enter_context(Listening(Watch(api, namespace=namespace, selector=selector)))
+        def make(kube: Kube, *, namespace: str = "", selector: str = "", timing: Timing = TIMING) -> Listening:
+            api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "kubeconfig")), timing=timing.api)
+            return stack.enter_context(
+                Listening(Watch(api, namespace=namespace, selector=selector, timing=timing.watch))
+            )
 
         yield make

@@ -7,7 +7,6 @@ import pytest
 
 from harness.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Request, Slow, Stall
 from harness.vmis import vmi
-from ksd_ddns.cluster import api, watch
 from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted
 from ksd_ddns.kubevirt.vmi import Vmi
 from tests.cluster.conftest import Listening
@@ -16,19 +15,6 @@ Listen = Callable[..., Listening]
 
 MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}"]}) for number in range(12)]
 LIST = "virtualmachineinstances"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what takes a while in earnest take a moment, and a list three pages."""
-    monkeypatch.setattr(watch, "PAGE", 5)
-    monkeypatch.setattr(watch, "SILENCE", 0.4)
-    monkeypatch.setattr(watch, "AT_LEAST", 0.05)
-    monkeypatch.setattr(watch, "_FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(watch, "_LONGEST_PAUSE", 0.2)
-    monkeypatch.setattr(api, "READ_TIMEOUT", 0.4)
-    monkeypatch.setattr(api, "CONNECT_TIMEOUT", 0.4)
-    monkeypatch.setattr(api, "FORBIDDEN_FOR", 0.0)
 
 
 @pytest.fixture
@@ -98,12 +84,12 @@ LISTS = [
     pytest.param(Reply.status(500), ("500", "etcdserver"), id="500"),
     pytest.param(Reply.status(503), ("503",), id="503"),
     pytest.param(Reply.status(302), ("302",), id="302"),
-    pytest.param(Reply.garbage(), ("no list",), id="half-a-body"),
-    pytest.param(Reply.garbage(b""), ("no list",), id="no-body"),
-    pytest.param(Reply.garbage(b"<html>login</html>"), ("no list",), id="html"),
-    pytest.param(Reply.garbage(b'{"kind":"List","items":[],"metadata":"none"}'), ("no list",), id="another-shape"),
-    pytest.param(Reply.garbage(b'{"items":[{"metadata":{}}],"metadata":{}}'), ("no list",), id="nameless"),
-    pytest.param(Reply.garbage(b'{"items":' + b"[" * 100_000), ("no list",), id="deep"),
+    pytest.param(Reply.garbage(), ("not a list",), id="half-a-body"),
+    pytest.param(Reply.garbage(b""), ("not a list",), id="no-body"),
+    pytest.param(Reply.garbage(b"<html>login</html>"), ("not a list",), id="html"),
+    pytest.param(Reply.garbage(b'{"kind":"List","items":[],"metadata":"none"}'), ("not a list",), id="another-shape"),
+    pytest.param(Reply.garbage(b'{"items":[{"metadata":{}}],"metadata":{}}'), ("not a list",), id="nameless"),
+    pytest.param(Reply.garbage(b'{"items":' + b"[" * 100_000), ("not a list",), id="deep"),
     pytest.param(Drop(), ("cannot be reached",), id="dropped"),
     pytest.param(Drop(sent=3_000), ("cannot be reached",), id="dropped-in-the-middle"),
     pytest.param(Drop(sent=3_000, reset=True), ("cannot be reached",), id="reset-in-the-middle"),
@@ -158,11 +144,13 @@ WATCHES = [
     pytest.param(Reply.not_installed(), ("404", "KubeVirt is not installed"), id="404"),
     pytest.param(Reply.throttled(1), ("429",), id="429"),
     pytest.param(Reply.status(500), ("500",), id="500"),
-    pytest.param(Reply.garbage(b"<html>login</html>\n"), ("a watch event that is none",), id="html"),
-    pytest.param(Noise(), ("a watch event that is none",), id="garbage"),
-    pytest.param(Noise(b"\xff\xfe\n"), ("a watch event that is none",), id="not-text"),
-    pytest.param(Noise(b'{"type":"MODIFIED","object":null}\n'), ("a watch event that is none",), id="null"),
-    pytest.param(Noise(b'{"type":"DELETED","object":{"metadata":{}}}\n'), ("that is none",), id="deleted-nameless"),
+    pytest.param(Reply.garbage(b"<html>login</html>\n"), ("an invalid watch event",), id="html"),
+    pytest.param(Noise(), ("an invalid watch event",), id="garbage"),
+    pytest.param(Noise(b"\xff\xfe\n"), ("an invalid watch event",), id="not-text"),
+    pytest.param(Noise(b'{"type":"MODIFIED","object":null}\n'), ("an invalid watch event",), id="null"),
+    pytest.param(
+        Noise(b'{"type":"DELETED","object":{"metadata":{}}}\n'), ("invalid watch event",), id="deleted-nameless"
+    ),
     pytest.param(ErrorEvent(500, "etcdserver: leader changed"), ("500", "leader changed"), id="error-500"),
     pytest.param(ErrorEvent(403, "forbidden"), ("403",), id="error-403"),
     pytest.param(Drop(), ("cannot be reached",), id="dropped"),

@@ -13,7 +13,6 @@ It is forked from a process that has imported the program, which saves most of a
 """
 
 import ctypes
-import importlib
 import multiprocessing
 import multiprocessing.context
 import os
@@ -35,6 +34,7 @@ import dns.rcode
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.servers import Port, Record, Server
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.config.settings import Settings
 
 WAIT_SECONDS = 20.0
@@ -48,27 +48,23 @@ _fork = multiprocessing.get_context("forkserver")
 _fork.set_forkserver_preload(["ksd_ddns.cli.run", "ksd_ddns.cluster.watch", "ksd_ddns.cluster.events"])
 
 
-def _run(environment: dict[str, str], arguments: list[str], log: str, patches: Mapping[str, object]) -> None:
-    """Be the program, with other values for some of its constants."""
+def _run(environment: dict[str, str], arguments: list[str], log: str, timing: Timing) -> None:
+    """Run the program with the durations `timing`."""
     from ksd_ddns.cli import main  # noqa: PLC0415 in the child, where it is imported already
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(environment)
-    for place, value in patches.items():
-        module, _, name = place.rpartition(".")
-        assert hasattr(importlib.import_module(module), name), place
-        setattr(importlib.import_module(module), name, value)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.exit(main(["run", *arguments]))
+    sys.exit(main(["run", *arguments], timing=timing))
 
 
 class Running:
-    """The controller with these settings, within a `with` block or from `start` to `stop`.
+    """The controller with these settings, in a `with` block or from `start` to `stop`.
 
-    `patches` are other values for constants of the program, as in {"ksd_ddns.cluster.watch.SILENCE": 1.0}.
+    `timing` are the durations of the controller; with `program` it has its own.
     """
 
     def __init__(
@@ -77,7 +73,7 @@ class Running:
         settings: Mapping[str, object],
         *arguments: object,
         program: bool = False,
-        patches: Mapping[str, object] | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self.port = Port.reserve()
         self.settings = {
@@ -88,7 +84,7 @@ class Running:
         self.log_file = directory / f"ksd-{self.port.number}.log"
         self.seconds = 0.0
         self._program = program
-        self._patches = dict(patches or {})
+        self._timing = timing or Timing()
         self._process: multiprocessing.context.ForkServerProcess | subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -119,7 +115,7 @@ class Running:
                     [sys.executable, "-m", "ksd_ddns", "run", *self.arguments], env=environment, stdout=log, stderr=log
                 )
             return
-        what = (environment, self.arguments, str(self.log_file), self._patches)
+        what = (environment, self.arguments, str(self.log_file), self._timing)
         process = _fork.Process(target=_run, args=what, daemon=True)
         process.start()
         self._process = process

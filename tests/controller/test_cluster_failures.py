@@ -1,6 +1,7 @@
 """What the API server can do wrong: nothing is ever deleted by it, readiness says the cause, and it goes on alone."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,21 +22,18 @@ from harness.kube import (
 )
 from harness.servers import Bind
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cluster.timing import ApiTiming, WatchTiming
+from ksd_ddns.cluster.timing import Timing as ClusterTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer
 
 MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}", f"fd00::{number}"]}) for number in range(12)]
 
-QUICK: dict[str, object] = {
-    "ksd_ddns.cluster.watch.PAGE": 5,
-    "ksd_ddns.cluster.watch.SILENCE": 0.7,
-    "ksd_ddns.cluster.watch._FIRST_PAUSE": 0.1,
-    "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.4,
-    "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
-    "ksd_ddns.cluster.api.READ_TIMEOUT": 0.7,
-    "ksd_ddns.cluster.api.CONNECT_TIMEOUT": 0.7,
-    "ksd_ddns.cluster.api.FORBIDDEN_FOR": 0.5,
-}
+WATCH = WatchTiming(page=5, silence=0.7, first_pause=0.1, longest_pause=0.4, at_least=0.2)
+API = ApiTiming(read=0.7, connect=0.7, forbidden_for=0.5)
+QUICK = Timing(cluster=ClusterTiming(watch=WATCH, api=API))
+PATIENT = Timing(cluster=ClusterTiming(watch=WATCH, api=replace(API, forbidden_for=30.0)))
 
 
 @pytest.fixture
@@ -80,7 +78,7 @@ LISTS = [
 @pytest.mark.parametrize(("fault", "words"), LISTS)
 def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
     """The zone holds what an earlier controller left there; two thirds of a list would take the rest away."""
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     ksd.kill()
     before = bind.axfr()
@@ -127,7 +125,7 @@ def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None
         return False
 
     full.fault(Reply.status(500), verb="list", when=compact, times=None)
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     assert len(done) == 2
     assert len(addresses(bind)) == 24
@@ -148,7 +146,7 @@ def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None
     ],
 )
 def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
     with full.fault(fault, verb="watch", times=None):
@@ -173,7 +171,7 @@ def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, word
 )
 def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
     """And what happens all the same arrives, if later: each new watch, or list, tells it."""
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
     with full.fault(fault, verb="watch", times=None):
@@ -201,7 +199,7 @@ def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube,
 def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: str) -> None:
     """Nothing is lost of what happens meanwhile, and readiness does not flap for what is usual."""
     full.server.bookmark_seconds = 60.0
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     for number in range(2):
         full.wait_watches()
@@ -220,7 +218,7 @@ def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: st
 
 def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube, run: Run) -> None:
     """410 as an event in a stream that was answered with 200: the new list tells what went meanwhile."""
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
     with full.fault(Reply.status(500), verb="watch", times=None):
@@ -234,7 +232,7 @@ def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube
 
 
 def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, run: Run) -> None:
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.stop()
     ksd.wait_problem("source", "cannot be reached", "is it up?", full.url)
@@ -258,7 +256,7 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
 
 def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
     with full.fault(Reply.forbidden("secondary", "get"), verb="get", resource="namespaces", times=None):
-        ksd = run(bind, full, patches=QUICK, OWNER_ID="")
+        ksd = run(bind, full, timing=QUICK, OWNER_ID="")
         ksd.wait_problem("source", "403", "get of namespaces", "OWNER_ID")
     ksd.wait_ready()
     assert any(full.kube_system_uid in record.rdata for record in bind.axfr() if record.type == "TXT")
@@ -266,7 +264,7 @@ def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run
 
 def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
     full.uninstall()
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_problem("source", "404", "KubeVirt is not installed")
     full.install()
     ksd.wait_ready()
@@ -275,7 +273,7 @@ def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
 
 def test_a_wait_that_the_server_asks_for_is_kept(bind: Bind, full: Kube, run: Run) -> None:
     full.fault(Reply.throttled(2), verb="list", times=1)
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     first, second, *_ = full.requests(verb="list", resource=VMIS.plural)
     assert 2 <= second.at - first.at < 8
@@ -307,7 +305,7 @@ def test_one_forbidden_namespace_holds_up_no_other(
     user = {"token": kube.token(service_account("secondary", "secondary"))}
     settings = {"KUBECONFIG": kube.kubeconfig(tmp_path / "sa", user), "NAMESPACES": "open,closed"}
     kube.authorize([*_role("open"), *_role("closed")])
-    ksd = run(bind, kube, patches=QUICK, OWNERSHIP=ownership, **settings)
+    ksd = run(bind, kube, timing=QUICK, OWNERSHIP=ownership, **settings)
     ksd.wait_ready()
     ksd.kill()
     kube.authorize(_role("open"))
@@ -335,7 +333,7 @@ def test_one_forbidden_namespace_holds_up_no_other(
 def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
     """Until RBAC is loaded everything is forbidden; nothing is deleted then, and nobody is told to grant anything."""
     with full.fault(Reply.forbidden("secondary"), times=None):
-        ksd = run(bind, full, patches={**QUICK, "ksd_ddns.cluster.api.FORBIDDEN_FOR": 30.0}, OWNER_ID="")
+        ksd = run(bind, full, timing=PATIENT, OWNER_ID="")
         ksd.wait_problem("source", "403", "may still be starting")
         assert "grant" not in ksd.get("/readyz")[1]
     ksd.wait_ready()
@@ -348,7 +346,7 @@ BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
 
 
 def test_an_object_that_cannot_be_read_any_more_is_kept_as_it_is_known(bind: Bind, full: Kube, run: Run) -> None:
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.put(BROKEN)
     full.put(vmi("next", "prod"))
@@ -367,7 +365,7 @@ def test_an_object_that_could_never_be_read_holds_back_what_follows_from_absence
     bind: Bind, full: Kube, run: Run
 ) -> None:
     """A controller that is restarted does not know it: what stands in the zone may be what it wants."""
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     ksd.kill()
     full.put(BROKEN)

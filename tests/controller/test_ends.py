@@ -10,6 +10,8 @@ from harness.hostile import Proxy, swallow
 from harness.kube import Kube, Reply, Stall
 from harness.servers import Bind, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import addresses
 
@@ -136,7 +138,7 @@ def test_killed_at_any_time_during_the_load(primary: Server, kube: Kube, run: Ru
         UPDATE_BATCH="10",
         HOLD_DOWN="0s",
         MAX_DELETE_PERCENT="100",
-        patches={"ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5},
+        timing=Timing(zone=ZoneTiming(longest_pause=0.5)),
     )
     for number in range(10):
         for _ in range(30):

@@ -9,11 +9,17 @@ import pytest
 from harness.kube import Kube
 from harness.servers import Bind, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cluster.timing import Timing as ClusterTiming
+from ksd_ddns.cluster.timing import WatchTiming
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
 
 NAME = "net1.db.prod.vm."
 BOTH = ["10.1.0.9", "fd00::9"]
+
+QUICK_WATCH = ClusterTiming(watch=WatchTiming(longest_pause=0.3))
 
 
 def db(addresses: Sequence[str] | None = BOTH, **more: Any) -> dict[str, Any]:
@@ -223,8 +229,8 @@ def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, 
     """The address may be back, and nobody would know."""
     kube.put(db())
     kube.put(vmi("other", "prod", {"net1": BOTH}, uid="other"))
-    quick = {"ksd_ddns.zone.reconciler.inventory.SIGHT_AFTER": 1.0, "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3}
-    ksd = run(bind, kube, HOLD_DOWN="2s", patches=quick)
+    quick = Timing(zone=ZoneTiming(catch_up=1.0), cluster=QUICK_WATCH)
+    ksd = run(bind, kube, HOLD_DOWN="2s", timing=quick)
     ksd.wait_ready()
     kube.put(db([]))
     kube.put(vmi("other", "prod", {"net1": []}, uid="other"))
@@ -245,7 +251,7 @@ def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, 
 def test_a_hold_that_has_ended_is_not_revived(bind: Bind, kube: Kube, run: Run) -> None:
     """Not even while the cluster cannot be asked, when no hold ends."""
     kube.put(db())
-    ksd = run(bind, kube, HOLD_DOWN="0.5s", patches={"ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3})
+    ksd = run(bind, kube, HOLD_DOWN="0.5s", timing=Timing(cluster=QUICK_WATCH))
     ksd.wait_ready()
     kube.put(db(["10.1.0.9"]))
     ksd.wait_answer(bind, NAME, "AAAA")

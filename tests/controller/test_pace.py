@@ -5,9 +5,14 @@ import time
 from harness.kube import Kube
 from harness.servers import Bind
 from harness.vmis import vmi
-from ksd_ddns.zone.reconciler.pace import BURST, MAX_TRACKED, SLOWED, WINDOW, Pace
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.pace import MAX_TRACKED, WINDOW, Pace
+from ksd_ddns.zone.reconciler.timing import TIMING
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import answer
+
+BURST, SLOWED = TIMING.burst, TIMING.slowed
 
 
 def test_a_burst_passes_and_then_one_in_a_while() -> None:
@@ -66,7 +71,7 @@ def test_times_may_come_a_little_out_of_order() -> None:
 def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run) -> None:
     name = "net1.flap.prod.vm."
     kube.put(vmi("flap", "prod", {"net1": ["10.1.0.0"]}))
-    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.pace.SLOWED": 2.0})
+    ksd = run(bind, kube, timing=Timing(zone=ZoneTiming(slowed=2.0)))
     ksd.wait_ready()
     for number in range(1, BURST + 1):
         kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))
@@ -87,7 +92,7 @@ def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run)
 
 def test_one_that_is_deleted_and_created_again_and_again_waits_too(bind: Bind, kube: Kube, run: Run) -> None:
     name = "net1.flap.prod.vm."
-    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.pace.SLOWED": 3.0})
+    ksd = run(bind, kube, timing=Timing(zone=ZoneTiming(slowed=3.0)))
     ksd.wait_ready()
     for number in range(BURST // 2):
         kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}, uid=f"uid-{number}"))

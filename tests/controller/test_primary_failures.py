@@ -13,6 +13,8 @@ from harness.kube import Kube
 from harness.servers import Bind, Key, Knot, Server
 from harness.vmis import vmi
 from ksd_ddns import bootstrap
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer, others
 
@@ -20,10 +22,7 @@ DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 NAME = "net1.db.prod.vm."
 BOTH = {"10.1.0.9", "fd00::9"}
 
-QUICK: dict[str, object] = {
-    "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5,
-    "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.4,
-}
+QUICK = Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=0.4))
 
 
 def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None:
@@ -38,7 +37,7 @@ def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None
 def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     primary.stop()
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", f"127.0.0.1:{primary.port}", "cannot be reached", "DNS_SERVER")
     assert "sync" in ksd.problems()
     kube.put(vmi("gone", "prod"))
@@ -50,7 +49,7 @@ def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run)
 def test_the_primary_is_killed_and_comes_back(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     kube.put(vmi("old", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     for number in range(3):
         primary.kill()
@@ -92,7 +91,7 @@ def _copy(directory: Path, to: Path) -> None:
 def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> None:
     """With a serial that is higher than any that was seen, as the bundled primary makes it after a lost volume."""
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     key = primary.key_file.read_text()
     serial = primary.serial()
@@ -111,7 +110,7 @@ def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> 
 def test_the_primary_is_restored_from_an_old_backup(primary: Server, kube: Kube, run: Run) -> None:
     """Its serial is behind: what was published since is missing, what was deleted since is back."""
     kube.put(vmi("old", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     primary.stop()
     backup = primary.directory.with_name(f"{primary.directory.name}-old")
@@ -150,7 +149,7 @@ def test_a_frozen_zone(
 ) -> None:
     primary = company(make_bind if server == "bind9" else make_knot)
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     thaw = _freeze(primary)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10", "fd00::9"]}))
@@ -195,7 +194,7 @@ def test_the_key_is_another_one_on_the_server_and_back(
     key, other = Key(), Key()
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     _with_keys(primary, other)
     kube.put(vmi("web", "prod"))
@@ -213,7 +212,7 @@ def test_a_wrong_key_at_the_start_that_becomes_right(make_either: Callable[..., 
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
     _with_keys(primary, other)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", key.name)
     _with_keys(primary, key)
     is_published(ksd, primary)
@@ -223,7 +222,7 @@ def test_the_key_is_replaced_on_both_sides(make_either: Callable[..., Server], k
     key, other = Key(), Key()
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     _with_keys(primary, other)
     primary.key_file.write_text(other.bind())
@@ -237,7 +236,7 @@ def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind],
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     before = primary.configuration.read_text()
     primary.configuration.write_text(before.replace("zonesub ANY", "name nobody.vm. ANY"))
@@ -262,7 +261,7 @@ def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube
     primary.rndc("reconfig")
     for number in range(50):
         kube.put(vmi(f"db-{number}", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
     primary.configuration.write_text(granted)
     primary.rndc("reconfig")
@@ -294,7 +293,7 @@ def test_a_half_open_way(primary: Server, kube: Kube, run: Run, side: str) -> No
     """Nothing comes back, and nothing says that it will not."""
     with Proxy(primary) as proxy:
         kube.put(DB)
-        ksd = run(primary, kube, through=proxy.address, patches=QUICK, DNS_TIMEOUT="300ms")
+        ksd = run(primary, kube, through=proxy.address, timing=QUICK, DNS_TIMEOUT="300ms")
         is_published(ksd, primary)
         hook = getattr(proxy, side)
         setattr(proxy, side, swallow)
@@ -313,7 +312,7 @@ def test_an_answer_to_an_update_never_comes(primary: Server, kube: Kube, run: Ru
     """What was sent is in the zone: it is found there, not sent again."""
     with Proxy(primary, response=only(is_update, cut())) as proxy:
         kube.put(DB)
-        ksd = run(primary, kube, through=proxy.address, patches=QUICK)
+        ksd = run(primary, kube, through=proxy.address, timing=QUICK)
         is_published(ksd, primary)
         serial = primary.serial()
         kube.put(vmi("web", "prod"))
@@ -411,7 +410,7 @@ def test_a_name_that_is_refused_is_tried_again_and_holds_up_nobody(
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     assert answer(primary, NAME, "A") == ["10.1.0.9"]
     assert answer(primary, "odd.prod.vm.", "A") == ["10.1.0.1"]
@@ -430,7 +429,7 @@ def test_a_refused_name_whose_vmi_changes_or_goes(make_bind: Callable[..., Bind]
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(vmi("odder", "prod", {"net_1": ["10.1.0.2"]}))
-    ksd = run(primary, kube, patches={**QUICK, "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 600.0})
+    ksd = run(primary, kube, timing=Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=600.0)))
     ksd.wait_ready()
     assert ksd.metrics()["refused_names"] == 2
     kube.put(vmi("odd", "prod", {"net1": ["10.1.0.1"]}))
@@ -447,7 +446,7 @@ def test_an_update_that_is_dropped_silently(make_bind: Callable[..., Bind], kube
     primary = make_bind(zones={"vm.": ""}, keys=(key,), zone_options=policy)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10"]}))
     kube.put(vmi("web", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "it is noticed, of the interface and of the default record")
     assert "update-policy" in ksd.get("/")[1]
@@ -513,7 +512,7 @@ def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube
 
 def test_what_the_watch_saw_go_is_not_capped_while_the_primary_was_away(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod") for name in twenty())
-    ksd = run(bind, kube, patches=QUICK)
+    ksd = run(bind, kube, timing=QUICK)
     ksd.wait_ready()
     bind.kill()
     for name in twenty()[5:]:

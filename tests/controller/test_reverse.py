@@ -9,6 +9,8 @@ import pytest
 from harness.kube import Kube
 from harness.servers import Bind, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
 from tests.e2e.command import settings_of
@@ -141,11 +143,8 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     bind = without_home
     served(bind, rights)
     kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
-    patches = {
-        "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 1.0,
-        "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5,
-    }
-    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, patches=patches)
+    quick = Timing(zone=ZoneTiming(longest_pause=1.0, first_retry=0.5))
+    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, timing=quick)
     ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
     ksd.wait_answer(bind, NINE, "PTR", NAME)
     ksd.wait_answer(bind, SIX_NINE, "PTR", NAME)

@@ -18,6 +18,8 @@ import pytest
 from harness.kube import Kube
 from harness.servers import Key, Record, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running
 from tests.zone.build import VARIED
@@ -40,7 +42,7 @@ OTHERS = (
     "TYPE65280 \\# 2 00{:02x}",
     'NAPTR 1 {} "s" "x" "" www.example.',
 )
-PATCHES = {"ksd_ddns.zone.reconciler.pace.BURST": 10_000, "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5}
+QUICK = Timing(zone=ZoneTiming(burst=10_000, first_retry=0.5))
 
 Content = dict[str, dict[str, set[str]]]
 
@@ -263,7 +265,7 @@ def test_each_owner_has_its_names_and_everybody_else_what_they_wrote(
     for owner, cluster in clusters.items():
         cluster.change()
         more: dict[str, Any] = {"MAX_DELETE_PERCENT": 100, "OWNER_ID": owner}
-        controllers.append(run(primary, cluster.kube, patches=PATCHES, **settings, **more))
+        controllers.append(run(primary, cluster.kube, timing=QUICK, **settings, **more))
     for controller in controllers:
         controller.wait(lambda controller=controller: controller.get("/healthz")[0] == 200, "up")  # type: ignore[misc]
     with busy(clusters["east"].change, 0.03), busy(clusters["west"].change, 0.05), busy(editor.edit, 0.01):

@@ -18,6 +18,7 @@ from harness.hostile import Hook, Proxy, cut, swallow
 from harness.kube import Kube, Reply
 from harness.servers import Bind
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.serving import Limits, address_of, client_of
 from ksd_ddns.status import StatusServer
 from ksd_ddns.status.pages import ITEMS, RECORDS
@@ -125,7 +126,7 @@ def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, 
         return [message]
 
     with Proxy(primary, response=late) as proxy:
-        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", patches={"ksd_ddns.cli.run.STUCK_AFTER": 1.5})
+        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", timing=Timing(stuck_after=1.5))
         began = time.monotonic()
         seen = set()
         while not ksd.ready:
@@ -140,8 +141,7 @@ def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, 
 @pytest.mark.parametrize("hook", [swallow, cut()], ids=["silent", "hangs-up"])
 def test_a_primary_that_does_not_answer_is_no_hang(bind: Bind, kube: Kube, run: Run, hook: Hook) -> None:
     with Proxy(bind, request=hook) as proxy:
-        patches = {"ksd_ddns.cli.run.STUCK_AFTER": 1.5}
-        ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="6s", patches=patches)
+        ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="6s", timing=Timing(stuck_after=1.5))
         ksd.wait(lambda: ksd.get("/healthz")[0], "it runs")
         for _ in range(80):
             assert ksd.get("/healthz") == (200, "ok\n")
