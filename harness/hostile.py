@@ -237,7 +237,7 @@ def renumbered(message: bytes) -> bytes:
 
 
 class Resigner:
-    """Two hooks that sign every response anew: with another key, or as if the clock stood elsewhere."""
+    """Two hooks that sign every response again: with another key, or with a wrong clock."""
 
     def __init__(self, key: Key, *, offset: int = 0) -> None:
         self._key = dns.tsig.Key(key.name, key.secret, key.algorithm)

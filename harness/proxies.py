@@ -1,6 +1,6 @@
 """Proxies on loopback: `HttpProxy` (absolute requests and CONNECT) and `SocksProxy` (SOCKS5). Every name leads here.
 
-`seen` is what they were asked for; with `secret`, as in `user:password`, they let nobody else through.
+`seen` are the requests they received; with `secret`, as in `user:password`, they require it.
 """
 
 from __future__ import annotations

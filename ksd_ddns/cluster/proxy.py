@@ -14,7 +14,7 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy; `user` and `password` are shown to nobody but it."""
+    """A proxy; `user` and `password` are sent to it and shown nowhere."""
 
     scheme: str
     host: str
@@ -28,16 +28,16 @@ class Proxy:
         return f"{self.scheme}://{host}:{self.port}"
 
     def __repr__(self) -> str:
-        """Return the same: a password must not end in a traceback."""
+        """Return the same: a password must not appear in a traceback."""
         return f"<Proxy {self}>"
 
 
 def proxy_of(access: Access, environment: Mapping[str, str] | None = None) -> Proxy | None:
-    """Return the proxy to the API server, None where the way is straight.
+    """Return the proxy for the API server, None for a direct connection.
 
-    As kubectl decides: a proxy-url of the kubeconfig counts always; else HTTPS_PROXY, for a server without TLS
-    HTTP_PROXY, unless NO_PROXY names the server or it is on this host (golang.org/x/net/http/httpproxy). Raises
-    SourceError where what is set is no URL of a proxy.
+    As in kubectl, a proxy-url in the kubeconfig always applies. Otherwise HTTPS_PROXY does, or HTTP_PROXY for a server
+    without TLS, unless NO_PROXY matches the server or it is on this host (golang.org/x/net/http/httpproxy). Raises
+    SourceError if the value is not the URL of a proxy.
     """
     if access.cluster.proxy_url:
         return _proxy(access.cluster.proxy_url, f"proxy-url in {access.source}")

@@ -11,11 +11,11 @@ from ksd_ddns.errors import SourceError
 
 
 def tls_context(access: Access, credential: Credential) -> ssl.SSLContext:
-    """Return how to verify the API server, with our certificate if we have one. Raises SourceError naming the file."""
+    """Return a context that verifies the API server, with our certificate if there is one. Raises SourceError."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python 3.13 sets the strict flag, and rejects CAs without key identifiers or key usage, which many clusters have.
-    # kubectl accepts them, and accepts every certificate in the CA file as an anchor.
+    # Python 3.13 sets the strict flag, which rejects CAs without key identifiers or key usage. Many clusters have such
+    # CAs, and kubectl accepts them. It also accepts every certificate in the CA file as a trust anchor.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     cluster, user = access.cluster, access.user
@@ -37,7 +37,7 @@ def tls_context(access: Access, credential: Credential) -> ssl.SSLContext:
 
 
 def _trusting(default: ssl.SSLContext, access: Access) -> ssl.SSLContext:
-    """Return a context as `default` that trusts the CA of the cluster alone."""
+    """Return a context like `default` that trusts only the CA of the cluster."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = default.minimum_version
     context.verify_flags = default.verify_flags
@@ -47,7 +47,7 @@ def _trusting(default: ssl.SSLContext, access: Access) -> ssl.SSLContext:
         data = data or _decoded(access.cluster.certificate_authority_data, access, "certificate-authority-data")
         context.load_verify_locations(cadata=data.decode("ascii", "ignore"))
     except (OSError, ValueError):
-        raise SourceError(f"{where} holds no certificate that can be read; it must be in PEM, and readable") from None
+        raise SourceError(f"{where} holds no readable certificate; it must be in PEM") from None
     return context
 
 
@@ -60,7 +60,7 @@ def _decoded(data: str | None, access: Access, name: str) -> bytes:
 
 def _load(context: ssl.SSLContext, certificate: str, key: str | None, access: Access) -> None:
     def no_password() -> str:
-        # Without this OpenSSL asks on the terminal, and waits.
+        # Without this, OpenSSL prompts on the terminal and blocks.
         raise SourceError(f"the client key of {access.source} is encrypted; kubectl cannot use it either: decrypt it")
 
     try:

@@ -18,7 +18,7 @@ _CONNECTIONS = 64  # kept for later requests; each watch uses one of its own
 
 
 class Transport:
-    """Connections to the API server of `access`, made with one credential and what the files held when it was made."""
+    """Connections to the API server of `access`, with one credential and the content of its files at creation."""
 
     def __init__(self, access: Access, credential: Credential) -> None:
         self.access = access
@@ -31,9 +31,9 @@ class Transport:
     def request(
         self, method: str, path: str, *, query: str, body: bytes | None, timeout: tuple[float, float]
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request, and return its answer, of which only the headers have been read.
+        """Send a request; return the answer with its body unread.
 
-        `timeout` in seconds is for connecting, and for each read. Raises what urllib3 and its libraries raise.
+        `timeout` has the seconds for connecting and for each read. Raises the exceptions of urllib3 and below.
         """
         headers = self._headers.copy()
         if body is not None:
@@ -45,7 +45,7 @@ class Transport:
             headers=headers,
             preload_content=False,
             redirect=False,
-            # Waiting between attempts is the caller's: urllib3's own retries would multiply every deadline.
+            # The caller retries: urllib3's own retries would multiply every deadline.
             retries=False,
             timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
         )
@@ -82,16 +82,16 @@ def _manager(access: Access, credential: Credential, proxy: Proxy | None) -> url
         options["ssl_context"] = tls_context(access, credential)
         if access.cluster.insecure_skip_tls_verify:
             options["cert_reqs"] = ssl.CERT_NONE
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the kubeconfig asks for it
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # as the kubeconfig asks
         if access.cluster.tls_server_name:
             options["server_hostname"] = access.cluster.tls_server_name
     manager: urllib3.PoolManager
     if proxy is None:
         manager = urllib3.PoolManager(**options)
     elif proxy.scheme.startswith("socks"):
-        from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 PySocks, for those only who need it
+        from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 PySocks is rarely needed
 
-        # Names are resolved by the proxy, as kubectl lets it.
+        # The proxy resolves names, as with kubectl.
         manager = SOCKSProxyManager(
             str(proxy).replace(proxy.scheme, "socks5h", 1),
             username=proxy.user or None,

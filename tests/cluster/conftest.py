@@ -28,13 +28,13 @@ TIMING = Timing(
 
 
 class Listening:
-    """What a watch tells, in the order in which it does."""
+    """What a watch publishes, in the order in which it does."""
 
     def __init__(self, watch: Watch) -> None:
-        self.told: list[SourceEvent] = []
+        self.events: list[SourceEvent] = []
         self.stop = threading.Event()
         self.watch = watch
-        self._thread = threading.Thread(target=watch.run, args=(self.told.append, self.stop), daemon=True)
+        self._thread = threading.Thread(target=watch.run, args=(self.events.append, self.stop), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -46,17 +46,17 @@ class Listening:
     @property
     def lists(self) -> list[VmisListed]:
         """The lists."""
-        return [told for told in self.told if isinstance(told, VmisListed)]
+        return [event for event in self.events if isinstance(event, VmisListed)]
 
     @property
     def news(self) -> list[VmiChanged | VmiDeleted]:
         """What came between the lists."""
-        return [told for told in self.told if isinstance(told, VmiChanged | VmiDeleted)]
+        return [event for event in self.events if isinstance(event, VmiChanged | VmiDeleted)]
 
     @property
     def failure(self) -> str:
         """What is wrong now, empty where nothing is."""
-        return next((told.reason for told in reversed(self.told) if isinstance(told, SourceFailed)), "")
+        return next((event.reason for event in reversed(self.events) if isinstance(event, SourceFailed)), "")
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Wait until `condition` is true."""

@@ -503,7 +503,7 @@ def test_a_plugin_that_fails(
 
 def test_a_plugin_that_is_missing_says_how_to_get_it(kube: Kube, tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": V1, "command": "no-such-plugin", "installHint": "Install\n  the CLI"}}
-    with pytest.raises(SourceError, match=r"'no-such-plugin' is not there: Install the CLI$"):
+    with pytest.raises(SourceError, match=r"'no-such-plugin' is not installed: Install the CLI$"):
         listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
 
 
@@ -559,7 +559,7 @@ def test_a_secret_that_the_server_quotes(make_kube: MakeKube, tmp_path: Path) ->
 
 
 def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path) -> None:
-    """Until RBAC is loaded everything is forbidden: to say what to grant would mislead."""
+    """A server refuses everything until RBAC is loaded, so a grant would be the wrong advice."""
     timing = ApiTiming(forbidden_for=0.3, forbidden_gap=1.0)
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")), timing=timing)
     path = "/apis/kubevirt.io/v1/virtualmachineinstances"
@@ -613,7 +613,7 @@ def test_a_total_deadline(make_kube: MakeKube, tmp_path: Path, fault: Fault, tls
 
 
 def test_a_total_deadline_before_there_is_an_answer(tmp_path: Path, kube: Kube) -> None:
-    """Whoever answers the connection need not speak TLS, or HTTP, or at all."""
+    """The listener may speak neither TLS nor HTTP, or never answer."""
     path = kube.kubeconfig(tmp_path / "config")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):

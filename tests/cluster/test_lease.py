@@ -84,7 +84,7 @@ def test_the_first_leads_and_the_next_waits_until_the_lease_is_released(kube: Ku
     assert not first.lost
 
 
-def test_a_lease_that_nobody_renews_expires(kube: Kube, candidate: Candidate) -> None:
+def test_a_lease_expires_without_renewal(kube: Kube, candidate: Candidate) -> None:
     assert candidate("killed").campaign(Event())
     began = time.monotonic()
     assert candidate("next").campaign(Event())
@@ -94,7 +94,7 @@ def test_a_lease_that_nobody_renews_expires(kube: Kube, candidate: Candidate) ->
 
 
 @pytest.mark.parametrize("spec", [..., None, {}, {"holderIdentity": ""}, {"holderIdentity": None}], ids=str)
-def test_a_lease_that_nobody_holds_is_taken(kube: Kube, candidate: Candidate, spec: object) -> None:
+def test_a_lease_without_holder_is_acquired(kube: Kube, candidate: Candidate, spec: object) -> None:
     kube.put(lease(spec))
     assert candidate("first").campaign(Event())
     assert holder(kube) == "first"
@@ -136,7 +136,7 @@ def test_a_leader_that_cannot_renew_steps_down_in_time(kube: Kube, candidate: Ca
         assert lost.wait(timeout=5)
         assert leader.lost
     time.sleep(0.5)
-    assert not leader.leading(), "who lost leadership does not lead again: what it knows is old"
+    assert not leader.leading(), "a lost leader does not lead again: its state is stale"
 
 
 def test_a_renewal_that_hangs_before_it_is_sent_holds_up_nothing(

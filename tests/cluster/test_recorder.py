@@ -1,4 +1,4 @@
-"""Events on VMIs: each remark once, where kubectl describe shows it; whoever remarks never waits."""
+"""Events on VMIs: each notification once, visible in kubectl describe; recording never blocks."""
 
 import gc
 import itertools
@@ -111,7 +111,7 @@ def order(kube: Kube) -> list[str]:
     return [request.namespace for request in kube.requests(resource="events")]
 
 
-def test_a_flood_is_cut_and_nobody_waits(kube: Kube, tmp_path: Path) -> None:
+def test_a_flood_is_cut_and_recording_does_not_block(kube: Kube, tmp_path: Path) -> None:
     idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
     began = time.monotonic()
     for remark in remarks("prod", 3 * events.MAX_WAITING):

@@ -141,7 +141,7 @@ def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None
     ("fault", "words"),
     [
         pytest.param(Reply.forbidden("secondary", "watch"), ("403", "grant"), id="403"),
-        pytest.param(Noise(), ("a watch event that is none",), id="garbage"),
+        pytest.param(Noise(), ("an invalid watch event",), id="garbage"),
         pytest.param(Stall(), ("went silent",), id="silent"),
     ],
 )
@@ -235,7 +235,7 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.stop()
-    ksd.wait_problem("source", "cannot be reached", "is it up?", full.url)
+    ksd.wait_problem("source", "cannot be reached", "check that it is up", full.url)
     assert ksd.get("/readyz?exclude=source")[0] == 200
     unchanged(bind)
     full.start()
