@@ -46,7 +46,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that go away are part of the tests."""
+        """Log nothing: clients that disconnect are part of the tests."""
 
 
 class _Http(BaseHTTPRequestHandler):

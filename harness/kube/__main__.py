@@ -71,7 +71,7 @@ def load(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
 def put(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
     """OBJECT: create or replace what the JSON text says; `at` is when, by the monotonic clock of all processes."""
     obj = json.loads(" ".join(arguments))
-    with kube.store.lock:  # the watches take it to see what there is: they are told right after that time
+    with kube.store.lock:  # watches take it to read the store, so they see the change right after this time
         kube.put(obj)
         return {"at": time.monotonic()}
 

@@ -181,7 +181,7 @@ def test_a_kubeconfig_that_is_written_again(make_kube: MakeKube, tmp_path: Path)
 
 
 def test_a_certificate_that_is_replaced(make_kube: MakeKube, tmp_path: Path) -> None:
-    """An authority that is not trusted any more fails the handshake: then the files are read again."""
+    """An authority that is no longer trusted fails the handshake, so the files are read again."""
     kube, other = make_kube(tls=True), make_kube(tls=True)
     path = kube.kubeconfig(tmp_path / "config")
     good = path.read_text()

@@ -74,9 +74,9 @@ def test_of_several_replicas_one_says_it(
     thread = Thread(target=other.run, args=(stop,))
     thread.start()
     other.record(CONFLICT)
-    # The same of another VMI with that name, which is another remark.
+    # The same of another VMI with that name, which is another notification.
     other.record(Remark(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
-    kube.wait(lambda: len(kube.events) == 2, "the second remark is written")
+    kube.wait(lambda: len(kube.events) == 2, "the second Event is written")
     stop.set()
     thread.join()
     assert {event["involvedObject"]["uid"] for event in kube.events} == {"uid-1", "uid-9"}

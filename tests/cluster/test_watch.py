@@ -305,7 +305,7 @@ def test_the_api_server_comes_and_goes(full: Kube, listen: Listen) -> None:
     known = ALL - {f"prod/vm-{number}" for number in range(3)}
 
     def followed() -> bool:
-        """Return whether what went was told, be it by the watch or by a new list."""
+        """Return whether the deletion was published, by the watch or by a new list."""
         gone = {item.key for item in watched.news if isinstance(item, VmiDeleted)}
         return keys(watched.lists[-1].vmis) - gone == known
 

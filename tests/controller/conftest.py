@@ -18,7 +18,7 @@ __all__ = ["kube", "make_kube", "run"]
 Run = Callable[..., Running]
 
 SETTINGS = {"DRIFT_INTERVAL": "1s", "HOLD_DOWN": "1s", "DNS_TIMEOUT": "2s", "OWNER_ID": "test"}
-"""Everything quicker than in earnest."""
+"""Shorter durations than the defaults."""
 
 
 @pytest.fixture

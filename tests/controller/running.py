@@ -1,4 +1,4 @@
-"""`ksd-ddns run` as a process, and what one can ask of it and of its primary.
+"""Run `ksd-ddns run` as a process, and query it and its primary.
 
     with Running(directory, settings) as ksd:
         ksd.wait_ready()
@@ -38,7 +38,7 @@ from ksd_ddns.cli.timing import Timing
 from ksd_ddns.config.settings import Settings
 
 WAIT_SECONDS = 20.0
-"""How long something that should happen at once is waited for: other tests have the processor, too."""
+"""Timeout for what should happen at once: other tests use the processor too."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -136,12 +136,12 @@ class Running:
         return self._process.exitcode
 
     def kill(self) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill it (SIGKILL)."""
         os.kill(self.pid, signal.SIGKILL)
         self._gone(WAIT_SECONDS)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it as Kubernetes does; return the exit code."""
+        """Stop it as Kubernetes does; return the exit code."""
         since = time.monotonic()
         os.kill(self.pid, number)
         code = self._gone(WAIT_SECONDS)
@@ -149,7 +149,7 @@ class Running:
         return code
 
     def ended(self) -> int:
-        """Wait until it has ended by itself; return the exit code."""
+        """Wait until it exits on its own; return the exit code."""
         return self._gone(WAIT_SECONDS)
 
     def _gone(self, seconds: float) -> int:
@@ -161,14 +161,14 @@ class Running:
         assert process.exitcode is not None, "it does not end"
         return process.exitcode
 
-    # What it says
+    # Output
 
     def log(self) -> str:
-        """Return what it wrote."""
+        """Return its log."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status code and body of a status page; (0, "") where nobody answers."""
+        """Return status code and body of a status page; (0, "") if there is no answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port.number}{path}", timeout=5) as response:
                 return response.status, response.read().decode()
@@ -180,11 +180,11 @@ class Running:
 
     @property
     def ready(self) -> bool:
-        """Whether it says that it is ready."""
+        """Whether /readyz reports that it is ready."""
         return self.get("/readyz")[0] == 200
 
     def problems(self) -> dict[str, str]:
-        """Return what it complains of, by the part that it concerns; AssertionError where nobody answers."""
+        """Return the problems that /readyz reports, by part. Raises AssertionError if there is no answer."""
         code, text = self.get("/readyz")
         assert code in (200, 503), self.log()
         found = {}
@@ -197,7 +197,7 @@ class Running:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics as a Prometheus reads them, as `name` and `name{label}` without the zone."""
-        time.sleep(0.1)  # the books are closed some milliseconds after the answer that a test has just seen
+        time.sleep(0.1)  # metrics follow some milliseconds after the DNS answer that a test has just seen
         code, text = self.get("/metrics")
         assert code == 200, text
         found = {}
@@ -208,7 +208,7 @@ class Running:
                 found[f"{name}{{{','.join(labels)}}}" if labels else name] = sample.value
         return found
 
-    # What is waited for
+    # Waiting
 
     def wait(self, condition: Callable[[], T], what: str, *, seconds: float = WAIT_SECONDS) -> T:
         """Return what `condition` returns as soon as it is true; AssertionError when that takes longer."""
@@ -222,11 +222,11 @@ class Running:
         return value
 
     def wait_ready(self, *, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until /readyz reports that it is ready."""
         self.wait(lambda: self.ready, "ready", seconds=seconds)
 
     def wait_problem(self, part: str, *words: str, seconds: float = WAIT_SECONDS) -> str:
-        """Wait until it complains of `part` in these words; return all of them."""
+        """Wait until /readyz reports a problem of `part` with all `words`; return its text."""
 
         def said() -> str:
             text = self.problems().get(part, "") if self.get("/healthz")[0] else ""
@@ -266,7 +266,7 @@ def addresses(primary: Server, zone: str | None = None) -> dict[str, set[str]]:
 
 
 def others(primary: Server, zone: str | None = None) -> frozenset[Record]:
-    """Return the records of the zone that no name of ours has, the SOA left out."""
+    """Return the records of the zone at names that are not ours, without the SOA."""
     records = primary.axfr(zone, soa=False)
     ours = {record.owner for record in records if record.type == "TXT" and "heritage=ksd-ddns" in record.rdata}
     return frozenset(record for record in records if record.owner not in ours)

@@ -1,4 +1,4 @@
-"""What the API server can do wrong: nothing is ever deleted by it, readiness says the cause, and it goes on alone."""
+"""Failures of the API server: they delete nothing, readiness reports the cause, and the controller recovers alone."""
 
 import time
 from dataclasses import replace
@@ -77,7 +77,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("fault", "words"), LISTS)
 def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
-    """The zone holds what an earlier controller left there; two thirds of a list would take the rest away."""
+    """The zone has the names of an earlier controller; two thirds of a list would delete the rest."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     ksd.kill()
@@ -116,7 +116,7 @@ def _last_page(kube: Kube, fault: Fault) -> Injection:
 
 
 def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None:
-    """The list begins anew; what was read of it before counts for nothing."""
+    """The list starts again; the pages read before do not count."""
     done: list[int] = []
 
     def compact(request: Request) -> bool:
@@ -169,8 +169,8 @@ def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, word
         pytest.param(Reply.expired(), id="410-as-status"),
     ],
 )
-def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
-    """And what happens all the same arrives, if later: each new watch, or list, tells it."""
+def test_a_watch_that_keeps_ending_is_no_request_loop(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
+    """Changes still arrive, only later: each new watch or list reports them."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
@@ -197,7 +197,7 @@ def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube,
 
 @pytest.mark.parametrize("how", ["cut_watches", "end_watches", "freeze_watches", "fail_watches"])
 def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: str) -> None:
-    """Nothing is lost of what happens meanwhile, and readiness does not flap for what is usual."""
+    """No change is lost, and readiness does not flap for normal ends of a watch."""
     full.server.bookmark_seconds = 60.0
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
@@ -217,7 +217,7 @@ def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: st
 
 
 def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube, run: Run) -> None:
-    """410 as an event in a stream that was answered with 200: the new list tells what went meanwhile."""
+    """410 as an event in a stream with status 200: the new list shows what was deleted in the meantime."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
@@ -254,7 +254,7 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
     goes_on(ksd, bind, full)
 
 
-def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
+def test_the_owner_id_comes_from_the_cluster_when_it_answers(bind: Bind, full: Kube, run: Run) -> None:
     with full.fault(Reply.forbidden("secondary", "get"), verb="get", resource="namespaces", times=None):
         ksd = run(bind, full, timing=QUICK, OWNER_ID="")
         ksd.wait_problem("source", "403", "get of namespaces", "OWNER_ID")
@@ -271,7 +271,7 @@ def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
     assert len(addresses(bind)) == 24
 
 
-def test_a_wait_that_the_server_asks_for_is_kept(bind: Bind, full: Kube, run: Run) -> None:
+def test_retry_after_is_honored(bind: Bind, full: Kube, run: Run) -> None:
     full.fault(Reply.throttled(2), verb="list", times=1)
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
@@ -298,7 +298,7 @@ def _role(namespace: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_one_forbidden_namespace_holds_up_no_other(
+def test_one_forbidden_namespace_does_not_delay_others(
     bind: Bind, kube: Kube, run: Run, tmp_path: Path, ownership: str
 ) -> None:
     kube.load(TWO)
@@ -330,8 +330,8 @@ def test_one_forbidden_namespace_holds_up_no_other(
     assert answer(bind, "net1.vm-2.closed.vm.", "A") == ["10.2.0.2"]
 
 
-def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
-    """Until RBAC is loaded everything is forbidden; nothing is deleted then, and nobody is told to grant anything."""
+def test_403_while_the_api_server_starts(bind: Bind, full: Kube, run: Run) -> None:
+    """A server refuses everything until RBAC is loaded: nothing is deleted, and no grant is suggested."""
     with full.fault(Reply.forbidden("secondary"), times=None):
         ksd = run(bind, full, timing=PATIENT, OWNER_ID="")
         ksd.wait_problem("source", "403", "may still be starting")
@@ -345,7 +345,7 @@ def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) ->
 BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
 
 
-def test_an_object_that_cannot_be_read_any_more_is_kept_as_it_is_known(bind: Bind, full: Kube, run: Run) -> None:
+def test_an_object_that_becomes_unreadable_keeps_its_last_state(bind: Bind, full: Kube, run: Run) -> None:
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.put(BROKEN)
@@ -361,10 +361,8 @@ def test_an_object_that_cannot_be_read_any_more_is_kept_as_it_is_known(bind: Bin
     ksd.wait_answer(bind, "net1.vm-3.prod.vm.", "A")
 
 
-def test_an_object_that_could_never_be_read_holds_back_what_follows_from_absence(
-    bind: Bind, full: Kube, run: Run
-) -> None:
-    """A controller that is restarted does not know it: what stands in the zone may be what it wants."""
+def test_an_object_that_was_never_readable_blocks_deletions(bind: Bind, full: Kube, run: Run) -> None:
+    """A restarted controller has no earlier state: the names in the zone may belong to it."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     ksd.kill()

@@ -1,4 +1,4 @@
-"""What is wanted, event by event: which changes pass at once, which wait, and until when."""
+"""The inventory, event by event: which changes pass at once, which wait, and until when."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Two controllers with LEADER_ELECTION: never do both send, and what the new leader published is never taken back."""
+"""Two controllers with LEADER_ELECTION never send at the same time, and never undo what the new leader published."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_a_leader_that_was_suspended_sends_nothing(bind: Bind, kube: Kube, run: 
         assert "exiting" in a.log()
 
 
-def test_a_leader_that_ends_hands_over_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_leader_that_exits_hands_over_at_once(bind: Bind, kube: Kube, run: Run) -> None:
     kube.add_namespace("secondary")
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
     with Recorded(bind) as way_a, Recorded(bind) as way_b:

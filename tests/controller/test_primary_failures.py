@@ -1,4 +1,4 @@
-"""What the primary can do wrong: readiness says it in words, and in the end the zone is as the VMIs are, by itself."""
+"""Failures of the primary: readiness reports the cause, and the zone recovers without help."""
 
 import shutil
 import time
@@ -26,7 +26,7 @@ QUICK = Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=0.4))
 
 
 def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None:
-    """Wait until all that is wanted is in the zone, and it says so."""
+    """Wait until the VMI is published and the controller is ready."""
     ksd.wait(lambda: addresses(primary, zone) == {"db.prod.vm.": BOTH, NAME: BOTH}, "the VMI")
     ksd.wait_ready()
 
@@ -89,7 +89,7 @@ def _copy(directory: Path, to: Path) -> None:
 
 
 def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> None:
-    """With a serial that is higher than any that was seen, as the bundled primary makes it after a lost volume."""
+    """With a serial higher than any before, as the bundled primary starts after it lost its volume."""
     kube.put(DB)
     ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
@@ -231,8 +231,8 @@ def test_the_key_is_replaced_on_both_sides(make_either: Callable[..., Server], k
     ksd.wait_ready()
 
 
-def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
-    """The zone can still be read: what is taken away shows in what was taken before."""
+def test_the_permission_is_revoked_and_granted_again(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """The zone can still be read: only the next update shows that the permission is gone."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
     kube.put(DB)
@@ -252,7 +252,7 @@ def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind],
     assert ksd.metrics()["refused_names"] == 0
 
 
-def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_a_permission_that_is_granted_later(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     """With more names than are tried one by one before it counts as missing: none of them is left behind."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
@@ -273,7 +273,7 @@ def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube
 # The way there
 
 
-def test_a_slow_way(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_slow_network(primary: Server, kube: Kube, run: Run) -> None:
     def slowly(message: bytes) -> Iterable[bytes]:
         time.sleep(0.1)
         return [message]
@@ -289,8 +289,8 @@ def test_a_slow_way(primary: Server, kube: Kube, run: Run) -> None:
 
 
 @pytest.mark.parametrize("side", ["request", "response"])
-def test_a_half_open_way(primary: Server, kube: Kube, run: Run, side: str) -> None:
-    """Nothing comes back, and nothing says that it will not."""
+def test_a_half_open_connection(primary: Server, kube: Kube, run: Run, side: str) -> None:
+    """No data arrives, and no error either."""
     with Proxy(primary) as proxy:
         kube.put(DB)
         ksd = run(primary, kube, through=proxy.address, timing=QUICK, DNS_TIMEOUT="300ms")
@@ -403,10 +403,8 @@ def test_a_conflict_is_published_as_soon_as_the_name_is_free(primary: Server, ku
 # Refusals
 
 
-def test_a_name_that_is_refused_is_tried_again_and_holds_up_nobody(
-    make_bind: Callable[..., Bind], kube: Kube, run: Run
-) -> None:
-    """An odd name is the VMI's affair: the controller is ready, and says it in its metrics."""
+def test_a_refused_name_is_retried_and_delays_no_other(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """One refused name does not make the controller unready; metrics count it."""
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(DB)
@@ -462,7 +460,7 @@ def twenty() -> list[str]:
     return [f"vm-{number}" for number in range(20)]
 
 
-def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_list_that_lost_most_vmis_deletes_nothing(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod", {"net1": ["10.1.0.1"]}) for name in twenty())
     ksd = run(bind, kube)
     ksd.wait_ready()
@@ -496,7 +494,7 @@ def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, r
     assert len(addresses(bind)) == 10
 
 
-def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_complete_list_clears_the_problem(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod") for name in twenty())
     ksd = run(bind, kube)
     ksd.wait_ready()
@@ -510,7 +508,7 @@ def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube
     assert len(addresses(bind)) == 40
 
 
-def test_what_the_watch_saw_go_is_not_capped_while_the_primary_was_away(bind: Bind, kube: Kube, run: Run) -> None:
+def test_deletions_seen_by_the_watch_are_not_limited(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod") for name in twenty())
     ksd = run(bind, kube, timing=QUICK)
     ksd.wait_ready()

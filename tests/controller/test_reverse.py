@@ -1,4 +1,4 @@
-"""Pointers while the controller runs: each reverse zone follows the cluster by itself."""
+"""PTR records while the controller runs: each reverse zone follows the cluster on its own."""
 
 import time
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def without_home(make_bind: Callable[..., Bind]) -> Bind:
         pytest.param(TRANSFER, "refused the update", id="no-update"),
     ],
 )
-def test_a_broken_zone_holds_up_no_other_and_mends(
+def test_a_broken_zone_delays_no_other_and_recovers(
     without_home: Bind, kube: Kube, run: Run, rights: str, words: str
 ) -> None:
     bind = without_home
@@ -160,8 +160,8 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     assert ksd.stop() == 0
 
 
-def test_a_source_that_cannot_be_read_is_told_once(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
-    """It is one trouble, however many zones there are; and it makes every zone less than sure."""
+def test_an_unreadable_source_is_reported_once(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
+    """It is one problem for any number of zones, and makes every zone uncertain."""
     bind = make_bind(zones=ZONES)
     source = tmp_path / "vmis.json"
     source.write_text('{"kind": "List", "items": []}')

@@ -1,4 +1,4 @@
-"""Everything at once, for a while: at no moment a wrong, and at the end exactly what the VMIs say.
+"""All failures at once for a while: the zone is never wrong, and matches the VMIs in the end.
 
 SOAK_SECONDS (20) and SOAK_VMIS (300) make it longer and larger, SOAK_SEED another one, SOAK_PRIMARY=knot against Knot.
 """
@@ -32,7 +32,7 @@ COUNT = int(os.environ.get("SOAK_VMIS", "300"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 
 HOLD, HELD = 5.0, 1.5
-"""Seconds that an address is held; and that it must have been there, however late it was heard that it vanished."""
+"""Seconds that an address is held; and the minimum time that it is published before it vanishes."""
 
 LAG = 4.0 + COUNT / 1_000
 NAMESPACES = 10
@@ -262,7 +262,7 @@ class Soak:
 
 
 class Hand:
-    """Somebody with a key of the same rights, who edits what is ours."""
+    """A person with a key of the same permissions, who edits our records."""
 
     def __init__(self, soak: Soak, transfers: Transfers, witness: Witness) -> None:
         self._soak = soak
