@@ -1,1 +1,1 @@
-"""How fast ksd-ddns is, always measured against something else that does the same work in the same run."""
+"""Benchmarks of ksd-ddns, each against another program that does the same work in the same run."""

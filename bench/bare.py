@@ -1,4 +1,4 @@
-"""The least that can be done: messages made and signed beforehand, sent by a loop that only looks at the RCODE."""
+"""The lower bound: messages built and signed in advance, sent by a loop that only checks the RCODE."""
 
 import socket
 from collections import deque

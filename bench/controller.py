@@ -29,7 +29,8 @@ from harness.kube.__main__ import many
 from harness.kube.process import KubeProcess
 from harness.servers import Bind, Knot, Server
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.watch import PAGE, Watch
+from ksd_ddns.cluster.timing import WatchTiming
+from ksd_ddns.cluster.watch import Watch
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.sync import Controller, Options, Supervisor
@@ -40,19 +41,19 @@ from ksd_ddns.zone.update import Limits, batches
 from tests.controller.running import Running
 
 EVENTS = 20_000
-"""Events in a second that one core has to absorb."""
+"""Events per second that one core must absorb."""
 
 MEMORY = 150 * 2**20
-"""Octets that the controller may have resident with 10,000 VMIs."""
+"""Limit of resident octets with 10,000 VMIs."""
 
 PATIENCE = 60.0
-"""Seconds that anything is waited for."""
+"""Timeout in seconds for every wait."""
 
 IDLE = 0.03
 """Seconds after a change in which it is read back: the next one finds an idle controller."""
 
 CHANGING = 150
-"""VMIs that take turns to change: one that changes more than ten times a minute is made to wait."""
+"""VMIs that change in turn: one that changes more than ten times a minute is slowed."""
 
 _PATH = "/apis/kubevirt.io/v1/virtualmachineinstances"
 _TOKEN = re.compile(rb'"continue":"([^"]*)"')
@@ -345,7 +346,7 @@ def _list(kube: KubeProcess) -> None:
     headers = {"Authorization": f"Bearer {_bearer(kube.kubeconfig)}"}
     token = ""
     while True:
-        query = {"limit": PAGE} | ({"continue": token} if token else {})
+        query = {"limit": WatchTiming().page} | ({"continue": token} if token else {})
         connection.request("GET", f"{_PATH}?{urlencode(query)}", headers=headers)
         response = connection.getresponse()
         body = response.read()

@@ -53,7 +53,7 @@ class Authority:
 
     @property
     def certificate(self) -> Path:
-        """What those who trust it are given."""
+        """The certificate of the authority."""
         return self._ca.certificate
 
     def pair(self, name: str, names: str = "", *, subject: str = "", made: str = "") -> Pair:
@@ -87,7 +87,7 @@ class Authority:
 
 
 def openssl(*arguments: object, environment: dict[str, str] | None = None) -> None:
-    """Run openssl; AssertionError with what it says where it fails."""
+    """Run openssl. Raises AssertionError with its output if it fails."""
     program = shutil.which("openssl")
     assert program, "openssl is not installed: `apt-get install openssl`"
     done = subprocess.run(

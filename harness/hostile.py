@@ -1,4 +1,4 @@
-"""A man in the middle: a TCP proxy in front of a real primary that hangs up, tampers, keeps silent, or acts in between.
+"""A man in the middle: a TCP proxy in front of a real primary that hangs up, tampers, stays silent, or interferes.
 
     with Proxy(primary) as proxy:                     # passes everything on
         proxy.request = swallow                       # never answers
@@ -31,7 +31,7 @@ from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.wire import codec
 
 Hook = Callable[[bytes], Iterable[bytes]]
-"""A message in, the messages that go on out."""
+"""Takes a message, returns the messages to forward."""
 
 OPCODE_QUERY = 0
 OPCODE_UPDATE = 5
@@ -48,7 +48,7 @@ class Cut(Exception):
 
 
 class Proxy:
-    """Listens on a free loopback port, its `address`, and passes messages on, as its hooks let it."""
+    """Listens at `address`, a free loopback port, and forwards messages through its hooks."""
 
     def __init__(self, primary: Server, *, request: Hook | None = None, response: Hook | None = None) -> None:
         self._primary = (primary.address, primary.port)
@@ -135,12 +135,12 @@ def _messages(buffer: bytearray) -> Iterable[bytes]:
 
 
 def pass_on(message: bytes) -> Iterable[bytes]:
-    """Let every message through."""
+    """Forward every message."""
     return [message]
 
 
 def swallow(_: bytes) -> Iterable[bytes]:
-    """Let no message through."""
+    """Drop every message."""
     return []
 
 
@@ -246,7 +246,7 @@ def renumbered(message: bytes) -> bytes:
 
 
 class Resigner:
-    """Two hooks that sign every response anew: with another key, or as if the clock stood elsewhere."""
+    """Two hooks that sign every response again: with another key, or with a wrong clock."""
 
     def __init__(self, key: Key, *, offset: int = 0) -> None:
         self._key = dns.tsig.Key(key.name, key.secret, key.algorithm)

@@ -83,7 +83,7 @@ class Realm:
         self.close()
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start the KDC; return when it takes connections."""
+        """Start the KDC; return when it accepts connections."""
         command = [*_dying_with_us(), _program("krb5kdc"), "-n", "-r", self.name]
         with (self.directory / "kdc.out").open("ab") as log:
             self._process = servers._starter.submit(
@@ -103,7 +103,7 @@ class Realm:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End the KDC, if it runs."""
+        """Stop the KDC if it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -111,7 +111,7 @@ class Realm:
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[None]:
-        """Have no KDC while the block runs."""
+        """Stop the KDC during the block."""
         self.stop()
         try:
             yield
@@ -120,7 +120,7 @@ class Realm:
 
     @contextlib.contextmanager
     def elsewhen(self, offset: str) -> Iterator[None]:
-        """Have a KDC whose clock is off by `offset` while the block runs."""
+        """Run the KDC with a clock that is off by `offset` during the block."""
         self.stop()
         self.start(faketime(offset))
         try:
@@ -131,7 +131,7 @@ class Realm:
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Have a KDC that takes connections and says nothing while the block runs."""
+        """Run a KDC that accepts connections and stays silent during the block."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -140,7 +140,7 @@ class Realm:
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End the KDC and remove what it had."""
+        """Stop the KDC and remove its directory."""
         self.stop()
         self._port.release()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Proxies on loopback: `HttpProxy` (absolute requests and CONNECT) and `SocksProxy` (SOCKS5). Every name leads here.
 
-`seen` is what they were asked for; with `secret`, as in `user:password`, they let nobody else through.
+`seen` are the requests they received; with `secret`, as in `user:password`, they require it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that go away are part of the tests."""
+        """Log nothing: clients that disconnect are part of the tests."""
 
 
 class _Http(BaseHTTPRequestHandler):

@@ -64,7 +64,7 @@ class NotServing(AssertionError):
 
 
 class PortTaken(NotServing):
-    """Somebody else listens on the port."""
+    """Another process uses the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command line client said and how it ended."""
+    """The output and the exit code of a command line client."""
 
     returncode: int
     stdout: str
@@ -109,10 +109,10 @@ def program(name: str) -> str:
 
 @cache
 def server_program(name: str) -> str:
-    """Return the path of a server that may read and write wherever the tests put its files.
+    """Return the path of a server that may access files in any directory.
 
-    Debian and Ubuntu confine /usr/sbin/named by an AppArmor profile to a few directories. Profiles go by path: a copy
-    is free.
+    Debian and Ubuntu confine /usr/sbin/named by an AppArmor profile to a few directories. Profiles apply by path, so
+    a copy is not confined.
     """
     binary = program(name)
     profile = Path("/etc/apparmor.d") / binary.lstrip("/").replace("/", ".")
@@ -132,7 +132,7 @@ _starter = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_pref
 
 
 def stop_all() -> None:
-    """Kill every server that still runs and remove its directory: the last thing a session does."""
+    """Kill all running servers and remove their directories; call it at the end of a session."""
     for server in tuple(_running):
         server.close()
     for directory in _copies:
@@ -145,7 +145,7 @@ def stop_all() -> None:
 class Port:
     """A loopback port that is free for UDP and TCP, and that no other test takes until it is released.
 
-    named shares a taken port without a word (SO_REUSEPORT), so binding it is no proof. Below 32768 no outgoing
+    named shares a port in use silently (SO_REUSEPORT), so a successful bind proves nothing. Below 32768 no outgoing
     connection takes it between two starts of a server.
     """
 
@@ -169,7 +169,7 @@ class Port:
         raise NotServing("no free loopback port between 10000 and 32000")
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the port."""
         self.lock.close()
 
 
@@ -189,7 +189,7 @@ def _is_free(address: str, number: int) -> bool:
 def scratch() -> Path:
     """Return a new directory in shared memory if there is any: a name server syncs its journal at every update.
 
-    It lasts until somebody removes it, or the next tests after this process was killed do.
+    The caller removes it; after this process was killed, the next run does.
     """
     shm = Path("/dev/shm")
     parent = shm if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
@@ -199,7 +199,7 @@ def scratch() -> Path:
 
 @cache
 def _sweep(parent: Path) -> None:
-    """Remove what tests left behind that were killed."""
+    """Remove directories of killed runs."""
     for directory in parent.glob("ksd-*-*"):
         owner = directory.name.split("-")[1]
         with contextlib.suppress(FileNotFoundError):  # others sweep too
@@ -219,11 +219,11 @@ def zone_file(name: str, text: str, *, serial: int = 1) -> str:
 
 
 class Server:
-    """One running primary; Bind and Knot say how it is configured and spoken to.
+    """One running primary; the subclasses configure and control it.
 
     zones        zone name -> zone text; None: the bundled primary for `base`, as bootstrap writes it
-    options      what is added to the options (BIND) or to the server section (Knot, indented by 4)
-    zone_options what every zone has, instead of "the key may transfer and update everything"
+    options      text added to the options (BIND) or to the server section (Knot, indented by 4)
+    zone_options text in every zone, instead of "the key may transfer and update everything"
     extra        further statements at the top level (`dnssec-policy ... {}`, an `acl` section)
     keys         TSIG keys the server knows; the first one is `key_name`, `secret`, `key_file`
     address      the loopback address it listens on
@@ -315,7 +315,7 @@ class Server:
         self.wait_until_up()
 
     def stop(self) -> None:
-        """End the server as an administrator does (SIGTERM); return when it is gone."""
+        """Stop the server (SIGTERM); return when it has exited."""
         process = self._running_process()
         process.send_signal(signal.SIGCONT)
         process.terminate()
@@ -327,12 +327,12 @@ class Server:
             self._kill()
 
     def kill(self) -> None:
-        """End the server at once, in the middle of whatever it does (SIGKILL)."""
+        """Kill the server (SIGKILL)."""
         self._running_process()
         self._kill()
 
     def restart(self) -> None:
-        """Stop and start again, with what is in the directory now."""
+        """Stop the server and start it again on the same directory."""
         self.stop()
         self.start()
 
@@ -341,14 +341,14 @@ class Server:
         """Keep the server from answering, its sockets open, while the block runs (SIGSTOP)."""
         process = self._running_process()
         process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until its last thread stands still
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until its last thread has stopped
         try:
             yield
         finally:
             process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End the server and remove its directory."""
+        """Stop the server and remove its directory."""
         self._kill()
         self._port.release()
         for port in self._spare:
@@ -375,7 +375,7 @@ class Server:
                 time.sleep(0.005)
                 patience = min(patience * 1.2, 0.5)
         if self._port_is_taken():
-            raise self._failure("could not have its port")  # the answers were somebody else's
+            raise self._failure("could not have its port")  # another process answered
 
     def _port_is_taken(self) -> bool:
         return "address already in use" in self.log().lower()
@@ -385,7 +385,7 @@ class Server:
         kind = PortTaken if self._port_is_taken() else NotServing
         return kind(f"{self} {what}\n{self.log()}")
 
-    # What it is
+    # Properties
 
     @property
     def port(self) -> int:
@@ -428,17 +428,17 @@ class Server:
         return self.directory / "log"
 
     def log(self) -> str:
-        """Return what the server wrote so far."""
+        """Return the log so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def zone_path(self, zone: str) -> Path:
         """Return the path of the zone's file."""
         return self.directory / f"{zone}zone"
 
-    # What it says
+    # Output
 
     def dig(self, *arguments: str, key: Path | Literal[True] | None = None, check: bool = True) -> str:
-        """Return what dig prints when it asks this server. `key` signs: a key file, or True for the server's own."""
+        """Query this server with dig; return its output. `key` signs: a key file, or True for the server's own."""
         signed = () if key is None else ("-k", str(self.key_file if key is True else key))
         command = [program("dig"), f"@{self.address}", "-p", str(self.port), *signed, "+tries=1", "+time=5", *arguments]
         answer = self._run(command)
@@ -478,7 +478,7 @@ class Server:
             raise NotServing(f"{self} does not transfer {zone}\n{text}\n{self.log()[-2000:]}")
         return records if soa else frozenset(record for record in records if record.type != "SOA")
 
-    # What it is told
+    # Changes
 
     def nsupdate(
         self, script: str, *, key: Path | Literal[True] | None = True, zone: str | None = None, check: bool = True
@@ -530,7 +530,7 @@ class Server:
                 os.chown(path, self.uid, self.uid)
 
     def bundled(self) -> bootstrap.BundledPrimary:
-        """Return what bootstrap is given for the bundled primary."""
+        """Return the input of bootstrap for the bundled primary."""
         assert self.kind != "powerdns", "PowerDNS is never bundled"
         return bootstrap.BundledPrimary(
             server=self.kind,
@@ -550,7 +550,7 @@ class Server:
         raise NotImplementedError
 
     def _wrapper(self) -> list[str]:
-        """Return what makes the server die with the tests, and run as another user."""
+        """Return a command prefix that ends the server with the tests, and runs it as another user."""
         user = [] if self.uid is None else [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
         setpriv = shutil.which("setpriv", path=PATH)
         if setpriv is None:
@@ -630,7 +630,7 @@ options {{
 
     @property
     def _control_key(self) -> Key:
-        # Any secret will do: the channel is open on loopback for as long as one test runs.
+        # Any secret will do: the channel exists on loopback only while one test runs.
         return Key("rndc-control", secret=base64.b64encode(str(self.directory).encode()).decode())
 
     def rndc(self, *arguments: str) -> str:
@@ -652,7 +652,7 @@ options {{
         self.rndc("sync")
 
 
-class Reader(Bind):
+class Secondary(Bind):
     """named that follows a bundled Bind with a transfer key, as bootstrap sets it up.
 
     With `asking` false it asks for serials once in an hour only: then nothing but NOTIFY tells it of changes.

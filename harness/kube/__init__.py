@@ -1,4 +1,4 @@
-"""The one fake Kubernetes API server of the tests, spoken to over real HTTP by the real client.
+"""A fake Kubernetes API server, which clients use over real HTTP.
 
     with Kube() as kube:
         kube.put(vmi("db", "prod", {"net1": ["10.0.0.1"]}))
@@ -7,10 +7,10 @@
         kube.bump("prod", "db")                                  # a heartbeat
         kube.wait_delivered()
         kube.fault(Reply.status(500), verb="list", skip=1)       # the second page of a list fails
-        kube.compact()                                           # 410 for who continues from before
+        kube.compact()                                           # 410 for clients that continue from before
         assert not kube.requests(verb="list", since=mark)        # no new list happened
 
-It serves what a client of VMIs meets: kubevirt.io/v1 virtualmachineinstances, namespaces, events (core and
+It serves what a client of VMIs needs: kubevirt.io/v1 virtualmachineinstances, namespaces, events (core and
 events.k8s.io), leases, network-attachment-definitions and configmaps, with pages, resourceVersions, watches, bookmarks,
 conflicts, finalizers, tokens, client certificates and RBAC. Left out: schemas, admission, server-side apply, dry runs;
 a strategic merge patch is taken for a merge patch. Other kinds come with `Kube.serve`.

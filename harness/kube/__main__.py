@@ -71,7 +71,7 @@ def load(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
 def put(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
     """OBJECT: create or replace what the JSON text says; `at` is when, by the monotonic clock of all processes."""
     obj = json.loads(" ".join(arguments))
-    with kube.store.lock:  # the watches take it to see what there is: they are told right after that time
+    with kube.store.lock:  # watches take it to read the store, so they see the change right after this time
         kube.put(obj)
         return {"at": time.monotonic()}
 
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--tls", action="store_true", help="speak TLS")
     parser.add_argument("--token", help="a token of an administrator, instead of one that is made up")
     parser.add_argument("--history", type=int, default=1_000, help="how many changes a watch can go back")
-    parser.add_argument("--bookmark-seconds", type=float, default=60.0, help="how often a watch is told where it is")
+    parser.add_argument("--bookmark-seconds", type=float, default=60.0, help="how often a watch gets a bookmark")
     parser.add_argument("--not-installed", action="store_true", help="a cluster without KubeVirt")
     parser.add_argument("--commands", action="store_true", help="read commands from standard input: "
                         + ", ".join(COMMANDS))  # fmt: skip

@@ -118,7 +118,7 @@ class Access:
         return token
 
     def authenticate(self, authorization: str, certificate: User | None) -> User:
-        """Return who asks; Refused when a token is shown that is nobody's."""
+        """Return the user of the request. Raises Refused for an unknown token."""
         if certificate is not None:
             return certificate
         scheme, _, token = authorization.partition(" ")

@@ -144,7 +144,7 @@ class Api:
         if not _accepts_json(request.headers.get("accept", "")):
             raise refused(406, "only the following media types are accepted: application/json")
         if "dryRun" in request.query:
-            raise refused(501, "this server stores what it is told to; it knows no dryRun", reason="NotImplemented")
+            raise refused(501, "this server does not support dryRun", reason="NotImplemented")
         namespace, named = target.namespace, bool(target.name)
         match request.verb, named:
             case "list", _:

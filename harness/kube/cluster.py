@@ -32,7 +32,7 @@ class Kube:
     `tls` gives it an authority of its own and lets it take client certificates; `identifiers` is as in `Authority`.
     `auth` makes it refuse who shows no
     credentials; tokens are made by `token`. `history` is how many changes of a kind a watch can go back, and
-    `bookmark_seconds` how often a watch is told where it is. `controllers` plays the controllers that take finalizers
+    `bookmark_seconds` how often a watch gets a bookmark. `controllers` plays the controllers that take finalizers
     off (see `Api`). `stop` and `start` again: the same cluster at the same port.
     """
 
@@ -247,7 +247,7 @@ class Kube:
     # --- who may do what ---------------------------------------------------------------------------------------------
 
     def token(self, user: User = ADMIN, *, token: str | None = None) -> str:
-        """Return a bearer token for `user`. From the first on, a token that is nobody's gets 401."""
+        """Return a bearer token for `user`. After the first, an unknown token gets 401."""
         return self.access.add(user, token)
 
     def revoke(self, token: str) -> None:

@@ -470,6 +470,6 @@ def _user_of(certificate: object) -> User | None:
 
 
 def _shut(sock: socket.socket) -> None:
-    """End a connection under whoever uses it, without TLS's goodbye: that is not safe from another thread."""
+    """Close a connection that is in use, without a TLS close_notify, which is not safe from another thread."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

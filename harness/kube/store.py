@@ -191,13 +191,13 @@ class Collection:
                 feed.add(Signal.END)
 
     def since(self, revision: int) -> list[Change]:
-        """Return what happened after `revision`; Expired when it is not known any more."""
+        """Return the events after `revision`. Raises Expired when it was compacted."""
         if revision < self.oldest:
             raise Expired(revision, self.oldest)
         return [change for change in self.changes if change.revision > revision]
 
     def at_revision(self, revision: int) -> list[Version]:
-        """Return the objects as they were at `revision`, in order; Expired when that is not known any more."""
+        """Return the objects at `revision`, in order. Raises Expired when it was compacted."""
         if revision in self.snapshots:
             return self.snapshots[revision]
         undo = self.since(revision)

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ksd_ddns.cli.arguments import Options
+    from ksd_ddns.cli.timing import Timing
 
 
-def main(argv: "Sequence[str] | None" = None) -> int:
-    """Run the command that `argv` (by default the process's arguments) asks for; return its exit code."""
+def main(argv: "Sequence[str] | None" = None, *, timing: "Timing | None" = None) -> int:
+    """Run the command that `argv` (by default the process's arguments) asks for; return its exit code.
+
+    `timing` replaces the durations of the controller.
+    """
     argv = sys.argv[1:] if argv is None else argv
     signals.end_at_once(controller=argv[:1] == ["run"])
     collect_seldom()
@@ -25,19 +29,19 @@ def main(argv: "Sequence[str] | None" = None) -> int:
             options = arguments.parse(argv)
         except SystemExit as e:  # --help, --version, wrong arguments
             return e.code if isinstance(e.code, int) else 0
-        return _done(options)
+        return _done(options, timing)
 
     return output.ended(command)
 
 
-def _done(options: "Options") -> int:
+def _done(options: "Options", timing: "Timing | None") -> int:
     """Do what `options` ask for; return the exit code. Raises OutputError."""
     from ksd_ddns.cli import log, output  # noqa: PLC0415 as above
     from ksd_ddns.errors import KsdError  # noqa: PLC0415 as above
 
     try:
         log.set_up(verbose=options.verbose, lines=options.command == "run")
-        command = _command(options.command)
+        command = _command(options.command, timing)
         if options.command != "run":  # which sets its own handlers when there is something to end
             signals.interrupt()
         return command(options)
@@ -52,12 +56,12 @@ def _done(options: "Options") -> int:
         log.flush()
 
 
-def _command(name: str) -> "Callable[[Options], int]":
+def _command(name: str, timing: "Timing | None") -> "Callable[[Options], int]":
     """Return what does a command. The controller starts without what only the others need."""
     if name == "run":
         from ksd_ddns.cli.run import run  # noqa: PLC0415
 
-        return run
+        return lambda options: run(options, timing)
     from ksd_ddns.cli.commands import COMMANDS  # noqa: PLC0415
 
     return COMMANDS[name]

@@ -11,10 +11,10 @@ from ksd_ddns import heartbeat
 from ksd_ddns.cli import log, signals, sources
 from ksd_ddns.cli.arguments import Options
 from ksd_ddns.cli.session import sessions
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.config import settings
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SourceError
-from ksd_ddns.heartbeat import STUCK_AFTER
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
@@ -34,27 +34,30 @@ OWNER_WITHIN = 300.0
 _log = logging.getLogger(__name__)
 
 
-def run(options: Options) -> int:
+def run(options: Options, timing: Timing | None = None) -> int:
     """Keep the zones as the VMIs are."""
+    timing = timing or Timing()
     chosen = settings.load(options.flags)
-    owner = _Owner(chosen, options.source)
-    told_by = sources.followed(chosen, options.source)
+    owner = _Owner(chosen, options.source, timing)
+    told_by = sources.followed(chosen, options.source, timing.cluster)
     scopes = [source.scope for source in told_by]
     stop = threading.Event()
-    remark = sources.recorder(options.source, stop)
+    remark = sources.recorder(options.source, stop, timing.cluster)
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
     announcer.start()
     for file in chosen.secret_files():
         if (who := exposure(file)) and not in_kubernetes_volume(file):
             _log.warning("a file with a secret is readable by others  file=%s: %s; chmod 600 it", file, who)
-    election = sources.election(chosen, options.source)
+    election = sources.election(chosen, options.source, timing.cluster)
     may_send = _always if election is None else election.leading
     fleet = Supervisor(
         told_by,
         [
-            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
-            for session, base in zip(sessions(chosen), chosen.bases(), strict=True)
+            Controller(
+                session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send, timing=timing)
+            )
+            for session, base in zip(sessions(chosen, back_after=timing.server_back_after), chosen.bases(), strict=True)
         ],
     )
     status = StatusServer(
@@ -62,7 +65,7 @@ def run(options: Options) -> int:
         chosen.status_address.port,
         lambda: fleet.snapshots() if election is None or election.leading() else (),
         fleet.owned,
-        healthy=lambda: fleet.stuck(STUCK_AFTER),
+        healthy=lambda: fleet.stuck(timing.stuck_after),
     )
     status.start()
     if chosen.notify_listen is not None:
@@ -109,9 +112,9 @@ def _unsaid(remark: Said) -> None:
 class _Owner:
     """Settles whose names they are when that is first needed: the cluster that says it may not answer at first."""
 
-    def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
+    def __init__(self, chosen: Settings, paths: Sequence[str], timing: Timing) -> None:
         self._chosen = chosen
-        self._lookup = sources.owner_lookup(chosen, paths)
+        self._lookup = sources.owner_lookup(chosen, paths, timing.cluster)
         self._settled = False
         self._failed: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()
@@ -134,13 +137,15 @@ class _Owner:
             return self._chosen
 
 
-def _options(
+def _options(  # noqa: PLR0913 one value of each part
     chosen: Settings,
     owner: _Owner,
     base: bytes,
     remark: Say,
     announce: Callable[[bytes], None],
     may_send: Callable[[], bool],
+    *,
+    timing: Timing,
 ) -> ControllerOptions:
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
@@ -153,6 +158,7 @@ def _options(
             hold_down=chosen.hold_down,
             drift_interval=chosen.drift_interval,
             full_read_interval=chosen.full_read_interval,
+            timing=timing.zone,
         ),
         # The names' own controller says it; those of reverse zones would repeat it.
         remark=remark if base == chosen.base else _unsaid,

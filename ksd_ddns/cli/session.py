@@ -7,22 +7,22 @@ from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.session import Session, places
 
 
-def session(chosen: Settings) -> Session:
+def session(chosen: Settings, *, back_after: float | None = None) -> Session:
     """Return a session with the primaries and keys of the settings. Raises SettingsError."""
     peers = chosen.peers()
     for name, algorithm in sorted({(key.name, key.algorithm) for key in _latest(chosen)}):
         if algorithm in WEAK_ALGORITHMS:
             warn(f"key {name} has the weak algorithm {algorithm}: make a new one with tsig-keygen")
-    return Session(peers, timeout=chosen.dns_timeout)
+    return Session(peers, timeout=chosen.dns_timeout, back_after=back_after)
 
 
-def sessions(chosen: Settings) -> list[Session]:
+def sessions(chosen: Settings, *, back_after: float | None = None) -> list[Session]:
     """Return a session for each base: the first has a connection of its own, all others share a few.
 
     Raises SettingsError.
     """
-    first = session(chosen)
-    pool = Pool(places(chosen.peers()), timeout=chosen.dns_timeout)
+    first = session(chosen, back_after=back_after)
+    pool = Pool(places(chosen.peers()), timeout=chosen.dns_timeout, back_after=back_after)
     # Each has keys of its own: a key that was negotiated by Kerberos is for one thread.
     return [first, *(Session(chosen.peers(), timeout=chosen.dns_timeout, pool=pool) for _ in chosen.bases()[1:])]
 

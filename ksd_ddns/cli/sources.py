@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ksd_ddns import vmifile
 from ksd_ddns.cli.remarks import Remarks
+from ksd_ddns.cluster.timing import Timing
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt.vmi import Vmi
@@ -42,7 +43,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
     )
 
 
-def followed(chosen: Settings, paths: Sequence[str]) -> tuple[Source, ...]:
+def followed(chosen: Settings, paths: Sequence[str], timing: Timing | None = None) -> tuple[Source, ...]:
     """Return the sources that tell what the files at `paths`, or without any the cluster, hold from now on."""
     if vmifile.STDIN in paths:
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
@@ -51,7 +52,7 @@ def followed(chosen: Settings, paths: Sequence[str]) -> tuple[Source, ...]:
         return (Follow(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector),)
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 as above
 
-    return watches(namespaces=chosen.namespaces, selector=chosen.label_selector)
+    return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing)
 
 
 def _check_paths(paths: Sequence[str]) -> None:
@@ -67,12 +68,12 @@ def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
     found = owner_lookup(chosen, paths)
     if chosen.owner_id or paths:
         return found()
-    from ksd_ddns.cluster.api import insist  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.refusals import insist  # noqa: PLC0415 as above
 
     return insist(found)
 
 
-def owner_lookup(chosen: Settings, paths: Sequence[str] | None) -> Callable[[], Settings]:
+def owner_lookup(chosen: Settings, paths: Sequence[str] | None, timing: Timing | None = None) -> Callable[[], Settings]:
     """Return what returns the settings with the owner ID that they go by, or raises SourceError.
 
     Without OWNER_ID it is the UID of the cluster's namespace kube-system, so that clusters that share a zone do not
@@ -83,25 +84,26 @@ def owner_lookup(chosen: Settings, paths: Sequence[str] | None) -> Callable[[], 
         return lambda: chosen
     if chosen.owner_id or paths:
         return lambda: chosen
-    from ksd_ddns.cluster.api import Api, uid_of_namespace  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.namespaces import uid_of_namespace  # noqa: PLC0415 as above
 
-    api = Api()
+    api = Api(timing=timing.api if timing else None)
     return lambda: chosen.model_copy(update={"owner_id": uid_of_namespace(api, "kube-system")})
 
 
-def recorder(paths: Sequence[str], stop: Event) -> Say:
+def recorder(paths: Sequence[str], stop: Event, timing: Timing) -> Say:
     """Return what logs remarks and, with a cluster, writes them as Events on VMIs until `stop` is set."""
     if paths:
         return Remarks(stop)
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.events import Recorder  # noqa: PLC0415 as above
 
-    found = Recorder(Api(), instance=socket.gethostname())
+    found = Recorder(Api(timing=timing.api), instance=socket.gethostname(), per_second=timing.events_per_second)
     Thread(target=found.run, args=(stop,), name="events", daemon=True).start()
-    return Remarks(stop, also=found.remark)
+    return Remarks(stop, also=found.record)
 
 
-def election(chosen: Settings, paths: Sequence[str]) -> "Election | None":
+def election(chosen: Settings, paths: Sequence[str], timing: Timing) -> "Election | None":
     """Return the election in which this process is a candidate, None where there is none.
 
     Raises SettingsError, SourceError.
@@ -110,9 +112,11 @@ def election(chosen: Settings, paths: Sequence[str]) -> "Election | None":
         return None
     if paths:
         raise SettingsError("LEADER_ELECTION needs the cluster: it cannot be used with --from")
-    from ksd_ddns.cluster.api import Api, own_namespace  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.lease import Election  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.namespaces import own_namespace  # noqa: PLC0415 as above
 
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
     # Connections of its own: no list or watch may hold up a renewal.
-    return Election(Api(), namespace=own_namespace(), name=_LEASE, identity=identity)
+    api = Api(timing=timing.api)
+    return Election(api, namespace=own_namespace(), name=_LEASE, identity=identity, timing=timing.lease)

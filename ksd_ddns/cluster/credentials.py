@@ -1,7 +1,7 @@
-"""Who we are for the API server: a token, a password, a client certificate, or what a credential plugin prints.
+"""The credential for the API server: a token, a password, a client certificate, or the output of a credential plugin.
 
-Tokens often come with a final newline; it is no part of them. Nothing that a plugin prints is ever shown: it may be
-the token.
+Tokens often come with a final newline, which is not part of them. The output of a plugin is never shown: it may be the
+token.
 """
 
 import base64
@@ -20,19 +20,19 @@ from ksd_ddns.cluster.kubeconfig import Access, Exec
 from ksd_ddns.errors import SourceError
 
 PLUGIN_TIMEOUT = 120.0
-"""Seconds that a credential plugin may take; it may open a browser and wait for somebody."""
+"""Timeout in seconds for a credential plugin, which may open a browser and wait for a login."""
 
 EARLY = 10.0
-"""Seconds before its end that a token is replaced."""
+"""Seconds before its expiry that a token is replaced."""
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credential:
-    """What is shown to the API server. `expires` is in seconds since the epoch, None where nothing says when.
+    """Proof of identity for the API server. `expires` is in seconds since the epoch, None if it is unknown.
 
-    `secrets` are the texts that no message may hold.
+    `secrets` are the strings that no message may contain.
     """
 
     authorization: str = ""
@@ -48,7 +48,7 @@ class Credential:
 
 
 def acquire(access: Access) -> Credential:
-    """Return the credential that the configuration leads to now. Raises SourceError; may run a plugin."""
+    """Return a credential as configured now; may run a plugin. Raises SourceError."""
     user = access.user
     if user.auth_provider is not None:
         return _bearer(_oidc_token(access), f"the auth-provider of {access.source}")
@@ -98,7 +98,7 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
 
 
 def _run(plugin: Exec, access: Access) -> Credential:
-    """Run a credential plugin, and return what it prints."""
+    """Run a credential plugin; return the credential that it prints."""
     name = f"the credential plugin {plugin.command!r}"
     done = _output(plugin, access, name)
     if done.returncode:
@@ -110,7 +110,7 @@ def _run(plugin: Exec, access: Access) -> Credential:
         raise SourceError(f"{name} printed no ExecCredential: {_BY_HAND}, and correct it") from None
     status = found.status or _Status()
     if found.api_version != plugin.api_version:
-        # Never the version that it printed: it may be anything.
+        # Never show the version that it printed: it may be anything.
         raise SourceError(
             f"{name} printed another apiVersion than {plugin.api_version!r}; set the one that it supports in "
             f"{access.source}"
@@ -139,16 +139,16 @@ def _output(plugin: Exec, access: Access, name: str) -> subprocess.CompletedProc
     if mode == "Always" and not terminal:
         raise SourceError(f"{name} asks on a terminal (interactiveMode: Always), and there is none; use a token")
     command = plugin.command
-    if "/" in command:  # without one it is looked for in PATH
+    if "/" in command:  # otherwise PATH is searched
         command = str(access.folder / command)
     environment = {**os.environ, **{item.name: item.value for item in plugin.env or ()}}
     environment["KUBERNETES_EXEC_INFO"] = _exec_info(plugin, access, interactive=terminal)
     try:
-        return subprocess.run(  # noqa: S603 the kubeconfig says what to run, as for kubectl
+        return subprocess.run(  # noqa: S603 the kubeconfig names the program, as for kubectl
             [command, *(plugin.args or ())],
             stdin=None if terminal else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # On a terminal it speaks with the user. Elsewhere its words would end in a log, with what they hold.
+            # On a terminal it talks to the user. Elsewhere its output, perhaps a secret, would end up in a log.
             stderr=None if terminal else subprocess.DEVNULL,
             env=environment,
             timeout=PLUGIN_TIMEOUT,
@@ -156,7 +156,7 @@ def _output(plugin: Exec, access: Access, name: str) -> subprocess.CompletedProc
         )
     except FileNotFoundError:
         hint = " ".join((plugin.install_hint or "install it, or correct exec in the kubeconfig").split())
-        raise SourceError(f"{name} is not there: {hint}") from None
+        raise SourceError(f"{name} is not installed: {hint}") from None
     except subprocess.TimeoutExpired:
         raise SourceError(f"{name} did not end within {PLUGIN_TIMEOUT:g} s: {_BY_HAND}") from None
     except OSError as e:
@@ -168,7 +168,7 @@ def _output(plugin: Exec, access: Access, name: str) -> subprocess.CompletedProc
 def _is_terminal() -> bool:
     try:
         return sys.stdin.isatty() and sys.stderr.isatty()
-    except (AttributeError, ValueError):  # closed, or none at all
+    except (AttributeError, ValueError):  # closed or missing
         return False
 
 
@@ -194,8 +194,8 @@ def _exec_info(plugin: Exec, access: Access, *, interactive: bool) -> str:
 
 
 def _oidc_token(access: Access) -> str:
-    """Return the ID token of the auth-provider oidc, renewed where it has ended, by the official client."""
-    from kubernetes import client, config  # noqa: PLC0415 half a second, for the few who still have it
+    """Return the ID token of the auth-provider oidc; the official client renews it if it has expired."""
+    from kubernetes import client, config  # noqa: PLC0415 takes half a second, and few still use it
 
     settings = client.Configuration()
     failed = SourceError(
@@ -203,7 +203,7 @@ def _oidc_token(access: Access) -> str:
     )
     try:
         config.load_kube_config(os.pathsep.join(map(str, access.kubeconfigs)), client_configuration=settings)
-    except Exception:  # noqa: BLE001 it raises what its libraries raise, with tokens in it
+    except Exception:  # noqa: BLE001 it raises any exception of its libraries, with tokens in it
         raise failed from None
     found: str = settings.api_key.get("BearerToken", "")
     if not found:

@@ -1,8 +1,8 @@
-"""Where the API server is, and how to connect: a kubeconfig, or the service account of a pod.
+"""Find the API server and how to connect to it: a kubeconfig, or the service account of a pod.
 
 A kubeconfig is read as kubectl reads it (client-go, tools/clientcmd): KUBECONFIG may name several files, the first one
-that defines a name wins, and relative paths are relative to the file that holds them. An error says which file and
-which field, never a value: a kubeconfig holds tokens and keys.
+that defines a name wins, and relative paths are relative to the file that contains them. Errors name the file and the
+field, never a value: a kubeconfig contains tokens and keys.
 """
 
 import os
@@ -111,10 +111,10 @@ class _Config(msgspec.Struct, rename="kebab"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """An API server, and who we are there. Its files hold what is used; they may be replaced at any time.
+    """An API server and our identity there. The files it names may be replaced at any time.
 
-    `server` is `scheme://host[:port][/path]`. `folder` is what a relative command is relative to, `kubeconfigs` are the
-    files that this was read from, and `files` all whose change means a new connection. `source` names where it is from.
+    `server` is `scheme://host[:port][/path]`. A relative command is relative to `folder`. `kubeconfigs` are the files
+    that this was read from, `files` those whose change requires a new connection, and `source` names them in messages.
     """
 
     server: str
@@ -131,9 +131,10 @@ class Access:
 
 
 def find(*, kubeconfig: str | None = None, service_account: Path = SERVICE_ACCOUNT) -> Access:
-    """Return the access to the cluster that is configured here; `kubeconfig` is used instead of everything else.
+    """Return the access to the configured cluster.
 
-    Without it: the files that KUBECONFIG names, in a pod the service account, else ~/.kube/config. Raises SourceError.
+    In this order: `kubeconfig`, the files that KUBECONFIG names, the service account of a pod, ~/.kube/config. Raises
+    SourceError.
     """
     named = kubeconfig or os.environ.get("KUBECONFIG")
     if not named and os.environ.get("KUBERNETES_SERVICE_HOST"):
@@ -214,7 +215,7 @@ def _check_user(where: str, user: User) -> None:
 
 
 def _server(where: str, cluster: Cluster, user: User) -> str:
-    """Return the URL of the API server, without a final slash; as kubectl does, TLS is what a bare host implies."""
+    """Return the URL of the API server without a final slash; a bare host gets its scheme as in kubectl."""
     text = (cluster.server or "").strip().rstrip("/")
     if not text:
         raise _unusable(where, "has no server for the cluster of its current context")
@@ -236,7 +237,7 @@ _Entry = TypeVar("_Entry", _NamedCluster, _NamedUser, _NamedContext)
 
 
 def _entry(where: str, kind: str, name: str, lists: Iterator[tuple[Path, list[_Entry] | None]]) -> tuple[_Entry, Path]:
-    """Return the first entry called `name`, and the file that defines it."""
+    """Return the first entry named `name`, and the file that defines it."""
     for path, entries in lists:
         for entry in entries or ():
             if entry.name == name:
@@ -270,5 +271,5 @@ def _read(path: Path) -> _Config:
 
 
 def _unusable(where: str, why: str, cure: str = _CURE) -> SourceError:
-    # Never chained: what YAML and msgspec say may quote a token.
+    # Never chained: the messages of YAML and msgspec may quote a token.
     return SourceError(f"no cluster is set up here: {where} {why}; {cure}")

@@ -1,23 +1,24 @@
-"""Leader election by a Lease: of several controllers on one zone, one works and the others stand by.
+"""Leader election with a Lease: one controller works, the others stand by.
 
-Two controllers never send at the same time. The leader counts its time from *before* it sent the last renewal that
-succeeded, and stops `lead_for` seconds later; another candidate counts from when it *saw* that renewal, and waits for
-`duration`, which is longer. Both use a clock that goes on while the machine is suspended and that nobody sets, so that
-the clocks of the two need not agree.
+Two controllers never send at the same time. The leader counts from *before* it sent its last successful renewal, and
+stops `lead_for` seconds later. Another candidate counts from when it *saw* that renewal, and waits for `duration`,
+which is longer. Both use a clock that continues while the machine is suspended and that cannot be set, so their wall
+clocks need not agree.
 """
 
 import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from typing import Any
 
 import msgspec
 
-from ksd_ddns.cluster.api import Api, Conflict, Missing
+from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.refusals import Conflict, Missing
+from ksd_ddns.cluster.timing import LeaseTiming
 from ksd_ddns.errors import SourceError
 
 _log = logging.getLogger(__name__)
@@ -28,23 +29,6 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 def _now() -> float:
     return time.clock_gettime(_CLOCK)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Durations in seconds; request < lead_for < duration.
-
-    A Lease counts for `duration` without being renewed. The leader renews it every `renew_every`, and stops `lead_for`
-    after it sent its last renewal. `request` is the total deadline for reading and writing the Lease once.
-    """
-
-    duration: float = 15.0
-    lead_for: float = 10.0
-    renew_every: float = 2.0
-    request: float = 4.0
-
-
-TIMING = Timing()
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -62,7 +46,7 @@ class _Meta(msgspec.Struct, rename="camel"):
 
 
 class _Lease(msgspec.Struct, rename="camel"):
-    """A Lease as far as it is ours to read; without a `spec` it is nobody's."""
+    """The fields of a Lease that matter here; without a `spec` it has no holder."""
 
     metadata: _Meta
     spec: _Spec | None = None
@@ -73,17 +57,20 @@ class _Lease(msgspec.Struct, rename="camel"):
 class Election:
     """One candidate, `identity`, for the Lease `namespace/name`.
 
-    `api` is used by nothing else, so that no list or watch holds up a renewal. `leading` says whether we lead now;
-    `lost` is true once we led and no longer do.
+    Use an `api` of its own, so that no list or watch delays a renewal. `leader` is the last holder seen, `lost` is true
+    after leadership was lost.
     """
 
-    def __init__(self, api: Api, *, namespace: str, name: str, identity: str, timing: Timing | None = None) -> None:
+    def __init__(
+        self, api: Api, *, namespace: str, name: str, identity: str, timing: LeaseTiming | None = None
+    ) -> None:
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._namespace = namespace
         self._name = name
+        self._lease = f"{namespace}/{name}"
         self._identity = identity
-        self._timing = timing or TIMING
+        self._timing = timing or LeaseTiming()
         self._seen: tuple[str | None, str | None] | None = None
         self._seen_at = 0.0
         self._problem = ""
@@ -95,29 +82,29 @@ class Election:
         self.lost = False
 
     def leading(self) -> bool:
-        """Return whether we may send now; cheap, and safe to call from any thread."""
+        """Return whether this candidate leads now; cheap, and safe to call from any thread."""
         return not self.lost and _now() < self._valid_until
 
     def campaign(self, stop: Event) -> bool:
-        """Wait until the Lease is ours; return false where `stop` was set first."""
+        """Wait until this candidate holds the Lease; return false if `stop` was set first."""
         while not stop.is_set():
             if self._attempt():
-                _log.info("leading  lease=%s/%s identity=%s", self._namespace, self._name, self._identity)
+                _log.info("became leader", extra={"fields": {"lease": self._lease, "identity": self._identity}})
                 return True
             stop.wait(self._timing.renew_every * random.uniform(0.8, 1.2))  # noqa: S311 spreads candidates
         return False
 
     def lead(self, lost: Callable[[], None]) -> None:
-        """Renew the Lease, on a thread of its own, until `resign`; `lost` is called once where that fails for too long.
+        """Renew the Lease on a thread of its own until `resign`; call `lost` once if leadership is lost.
 
-        Another thread watches the deadline: a renewal that hangs must not hold up stepping down.
+        Another thread watches the deadline: a renewal that hangs must not delay stepping down.
         """
         self._renewer = Thread(target=self._renew, args=(lost,), name="lease", daemon=True)
         self._renewer.start()
         Thread(target=self._watch, args=(lost,), name="lease-deadline", daemon=True).start()
 
     def resign(self) -> None:
-        """Stop leading and release the Lease, so that nobody waits for its end. Nothing may be in flight any more."""
+        """Stop leading and release the Lease, so that the next leader need not wait. No update may be in flight."""
         self._over.set()
         with self._lock:
             released = not self.lost and _now() < self._valid_until
@@ -139,45 +126,40 @@ class Election:
         while not self._over.is_set() and not self.lost:
             left = self._valid_until - _now()
             if left <= 0:
-                why = self._problem or "no renewal in time"
-                self._lose(
-                    f"lost leadership: the Lease {self._namespace}/{self._name} is not renewed, exiting: {why}", lost
-                )
+                self._lose("lost leadership, exiting", lost, error=self._problem or "the Lease was not renewed in time")
                 return
-            # Waiting counts no suspended time: the clock is looked at now and then.
+            # A wait does not count suspended time, so check the clock every second.
             self._over.wait(min(left, 1.0))
 
-    def _lose(self, message: str, lost: Callable[[], None]) -> None:
+    def _lose(self, event: str, lost: Callable[[], None], **fields: str) -> None:
         with self._lock:
             if self.lost or self._over.is_set():
                 return
             self.lost = True
-        _log.error("%s", message)
+        _log.error(event, extra={"fields": {"lease": self._lease, **fields}})
         lost()
 
     def _attempt(self) -> bool:
-        """Take or renew the Lease; return whether it is ours now."""
+        """Acquire or renew the Lease; return whether this candidate holds it."""
         seconds = self._timing.request
         if self._valid_until > float("-inf"):
-            # What is left of our time is all that a renewal may take.
+            # A renewal must finish before our time is up.
             seconds = max(0.01, min(seconds, self._valid_until - _now()))
         problem = ""
         try:
             with self._api.within(seconds):
                 return self._try()
         except Conflict:
-            return False  # another candidate was quicker: look again
+            return False  # another candidate was faster: read it again
         except SourceError as e:
             problem = str(e)
         except msgspec.DecodeError:
-            problem = f"the API server {self._api.host} answered with no Lease"
+            problem = f"the API server {self._api.host} answered with something other than a Lease"
         finally:
             if problem and problem != self._problem:  # once, not with every attempt
                 _log.warning(
-                    "reading or writing the Lease failed, retrying  lease=%s/%s error=%s",
-                    self._namespace,
-                    self._name,
-                    problem,
+                    "cannot read or write the Lease, retrying",
+                    extra={"fields": {"lease": self._lease, "error": problem}},
                 )
             self._problem = problem
         return False
@@ -191,9 +173,9 @@ class Election:
             self._api.send("POST", self._path, msgspec.to_builtins(_Lease(meta, self._ours(None))))
             return self._won(began)
         spec = lease.spec or _Spec()
-        held = (spec.holder_identity, spec.renew_time)
-        if held != self._seen:
-            self._seen, self._seen_at = held, _now()
+        renewal = (spec.holder_identity, spec.renew_time)
+        if renewal != self._seen:
+            self._seen, self._seen_at = renewal, _now()
         self.leader = spec.holder_identity or ""
         duration = max(spec.lease_duration_seconds or self._timing.duration, 1)
         if self.leader not in {"", self._identity} and _now() - self._seen_at < duration:
@@ -204,9 +186,9 @@ class Election:
         return self._won(began)
 
     def _won(self, began: float) -> bool:
-        """Note that the renewal that was sent at `began` succeeded."""
+        """Record that the renewal sent at `began` succeeded."""
         with self._lock:
-            # Who led and was late has lost: what it knows is old, and another candidate may have led since.
+            # A leader that was late has lost: another candidate may have led in between, so its state is stale.
             late = self._valid_until > float("-inf") and _now() >= self._valid_until
             if late or self.lost or self._over.is_set():
                 return False
@@ -214,12 +196,12 @@ class Election:
         self.leader = self._identity
         return True
 
-    def _ours(self, before: _Spec | None) -> _Spec:
+    def _ours(self, previous: _Spec | None) -> _Spec:
         now = _micro_time()
         duration = max(1, round(self._timing.duration))
-        if before is not None and before.holder_identity == self._identity:
-            return msgspec.structs.replace(before, renew_time=now, lease_duration_seconds=duration)
-        transitions = (before.lease_transitions or 0) + 1 if before is not None else 0
+        if previous is not None and previous.holder_identity == self._identity:
+            return msgspec.structs.replace(previous, renew_time=now, lease_duration_seconds=duration)
+        transitions = (previous.lease_transitions or 0) + 1 if previous is not None else 0
         return _Spec(self._identity, duration, now, now, transitions)
 
     def _release(self) -> None:
@@ -234,7 +216,8 @@ class Election:
         except (SourceError, msgspec.DecodeError) as e:
             why = str(e) if isinstance(e, SourceError) else "not a Lease"
             _log.info(
-                "Lease not released, it expires on its own  lease=%s/%s error=%s", self._namespace, self._name, why
+                "cannot release the Lease, it expires on its own",
+                extra={"fields": {"lease": self._lease, "error": why}},
             )
 
     def _read(self) -> _Lease:
@@ -246,5 +229,5 @@ class Election:
 
 
 def _micro_time() -> str:
-    """Return the time as a MicroTime, which the API server takes with exactly six digits only."""
+    """Return the time as a MicroTime; the API server requires exactly six fractional digits."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

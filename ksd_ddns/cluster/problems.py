@@ -1,6 +1,6 @@
-"""What a failed connection to an API server means, and what helps, in words of our own.
+"""Why a connection to an API server failed, and the cure, in our own words.
 
-The libraries' messages are never passed on: they quote headers, URLs and passwords.
+The messages of libraries are never passed on: they quote headers, URLs and passwords.
 """
 
 import errno
@@ -13,7 +13,7 @@ from http.client import HTTPException
 
 import urllib3.exceptions as urllib3_errors
 
-from ksd_ddns.cluster.transport import Proxy
+from ksd_ddns.cluster.proxy import Proxy
 
 _CURES_OF_CERTIFICATES = {  # by the codes of OpenSSL, X509_V_ERR_…
     9: ("its certificate is not valid yet", "check the clock of this host"),
@@ -25,17 +25,17 @@ _CURES_OF_CERTIFICATES = {  # by the codes of OpenSSL, X509_V_ERR_…
     62: ("its certificate is for another host name", "hostname"),
     64: ("its certificate is for another IP address", "hostname"),
 }
-_CA = "set certificate-authority in the kubeconfig to the CA of the cluster; does a proxy intercept TLS?"
+_CA = "set certificate-authority in the kubeconfig to the CA of the cluster, and check that no proxy intercepts TLS"
 _HOSTNAME = "use a name of the certificate in server, or set tls-server-name in the kubeconfig"
 
 _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
-"""What OpenSSL says of an answer that is no TLS."""
+"""The reasons that OpenSSL gives for an answer that is not TLS."""
 
 _TUNNEL = re.compile(r"\ATunnel connection failed: (\d{3})")
 
 
 def explain(error: BaseException, server: str, proxy: Proxy | None) -> str:
-    """Return one line with the thing, the cause and the cure for what was raised by a request to `server`."""
+    """Return one line with thing, cause and cure for an exception raised by a request to `server`."""
     chain = tuple(_chain(error))
     for each in chain:
         if isinstance(each, ssl.SSLError):
@@ -47,13 +47,13 @@ def explain(error: BaseException, server: str, proxy: Proxy | None) -> str:
     if proxy is not None and any(_is_proxy_error(each, proxy) for each in chain):
         return f"the proxy {proxy} for the API server {server} cannot be reached: {_connecting(chain)}"
     if any(isinstance(each, urllib3_errors.ReadTimeoutError) for each in chain):
-        return f"the API server {server} went silent in its answer"
+        return f"the API server {server} went silent before its answer was complete"
     via = f" through the proxy {proxy}" if proxy is not None else ""
     return f"the API server {server} cannot be reached{via}: {_connecting(chain)}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error`, and what is behind it, each once: urllib3 wraps, and does not always chain."""
+    """Yield `error` and its causes, each once; urllib3 wraps exceptions and does not always chain them."""
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
@@ -72,17 +72,17 @@ def _tls(error: ssl.SSLError, who: str) -> str:
         return f"{who} is not trusted: {what} (certificate verify failed); {cure}"
     reason = error.reason or ""
     if reason in _PLAIN:
-        return f"{who} does not speak TLS on this port: write http:// for https://, or correct the port"
+        return f"{who} does not speak TLS on this port: write http:// instead of https://, or correct the port"
     if "CERTIFICATE" in reason and "ALERT" in reason:
         return f"{who} refuses our client certificate: renew client-certificate in the kubeconfig, or log in again"
     code = f" ({reason})" if re.fullmatch(r"\w+", reason) else ""
-    return f"TLS with {who} failed{code}: is it an API server, or does something in between cut TLS?"
+    return f"TLS with {who} failed{code}: check that it is an API server, and that nothing in between intercepts TLS"
 
 
 def _is_proxy_error(error: BaseException, proxy: Proxy) -> bool:
     if proxy.scheme.startswith("socks") and isinstance(error, socket.gaierror):
-        return True  # the name of the API server is the proxy's to resolve
-    # PySocks is not imported where it is not needed: its errors are known by their names.
+        return True  # the proxy resolves the name of the API server, so this is its own
+    # PySocks is imported only when needed, so match its errors by name.
     return isinstance(error, urllib3_errors.ProxyError) or type(error).__name__ in {
         "ProxyConnectionError",
         "GeneralProxyError",
@@ -90,7 +90,7 @@ def _is_proxy_error(error: BaseException, proxy: Proxy) -> bool:
 
 
 def _refused_by_proxy(chain: tuple[BaseException, ...], server: str, proxy: Proxy | None) -> str:
-    """Return what a proxy that answered means, empty where none did."""
+    """Return the meaning of a proxy's answer, empty if no proxy answered."""
     for each in chain:
         tunnel = _TUNNEL.match(str(each)) if isinstance(each, OSError) else None
         if tunnel:
@@ -98,48 +98,48 @@ def _refused_by_proxy(chain: tuple[BaseException, ...], server: str, proxy: Prox
         if type(each).__name__ == "SOCKS5AuthError":
             return proxy_refusal(407, server, proxy)
         if type(each).__name__ in {"SOCKS5Error", "SOCKS4Error"}:
-            return f"the proxy {proxy} could not connect to the API server {server}: does it let us through there?"
+            return f"the proxy {proxy} could not connect to the API server {server}: check that it allows that"
     return ""
 
 
 def proxy_refusal(code: int, server: str, proxy: Proxy | None) -> str:
-    """Return what it means that `proxy` answered with the HTTP status `code` itself."""
+    """Return the meaning of the HTTP status `code` sent by `proxy` itself."""
     if code == 407:
         return (
             f"the proxy {proxy} for the API server {server} requires authentication (407): set, or correct, "
             "USER:PASSWORD@ before its host in proxy-url or HTTPS_PROXY"
         )
     return (
-        f"the proxy {proxy} refuses the way to the API server {server} ({code}): let it through there, or go around it "
+        f"the proxy {proxy} refused to connect to the API server {server} ({code}): allow it there, or bypass it "
         "with NO_PROXY"
     )
 
 
-_SILENT = "no answer to the connection; is it up, and does a firewall let us through?"
+_SILENT = "no answer; check that it is up and that no firewall blocks the connection"
 
 
 def _connecting(chain: tuple[BaseException, ...]) -> str:
-    """Return why there is no connection, by the error that says most."""
+    """Return why there is no connection, from the most specific error."""
     for each in chain:
         if isinstance(each, OSError) and (why := _os_error(each)):
             return why
     for each in chain:
         if type(each).__name__ == "GeneralProxyError":
-            return "its answer is not that of a SOCKS5 proxy; correct the scheme or the port of its URL"
+            return "it does not answer as a SOCKS5 proxy; correct the scheme or the port of its URL"
         if isinstance(each, OSError | HTTPException | urllib3_errors.ProtocolError):
-            return "it closed the connection before its answer was complete; is it up?"
+            return "it closed the connection before its answer was complete; check that it is up"
     silent = any(isinstance(each, urllib3_errors.TimeoutError) for each in chain)
-    return _SILENT if silent else f"{type(chain[0]).__name__}; is it up?"
+    return _SILENT if silent else f"{type(chain[0]).__name__}; check that it is up"
 
 
 def _os_error(error: OSError) -> str:
-    """Return what the kernel says, empty where it is a library's error."""
+    """Return the kernel's reason, empty for an error of a library."""
     if isinstance(error, socket.gaierror):
         return "its host name does not resolve; correct it, or check DNS on this host"
     if isinstance(error, TimeoutError):
         return _SILENT
     if isinstance(error, ConnectionRefusedError):
-        return "connection refused; is it up?"
+        return "connection refused; check that it is up"
     if error.errno is not None and error.errno in errno.errorcode:
-        return f"{os.strerror(error.errno).lower()}; is it up?"
+        return f"{os.strerror(error.errno).lower()}; check that it is up"
     return ""

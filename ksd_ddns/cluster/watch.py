@@ -1,7 +1,7 @@
-"""VMIs of the cluster: a list in pages, then a watch from its resource version on.
+"""VMIs of the cluster: a list in pages, then a watch from its resource version.
 
-A list counts only when its last page has come: half a list looks like deletions. A watch ends, breaks and expires in
-the normal course of things: it goes on from the last resource version, and only 410 VmiDeleted asks for a new list.
+A list counts only when its last page has arrived: half a list looks like deletions. Watches end, break and expire in
+normal operation: the next one continues from the last resource version, and only 410 Gone requires a new list.
 """
 
 import logging
@@ -13,28 +13,18 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from ksd_ddns.cluster.api import Api, Broken, Busy, Expired, insist
+from ksd_ddns.cluster.api import Api, Broken
+from ksd_ddns.cluster.refusals import Busy, Expired, insist
+from ksd_ddns.cluster.timing import Timing, WatchTiming
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.selector import Selector
 from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
-
-PAGE = 500
-WATCH_SECONDS = 300
-"""How long the server keeps one watch open."""
-SILENCE = 75.0
-"""Seconds without a word after which a watch is dead: a server sends a bookmark about once a minute."""
-STEADY = 10.0
-"""Seconds that a watch must have lasted for its end to be no failure after another one."""
-
-AT_LEAST = 1.0
-"""Seconds that a watch must have lasted for its end to be in good order."""
+from ksd_ddns.zone.reconciler.backoff import Backoff
 
 RELIST_AFTER = 3
-"""Failures in a row after which a new list is tried: what is in the way may lie in the history."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+"""Failures in a row after which a new list is tried: the cause may lie in the history of changes."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +47,7 @@ class _EventMeta(msgspec.Struct, rename="camel"):
 
 
 class _EventObject(msgspec.Struct):
-    """What an event's object is asked for, be it a VMI, a bookmark or the Status of an error."""
+    """The fields that matter of an event's object: a VMI, a bookmark or the Status of an error."""
 
     metadata: _EventMeta | None = None
     code: int = 0
@@ -75,7 +65,7 @@ class _NamedMeta(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    """As much of an object as tells which one it is."""
+    """The fields that identify an object."""
 
     metadata: _NamedMeta
 
@@ -93,83 +83,90 @@ _named = msgspec.json.Decoder(_Named)
 
 
 class Watch:
-    """The VMIs of one namespace, or with an empty one of the whole cluster, that match a label selector."""
+    """The VMIs that match a label selector, of one namespace or, if it is empty, of the whole cluster."""
 
-    def __init__(self, api: Api, *, namespace: str = "", selector: str = "") -> None:
+    def __init__(self, api: Api, *, namespace: str = "", selector: str = "", timing: WatchTiming | None = None) -> None:
         within = f"namespaces/{namespace}/" if namespace else ""
         self._api = api
         self._path = f"/apis/kubevirt.io/v1/{within}virtualmachineinstances"
         self._selector = selector
-        self._known: dict[str, Vmi] = {}
+        self._timing = timing or WatchTiming()
+        self._latest: dict[str, Vmi] = {}
         self.scope = namespace
 
-    def run(self, tell: Callable[[SourceEvent], None], stop: Event) -> None:
-        """List and watch until `stop` is set; what is heard goes to `tell`, an unchanged VMI does not."""
+    def run(self, publish: Callable[[SourceEvent], None], stop: Event) -> None:
+        """List and watch until `stop` is set; call `publish` with each event, not with VMIs that did not change."""
+        timing = self._timing
+        backoff = Backoff(timing.first_pause, timing.longest_pause, jitter=random.random, spread=0.5)
         failures = 0
         version = ""
         while not stop.is_set():
             began = time.monotonic()
             try:
                 if not version:
-                    version = self._list(tell)
-                lines = self._api.stream(self._path, self._query(version), silence=SILENCE)
-                tell(SourceFailed(self.scope, ""))
-                for reached in self._follow(lines, version, tell):
+                    version = self._list(publish)
+                lines = self._api.stream(self._path, self._query(version), silence=timing.silence)
+                publish(SourceFailed(self.scope, ""))
+                for reached in self._follow(lines, version, publish):
                     version = reached
                     if stop.is_set():
                         return
-                if time.monotonic() - began < AT_LEAST:
+                if time.monotonic() - began < timing.at_least:
                     raise Broken(f"the API server {self._api.host} ended its answer to {self._path} at once")
             except SourceError as e:
-                # One that breaks again and again must not become a loop of requests, whatever it says in between.
+                # A watch that keeps breaking must not become a loop of requests, even if it delivers events.
                 lasted = time.monotonic() - began
-                failures = 0 if lasted > STEADY else failures
-                pause = max(_pause(failures), e.after if isinstance(e, Busy) else 0.0)
+                if lasted > timing.steady:
+                    failures = 0
+                    backoff.reset()
                 failures += 1
-                hopeless = failures % RELIST_AFTER == 0 and (lasted < AT_LEAST or not isinstance(e, Broken))
-                if isinstance(e, Expired) or hopeless:
+                relist = failures % RELIST_AFTER == 0 and (lasted < timing.at_least or not isinstance(e, Broken))
+                if isinstance(e, Expired) or relist:
                     version = ""
                 if isinstance(e, Broken | Expired) and failures < RELIST_AFTER:
-                    _log.info("the watch begins again: %s", e)
+                    _log.info("watch interrupted, restarting it", extra={"fields": {"error": str(e)}})
                 else:
-                    tell(SourceFailed(self.scope, str(e)))
-                stop.wait(pause)
+                    publish(SourceFailed(self.scope, str(e)))
+                stop.wait(max(backoff.next(), e.after if isinstance(e, Busy) else 0.0))
             else:
                 failures = 0
+                backoff.reset()
 
     def vmis(self) -> tuple[Vmi, ...]:
-        """Return all VMIs there are now. Raises SourceError."""
+        """Return all current VMIs. Raises SourceError."""
         found = insist(self._pages)
         if found.unread:
-            raise SourceError(
-                f"VMIs that cannot be read: {', '.join(sorted(found.unread))}; nothing is done without them"
-            )
+            raise SourceError(f"VMIs that cannot be read, so nothing was changed: {', '.join(sorted(found.unread))}")
         return found.vmis
 
-    def _list(self, tell: Callable[[SourceEvent], None]) -> str:
-        """Tell all VMIs there are; return the resource version that a watch goes on from."""
+    def _list(self, publish: Callable[[SourceEvent], None]) -> str:
+        """Publish a list of all VMIs; return the resource version from which a watch continues."""
         found = self._pages()
-        self._known = {item.key: item for item in found.vmis}
-        tell(VmisListed(self.scope, found.vmis, found.unread))
+        self._latest = {item.key: item for item in found.vmis}
+        publish(VmisListed(self.scope, found.vmis, found.unread))
         return found.version
 
     def _pages(self) -> "_Found":
-        """Return all VMIs there are. Raises SourceError; Expired where the list took too long."""
+        """Return all VMIs. Raises SourceError; Expired if the list took too long."""
         vmis: list[Vmi] = []
         unread: list[str] = []
         token = ""
         while True:
-            body = self._api.get(self._path, {"limit": PAGE, "continue": token, "labelSelector": self._selector})
+            body = self._api.get(
+                self._path, {"limit": self._timing.page, "continue": token, "labelSelector": self._selector}
+            )
             try:
                 about = self._page(body, vmis, unread)
             except (msgspec.DecodeError, RecursionError) as e:
-                raise SourceError(f"the API server {self._api.host} answered {self._path} with no list") from e
+                raise SourceError(
+                    f"the API server {self._api.host} answered {self._path} with something that is not a list"
+                ) from e
             token = about.token
             if not token:
                 return _Found(tuple(vmis), frozenset(unread), about.resource_version)
 
     def _page(self, body: bytes, vmis: list[Vmi], unread: list[str]) -> _ListMeta:
-        """Add what one page lists to `vmis`, and to `unread` what cannot be read and is not known."""
+        """Add the VMIs of one page to `vmis`, and to `unread` the keys of objects that were never readable."""
         try:
             page = _page.decode(body)
         except (msgspec.DecodeError, RecursionError):
@@ -178,14 +175,14 @@ class Watch:
         return page.metadata
 
     def _odd_page(self, body: bytes, vmis: list[Vmi], unread: list[str]) -> _ListMeta:
-        """As `_page`, one object after the other, where one of them is none."""
+        """As `_page`, object by object, for a page with an object that is not a VMI."""
         page = _odd_page.decode(body)
         for raw in page.items or ():
             found = self._parsed(raw)
             if found is None:
-                # What is known of it stays: it is there, although it cannot be read.
+                # It exists, although it cannot be read: keep its last readable state.
                 key = _named.decode(raw).key
-                found = self._known.get(key)
+                found = self._latest.get(key)
                 unread += [] if found else [key]
             vmis += [found] if found else []
         return page.metadata
@@ -195,59 +192,56 @@ class Watch:
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": WATCH_SECONDS,
+            "timeoutSeconds": self._timing.lasts,
             "labelSelector": self._selector,
         }
 
-    def _follow(self, lines: Iterable[bytes], version: str, tell: Callable[[SourceEvent], None]) -> Iterator[str]:
-        """Take the events of a watch from `version` on; yield the resource version of every event."""
+    def _follow(self, lines: Iterable[bytes], version: str, publish: Callable[[SourceEvent], None]) -> Iterator[str]:
+        """Publish the events of a watch that starts at `version`; yield the resource version after each event."""
         for line in lines:
             try:
                 event = _event.decode(line)
                 about = _about.decode(event.object)
                 if event.type == "ERROR":
                     raise self._api.refusal(about.code, about.message, self._path)
-                self._heard(event, tell)
+                self._publish(event, publish)
             except (msgspec.DecodeError, RecursionError) as e:
-                raise SourceError(f"the API server {self._api.host} sent a watch event that is none") from e
+                raise SourceError(f"the API server {self._api.host} sent an invalid watch event") from e
             if about.metadata is not None and about.metadata.resource_version:
                 version = about.metadata.resource_version
             yield version
 
-    def _heard(self, event: _Event, tell: Callable[[SourceEvent], None]) -> None:
+    def _publish(self, event: _Event, publish: Callable[[SourceEvent], None]) -> None:
         if event.type == "DELETED":
             key = _named.decode(event.object).key
-            self._known.pop(key, None)
-            tell(VmiDeleted(key, time.monotonic()))
+            self._latest.pop(key, None)
+            publish(VmiDeleted(key, time.monotonic()))
         elif event.type != "BOOKMARK":
             found = self._parsed(event.object)
-            if found is not None and self._known.get(found.key) != found:  # heartbeats and conditions end here
-                self._known[found.key] = found
-                tell(VmiChanged(found, time.monotonic()))
+            if found is not None and self._latest.get(found.key) != found:  # drops heartbeats and conditions
+                self._latest[found.key] = found
+                publish(VmiChanged(found, time.monotonic()))
 
     def _parsed(self, raw: msgspec.Raw) -> Vmi | None:
         try:
             return vmi.parse(_object.decode(raw))
         except (msgspec.DecodeError, RecursionError) as e:
-            _log.warning("skipping an object that is not a VMI  error=%s", e)
+            _log.warning("skipping an object that is not a VMI", extra={"fields": {"error": str(e)}})
             return None
 
 
 class _Found(NamedTuple):
-    """A whole list: its VMIs, the keys of those that cannot be read and are not known, its resource version."""
+    """A complete list: its VMIs, the keys of objects that were never readable, its resource version."""
 
     vmis: tuple[Vmi, ...]
     unread: frozenset[str]
     version: str
 
 
-def watches(*, namespaces: frozenset[str], selector: Selector) -> tuple[Watch, ...]:
-    """Return the watches of `namespaces`, of the whole cluster where there are none. Raises SourceError."""
-    api = Api()
-    return tuple(Watch(api, namespace=name, selector=str(selector)) for name in sorted(namespaces) or ("",))
-
-
-def _pause(failures: int) -> float:
-    """Return how many seconds to wait after so many failures in a row: growing, with jitter."""
-    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures, 10))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 spreads clients, keeps no secret
+def watches(*, namespaces: frozenset[str], selector: Selector, timing: Timing | None = None) -> tuple[Watch, ...]:
+    """Return a watch for each of `namespaces`, or one for the whole cluster if there are none. Raises SourceError."""
+    timing = timing or Timing()
+    api = Api(timing=timing.api)
+    return tuple(
+        Watch(api, namespace=name, selector=str(selector), timing=timing.watch) for name in sorted(namespaces) or ("",)
+    )

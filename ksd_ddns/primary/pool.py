@@ -53,11 +53,13 @@ class Pool:
         timeout: float,
         size: int = SHARED,
         idle: float | None = IDLE,
+        back_after: float | None = None,
     ) -> None:
         self._places = tuple(places)
         self._timeout = timeout
         self._size = size
         self._idle_for = idle
+        self._back_after = BACK_AFTER if back_after is None else back_after
         self._lock = threading.Lock()
         self._busy = 0
         self._waiting: deque[threading.Event] = deque()
@@ -73,7 +75,7 @@ class Pool:
 
         `failed` is when a server failed for this caller only, by index. The last one to be tried failed last.
         """
-        recent = time.monotonic() - BACK_AFTER
+        recent = time.monotonic() - self._back_after
         return sorted(
             range(len(self._places)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
         )
@@ -133,7 +135,7 @@ class Pool:
     def failed_recently(self, index: int, failed: Mapping[int, float]) -> bool:
         """Return whether the server at `index` failed within BACK_AFTER seconds; `failed` is as in `order`."""
         at = self._failed[index]
-        return max(at, failed.get(index, at)) > time.monotonic() - BACK_AFTER
+        return max(at, failed.get(index, at)) > time.monotonic() - self._back_after
 
     def close(self) -> None:
         """Close the connections that are not in use; the pool can still be used."""

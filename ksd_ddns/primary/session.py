@@ -134,11 +134,17 @@ class Session:
     """
 
     def __init__(
-        self, peers: Sequence[Peer], *, timeout: float, pool: Pool | None = None, limits: Limits | None = None
+        self,
+        peers: Sequence[Peer],
+        *,
+        timeout: float,
+        pool: Pool | None = None,
+        limits: Limits | None = None,
+        back_after: float | None = None,
     ) -> None:
         self._peers = tuple(peers)
         self._shared = pool is not None
-        self._pool = pool or Pool(places(self._peers), timeout=timeout, size=1, idle=None)
+        self._pool = pool or Pool(places(self._peers), timeout=timeout, size=1, idle=None, back_after=back_after)
         self._timeout = timeout
         self._limits = limits or Limits()
         self._at = 0

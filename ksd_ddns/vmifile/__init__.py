@@ -1,4 +1,4 @@
-"""Where VMIs come from."""
+"""VMIs from files and standard input."""
 
 from ksd_ddns.vmifile.file import STDIN, merged, read, read_all
 

@@ -1,4 +1,4 @@
-"""Files of VMIs that are followed: read again whenever they change, kept as they were where they cannot be read."""
+"""Follow files of VMIs: read them again when they change, and keep the last good content while they are unreadable."""
 
 import time
 from collections.abc import Callable
@@ -13,32 +13,32 @@ from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.vmifile.file import merged, read
 
-LOOK_EVERY = 0.02
-"""Seconds between two looks at the file's status: a look costs two microseconds."""
+POLL_EVERY = 0.02
+"""Seconds between two stat calls for a file, which take two microseconds."""
 
 SETTLED = 0.25
-"""Seconds after which a file that does not change any more is written whole.
+"""Seconds without a change after which a file counts as complete.
 
-Until then another change may leave its status as it is, since file systems count time in steps; and where a file is
-written in place, a part of it may already look like all of it.
+Until then, another change may leave its status unchanged, because file systems count time in steps; and a part of a
+file that is written in place may already status complete.
 """
 
-ANOTHER_REASON = 1.0
-"""Seconds until another reason why a file cannot be read is told: many come and go while it is written."""
+ANOTHER_ERROR_AFTER = 1.0
+"""Seconds until a different error is reported: several may come and go while a file is written."""
 
 
-class _Look(NamedTuple):
-    """What tells one version of a file from another; `whole` is false while it may still be written."""
+class _Status(NamedTuple):
+    """The status of a file, which identifies its version; `complete` is false while it may still be written."""
 
-    place: tuple[int, int]
+    inode: tuple[int, int]
     version: tuple[int, int]
-    whole: bool
+    complete: bool
 
 
 class Follow:
-    """The VMIs of the files at `paths` together; each version of them is a list of all there are.
+    """The VMIs of the files at `paths` together; each change of a file gives a new list of all VMIs.
 
-    A file that cannot be read holds what it held before. Until each could be read once there is no list.
+    A file that cannot be read keeps its last good content. There is no list until every file was read once.
     """
 
     scope = ""
@@ -48,13 +48,13 @@ class Follow:
             _File(path, partial(read, path, namespaces=namespaces, selector=selector)) for path in paths
         )
 
-    def run(self, tell: Callable[[SourceEvent], None], stop: Event) -> None:
-        """Read the files, and each again at every change of it, until `stop` is set."""
-        told: tuple[Vmi, ...] | None = None
-        failing, failing_since = "", 0.0
+    def run(self, publish: Callable[[SourceEvent], None], stop: Event) -> None:
+        """Read the files, and each file again when it changes, until `stop` is set; call `publish` with each event."""
+        published: tuple[Vmi, ...] | None = None
+        reported, reported_at = "", 0.0
         while not stop.is_set():
             for file in self._files:
-                file.look()
+                file.poll()
             reason = next((file.error for file in self._files if file.error), "")
             found = [(file.path, file.vmis) for file in self._files if file.vmis is not None]
             if len(found) == len(self._files):
@@ -63,54 +63,54 @@ class Follow:
                 except SourceError as e:
                     reason = reason or str(e)
                 else:
-                    if vmis != told:
-                        tell(VmisListed(self.scope, vmis))
-                        told = vmis
-            # A file that is being written is broken for a moment; it changes again when it is whole.
+                    if vmis != published:
+                        publish(VmisListed(self.scope, vmis))
+                        published = vmis
+            # A file is broken for a moment while it is written; it changes again when it is complete.
             now = time.monotonic()
-            if bool(reason) != bool(failing) or (reason != failing and now - failing_since > ANOTHER_REASON):
-                tell(SourceFailed(self.scope, reason))
-                failing, failing_since = reason, now
-            stop.wait(LOOK_EVERY)
+            if bool(reason) != bool(reported) or (reason != reported and now - reported_at > ANOTHER_ERROR_AFTER):
+                publish(SourceFailed(self.scope, reason))
+                reported, reported_at = reason, now
+            stop.wait(POLL_EVERY)
 
 
 class _File:
-    """One file: `vmis` is what it held when it was last whole, None before that; `error` says why it is unreadable."""
+    """One file: `vmis` is its last good content, None before the first; `error` says why it is unreadable now."""
 
     def __init__(self, path: str, read: Callable[[], tuple[Vmi, ...]]) -> None:
         self.path = path
         self.vmis: tuple[Vmi, ...] | None = None
         self.error = ""
         self._read = read
-        self._seen: _Look | None = None
-        self._place: tuple[int, int] | None = None
+        self._status: _Status | None = None
+        self._inode: tuple[int, int] | None = None
 
-    def look(self) -> None:
-        """Read the file where it changed, or cannot be looked at."""
-        look = _look(self.path)
-        if look is not None and look == self._seen:
+    def poll(self) -> None:
+        """Read the file if its status changed or is unavailable."""
+        status = _status(self.path)
+        if status is not None and status == self._status:
             return
-        self._seen = look
+        self._status = status
         try:
             vmis = self._read()
         except SourceError as e:
             self.error = str(e)
             return
         self.error = ""
-        if look is None or look.whole or look.place != self._place or _all_in(self.vmis, vmis):
+        if status is None or status.complete or status.inode != self._inode or _contains_all(vmis, self.vmis):
             self.vmis = vmis
-            self._place = look.place if look else None
+            self._inode = status.inode if status else None
 
 
-def _look(path: str) -> _Look | None:
+def _status(path: str) -> _Status | None:
     try:
         found = Path(path).stat()
     except OSError:
         return None
-    whole = abs(time.time() - found.st_mtime) > SETTLED  # a time in the future is no reason to wait for it
-    return _Look((found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns), whole)
+    complete = abs(time.time() - found.st_mtime) > SETTLED  # a time in the future counts too
+    return _Status((found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns), complete)
 
 
-def _all_in(before: tuple[Vmi, ...] | None, after: tuple[Vmi, ...]) -> bool:
-    """Return whether no VMI of `before` is missing `after` the change: half a file would look like deletions."""
-    return before is not None and {vmi.key for vmi in before} <= {vmi.key for vmi in after}
+def _contains_all(vmis: tuple[Vmi, ...], previous: tuple[Vmi, ...] | None) -> bool:
+    """Return whether `vmis` has every VMI of `previous`: half a file would status like deletions."""
+    return previous is not None and {vmi.key for vmi in previous} <= {vmi.key for vmi in vmis}

@@ -11,6 +11,7 @@ import pytest
 
 from harness.kube import Kube
 from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.timing import ApiTiming, Timing, WatchTiming
 from ksd_ddns.cluster.watch import Watch
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from tests.kube_fixtures import kube, make_kube
@@ -19,15 +20,21 @@ __all__ = ["Listening", "kube", "listen", "make_kube"]
 
 WAIT_SECONDS = 15.0
 
+TIMING = Timing(
+    watch=WatchTiming(page=5, silence=0.4, at_least=0.05, first_pause=0.05, longest_pause=0.2),
+    api=ApiTiming(read=0.4, connect=0.4, forbidden_for=0.0),
+)
+"""Short waits, and pages that make three of the list of a dozen VMIs."""
+
 
 class Listening:
-    """What a watch tells, in the order in which it does."""
+    """What a watch publishes, in the order in which it does."""
 
     def __init__(self, watch: Watch) -> None:
-        self.told: list[SourceEvent] = []
+        self.events: list[SourceEvent] = []
         self.stop = threading.Event()
         self.watch = watch
-        self._thread = threading.Thread(target=watch.run, args=(self.told.append, self.stop), daemon=True)
+        self._thread = threading.Thread(target=watch.run, args=(self.events.append, self.stop), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -39,17 +46,17 @@ class Listening:
     @property
     def lists(self) -> list[VmisListed]:
         """The lists."""
-        return [told for told in self.told if isinstance(told, VmisListed)]
+        return [event for event in self.events if isinstance(event, VmisListed)]
 
     @property
     def news(self) -> list[VmiChanged | VmiDeleted]:
         """What came between the lists."""
-        return [told for told in self.told if isinstance(told, VmiChanged | VmiDeleted)]
+        return [event for event in self.events if isinstance(event, VmiChanged | VmiDeleted)]
 
     @property
     def failure(self) -> str:
         """What is wrong now, empty where nothing is."""
-        return next((told.reason for told in reversed(self.told) if isinstance(told, SourceFailed)), "")
+        return next((event.reason for event in reversed(self.events) if isinstance(event, SourceFailed)), "")
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Wait until `condition` is true."""
@@ -65,8 +72,10 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
     """Yield what listens to the VMIs of a cluster: `listen(kube, namespace="prod", selector="a=b")`."""
     with ExitStack() as stack:
 
-        def make(kube: Kube, *, namespace: str = "", selector: str = "") -> Listening:
-            api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "kubeconfig")))
-            return stack.enter_context(Listening(Watch(api, namespace=namespace, selector=selector)))
+        def make(kube: Kube, *, namespace: str = "", selector: str = "", timing: Timing = TIMING) -> Listening:
+            api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "kubeconfig")), timing=timing.api)
+            return stack.enter_context(
+                Listening(Watch(api, namespace=namespace, selector=selector, timing=timing.watch))
+            )
 
         yield make

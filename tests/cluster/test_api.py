@@ -15,7 +15,6 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-import ksd_ddns.cluster.api
 from harness.kube import (
     ADMIN,
     MASTERS,
@@ -32,7 +31,10 @@ from harness.kube import (
 from harness.kube.api import Answer
 from harness.proxies import HttpProxy, SocksProxy
 from harness.vmis import vmi
-from ksd_ddns.cluster.api import Api, Expired, Forbidden, insist, uid_of_namespace
+from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.namespaces import uid_of_namespace
+from ksd_ddns.cluster.refusals import Expired, Forbidden, insist
+from ksd_ddns.cluster.timing import ApiTiming
 from ksd_ddns.cluster.watch import Watch, watches
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import selector
@@ -179,7 +181,7 @@ def test_a_kubeconfig_that_is_written_again(make_kube: MakeKube, tmp_path: Path)
 
 
 def test_a_certificate_that_is_replaced(make_kube: MakeKube, tmp_path: Path) -> None:
-    """An authority that is not trusted any more fails the handshake: then the files are read again."""
+    """An authority that is no longer trusted fails the handshake, so the files are read again."""
     kube, other = make_kube(tls=True), make_kube(tls=True)
     path = kube.kubeconfig(tmp_path / "config")
     good = path.read_text()
@@ -501,7 +503,7 @@ def test_a_plugin_that_fails(
 
 def test_a_plugin_that_is_missing_says_how_to_get_it(kube: Kube, tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": V1, "command": "no-such-plugin", "installHint": "Install\n  the CLI"}}
-    with pytest.raises(SourceError, match=r"'no-such-plugin' is not there: Install the CLI$"):
+    with pytest.raises(SourceError, match=r"'no-such-plugin' is not installed: Install the CLI$"):
         listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
 
 
@@ -556,12 +558,11 @@ def test_a_secret_that_the_server_quotes(make_kube: MakeKube, tmp_path: Path) ->
         assert "HIDDEN" not in shown(error.value)
 
 
-def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until RBAC is loaded everything is forbidden: to say what to grant would mislead."""
-    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
+def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path) -> None:
+    """A server refuses everything until RBAC is loaded, so a grant would be the wrong advice."""
+    timing = ApiTiming(forbidden_for=0.3, forbidden_gap=1.0)
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")), timing=timing)
     path = "/apis/kubevirt.io/v1/virtualmachineinstances"
-    monkeypatch.setattr(ksd_ddns.cluster.api, "FORBIDDEN_FOR", 0.3)
-    monkeypatch.setattr(ksd_ddns.cluster.api, "FORBIDDEN_AGAIN", 1.0)
     with kube.fault(Reply.forbidden("secondary"), verb="list", times=None):
         with pytest.raises(Forbidden, match=r"forbids it \(403 .* may still be starting, retrying$"):
             api.get(path, {})
@@ -612,7 +613,7 @@ def test_a_total_deadline(make_kube: MakeKube, tmp_path: Path, fault: Fault, tls
 
 
 def test_a_total_deadline_before_there_is_an_answer(tmp_path: Path, kube: Kube) -> None:
-    """Whoever answers the connection need not speak TLS, or HTTP, or at all."""
+    """The listener may speak neither TLS nor HTTP, or never answer."""
     path = kube.kubeconfig(tmp_path / "config")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):
@@ -641,7 +642,7 @@ def test_what_a_refusal_means_depends_on_what_was_asked_for(kube: Kube, tmp_path
     with pytest.raises(SourceError, match=r"404.*OWNER_ID"):
         uid_of_namespace(api, "nowhere")
     kube.fault(Reply.garbage(b"[]"), verb="get")
-    with pytest.raises(SourceError, match="no namespace"):
+    with pytest.raises(SourceError, match="without a namespace"):
         uid_of_namespace(api, "kube-system")
     kube.fault(Reply.expired(), verb="list")
     with pytest.raises(Expired):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ksd_ddns.cluster.kubeconfig import Access, find
-from ksd_ddns.cluster.transport import proxy_of
+from ksd_ddns.cluster.proxy import proxy_of
 from ksd_ddns.errors import SourceError
 
 URL = "https://10.0.0.1:6443"

@@ -17,9 +17,10 @@ import pytest
 
 from harness.kube import LEASES, Drop, Fault, Kube, Reply, Slow, Stall
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.lease import Election, Timing
+from ksd_ddns.cluster.lease import Election
+from ksd_ddns.cluster.timing import LeaseTiming
 
-QUICK = Timing(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
+QUICK = LeaseTiming(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
 
 Candidate = Callable[..., Election]
 
@@ -30,7 +31,7 @@ def candidate(kube: Kube, tmp_path: Path) -> Iterator[Candidate]:
     kubeconfig = str(kube.kubeconfig(tmp_path / "config"))
     with ExitStack() as stack:
 
-        def make(name: str, timing: Timing = QUICK) -> Election:
+        def make(name: str, timing: LeaseTiming = QUICK) -> Election:
             api = Api(kubeconfig=kubeconfig)
             found = Election(api, namespace="default", name="secondary-dns", identity=name, timing=timing)
             stack.callback(found.resign)
@@ -83,7 +84,7 @@ def test_the_first_leads_and_the_next_waits_until_the_lease_is_released(kube: Ku
     assert not first.lost
 
 
-def test_a_lease_that_nobody_renews_expires(kube: Kube, candidate: Candidate) -> None:
+def test_a_lease_expires_without_renewal(kube: Kube, candidate: Candidate) -> None:
     assert candidate("killed").campaign(Event())
     began = time.monotonic()
     assert candidate("next").campaign(Event())
@@ -93,7 +94,7 @@ def test_a_lease_that_nobody_renews_expires(kube: Kube, candidate: Candidate) ->
 
 
 @pytest.mark.parametrize("spec", [..., None, {}, {"holderIdentity": ""}, {"holderIdentity": None}], ids=str)
-def test_a_lease_that_nobody_holds_is_taken(kube: Kube, candidate: Candidate, spec: object) -> None:
+def test_a_lease_without_holder_is_acquired(kube: Kube, candidate: Candidate, spec: object) -> None:
     kube.put(lease(spec))
     assert candidate("first").campaign(Event())
     assert holder(kube) == "first"
@@ -135,7 +136,7 @@ def test_a_leader_that_cannot_renew_steps_down_in_time(kube: Kube, candidate: Ca
         assert lost.wait(timeout=5)
         assert leader.lost
     time.sleep(0.5)
-    assert not leader.leading(), "who lost leadership does not lead again: what it knows is old"
+    assert not leader.leading(), "a lost leader does not lead again: its state is stale"
 
 
 def test_a_renewal_that_hangs_before_it_is_sent_holds_up_nothing(
@@ -164,7 +165,7 @@ def test_a_leader_that_was_overtaken_steps_down(
     kube: Kube, candidate: Candidate, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = Event()
-    slow = candidate("slow", Timing(duration=60, lead_for=30, renew_every=0.1, request=1))
+    slow = candidate("slow", LeaseTiming(duration=60, lead_for=30, renew_every=0.1, request=1))
     assert slow.campaign(Event())
     kube.put(lease({"holderIdentity": "quick", "leaseDurationSeconds": 60, "renewTime": "2026-01-01T00:00:00.000000Z"}))
     slow.lead(lost.set)
@@ -178,8 +179,9 @@ _PROGRAM = """
 import sys, time
 from threading import Event
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.lease import Election, Timing
-timing = Timing(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
+from ksd_ddns.cluster.lease import Election
+from ksd_ddns.cluster.timing import LeaseTiming
+timing = LeaseTiming(duration=2.0, lead_for=1.0, renew_every=0.1, request=0.4)
 election = Election(Api(kubeconfig=sys.argv[1]), namespace="default", name="secondary-dns", identity="a", timing=timing)
 election.campaign(Event())
 election.lead(lambda: None)
@@ -236,5 +238,6 @@ def test_a_standby_logs_a_problem_once(kube: Kube, candidate: Candidate, caplog:
         kube.wait_requests(5, resource="leases")
         stop.set()
         waiting.join()
-    assert len(caplog.records) == 1
-    assert "lease=default/secondary-dns" in caplog.text
+    (record,) = caplog.records
+    assert record.__dict__["fields"]["lease"] == "default/secondary-dns"
+    assert "cannot answer now" in record.__dict__["fields"]["error"]

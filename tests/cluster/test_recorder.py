@@ -1,4 +1,4 @@
-"""Events on VMIs: each remark once, where kubectl describe shows it; whoever remarks never waits."""
+"""Events on VMIs: each notification once, visible in kubectl describe; recording never blocks."""
 
 import gc
 import itertools
@@ -23,10 +23,9 @@ CONFLICT = Remark("prod/db", "uid-1", "NameConflict", "db.prod.vm. is not publis
 
 
 @pytest.fixture
-def recorder(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    monkeypatch.setattr(events, "PER_SECOND", 1000.0)
+def recorder(kube: Kube, tmp_path: Path) -> Iterator[Recorder]:
     kube.put(vmi("db", "prod"))  # makes the namespace, too
-    found = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
+    found = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1", per_second=1000)
     stop = Event()
     thread = Thread(target=found.run, args=(stop,))
     thread.start()
@@ -36,7 +35,7 @@ def recorder(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_a_remark_is_an_event_on_its_vmi(kube: Kube, recorder: Recorder) -> None:
-    recorder.remark(CONFLICT)
+    recorder.record(CONFLICT)
     kube.wait(lambda: bool(kube.events), "the event is written")
     (event,) = kube.events
     involved = event["involvedObject"]
@@ -51,11 +50,11 @@ def test_a_remark_is_an_event_on_its_vmi(kube: Kube, recorder: Recorder) -> None
 
 def test_repeats_are_not_repeated(kube: Kube, recorder: Recorder) -> None:
     for _ in range(5):
-        recorder.remark(CONFLICT)
+        recorder.record(CONFLICT)
     found = rrset(A, 60, [b"\x0a\0\0\1"])
     for _ in range(2):
         node = Node(from_text("db.prod.vm."), (found, rrset(TXT, 60, [b"\4mark"])))
-        recorder.remark(Published("prod/db", "uid-1", node, (A, AAAA)))
+        recorder.record(Published("prod/db", "uid-1", node, (A, AAAA)))
     kube.wait(lambda: len(kube.events) == 2, "both events are written")
     time.sleep(0.2)
     assert {(event["type"], event["reason"], event["message"]) for event in kube.events} == {
@@ -68,16 +67,16 @@ def test_of_several_replicas_one_says_it(
     kube: Kube, recorder: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    recorder.remark(CONFLICT)
+    recorder.record(CONFLICT)
     kube.wait(lambda: bool(kube.events), "the event is written")
     other = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "other"))), instance="pod-2")
     stop = Event()
     thread = Thread(target=other.run, args=(stop,))
     thread.start()
-    other.remark(CONFLICT)
-    # The same of another VMI with that name, which is another remark.
-    other.remark(Remark(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
-    kube.wait(lambda: len(kube.events) == 2, "the second remark is written")
+    other.record(CONFLICT)
+    # The same of another VMI with that name, which is another notification.
+    other.record(Remark(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
+    kube.wait(lambda: len(kube.events) == 2, "the second Event is written")
     stop.set()
     thread.join()
     assert {event["involvedObject"]["uid"] for event in kube.events} == {"uid-1", "uid-9"}
@@ -86,7 +85,7 @@ def test_of_several_replicas_one_says_it(
 
 def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None:
     name = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 7}-{'e' * 5}"
-    recorder.remark(Remark(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
+    recorder.record(Remark(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the event is written")
     (event,) = kube.events
     assert event["metadata"]["name"].split(".")[3] == "d" * 7
@@ -94,9 +93,9 @@ def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None
 
 def test_a_forbidden_event_stops_nothing(kube: Kube, recorder: Recorder) -> None:
     with kube.fault(Reply.forbidden("ksd"), resource="events", times=1):
-        recorder.remark(CONFLICT)
+        recorder.record(CONFLICT)
         kube.wait_requests(1, resource="events")
-    recorder.remark(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    recorder.record(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the next event is written")
     assert [event["involvedObject"]["name"] for event in kube.events] == ["web"]
 
@@ -112,11 +111,11 @@ def order(kube: Kube) -> list[str]:
     return [request.namespace for request in kube.requests(resource="events")]
 
 
-def test_a_flood_is_cut_and_nobody_waits(kube: Kube, tmp_path: Path) -> None:
+def test_a_flood_is_cut_and_recording_does_not_block(kube: Kube, tmp_path: Path) -> None:
     idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
     began = time.monotonic()
-    for remark in remarks("prod", 3 * events.WAITING):
-        idle.remark(remark)
+    for remark in remarks("prod", 3 * events.MAX_WAITING):
+        idle.record(remark)
     assert time.monotonic() - began < 1.0
 
 
@@ -128,14 +127,12 @@ def test_a_flood_is_cut_and_nobody_waits(kube: Kube, tmp_path: Path) -> None:
         pytest.param([remarks("loud", 40_000, vmi="db")], id="one-vmi"),
     ],
 )
-def test_one_tenant_does_not_crowd_out_the_others(
-    kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flood: list[list[Remark]]
-) -> None:
-    monkeypatch.setattr(events, "PER_SECOND", 1000.0)
-    recorder = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
+def test_one_tenant_does_not_crowd_out_the_others(kube: Kube, tmp_path: Path, flood: list[list[Remark]]) -> None:
+    api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
+    recorder = Recorder(api, instance="pod-1", per_second=1000)
     quiet = remarks("quiet", 5)
     for remark in (*itertools.chain(*flood), *quiet):
-        recorder.remark(remark)
+        recorder.record(remark)
     for name in {remark.vmi.partition("/")[0] for remark in (*itertools.chain(*flood), *quiet)}:
         kube.add_namespace(name)
     stop = Event()
@@ -150,27 +147,25 @@ def test_one_tenant_does_not_crowd_out_the_others(
 
 def test_what_was_over_the_limit_is_written_when_it_is_reported_again(kube: Kube, recorder: Recorder) -> None:
     kube.add_namespace("loud")
-    many = remarks("loud", 2 * events.PER_NAMESPACE)
+    many = remarks("loud", 2 * events.MAX_PER_NAMESPACE)
     while len(kube.events) < len(many):
         for remark in many:
-            recorder.remark(remark)
+            recorder.record(remark)
         seen = len(kube.events)
         kube.wait(lambda seen=seen: len(kube.events) > seen, "more Events")  # type: ignore[misc]
     assert len(kube.requests(resource="events")) == len(many), "none of them twice"
 
 
-def test_memory_is_bounded(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(kube: Kube, tmp_path: Path) -> None:
     """Tenants make up namespaces, VMIs and reasons without end."""
-    monkeypatch.setattr(events, "PER_SECOND", 1e9)
-    monkeypatch.setattr(events, "REMEMBERED", 500)
-    idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
+    idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1", remembered=500)
     tracemalloc.start()
     try:
         sizes = []
         for begin in (0, 5_000):
             for number in range(begin, begin + 5_000):
                 for remark in remarks(f"space-{number}", 3):
-                    idle.remark(remark)
+                    idle.record(remark)
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
@@ -180,7 +175,7 @@ def test_memory_is_bounded(kube: Kube, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_server_that_is_busy_is_left_alone(kube: Kube, recorder: Recorder) -> None:
     kube.fault(Reply.throttled(1), resource="events", times=1)
-    recorder.remark(CONFLICT)
-    recorder.remark(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    recorder.record(CONFLICT)
+    recorder.record(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
     first, second = kube.wait_requests(2, resource="events")
     assert second.at - first.at >= 0.9

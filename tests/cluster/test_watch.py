@@ -1,4 +1,4 @@
-"""What the source tells of a cluster, and what it says of everything that can go wrong with the API server."""
+"""What a watch publishes, and how it reports every failure of the API server."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,6 @@ import pytest
 
 from harness.kube import Drop, EndWatch, ErrorEvent, Fault, Kube, Noise, Pieces, Repeat, Reply, Request, Slow, Stall
 from harness.vmis import vmi
-from ksd_ddns.cluster import api, watch
 from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted
 from ksd_ddns.kubevirt.vmi import Vmi
 from tests.cluster.conftest import Listening
@@ -16,19 +15,6 @@ Listen = Callable[..., Listening]
 
 MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}"]}) for number in range(12)]
 LIST = "virtualmachineinstances"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what takes a while in earnest take a moment, and a list three pages."""
-    monkeypatch.setattr(watch, "PAGE", 5)
-    monkeypatch.setattr(watch, "SILENCE", 0.4)
-    monkeypatch.setattr(watch, "AT_LEAST", 0.05)
-    monkeypatch.setattr(watch, "_FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(watch, "_LONGEST_PAUSE", 0.2)
-    monkeypatch.setattr(api, "READ_TIMEOUT", 0.4)
-    monkeypatch.setattr(api, "CONNECT_TIMEOUT", 0.4)
-    monkeypatch.setattr(api, "FORBIDDEN_FOR", 0.0)
 
 
 @pytest.fixture
@@ -47,15 +33,15 @@ ALL = {f"prod/vm-{number}" for number in range(12)}
 
 
 def test_a_list_in_pages_and_then_what_changes(full: Kube, listen: Listen) -> None:
-    told = listen(full)
-    told.wait(lambda: told.lists, "the list")
-    assert keys(told.lists[0].vmis) == ALL
+    watched = listen(full)
+    watched.wait(lambda: watched.lists, "the list")
+    assert keys(watched.lists[0].vmis) == ALL
     full.wait_watches()
     full.put(vmi("new", "prod"))
     full.put(vmi("vm-1", "prod", {"net1": ["10.1.0.99"]}))
     full.delete("prod", "vm-2")
-    told.wait(lambda: len(told.news) == 3, "three changes")
-    new, changed, gone = told.news
+    watched.wait(lambda: len(watched.news) == 3, "three changes")
+    new, changed, gone = watched.news
     assert isinstance(new, VmiChanged)
     assert new.vmi.key == "prod/new"
     assert isinstance(changed, VmiChanged)
@@ -68,26 +54,26 @@ def test_a_list_in_pages_and_then_what_changes(full: Kube, listen: Listen) -> No
     assert int(first["timeoutSeconds"]) > 60
 
 
-def test_what_naming_does_not_need_is_not_told(full: Kube, listen: Listen) -> None:
-    told = listen(full)
+def test_what_naming_does_not_need_is_not_published(full: Kube, listen: Listen) -> None:
+    watched = listen(full)
     full.wait_watches()
     full.heartbeats(500)
     full.put(vmi("last", "prod"))
-    told.wait(lambda: told.news, "the change")
-    assert len(told.news) == 1
+    watched.wait(lambda: watched.news, "the change")
+    assert len(watched.news) == 1
 
 
 def test_a_namespace_and_a_selector(full: Kube, listen: Listen) -> None:
     full.put(vmi("db", "test", labels={"dns": "yes"}))
     full.put(vmi("web", "test"))
-    told = listen(full, namespace="test", selector="dns=yes")
-    told.wait(lambda: told.lists, "the list")
-    assert keys(told.lists[0].vmis) == {"test/db"}
-    assert told.lists[0].scope == "test"
+    watched = listen(full, namespace="test", selector="dns=yes")
+    watched.wait(lambda: watched.lists, "the list")
+    assert keys(watched.lists[0].vmis) == {"test/db"}
+    assert watched.lists[0].scope == "test"
     full.wait_watches()
     full.put(vmi("db", "test", labels={"dns": "no"}))
-    told.wait(lambda: told.news, "it leaves the selection")
-    assert isinstance(told.news[0], VmiDeleted)
+    watched.wait(lambda: watched.news, "it leaves the selection")
+    assert isinstance(watched.news[0], VmiDeleted)
 
 
 LISTS = [
@@ -98,12 +84,12 @@ LISTS = [
     pytest.param(Reply.status(500), ("500", "etcdserver"), id="500"),
     pytest.param(Reply.status(503), ("503",), id="503"),
     pytest.param(Reply.status(302), ("302",), id="302"),
-    pytest.param(Reply.garbage(), ("no list",), id="half-a-body"),
-    pytest.param(Reply.garbage(b""), ("no list",), id="no-body"),
-    pytest.param(Reply.garbage(b"<html>login</html>"), ("no list",), id="html"),
-    pytest.param(Reply.garbage(b'{"kind":"List","items":[],"metadata":"none"}'), ("no list",), id="another-shape"),
-    pytest.param(Reply.garbage(b'{"items":[{"metadata":{}}],"metadata":{}}'), ("no list",), id="nameless"),
-    pytest.param(Reply.garbage(b'{"items":' + b"[" * 100_000), ("no list",), id="deep"),
+    pytest.param(Reply.garbage(), ("not a list",), id="half-a-body"),
+    pytest.param(Reply.garbage(b""), ("not a list",), id="no-body"),
+    pytest.param(Reply.garbage(b"<html>login</html>"), ("not a list",), id="html"),
+    pytest.param(Reply.garbage(b'{"kind":"List","items":[],"metadata":"none"}'), ("not a list",), id="another-shape"),
+    pytest.param(Reply.garbage(b'{"items":[{"metadata":{}}],"metadata":{}}'), ("not a list",), id="nameless"),
+    pytest.param(Reply.garbage(b'{"items":' + b"[" * 100_000), ("not a list",), id="deep"),
     pytest.param(Drop(), ("cannot be reached",), id="dropped"),
     pytest.param(Drop(sent=3_000), ("cannot be reached",), id="dropped-in-the-middle"),
     pytest.param(Drop(sent=3_000, reset=True), ("cannot be reached",), id="reset-in-the-middle"),
@@ -128,15 +114,15 @@ def test_a_list_that_fails_is_no_list(
         return tokens.index(token) == page
 
     with full.fault(fault, verb="list", when=wanted, times=None):
-        told = listen(full)
-        told.wait(lambda: all(word in told.failure for word in words), f"a problem: {words}")
-        assert full.url in told.failure
-        assert not told.lists
-    told.wait(lambda: told.lists and not told.failure, "it goes on")
-    assert keys(told.lists[0].vmis) == ALL
+        watched = listen(full)
+        watched.wait(lambda: all(word in watched.failure for word in words), f"a problem: {words}")
+        assert full.url in watched.failure
+        assert not watched.lists
+    watched.wait(lambda: watched.lists and not watched.failure, "it goes on")
+    assert keys(watched.lists[0].vmis) == ALL
 
 
-def test_a_continue_token_that_expires_begins_the_list_anew(full: Kube, listen: Listen) -> None:
+def test_a_continue_token_that_expires_restarts_the_list(full: Kube, listen: Listen) -> None:
     done: list[int] = []
 
     def compact(request: Request) -> bool:
@@ -145,10 +131,10 @@ def test_a_continue_token_that_expires_begins_the_list_anew(full: Kube, listen: 
         return False
 
     full.fault(Reply.status(500), verb="list", when=compact, times=None)
-    told = listen(full)
-    told.wait(lambda: told.lists, "the list")
+    watched = listen(full)
+    watched.wait(lambda: watched.lists, "the list")
     assert done
-    assert keys(told.lists[0].vmis) == ALL
+    assert keys(watched.lists[0].vmis) == ALL
     assert len(full.requests(verb="list", resource=LIST)) == 5
 
 
@@ -158,11 +144,13 @@ WATCHES = [
     pytest.param(Reply.not_installed(), ("404", "KubeVirt is not installed"), id="404"),
     pytest.param(Reply.throttled(1), ("429",), id="429"),
     pytest.param(Reply.status(500), ("500",), id="500"),
-    pytest.param(Reply.garbage(b"<html>login</html>\n"), ("a watch event that is none",), id="html"),
-    pytest.param(Noise(), ("a watch event that is none",), id="garbage"),
-    pytest.param(Noise(b"\xff\xfe\n"), ("a watch event that is none",), id="not-text"),
-    pytest.param(Noise(b'{"type":"MODIFIED","object":null}\n'), ("a watch event that is none",), id="null"),
-    pytest.param(Noise(b'{"type":"DELETED","object":{"metadata":{}}}\n'), ("that is none",), id="deleted-nameless"),
+    pytest.param(Reply.garbage(b"<html>login</html>\n"), ("an invalid watch event",), id="html"),
+    pytest.param(Noise(), ("an invalid watch event",), id="garbage"),
+    pytest.param(Noise(b"\xff\xfe\n"), ("an invalid watch event",), id="not-text"),
+    pytest.param(Noise(b'{"type":"MODIFIED","object":null}\n'), ("an invalid watch event",), id="null"),
+    pytest.param(
+        Noise(b'{"type":"DELETED","object":{"metadata":{}}}\n'), ("invalid watch event",), id="deleted-nameless"
+    ),
     pytest.param(ErrorEvent(500, "etcdserver: leader changed"), ("500", "leader changed"), id="error-500"),
     pytest.param(ErrorEvent(403, "forbidden"), ("403",), id="error-403"),
     pytest.param(Drop(), ("cannot be reached",), id="dropped"),
@@ -175,37 +163,37 @@ WATCHES = [
 
 @pytest.mark.parametrize(("fault", "words"), WATCHES)
 def test_a_watch_that_fails(full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...]) -> None:
-    """It is said what is wrong, nothing goes, the requests are few; what happens meanwhile is told in the end."""
-    told = listen(full)
+    """The problem is reported, nothing is deleted, requests are few, and changes in the meantime arrive in the end."""
+    watched = listen(full)
     full.wait_watches()
     since, began = full.count, time.monotonic()
     with full.fault(fault, verb="watch", times=None):
         full.cut_watches()
-        told.wait(lambda: all(word in told.failure for word in words), f"a problem: {words}")
+        watched.wait(lambda: all(word in watched.failure for word in words), f"a problem: {words}")
         full.delete("prod", "vm-3")
         time.sleep(0.3)
         assert len(full.requests(since=since)) < 12 + 4 * (time.monotonic() - began) / 0.025
-        assert all(len(listed.vmis) >= 11 for listed in told.lists)
-    seen = len(told.told)
+        assert all(len(listed.vmis) >= 11 for listed in watched.lists)
+    seen = len(watched.events)
 
     def recovered() -> bool:
-        new = told.told[seen:]
-        return not told.failure and SourceFailed("", "") in new
+        new = watched.events[seen:]
+        return not watched.failure and SourceFailed("", "") in new
 
-    told.wait(recovered, "it goes on, and says so without an event")
-    gone = [item for item in told.news if isinstance(item, VmiDeleted)]
-    assert gone or "prod/vm-3" not in keys(told.lists[-1].vmis)
+    watched.wait(recovered, "it goes on, and says so without an event")
+    gone = [item for item in watched.news if isinstance(item, VmiDeleted)]
+    assert gone or "prod/vm-3" not in keys(watched.lists[-1].vmis)
 
 
 def test_a_poisoned_history_is_got_over_by_a_new_list(full: Kube, listen: Listen) -> None:
-    """An event that nobody can read comes again and again: it is part of what a watch from there has to say."""
-    told = listen(full)
+    """An unreadable event is part of the history, so every watch from there sends it again: list instead."""
+    watched = listen(full)
     full.wait_watches()
     with full.fault(Noise(), verb="watch", when=lambda r: int(r.query["resourceVersion"]) < full.revision, times=None):
         full.cut_watches()
         full.put(vmi("new", "prod"))
-        told.wait(lambda: len(told.lists) == 2 and not told.failure, "a new list")
-        assert "prod/new" in keys(told.lists[1].vmis)
+        watched.wait(lambda: len(watched.lists) == 2 and not watched.failure, "a new list")
+        assert "prod/new" in keys(watched.lists[1].vmis)
         full.put(vmi("newer", "prod"))
 
 
@@ -219,51 +207,51 @@ def test_a_poisoned_history_is_got_over_by_a_new_list(full: Kube, listen: Listen
 )
 def test_a_stream_that_is_odd_but_whole(full: Kube, listen: Listen, fault: Fault) -> None:
     with full.fault(fault, verb="watch", times=None):
-        told = listen(full)
+        watched = listen(full)
         full.wait_watches()
         full.put(vmi("new", "prod"))
         full.delete("prod", "vm-2")
-        told.wait(lambda: len(told.news) >= 2, "two changes")
-        changed, *gone = told.news
+        watched.wait(lambda: len(watched.news) >= 2, "two changes")
+        changed, *gone = watched.news
         assert isinstance(changed, VmiChanged)
         assert {item.key for item in gone if isinstance(item, VmiDeleted)} == {"prod/vm-2"}
 
 
 def test_a_list_that_is_slow_but_comes(full: Kube, listen: Listen) -> None:
     with full.fault(Slow(50_000), verb="list", times=None):
-        told = listen(full)
-        told.wait(lambda: told.lists, "the list")
-    assert keys(told.lists[0].vmis) == ALL
+        watched = listen(full)
+        watched.wait(lambda: watched.lists, "the list")
+    assert keys(watched.lists[0].vmis) == ALL
 
 
 def test_a_dead_connection_is_noticed(full: Kube, listen: Listen) -> None:
     """Behind a firewall that forgot the connection nothing ever comes: bookmarks are missed."""
-    told = listen(full)
+    watched = listen(full)
     full.wait_watches()
     full.freeze_watches()
     began = time.monotonic()
     full.put(vmi("new", "prod"))
-    told.wait(lambda: told.news, "the change comes by another connection")
+    watched.wait(lambda: watched.news, "the change comes by another connection")
     assert time.monotonic() - began > 0.2
-    assert not told.failure
+    assert not watched.failure
 
 
 def test_410_in_the_stream_and_what_went_meanwhile(full: Kube, listen: Listen) -> None:
-    told = listen(full)
+    watched = listen(full)
     full.wait_watches()
     with full.fault(Reply.status(500), verb="watch", times=1):
         full.cut_watches()
         full.delete("prod", "vm-3")
         full.compact()
-    told.wait(lambda: len(told.lists) == 2, "a new list")
-    assert keys(told.lists[1].vmis) == ALL - {"prod/vm-3"}
+    watched.wait(lambda: len(watched.lists) == 2, "a new list")
+    assert keys(watched.lists[1].vmis) == ALL - {"prod/vm-3"}
 
 
 def test_bookmarks_move_the_watch_on(make_kube: Callable[..., Kube], listen: Listen) -> None:
     """Other VMIs than ours may change for long: a watch from before all that would be too old."""
     kube = make_kube(history=10, bookmark_seconds=0.1)
     kube.load(MANY)
-    told = listen(kube, namespace="prod")
+    watched = listen(kube, namespace="prod")
     kube.wait_watches()
     for number in range(20):
         kube.put(vmi(f"other-{number}", "test"))
@@ -271,8 +259,8 @@ def test_bookmarks_move_the_watch_on(make_kube: Callable[..., Kube], listen: Lis
     time.sleep(0.3)
     kube.cut_watches()
     kube.put(vmi("new", "prod"))
-    told.wait(lambda: told.news, "the change")
-    assert len(told.lists) == 1
+    watched.wait(lambda: watched.news, "the change")
+    assert len(watched.lists) == 1
     assert int(kube.requests(verb="watch", resource=LIST)[-1].query["resourceVersion"]) >= revision
 
 
@@ -280,45 +268,45 @@ BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
 
 
 def test_an_object_that_cannot_be_read(full: Kube, listen: Listen) -> None:
-    told = listen(full)
+    watched = listen(full)
     full.wait_watches()
     full.put(BROKEN)
     full.put(vmi("next", "prod"))
-    told.wait(lambda: told.news, "the next one")
-    assert [item.vmi.key for item in told.news if isinstance(item, VmiChanged)] == ["prod/next"]
+    watched.wait(lambda: watched.news, "the next one")
+    assert [item.vmi.key for item in watched.news if isinstance(item, VmiChanged)] == ["prod/next"]
     full.fail_watches(410)
-    told.wait(lambda: len(told.lists) == 2, "a new list")
-    assert keys(told.lists[1].vmis) == ALL | {"prod/next"}  # as it was known
-    assert not told.lists[1].unread
+    watched.wait(lambda: len(watched.lists) == 2, "a new list")
+    assert keys(watched.lists[1].vmis) == ALL | {"prod/next"}  # as it was known
+    assert not watched.lists[1].unread
     full.wait_watches()
     full.delete("prod", "vm-3")
-    told.wait(lambda: any(isinstance(item, VmiDeleted) for item in told.news), "its end")
-    assert told.news[-1] == VmiDeleted("prod/vm-3", told.news[-1].at)
+    watched.wait(lambda: any(isinstance(item, VmiDeleted) for item in watched.news), "its end")
+    assert watched.news[-1] == VmiDeleted("prod/vm-3", watched.news[-1].at)
 
 
 def test_an_object_that_could_never_be_read(full: Kube, listen: Listen) -> None:
     full.put(BROKEN)
-    told = listen(full)
-    told.wait(lambda: told.lists, "the list")
-    assert keys(told.lists[0].vmis) == ALL - {"prod/vm-3"}
-    assert told.lists[0].unread == {"prod/vm-3"}
+    watched = listen(full)
+    watched.wait(lambda: watched.lists, "the list")
+    assert keys(watched.lists[0].vmis) == ALL - {"prod/vm-3"}
+    assert watched.lists[0].unread == {"prod/vm-3"}
 
 
 def test_the_api_server_comes_and_goes(full: Kube, listen: Listen) -> None:
-    told = listen(full)
+    watched = listen(full)
     full.wait_watches()
     for number in range(3):
         full.stop()
-        told.wait(lambda: "is it up?" in told.failure, "it is gone")
+        watched.wait(lambda: "check that it is up" in watched.failure, "it is gone")
         full.delete("prod", f"vm-{number}")
         full.start()
         full.wait_watches()
-        told.wait(lambda: not told.failure, "it is back")
+        watched.wait(lambda: not watched.failure, "it is back")
     known = ALL - {f"prod/vm-{number}" for number in range(3)}
 
     def followed() -> bool:
-        """Return whether what went was told, be it by the watch or by a new list."""
-        gone = {item.key for item in told.news if isinstance(item, VmiDeleted)}
-        return keys(told.lists[-1].vmis) - gone == known
+        """Return whether the deletion was published, by the watch or by a new list."""
+        gone = {item.key for item in watched.news if isinstance(item, VmiDeleted)}
+        return keys(watched.lists[-1].vmis) - gone == known
 
-    told.wait(followed, "what went meanwhile")
+    watched.wait(followed, "what went meanwhile")

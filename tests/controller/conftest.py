@@ -1,6 +1,6 @@
 """Fixtures of the controller's tests: `ksd-ddns run` against a fake API server and a real primary."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 
 from harness.kube import Kube
 from harness.servers import Server
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.primary.connection import Server as Address
 from tests.controller.running import Running
 from tests.kube_fixtures import kube, make_kube
@@ -17,7 +18,7 @@ __all__ = ["kube", "make_kube", "run"]
 Run = Callable[..., Running]
 
 SETTINGS = {"DRIFT_INTERVAL": "1s", "HOLD_DOWN": "1s", "DNS_TIMEOUT": "2s", "OWNER_ID": "test"}
-"""Everything quicker than in earnest."""
+"""Shorter durations than the defaults."""
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
             source: Path | None = None,
             through: Address | None = None,
             program: bool = False,
-            patches: Mapping[str, object] | None = None,
+            timing: Timing | None = None,
             **settings: object,
         ) -> Running:
             found: dict[str, object] = {
@@ -47,6 +48,6 @@ def run(tmp_path: Path) -> Iterator[Run]:
             if kube is not None and "KUBECONFIG" not in settings:
                 found["KUBECONFIG"] = kube.kubeconfig(tmp_path / f"kubeconfig-{kube.port}")
             arguments = [] if source is None else ["--from", source]
-            return stack.enter_context(Running(tmp_path, found, *arguments, program=program, patches=patches))
+            return stack.enter_context(Running(tmp_path, found, *arguments, program=program, timing=timing))
 
         yield make

@@ -1,4 +1,4 @@
-"""`ksd-ddns run` as a process, and what one can ask of it and of its primary.
+"""Run `ksd-ddns run` as a process, and query it and its primary.
 
     with Running(directory, settings) as ksd:
         ksd.wait_ready()
@@ -13,7 +13,6 @@ It is forked from a process that has imported the program, which saves most of a
 """
 
 import ctypes
-import importlib
 import multiprocessing
 import multiprocessing.context
 import os
@@ -35,10 +34,11 @@ import dns.rcode
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.servers import Port, Record, Server
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.config.settings import Settings
 
 WAIT_SECONDS = 20.0
-"""How long something that should happen at once is waited for: other tests have the processor, too."""
+"""Timeout for what should happen at once: other tests use the processor too."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -48,27 +48,23 @@ _fork = multiprocessing.get_context("forkserver")
 _fork.set_forkserver_preload(["ksd_ddns.cli.run", "ksd_ddns.cluster.watch", "ksd_ddns.cluster.events"])
 
 
-def _run(environment: dict[str, str], arguments: list[str], log: str, patches: Mapping[str, object]) -> None:
-    """Be the program, with other values for some of its constants."""
+def _run(environment: dict[str, str], arguments: list[str], log: str, timing: Timing) -> None:
+    """Run the program with the durations `timing`."""
     from ksd_ddns.cli import main  # noqa: PLC0415 in the child, where it is imported already
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(environment)
-    for place, value in patches.items():
-        module, _, name = place.rpartition(".")
-        assert hasattr(importlib.import_module(module), name), place
-        setattr(importlib.import_module(module), name, value)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.exit(main(["run", *arguments]))
+    sys.exit(main(["run", *arguments], timing=timing))
 
 
 class Running:
-    """The controller with these settings, within a `with` block or from `start` to `stop`.
+    """The controller with these settings, in a `with` block or from `start` to `stop`.
 
-    `patches` are other values for constants of the program, as in {"ksd_ddns.cluster.watch.SILENCE": 1.0}.
+    `timing` are the durations of the controller; with `program` it has its own.
     """
 
     def __init__(
@@ -77,7 +73,7 @@ class Running:
         settings: Mapping[str, object],
         *arguments: object,
         program: bool = False,
-        patches: Mapping[str, object] | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self.port = Port.reserve()
         self.settings = {
@@ -88,7 +84,7 @@ class Running:
         self.log_file = directory / f"ksd-{self.port.number}.log"
         self.seconds = 0.0
         self._program = program
-        self._patches = dict(patches or {})
+        self._timing = timing or Timing()
         self._process: multiprocessing.context.ForkServerProcess | subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -119,7 +115,7 @@ class Running:
                     [sys.executable, "-m", "ksd_ddns", "run", *self.arguments], env=environment, stdout=log, stderr=log
                 )
             return
-        what = (environment, self.arguments, str(self.log_file), self._patches)
+        what = (environment, self.arguments, str(self.log_file), self._timing)
         process = _fork.Process(target=_run, args=what, daemon=True)
         process.start()
         self._process = process
@@ -140,12 +136,12 @@ class Running:
         return self._process.exitcode
 
     def kill(self) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill it (SIGKILL)."""
         os.kill(self.pid, signal.SIGKILL)
         self._gone(WAIT_SECONDS)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it as Kubernetes does; return the exit code."""
+        """Stop it as Kubernetes does; return the exit code."""
         since = time.monotonic()
         os.kill(self.pid, number)
         code = self._gone(WAIT_SECONDS)
@@ -153,7 +149,7 @@ class Running:
         return code
 
     def ended(self) -> int:
-        """Wait until it has ended by itself; return the exit code."""
+        """Wait until it exits on its own; return the exit code."""
         return self._gone(WAIT_SECONDS)
 
     def _gone(self, seconds: float) -> int:
@@ -165,14 +161,14 @@ class Running:
         assert process.exitcode is not None, "it does not end"
         return process.exitcode
 
-    # What it says
+    # Output
 
     def log(self) -> str:
-        """Return what it wrote."""
+        """Return its log."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status code and body of a status page; (0, "") where nobody answers."""
+        """Return status code and body of a status page; (0, "") if there is no answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port.number}{path}", timeout=5) as response:
                 return response.status, response.read().decode()
@@ -184,11 +180,11 @@ class Running:
 
     @property
     def ready(self) -> bool:
-        """Whether it says that it is ready."""
+        """Whether /readyz reports that it is ready."""
         return self.get("/readyz")[0] == 200
 
     def problems(self) -> dict[str, str]:
-        """Return what it complains of, by the part that it concerns; AssertionError where nobody answers."""
+        """Return the problems that /readyz reports, by part. Raises AssertionError if there is no answer."""
         code, text = self.get("/readyz")
         assert code in (200, 503), self.log()
         found = {}
@@ -201,7 +197,7 @@ class Running:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics as a Prometheus reads them, as `name` and `name{label}` without the zone."""
-        time.sleep(0.1)  # the books are closed some milliseconds after the answer that a test has just seen
+        time.sleep(0.1)  # metrics follow some milliseconds after the DNS answer that a test has just seen
         code, text = self.get("/metrics")
         assert code == 200, text
         found = {}
@@ -212,7 +208,7 @@ class Running:
                 found[f"{name}{{{','.join(labels)}}}" if labels else name] = sample.value
         return found
 
-    # What is waited for
+    # Waiting
 
     def wait(self, condition: Callable[[], T], what: str, *, seconds: float = WAIT_SECONDS) -> T:
         """Return what `condition` returns as soon as it is true; AssertionError when that takes longer."""
@@ -226,11 +222,11 @@ class Running:
         return value
 
     def wait_ready(self, *, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until /readyz reports that it is ready."""
         self.wait(lambda: self.ready, "ready", seconds=seconds)
 
     def wait_problem(self, part: str, *words: str, seconds: float = WAIT_SECONDS) -> str:
-        """Wait until it complains of `part` in these words; return all of them."""
+        """Wait until /readyz reports a problem of `part` with all `words`; return its text."""
 
         def said() -> str:
             text = self.problems().get(part, "") if self.get("/healthz")[0] else ""
@@ -270,7 +266,7 @@ def addresses(primary: Server, zone: str | None = None) -> dict[str, set[str]]:
 
 
 def others(primary: Server, zone: str | None = None) -> frozenset[Record]:
-    """Return the records of the zone that no name of ours has, the SOA left out."""
+    """Return the records of the zone at names that are not ours, without the SOA."""
     records = primary.axfr(zone, soa=False)
     ours = {record.owner for record in records if record.type == "TXT" and "heritage=ksd-ddns" in record.rdata}
     return frozenset(record for record in records if record.owner not in ours)

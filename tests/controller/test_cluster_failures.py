@@ -1,6 +1,7 @@
-"""What the API server can do wrong: nothing is ever deleted by it, readiness says the cause, and it goes on alone."""
+"""Failures of the API server: they delete nothing, readiness reports the cause, and the controller recovers alone."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,21 +22,18 @@ from harness.kube import (
 )
 from harness.servers import Bind
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cluster.timing import ApiTiming, WatchTiming
+from ksd_ddns.cluster.timing import Timing as ClusterTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer
 
 MANY = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}", f"fd00::{number}"]}) for number in range(12)]
 
-QUICK: dict[str, object] = {
-    "ksd_ddns.cluster.watch.PAGE": 5,
-    "ksd_ddns.cluster.watch.SILENCE": 0.7,
-    "ksd_ddns.cluster.watch._FIRST_PAUSE": 0.1,
-    "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.4,
-    "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
-    "ksd_ddns.cluster.api.READ_TIMEOUT": 0.7,
-    "ksd_ddns.cluster.api.CONNECT_TIMEOUT": 0.7,
-    "ksd_ddns.cluster.api.FORBIDDEN_FOR": 0.5,
-}
+WATCH = WatchTiming(page=5, silence=0.7, first_pause=0.1, longest_pause=0.4, at_least=0.2)
+API = ApiTiming(read=0.7, connect=0.7, forbidden_for=0.5)
+QUICK = Timing(cluster=ClusterTiming(watch=WATCH, api=API))
+PATIENT = Timing(cluster=ClusterTiming(watch=WATCH, api=replace(API, forbidden_for=30.0)))
 
 
 @pytest.fixture
@@ -79,8 +77,8 @@ LISTS = [
 
 @pytest.mark.parametrize(("fault", "words"), LISTS)
 def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
-    """The zone holds what an earlier controller left there; two thirds of a list would take the rest away."""
-    ksd = run(bind, full, patches=QUICK)
+    """The zone has the names of an earlier controller; two thirds of a list would delete the rest."""
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     ksd.kill()
     before = bind.axfr()
@@ -118,7 +116,7 @@ def _last_page(kube: Kube, fault: Fault) -> Injection:
 
 
 def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None:
-    """The list begins anew; what was read of it before counts for nothing."""
+    """The list starts again; the pages read before do not count."""
     done: list[int] = []
 
     def compact(request: Request) -> bool:
@@ -127,7 +125,7 @@ def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None
         return False
 
     full.fault(Reply.status(500), verb="list", when=compact, times=None)
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     assert len(done) == 2
     assert len(addresses(bind)) == 24
@@ -143,12 +141,12 @@ def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None
     ("fault", "words"),
     [
         pytest.param(Reply.forbidden("secondary", "watch"), ("403", "grant"), id="403"),
-        pytest.param(Noise(), ("a watch event that is none",), id="garbage"),
+        pytest.param(Noise(), ("an invalid watch event",), id="garbage"),
         pytest.param(Stall(), ("went silent",), id="silent"),
     ],
 )
 def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
     with full.fault(fault, verb="watch", times=None):
@@ -171,9 +169,9 @@ def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, word
         pytest.param(Reply.expired(), id="410-as-status"),
     ],
 )
-def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
-    """And what happens all the same arrives, if later: each new watch, or list, tells it."""
-    ksd = run(bind, full, patches=QUICK)
+def test_a_watch_that_keeps_ending_is_no_request_loop(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
+    """Changes still arrive, only later: each new watch or list reports them."""
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
     with full.fault(fault, verb="watch", times=None):
@@ -199,9 +197,9 @@ def test_a_watch_that_never_lasts_is_no_loop_of_requests(bind: Bind, full: Kube,
 
 @pytest.mark.parametrize("how", ["cut_watches", "end_watches", "freeze_watches", "fail_watches"])
 def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: str) -> None:
-    """Nothing is lost of what happens meanwhile, and readiness does not flap for what is usual."""
+    """No change is lost, and readiness does not flap for normal ends of a watch."""
     full.server.bookmark_seconds = 60.0
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     for number in range(2):
         full.wait_watches()
@@ -219,8 +217,8 @@ def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: st
 
 
 def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube, run: Run) -> None:
-    """410 as an event in a stream that was answered with 200: the new list tells what went meanwhile."""
-    ksd = run(bind, full, patches=QUICK)
+    """410 as an event in a stream with status 200: the new list shows what was deleted in the meantime."""
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
     with full.fault(Reply.status(500), verb="watch", times=None):
@@ -234,10 +232,10 @@ def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube
 
 
 def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, run: Run) -> None:
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.stop()
-    ksd.wait_problem("source", "cannot be reached", "is it up?", full.url)
+    ksd.wait_problem("source", "cannot be reached", "check that it is up", full.url)
     assert ksd.get("/readyz?exclude=source")[0] == 200
     unchanged(bind)
     full.start()
@@ -256,9 +254,9 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
     goes_on(ksd, bind, full)
 
 
-def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
+def test_the_owner_id_comes_from_the_cluster_when_it_answers(bind: Bind, full: Kube, run: Run) -> None:
     with full.fault(Reply.forbidden("secondary", "get"), verb="get", resource="namespaces", times=None):
-        ksd = run(bind, full, patches=QUICK, OWNER_ID="")
+        ksd = run(bind, full, timing=QUICK, OWNER_ID="")
         ksd.wait_problem("source", "403", "get of namespaces", "OWNER_ID")
     ksd.wait_ready()
     assert any(full.kube_system_uid in record.rdata for record in bind.axfr() if record.type == "TXT")
@@ -266,16 +264,16 @@ def test_the_owner_is_the_clusters_and_is_waited_for(bind: Bind, full: Kube, run
 
 def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
     full.uninstall()
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_problem("source", "404", "KubeVirt is not installed")
     full.install()
     ksd.wait_ready()
     assert len(addresses(bind)) == 24
 
 
-def test_a_wait_that_the_server_asks_for_is_kept(bind: Bind, full: Kube, run: Run) -> None:
+def test_retry_after_is_honored(bind: Bind, full: Kube, run: Run) -> None:
     full.fault(Reply.throttled(2), verb="list", times=1)
-    ksd = run(bind, full, patches=QUICK)
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     first, second, *_ = full.requests(verb="list", resource=VMIS.plural)
     assert 2 <= second.at - first.at < 8
@@ -300,14 +298,14 @@ def _role(namespace: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_one_forbidden_namespace_holds_up_no_other(
+def test_one_forbidden_namespace_does_not_delay_others(
     bind: Bind, kube: Kube, run: Run, tmp_path: Path, ownership: str
 ) -> None:
     kube.load(TWO)
     user = {"token": kube.token(service_account("secondary", "secondary"))}
     settings = {"KUBECONFIG": kube.kubeconfig(tmp_path / "sa", user), "NAMESPACES": "open,closed"}
     kube.authorize([*_role("open"), *_role("closed")])
-    ksd = run(bind, kube, patches=QUICK, OWNERSHIP=ownership, **settings)
+    ksd = run(bind, kube, timing=QUICK, OWNERSHIP=ownership, **settings)
     ksd.wait_ready()
     ksd.kill()
     kube.authorize(_role("open"))
@@ -332,10 +330,10 @@ def test_one_forbidden_namespace_holds_up_no_other(
     assert answer(bind, "net1.vm-2.closed.vm.", "A") == ["10.2.0.2"]
 
 
-def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) -> None:
-    """Until RBAC is loaded everything is forbidden; nothing is deleted then, and nobody is told to grant anything."""
+def test_403_while_the_api_server_starts(bind: Bind, full: Kube, run: Run) -> None:
+    """A server refuses everything until RBAC is loaded: nothing is deleted, and no grant is suggested."""
     with full.fault(Reply.forbidden("secondary"), times=None):
-        ksd = run(bind, full, patches={**QUICK, "ksd_ddns.cluster.api.FORBIDDEN_FOR": 30.0}, OWNER_ID="")
+        ksd = run(bind, full, timing=PATIENT, OWNER_ID="")
         ksd.wait_problem("source", "403", "may still be starting")
         assert "grant" not in ksd.get("/readyz")[1]
     ksd.wait_ready()
@@ -347,8 +345,8 @@ def test_a_server_that_starts_is_waited_for(bind: Bind, full: Kube, run: Run) ->
 BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
 
 
-def test_an_object_that_cannot_be_read_any_more_is_kept_as_it_is_known(bind: Bind, full: Kube, run: Run) -> None:
-    ksd = run(bind, full, patches=QUICK)
+def test_an_object_that_becomes_unreadable_keeps_its_last_state(bind: Bind, full: Kube, run: Run) -> None:
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.put(BROKEN)
     full.put(vmi("next", "prod"))
@@ -363,11 +361,9 @@ def test_an_object_that_cannot_be_read_any_more_is_kept_as_it_is_known(bind: Bin
     ksd.wait_answer(bind, "net1.vm-3.prod.vm.", "A")
 
 
-def test_an_object_that_could_never_be_read_holds_back_what_follows_from_absence(
-    bind: Bind, full: Kube, run: Run
-) -> None:
-    """A controller that is restarted does not know it: what stands in the zone may be what it wants."""
-    ksd = run(bind, full, patches=QUICK)
+def test_an_object_that_was_never_readable_blocks_deletions(bind: Bind, full: Kube, run: Run) -> None:
+    """A restarted controller has no earlier state: the names in the zone may belong to it."""
+    ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     ksd.kill()
     full.put(BROKEN)

@@ -1,4 +1,4 @@
-"""Ends: SIGTERM at any time ends within two seconds, and after a kill at any time the zone is made right."""
+"""Shutdown: SIGTERM takes at most two seconds at any time, and after SIGKILL the next start repairs the zone."""
 
 import random
 import signal
@@ -10,6 +10,8 @@ from harness.hostile import Proxy, swallow
 from harness.kube import Kube, Reply, Stall
 from harness.servers import Bind, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import addresses
 
@@ -23,7 +25,7 @@ def load(kube: Kube, count: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_controller_ends(primary: Server, kube: Kube, run: Run, number: int) -> None:
+def test_an_idle_controller_exits(primary: Server, kube: Kube, run: Run, number: int) -> None:
     load(kube, 10)
     ksd = run(primary, kube)
     ksd.wait_ready()
@@ -42,7 +44,7 @@ def test_the_program_itself(bind: Bind, kube: Kube, run: Run) -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
-def test_a_controller_that_has_just_begun_ends(bind: Bind, kube: Kube, run: Run, after: float) -> None:
+def test_a_controller_that_has_just_started_exits(bind: Bind, kube: Kube, run: Run, after: float) -> None:
     load(kube, 100)
     ksd = run(bind, kube)
     # Before that it is Python alone, which a signal ends in its own way.
@@ -52,8 +54,8 @@ def test_a_controller_that_has_just_begun_ends(bind: Bind, kube: Kube, run: Run,
     assert ksd.seconds < 2
 
 
-def test_a_busy_controller_ends_with_what_is_in_flight_done(primary: Server, kube: Kube, run: Run) -> None:
-    """Nothing of it is half a name; the next one finishes it."""
+def test_a_busy_controller_finishes_updates_in_flight(primary: Server, kube: Kube, run: Run) -> None:
+    """No name is left half changed; the next controller finishes the work."""
     load(kube, 3_000)
     ksd = run(primary, kube, UPDATE_BATCH="20")
     ksd.wait(lambda: len(addresses(primary)) > 100, "it is at work", seconds=60)
@@ -69,7 +71,7 @@ def test_a_busy_controller_ends_with_what_is_in_flight_done(primary: Server, kub
     assert len(addresses(primary)) == 6_000
 
 
-def test_a_controller_whose_primary_is_silent_ends(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_controller_with_a_silent_primary_exits(bind: Bind, kube: Kube, run: Run) -> None:
     load(kube, 10)
     with Proxy(bind) as proxy:
         ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="60s")
@@ -81,7 +83,7 @@ def test_a_controller_whose_primary_is_silent_ends(bind: Bind, kube: Kube, run: 
         assert 0.5 < ksd.seconds < 2
 
 
-def test_a_controller_whose_api_server_is_silent_ends(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_controller_with_a_silent_api_server_exits(bind: Bind, kube: Kube, run: Run) -> None:
     with kube.fault(Stall(), times=None):
         ksd = run(bind, kube, OWNER_ID="")
         ksd.wait(lambda: "running" in ksd.log(), "it runs")
@@ -90,7 +92,7 @@ def test_a_controller_whose_api_server_is_silent_ends(bind: Bind, kube: Kube, ru
         assert ksd.seconds < 2
 
 
-def test_a_controller_that_has_never_reached_anybody_ends(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_controller_that_never_reached_a_server_exits(bind: Bind, kube: Kube, run: Run) -> None:
     bind.stop()
     with kube.fault(Reply.status(500), times=None):
         ksd = run(bind, kube)
@@ -136,7 +138,7 @@ def test_killed_at_any_time_during_the_load(primary: Server, kube: Kube, run: Ru
         UPDATE_BATCH="10",
         HOLD_DOWN="0s",
         MAX_DELETE_PERCENT="100",
-        patches={"ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5},
+        timing=Timing(zone=ZoneTiming(longest_pause=0.5)),
     )
     for number in range(10):
         for _ in range(30):

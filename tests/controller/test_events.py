@@ -1,4 +1,4 @@
-"""From the cluster, or a file, to the answer: what is asked of the DNS server after each change."""
+"""From the cluster, or a file, to the DNS answer after each change."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_a_vmi_that_has_ended_is_deleted(bind: Bind, kube: Kube, run: Run, phase
     ksd.wait(lambda: not addresses(bind), "nothing is left")
 
 
-def test_a_vmi_that_is_ignored_and_not_any_more(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_vmi_that_is_ignored_and_then_is_not(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(DB)
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -62,7 +62,7 @@ def test_a_vmi_that_is_ignored_and_not_any_more(bind: Bind, kube: Kube, run: Run
     ksd.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.9")
 
 
-def test_the_label_selector_is_the_api_servers_work(bind: Bind, kube: Kube, run: Run) -> None:
+def test_the_api_server_applies_the_label_selector(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(vmi("in", "prod", labels={"dns": "yes"}))
     kube.put(vmi("out", "prod"))
     ksd = run(bind, kube, LABEL_SELECTOR="dns=yes")
@@ -75,8 +75,8 @@ def test_the_label_selector_is_the_api_servers_work(bind: Bind, kube: Kube, run:
     assert {request.query.get("labelSelector") for request in kube.requests(resource=VMIS.plural)} == {"dns in (yes)"}
 
 
-def test_a_namespace_that_cannot_be_read_holds_up_no_other(bind: Bind, kube: Kube, run: Run) -> None:
-    """Nothing is deleted that follows from its absence."""
+def test_an_unreadable_namespace_does_not_delay_others(bind: Bind, kube: Kube, run: Run) -> None:
+    """Its names are not deleted."""
     both = {"db.prod.vm.", "db.test.vm."}
     for namespace in ("prod", "test", "other"):
         kube.put(vmi("db", namespace))
@@ -98,7 +98,7 @@ def test_a_namespace_that_cannot_be_read_holds_up_no_other(bind: Bind, kube: Kub
     assert {request.namespace for request in kube.requests(resource=VMIS.plural)} == {"prod", "test"}
 
 
-def test_heartbeats_end_at_a_comparison(primary: Server, kube: Kube, run: Run) -> None:
+def test_heartbeats_change_nothing(primary: Server, kube: Kube, run: Run) -> None:
     for number in range(10):
         kube.put(vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}"]}))
     ksd = run(primary, kube)
@@ -109,10 +109,10 @@ def test_heartbeats_end_at_a_comparison(primary: Server, kube: Kube, run: Run) -
     kube.wait_delivered()
     kube.put(vmi("last", "prod"))
     ksd.wait_answer(primary, "last.prod.vm.", "A", "10.0.0.1")
-    heard = metrics.get("events_total{changed}", 0)
-    ksd.wait(lambda: ksd.metrics().get("events_total{changed}", 0) > heard, "the change is counted")
+    counted = metrics.get("events_total{changed}", 0)
+    ksd.wait(lambda: ksd.metrics().get("events_total{changed}", 0) > counted, "the change is counted")
     after = ksd.metrics()
-    assert after["events_total{changed}"] == heard + 1
+    assert after["events_total{changed}"] == counted + 1
     assert {record for record in primary.axfr(soa=False) if "last." not in record.owner} == {
         record for record in before if record.type != "SOA"
     }
@@ -144,7 +144,7 @@ def test_annotations_are_followed(bind: Bind, kube: Kube, run: Run) -> None:
     assert bind.ttl("net1.db.prod.vm.", "A") == 60
 
 
-def test_the_elder_of_two_keeps_the_name_and_the_other_has_it_after(bind: Bind, kube: Kube, run: Run) -> None:
+def test_the_older_vmi_keeps_the_name_and_the_other_gets_it_later(bind: Bind, kube: Kube, run: Run) -> None:
     """`a.b` wants what interface `a` of `b` has; the report stays, whatever happens to either."""
     kube.put(vmi("b", "prod", {"a": ["10.1.0.1"]}, created="2026-03-01T08:00:00Z"))
     kube.put(vmi("a.b", "prod", {"net1": ["10.1.0.2"]}, created="2026-03-02T08:00:00Z"))
@@ -206,8 +206,8 @@ def test_a_file_that_is_written_in_place(bind: Bind, file: Path, run: Run) -> No
     ksd.wait_answer(bind, "web.prod.vm.", "A")
 
 
-def test_documents_that_come_one_after_the_other_are_no_deletions(bind: Bind, file: Path, run: Run) -> None:
-    """What has been written of many documents is well-formed at every end of one."""
+def test_documents_written_one_by_one_cause_no_deletions(bind: Bind, file: Path, run: Run) -> None:
+    """A partly written file is well-formed after each document."""
     everything = [vmi(f"vm-{number}", "prod", {"net1": [f"10.1.0.{number}"]}) for number in range(5)]
     write(file, *everything)
     ksd = run(bind, source=file)
@@ -244,9 +244,7 @@ def test_two_changes_within_one_tick_of_the_clock(bind: Bind, file: Path, run: R
         pytest.param(lambda path: path.unlink(), "no such file", id="removed"),
     ],
 )
-def test_a_file_that_cannot_be_read_takes_nothing_away(
-    bind: Bind, file: Path, run: Run, spoil: Any, words: str
-) -> None:
+def test_an_unreadable_file_deletes_nothing(bind: Bind, file: Path, run: Run, spoil: Any, words: str) -> None:
     ksd = run(bind, source=file)
     ksd.wait_ready()
     before = bind.axfr()

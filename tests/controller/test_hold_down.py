@@ -1,4 +1,4 @@
-"""Hold-down: what vanishes from the status of a living VMI stays in DNS for a while, and only that."""
+"""Hold-down: an address that vanishes from the status of a live VMI stays in DNS for a while, and nothing else does."""
 
 import time
 from collections.abc import Sequence
@@ -9,11 +9,17 @@ import pytest
 from harness.kube import Kube
 from harness.servers import Bind, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cluster.timing import Timing as ClusterTiming
+from ksd_ddns.cluster.timing import WatchTiming
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
 
 NAME = "net1.db.prod.vm."
 BOTH = ["10.1.0.9", "fd00::9"]
+
+QUICK_WATCH = ClusterTiming(watch=WatchTiming(longest_pause=0.3))
 
 
 def db(addresses: Sequence[str] | None = BOTH, **more: Any) -> dict[str, Any]:
@@ -22,7 +28,7 @@ def db(addresses: Sequence[str] | None = BOTH, **more: Any) -> dict[str, Any]:
 
 
 def settle(ksd: Running, primary: Server, kube: Kube) -> None:
-    """Wait until everything that the cluster said so far has been dealt with."""
+    """Wait until the controller has processed all events so far."""
     number = kube.revision
     kube.put(vmi(f"settled-{number}", "prod", {"net1": ["10.9.9.9"]}))
     ksd.wait_answer(primary, f"settled-{number}.prod.vm.", "A", "10.9.9.9")
@@ -46,10 +52,10 @@ def test_a_family_that_vanishes_stays_and_then_goes(
     ksd.wait_answer(bind, NAME, "AAAA")
     assert 0.9 < time.monotonic() - vanished < 5
     assert answer(bind, NAME, "A") == (left or [])
-    ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "nothing is held any more")
+    ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "all holds have ended")
 
 
-def test_what_comes_back_has_never_been_away(primary: Server, kube: Kube, run: Run) -> None:
+def test_an_address_that_returns_is_never_deleted(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(db())
     ksd = run(primary, kube, HOLD_DOWN="1s")
     ksd.wait_ready()
@@ -64,7 +70,7 @@ def test_what_comes_back_has_never_been_away(primary: Server, kube: Kube, run: R
     assert primary.serial() == serial
 
 
-def test_what_comes_back_and_vanishes_again_is_held_again(bind: Bind, kube: Kube, run: Run) -> None:
+def test_an_address_that_returns_and_vanishes_is_held_again(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(db())
     ksd = run(bind, kube, HOLD_DOWN="0.7s")
     ksd.wait_ready()
@@ -78,7 +84,7 @@ def test_what_comes_back_and_vanishes_again_is_held_again(bind: Bind, kube: Kube
     ksd.wait_answer(bind, NAME, "A")
 
 
-def test_another_address_comes_in_place_of_the_held_one(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_new_address_replaces_the_held_one(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(db())
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -89,7 +95,7 @@ def test_another_address_comes_in_place_of_the_held_one(bind: Bind, kube: Kube, 
     assert answer(bind, NAME, "AAAA") == ["fd00::9"]
 
 
-def test_what_is_held_is_what_it_had_last(bind: Bind, kube: Kube, run: Run) -> None:
+def test_the_last_address_is_held(bind: Bind, kube: Kube, run: Run) -> None:
     """An address that changed while the primary was away, and then vanished: the new one is held, not the old one."""
     kube.put(db())
     ksd = run(bind, kube, HOLD_DOWN="1h")
@@ -116,7 +122,7 @@ def test_what_is_held_is_what_it_had_last(bind: Bind, kube: Kube, run: Run) -> N
         pytest.param(lambda kube: kube.put(db([], annotations={"ksd-ddns/ignore": "true"})), id="ignored"),
     ],
 )
-def test_what_is_held_goes_at_once_with_its_reason(
+def test_a_hold_ends_at_once_when_its_reason_does(
     bind: Bind, kube: Kube, run: Run, become: Any, ownership: str
 ) -> None:
     kube.put(db())
@@ -128,7 +134,7 @@ def test_what_is_held_goes_at_once_with_its_reason(
     become(kube)
     ksd.wait_answer(bind, NAME, "A")
     ksd.wait_answer(bind, "db.prod.vm.", "AAAA")
-    ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "nothing is held any more")
+    ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "all holds have ended")
 
 
 def test_one_of_two_addresses_goes_at_once(bind: Bind, kube: Kube, run: Run) -> None:
@@ -177,8 +183,8 @@ def test_a_vmi_with_another_uid_inherits_nothing(bind: Bind, kube: Kube, run: Ru
     ksd.wait_answer(bind, "db.prod.vm.", "A")
 
 
-def test_a_vmi_with_another_uid_inherits_nothing_that_is_held(bind: Bind, kube: Kube, run: Run) -> None:
-    """Between two lists nobody sees the old one go."""
+def test_a_vmi_with_another_uid_does_not_inherit_a_hold(bind: Bind, kube: Kube, run: Run) -> None:
+    """The deletion happens between two lists, so no event reports it."""
     kube.put(db(uid="one"))
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -219,12 +225,12 @@ def test_a_hand_edit_is_not_held(bind: Bind, kube: Kube, run: Run) -> None:
     assert ksd.metrics()["held_families"] == 0
 
 
-def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, run: Run) -> None:
-    """The address may be back, and nobody would know."""
+def test_no_hold_ends_while_the_source_is_down(bind: Bind, kube: Kube, run: Run) -> None:
+    """The address may have returned while the source was down."""
     kube.put(db())
     kube.put(vmi("other", "prod", {"net1": BOTH}, uid="other"))
-    quick = {"ksd_ddns.zone.reconciler.inventory.SIGHT_AFTER": 1.0, "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3}
-    ksd = run(bind, kube, HOLD_DOWN="2s", patches=quick)
+    quick = Timing(zone=ZoneTiming(catch_up=1.0), cluster=QUICK_WATCH)
+    ksd = run(bind, kube, HOLD_DOWN="2s", timing=quick)
     ksd.wait_ready()
     kube.put(db([]))
     kube.put(vmi("other", "prod", {"net1": []}, uid="other"))
@@ -243,9 +249,9 @@ def test_no_hold_ends_while_the_cluster_cannot_be_asked(bind: Bind, kube: Kube, 
 
 
 def test_a_hold_that_has_ended_is_not_revived(bind: Bind, kube: Kube, run: Run) -> None:
-    """Not even while the cluster cannot be asked, when no hold ends."""
+    """Not even while the source is down, when no hold ends."""
     kube.put(db())
-    ksd = run(bind, kube, HOLD_DOWN="0.5s", patches={"ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.3})
+    ksd = run(bind, kube, HOLD_DOWN="0.5s", timing=Timing(cluster=QUICK_WATCH))
     ksd.wait_ready()
     kube.put(db(["10.1.0.9"]))
     ksd.wait_answer(bind, NAME, "AAAA")

@@ -1,4 +1,4 @@
-"""What is wanted, event by event: which changes pass at once, which wait, and until when."""
+"""The inventory, event by event: which changes pass at once, which wait, and until when."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,12 +10,15 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.inventory import Inventory
-from ksd_ddns.zone.reconciler.pace import BURST, SLOWED, WINDOW
+from ksd_ddns.zone.reconciler.pace import WINDOW
+from ksd_ddns.zone.reconciler.timing import TIMING
 from tests.zone.build import live, n, scope, txt_rules, vmi
 
 NAME = n("net1.db.prod.vm.example.")
 STEP = 0.1
 """Seconds between two events."""
+
+BURST, SLOWED = TIMING.burst, TIMING.slowed
 
 
 class World:

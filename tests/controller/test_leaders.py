@@ -1,4 +1,4 @@
-"""Two controllers with LEADER_ELECTION: never do both send, and what the new leader published is never taken back."""
+"""Two controllers with LEADER_ELECTION never send at the same time, and never undo what the new leader published."""
 
 import os
 import signal
@@ -8,11 +8,13 @@ from harness.hostile import Proxy, is_update, pass_on
 from harness.kube import LEASES, Kube
 from harness.servers import Bind
 from harness.vmis import vmi
-from ksd_ddns.cluster.lease import Timing
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cluster.timing import LeaseTiming
+from ksd_ddns.cluster.timing import Timing as ClusterTiming
 from tests.controller.conftest import Run
 from tests.controller.running import answer
 
-PATCHES = {"ksd_ddns.cluster.lease.TIMING": Timing(duration=3.0, lead_for=2.0, renew_every=0.2, request=0.8)}
+QUICK = Timing(cluster=ClusterTiming(lease=LeaseTiming(duration=3.0, lead_for=2.0, renew_every=0.2, request=0.8)))
 
 
 class Recorded(Proxy):
@@ -32,7 +34,7 @@ def test_a_leader_that_was_suspended_sends_nothing(bind: Bind, kube: Kube, run: 
     kube.add_namespace("secondary")
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
     with Recorded(bind) as way_a, Recorded(bind) as way_b:
-        settings = {"LEADER_ELECTION": "true", "patches": PATCHES}
+        settings = {"LEADER_ELECTION": "true", "timing": QUICK}
         a = run(bind, kube, through=way_a.address, **settings)
         a.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.1")
         b = run(bind, kube, through=way_b.address, **settings)
@@ -51,11 +53,11 @@ def test_a_leader_that_was_suspended_sends_nothing(bind: Bind, kube: Kube, run: 
         assert "exiting" in a.log()
 
 
-def test_a_leader_that_ends_hands_over_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_leader_that_exits_hands_over_at_once(bind: Bind, kube: Kube, run: Run) -> None:
     kube.add_namespace("secondary")
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
     with Recorded(bind) as way_a, Recorded(bind) as way_b:
-        settings = {"LEADER_ELECTION": "true", "patches": PATCHES}
+        settings = {"LEADER_ELECTION": "true", "timing": QUICK}
         a = run(bind, kube, through=way_a.address, **settings)
         a.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.1")
         b = run(bind, kube, through=way_b.address, **settings)

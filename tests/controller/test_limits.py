@@ -34,7 +34,7 @@ def test_a_ttl_that_the_server_lowers_is_not_sent_again(make_bind: Callable[...,
 
 
 @pytest.mark.parametrize("record", ["SSHFP 1 1 " + 20 * "ab", 'TXT "rack 12"', "MX 10 mail.example."])
-def test_a_vm_gets_its_name_back_beside_a_record_of_an_admin(
+def test_a_vm_gets_its_name_back_next_to_an_admins_record(
     make_bind: Callable[..., Bind], kube: Kube, run: Run, record: str
 ) -> None:
     bind = make_bind(zones={"vm.": ""})

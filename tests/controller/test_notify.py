@@ -1,4 +1,4 @@
-"""NOTIFY: what somebody else changes is noticed at once, on either transport; what anybody sends does no harm."""
+"""NOTIFY: foreign changes are noticed at once over UDP and TCP, and no message does harm."""
 
 import os
 import random
@@ -60,7 +60,7 @@ def notifying(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "[::]"], ids=["v4", "mapped"])
-def test_a_primary_says_that_its_zone_changed(
+def test_a_primary_reports_a_changed_zone(
     notifying: Callable[..., Server], kube: Kube, run: Run, port: int, address: str
 ) -> None:
     kube.put(DB)
@@ -76,7 +76,9 @@ def test_a_primary_says_that_its_zone_changed(
     assert "expected a TSIG" not in primary.log()
 
 
-def test_powerdns_says_so_too(make_powerdns: Callable[..., PowerDns], kube: Kube, run: Run, port: int) -> None:
+def test_powerdns_reports_a_changed_zone(
+    make_powerdns: Callable[..., PowerDns], kube: Kube, run: Run, port: int
+) -> None:
     """It signs with the key that may transfer the zone."""
     kube.put(DB)
     primary = make_powerdns(zones={"vm.": ""}, options="primary=yes\nxfr-cycle-interval=1")
@@ -90,7 +92,7 @@ def test_powerdns_says_so_too(make_powerdns: Callable[..., PowerDns], kube: Kube
     assert "NOTIFY ignored" not in ksd.log()
 
 
-def test_a_primary_that_does_not_sign_is_ignored_and_told_how_to(
+def test_an_unsigned_notify_is_ignored_and_the_cure_is_logged(
     notifying: Callable[..., Server], kube: Kube, run: Run, port: int
 ) -> None:
     kube.put(DB)
@@ -106,7 +108,7 @@ def test_a_primary_that_does_not_sign_is_ignored_and_told_how_to(
 
 
 class Sender:
-    """Somebody who sends NOTIFY, as whoever he pretends to be."""
+    """A sender of NOTIFY, with any source address and key."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -137,7 +139,7 @@ class Sender:
 
 @pytest.fixture
 def listening(bind: Bind, kube: Kube, run: Run, port: int) -> Running:
-    """Return a controller that hears of changes by NOTIFY only; its primary sends none."""
+    """Return a controller that notices foreign changes by NOTIFY only; its primary sends none."""
     kube.put(DB)
     ksd = run(bind, kube, NOTIFY_LISTEN=f"127.0.0.1:{port}", DRIFT_INTERVAL="1h")
     ksd.wait_ready()
@@ -217,7 +219,7 @@ def test_a_flood_of_them_costs_little(bind: Bind, listening: Running, port: int)
         for _ in range(10_000):
             udp.sendto(message, ("127.0.0.1", port))
     bind.nsupdate(DELETE)
-    listening.wait(lambda: send(key=key_of(bind)), "it is heard")
+    listening.wait(lambda: send(key=key_of(bind)), "NOTIFY arrives")
     listening.wait_answer(bind, NAME, "A", "10.1.0.9")
     assert listening.ready
     assert listening.metrics()["transfers_total{axfr}"] == before["transfers_total{axfr}"]
@@ -290,9 +292,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
 
 
 @pytest.mark.parametrize("kind", ["wrong-secret", "unsigned", "good", "garbage"])
-def test_a_flood_is_given_a_share_of_the_processor_and_no_more(
-    listen: Listen, port: int, tmp_path: Path, kind: str
-) -> None:
+def test_a_flood_gets_a_limited_share_of_the_processor(listen: Listen, port: int, tmp_path: Path, kind: str) -> None:
     key = Key()
     rotating = Rotating("key", lambda: read_key_file(file), [file := key.file(tmp_path)])
     zones = listen(keys=(rotating,), pace=Pace(share=0.05, burst=0.1))
@@ -310,7 +310,7 @@ def test_a_flood_is_given_a_share_of_the_processor_and_no_more(
     assert len(zones) <= 6
     deadline = time.monotonic() + 20
     while not send(key=key):
-        assert time.monotonic() < deadline, "it does not answer any more"
+        assert time.monotonic() < deadline, "it stopped answering"
 
 
 def _processor_seconds(name: str) -> float:

@@ -1,4 +1,4 @@
-"""What the primary can do wrong: readiness says it in words, and in the end the zone is as the VMIs are, by itself."""
+"""Failures of the primary: readiness reports the cause, and the zone recovers without help."""
 
 import shutil
 import time
@@ -13,6 +13,8 @@ from harness.kube import Kube
 from harness.servers import Bind, Key, Knot, Server
 from harness.vmis import vmi
 from ksd_ddns import bootstrap
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, addresses, answer, others
 
@@ -20,14 +22,11 @@ DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 NAME = "net1.db.prod.vm."
 BOTH = {"10.1.0.9", "fd00::9"}
 
-QUICK: dict[str, object] = {
-    "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5,
-    "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.4,
-}
+QUICK = Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=0.4))
 
 
 def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None:
-    """Wait until all that is wanted is in the zone, and it says so."""
+    """Wait until the VMI is published and the controller is ready."""
     ksd.wait(lambda: addresses(primary, zone) == {"db.prod.vm.": BOTH, NAME: BOTH}, "the VMI")
     ksd.wait_ready()
 
@@ -38,7 +37,7 @@ def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None
 def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     primary.stop()
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", f"127.0.0.1:{primary.port}", "cannot be reached", "DNS_SERVER")
     assert "sync" in ksd.problems()
     kube.put(vmi("gone", "prod"))
@@ -50,7 +49,7 @@ def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run)
 def test_the_primary_is_killed_and_comes_back(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     kube.put(vmi("old", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     for number in range(3):
         primary.kill()
@@ -90,9 +89,9 @@ def _copy(directory: Path, to: Path) -> None:
 
 
 def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> None:
-    """With a serial that is higher than any that was seen, as the bundled primary makes it after a lost volume."""
+    """With a serial higher than any before, as the bundled primary starts after it lost its volume."""
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     key = primary.key_file.read_text()
     serial = primary.serial()
@@ -111,7 +110,7 @@ def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> 
 def test_the_primary_is_restored_from_an_old_backup(primary: Server, kube: Kube, run: Run) -> None:
     """Its serial is behind: what was published since is missing, what was deleted since is back."""
     kube.put(vmi("old", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     primary.stop()
     backup = primary.directory.with_name(f"{primary.directory.name}-old")
@@ -150,7 +149,7 @@ def test_a_frozen_zone(
 ) -> None:
     primary = company(make_bind if server == "bind9" else make_knot)
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     thaw = _freeze(primary)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10", "fd00::9"]}))
@@ -195,7 +194,7 @@ def test_the_key_is_another_one_on_the_server_and_back(
     key, other = Key(), Key()
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     _with_keys(primary, other)
     kube.put(vmi("web", "prod"))
@@ -213,7 +212,7 @@ def test_a_wrong_key_at_the_start_that_becomes_right(make_either: Callable[..., 
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
     _with_keys(primary, other)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", key.name)
     _with_keys(primary, key)
     is_published(ksd, primary)
@@ -223,7 +222,7 @@ def test_the_key_is_replaced_on_both_sides(make_either: Callable[..., Server], k
     key, other = Key(), Key()
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     _with_keys(primary, other)
     primary.key_file.write_text(other.bind())
@@ -232,12 +231,12 @@ def test_the_key_is_replaced_on_both_sides(make_either: Callable[..., Server], k
     ksd.wait_ready()
 
 
-def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
-    """The zone can still be read: what is taken away shows in what was taken before."""
+def test_the_permission_is_revoked_and_granted_again(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """The zone can still be read: only the next update shows that the permission is gone."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     before = primary.configuration.read_text()
     primary.configuration.write_text(before.replace("zonesub ANY", "name nobody.vm. ANY"))
@@ -253,7 +252,7 @@ def test_the_right_to_update_goes_and_comes_back(make_bind: Callable[..., Bind],
     assert ksd.metrics()["refused_names"] == 0
 
 
-def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_a_permission_that_is_granted_later(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     """With more names than are tried one by one before it counts as missing: none of them is left behind."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
@@ -262,7 +261,7 @@ def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube
     primary.rndc("reconfig")
     for number in range(50):
         kube.put(vmi(f"db-{number}", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
     primary.configuration.write_text(granted)
     primary.rndc("reconfig")
@@ -274,7 +273,7 @@ def test_a_right_that_is_granted_only_later(make_bind: Callable[..., Bind], kube
 # The way there
 
 
-def test_a_slow_way(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_slow_network(primary: Server, kube: Kube, run: Run) -> None:
     def slowly(message: bytes) -> Iterable[bytes]:
         time.sleep(0.1)
         return [message]
@@ -290,11 +289,11 @@ def test_a_slow_way(primary: Server, kube: Kube, run: Run) -> None:
 
 
 @pytest.mark.parametrize("side", ["request", "response"])
-def test_a_half_open_way(primary: Server, kube: Kube, run: Run, side: str) -> None:
-    """Nothing comes back, and nothing says that it will not."""
+def test_a_half_open_connection(primary: Server, kube: Kube, run: Run, side: str) -> None:
+    """No data arrives, and no error either."""
     with Proxy(primary) as proxy:
         kube.put(DB)
-        ksd = run(primary, kube, through=proxy.address, patches=QUICK, DNS_TIMEOUT="300ms")
+        ksd = run(primary, kube, through=proxy.address, timing=QUICK, DNS_TIMEOUT="300ms")
         is_published(ksd, primary)
         hook = getattr(proxy, side)
         setattr(proxy, side, swallow)
@@ -313,7 +312,7 @@ def test_an_answer_to_an_update_never_comes(primary: Server, kube: Kube, run: Ru
     """What was sent is in the zone: it is found there, not sent again."""
     with Proxy(primary, response=only(is_update, cut())) as proxy:
         kube.put(DB)
-        ksd = run(primary, kube, through=proxy.address, patches=QUICK)
+        ksd = run(primary, kube, through=proxy.address, timing=QUICK)
         is_published(ksd, primary)
         serial = primary.serial()
         kube.put(vmi("web", "prod"))
@@ -404,14 +403,12 @@ def test_a_conflict_is_published_as_soon_as_the_name_is_free(primary: Server, ku
 # Refusals
 
 
-def test_a_name_that_is_refused_is_tried_again_and_holds_up_nobody(
-    make_bind: Callable[..., Bind], kube: Kube, run: Run
-) -> None:
-    """An odd name is the VMI's affair: the controller is ready, and says it in its metrics."""
+def test_a_refused_name_is_retried_and_delays_no_other(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """One refused name does not make the controller unready; metrics count it."""
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(DB)
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
     assert answer(primary, NAME, "A") == ["10.1.0.9"]
     assert answer(primary, "odd.prod.vm.", "A") == ["10.1.0.1"]
@@ -430,7 +427,7 @@ def test_a_refused_name_whose_vmi_changes_or_goes(make_bind: Callable[..., Bind]
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(vmi("odder", "prod", {"net_1": ["10.1.0.2"]}))
-    ksd = run(primary, kube, patches={**QUICK, "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 600.0})
+    ksd = run(primary, kube, timing=Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=600.0)))
     ksd.wait_ready()
     assert ksd.metrics()["refused_names"] == 2
     kube.put(vmi("odd", "prod", {"net1": ["10.1.0.1"]}))
@@ -447,7 +444,7 @@ def test_an_update_that_is_dropped_silently(make_bind: Callable[..., Bind], kube
     primary = make_bind(zones={"vm.": ""}, keys=(key,), zone_options=policy)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10"]}))
     kube.put(vmi("web", "prod"))
-    ksd = run(primary, kube, patches=QUICK)
+    ksd = run(primary, kube, timing=QUICK)
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "it is noticed, of the interface and of the default record")
     assert "update-policy" in ksd.get("/")[1]
@@ -463,7 +460,7 @@ def twenty() -> list[str]:
     return [f"vm-{number}" for number in range(20)]
 
 
-def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_list_that_lost_most_vmis_deletes_nothing(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod", {"net1": ["10.1.0.1"]}) for name in twenty())
     ksd = run(bind, kube)
     ksd.wait_ready()
@@ -497,7 +494,7 @@ def test_a_list_that_lost_most_vmis_takes_nothing_away(bind: Bind, kube: Kube, r
     assert len(addresses(bind)) == 10
 
 
-def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_complete_list_clears_the_problem(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod") for name in twenty())
     ksd = run(bind, kube)
     ksd.wait_ready()
@@ -511,9 +508,9 @@ def test_a_list_that_is_complete_again_ends_the_complaint(bind: Bind, kube: Kube
     assert len(addresses(bind)) == 40
 
 
-def test_what_the_watch_saw_go_is_not_capped_while_the_primary_was_away(bind: Bind, kube: Kube, run: Run) -> None:
+def test_deletions_seen_by_the_watch_are_not_limited(bind: Bind, kube: Kube, run: Run) -> None:
     kube.load(vmi(name, "prod") for name in twenty())
-    ksd = run(bind, kube, patches=QUICK)
+    ksd = run(bind, kube, timing=QUICK)
     ksd.wait_ready()
     bind.kill()
     for name in twenty()[5:]:

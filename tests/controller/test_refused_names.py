@@ -11,6 +11,8 @@ import pytest
 from harness.kube import Kube
 from harness.servers import Bind
 from harness.vmis import as_json, listing, vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import addresses, answer
 from tests.e2e.conftest import Ksd, ksd
@@ -141,7 +143,7 @@ def test_refused_names_are_grouped_in_log_and_page(
     bind = make_bind(zones={"vm.": ""})
     for item in with_underscore(count):
         kube.put(item)
-    ksd = run(bind, kube, DEFAULT_RECORD="false", patches={"ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5})
+    ksd = run(bind, kube, DEFAULT_RECORD="false", timing=Timing(zone=ZoneTiming(first_retry=0.5)))
     kube.put(good(0))
     ksd.wait_answer(bind, "net1.vm0.prod.vm.", "A", "10.0.1.1")
     ksd.wait(lambda: ksd.metrics()["refused_names"] == count, "all are refused")

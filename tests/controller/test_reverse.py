@@ -1,4 +1,4 @@
-"""Pointers while the controller runs: each reverse zone follows the cluster by itself."""
+"""PTR records while the controller runs: each reverse zone follows the cluster on its own."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,8 @@ import pytest
 from harness.kube import Kube
 from harness.servers import Bind, Server
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
+from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
 from tests.e2e.command import settings_of
@@ -135,17 +137,14 @@ def without_home(make_bind: Callable[..., Bind]) -> Bind:
         pytest.param(TRANSFER, "refused the update", id="no-update"),
     ],
 )
-def test_a_broken_zone_holds_up_no_other_and_mends(
+def test_a_broken_zone_delays_no_other_and_recovers(
     without_home: Bind, kube: Kube, run: Run, rights: str, words: str
 ) -> None:
     bind = without_home
     served(bind, rights)
     kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
-    patches = {
-        "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 1.0,
-        "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5,
-    }
-    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, patches=patches)
+    quick = Timing(zone=ZoneTiming(longest_pause=1.0, first_retry=0.5))
+    ksd = run(bind, kube, REVERSE_ZONES=REVERSE, timing=quick)
     ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
     ksd.wait_answer(bind, NINE, "PTR", NAME)
     ksd.wait_answer(bind, SIX_NINE, "PTR", NAME)
@@ -161,8 +160,8 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     assert ksd.stop() == 0
 
 
-def test_a_source_that_cannot_be_read_is_told_once(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
-    """It is one trouble, however many zones there are; and it makes every zone less than sure."""
+def test_an_unreadable_source_is_reported_once(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
+    """It is one problem for any number of zones, and makes every zone uncertain."""
     bind = make_bind(zones=ZONES)
     source = tmp_path / "vmis.json"
     source.write_text('{"kind": "List", "items": []}')

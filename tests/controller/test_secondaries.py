@@ -1,4 +1,4 @@
-"""Secondaries of a bundled primary: which zones they have, how they hear of changes, and what they survive."""
+"""Secondaries of a bundled primary: their zones, NOTIFY and polling, and failures."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ import dns.tsig
 import pytest
 
 from harness.kube import Kube
-from harness.servers import Bind, Key, Port, Reader
+from harness.servers import Bind, Key, Port, Secondary
 from harness.vmis import vmi
 from ksd_ddns import bootstrap
 from tests.controller.conftest import Run
@@ -26,7 +26,7 @@ ADDRESS, OTHER = "10.1.0.9", "10.1.0.10"
 NAME, POINTER = "net1.db.prod.vm.", "9.0.1.10.in-addr.arpa."
 REVERSE = "1.10.in-addr.arpa."
 
-MakeReader = Callable[..., Reader]
+MakeSecondary = Callable[..., Secondary]
 
 
 KEY = Key("transfer.")
@@ -39,7 +39,7 @@ def key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bind(make_bind: Callable[..., Bind], key: Path) -> Bind:
-    """Return a bundled primary with a reverse zone, which readers may follow.
+    """Return a bundled primary with a reverse zone, which secondaries may follow.
 
     It has another address than that from which NOTIFY comes, as a primary behind a Service has.
     """
@@ -47,23 +47,23 @@ def bind(make_bind: Callable[..., Bind], key: Path) -> Bind:
 
 
 @pytest.fixture
-def make_reader(bind: Bind) -> Iterator[MakeReader]:
-    """Yield a factory of readers that follow `bind`."""
+def make_secondary(bind: Bind) -> Iterator[MakeSecondary]:
+    """Yield a factory of secondaries that follow `bind`."""
     with ExitStack() as stack:
 
-        def make(*, asking: bool = True) -> Reader:
-            return stack.enter_context(Reader(bind, asking=asking))
+        def make(*, asking: bool = True) -> Secondary:
+            return stack.enter_context(Secondary(bind, asking=asking))
 
         yield make
 
 
-def settings(key: Path, *readers: Reader) -> dict[str, object]:
+def settings(key: Path, *secondaries: Secondary) -> dict[str, object]:
     """Return what the controller beside the primary is given."""
     return {
         "OWNERSHIP": "zone",
         "REVERSE_ZONES": REVERSE,
         "TRANSFER_TSIG_KEY_FILE": key,
-        "NOTIFY_SECONDARIES": ",".join(f"127.0.0.1:{reader.port}" for reader in readers),
+        "NOTIFY_SECONDARIES": ",".join(f"127.0.0.1:{secondary.port}" for secondary in secondaries),
         "DRIFT_INTERVAL": "1h",
     }
 
@@ -84,90 +84,92 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_readers_learn_of_zones_by_the_catalog_and_of_changes_by_notify(
-    bind: Bind, make_reader: MakeReader, key: Path, kube: Kube, run: Run
+def test_secondaries_learn_zones_from_the_catalog_and_changes_by_notify(
+    bind: Bind, make_secondary: MakeSecondary, key: Path, kube: Kube, run: Run
 ) -> None:
-    readers = [make_reader(asking=False) for _ in range(3)]
+    secondaries = [make_secondary(asking=False) for _ in range(3)]
     kube.put(vmi("db", "prod", {"net1": [ADDRESS]}))
-    ksd = run(bind, kube, **settings(key, *readers))
-    for reader in readers:
-        ksd.wait_answer(reader, NAME, "A", ADDRESS)
-        ksd.wait_answer(reader, POINTER, "PTR", NAME)
+    ksd = run(bind, kube, **settings(key, *secondaries))
+    for secondary in secondaries:
+        ksd.wait_answer(secondary, NAME, "A", ADDRESS)
+        ksd.wait_answer(secondary, POINTER, "PTR", NAME)
     kube.put(vmi("db", "prod", {"net1": [OTHER]}))
-    for reader in readers:
-        ksd.wait_answer(reader, NAME, "A", OTHER)
-        ksd.wait(lambda reader=reader: not reader.query(POINTER, "PTR"), "the pointer goes")  # type: ignore[misc]
-        assert "TSIG 'transfer'" in reader.log()
-        assert "refused notify" not in reader.log()
+    for secondary in secondaries:
+        ksd.wait_answer(secondary, NAME, "A", OTHER)
+        ksd.wait(lambda secondary=secondary: not secondary.query(POINTER, "PTR"), "the pointer goes")  # type: ignore[misc]
+        assert "TSIG 'transfer'" in secondary.log()
+        assert "refused notify" not in secondary.log()
     kube.delete("prod", "db")
-    for reader in readers:
-        ksd.wait(lambda reader=reader: reader.status(NAME, "A") == "NXDOMAIN", "the name goes")  # type: ignore[misc]
+    for secondary in secondaries:
+        ksd.wait(lambda secondary=secondary: secondary.status(NAME, "A") == "NXDOMAIN", "the name goes")  # type: ignore[misc]
 
 
-def test_who_hears_nothing_asks(bind: Bind, make_reader: MakeReader, key: Path, kube: Kube, run: Run) -> None:
-    told, untold = make_reader(asking=False), make_reader()
-    # One of the names is not found, one address is nobody's: the others hear it all the same.
-    nobody = Port.reserve()
-    known = settings(key, told)
-    known["NOTIFY_SECONDARIES"] = f"no.such.name.invalid:53,127.0.0.1:{nobody.number},{known['NOTIFY_SECONDARIES']}"
+def test_a_secondary_without_notify_polls(
+    bind: Bind, make_secondary: MakeSecondary, key: Path, kube: Kube, run: Run
+) -> None:
+    notified, polling = make_secondary(asking=False), make_secondary()
+    # One name does not resolve, one address is unused: the other secondaries still get NOTIFY.
+    unused = Port.reserve()
+    known = settings(key, notified)
+    known["NOTIFY_SECONDARIES"] = f"no.such.name.invalid:53,127.0.0.1:{unused.number},{known['NOTIFY_SECONDARIES']}"
     ksd = run(bind, kube, **known)
     ksd.wait_ready()
-    nobody.release()
+    unused.release()
     kube.put(vmi("db", "prod", {"net1": [ADDRESS]}))
-    for reader in (told, untold):
-        ksd.wait_answer(reader, NAME, "A", ADDRESS)
+    for secondary in (notified, polling):
+        ksd.wait_answer(secondary, NAME, "A", ADDRESS)
 
 
-def test_notify_is_believed_with_the_key_only(make_reader: MakeReader) -> None:
-    reader = make_reader(asking=False)
+def test_only_a_signed_notify_is_accepted(make_secondary: MakeSecondary) -> None:
+    secondary = make_secondary(asking=False)
     message = dns.message.make_query("vm.", "SOA")
     message.flags = dns.opcode.to_flags(dns.opcode.NOTIFY) | dns.flags.AA
 
     def rcode() -> dns.rcode.Rcode:
-        return dns.query.udp(message, reader.address, port=reader.port, timeout=5).rcode()
+        return dns.query.udp(message, secondary.address, port=secondary.port, timeout=5).rcode()
 
     assert rcode() == dns.rcode.REFUSED
     message.use_tsig(dns.tsig.Key(KEY.name, KEY.secret, KEY.algorithm))
     assert rcode() == dns.rcode.NOERROR
 
 
-def test_readers_follow_a_primary_that_lost_everything(
-    bind: Bind, make_reader: MakeReader, key: Path, kube: Kube, run: Run
+def test_secondaries_follow_a_primary_that_lost_everything(
+    bind: Bind, make_secondary: MakeSecondary, key: Path, kube: Kube, run: Run
 ) -> None:
-    reader = make_reader()
+    secondary = make_secondary()
     kube.put(vmi("db", "prod", {"net1": [ADDRESS]}))
-    ksd = run(bind, kube, **settings(key, reader))
-    ksd.wait_answer(reader, NAME, "A", ADDRESS)
+    ksd = run(bind, kube, **settings(key, secondary))
+    ksd.wait_answer(secondary, NAME, "A", ADDRESS)
     ksd.kill()
     bind.kill()
-    assert reader.query(NAME, "A") == [ADDRESS]
+    assert secondary.query(NAME, "A") == [ADDRESS]
     start_anew(bind)
     kube.put(vmi("db", "prod", {"net1": [OTHER]}))
     ksd.start()
-    ksd.wait_answer(reader, NAME, "A", OTHER)
+    ksd.wait_answer(secondary, NAME, "A", OTHER)
 
 
-def test_readers_follow_a_primary_that_has_other_zones(bind: Bind, make_reader: MakeReader) -> None:
-    reader = make_reader()
+def test_secondaries_follow_a_primary_that_has_other_zones(bind: Bind, make_secondary: MakeSecondary) -> None:
+    secondary = make_secondary()
     bind.kill()
     bind.base, bind.reverse_zones = "vm.example.", ()
     start_anew(bind)
-    wait(lambda: reader.status("vm.example.", "SOA") == "NOERROR")
-    wait(lambda: reader.status("vm.", "SOA") == "REFUSED")
-    assert reader.status(REVERSE, "SOA") == "REFUSED"
+    wait(lambda: secondary.status("vm.example.", "SOA") == "NOERROR")
+    wait(lambda: secondary.status("vm.", "SOA") == "REFUSED")
+    assert secondary.status(REVERSE, "SOA") == "REFUSED"
 
 
-def test_a_reader_that_is_killed_serves_what_it_had(bind: Bind, make_reader: MakeReader, key: Path) -> None:
-    reader = make_reader()
+def test_a_killed_secondary_serves_its_last_copy(bind: Bind, make_secondary: MakeSecondary, key: Path) -> None:
+    secondary = make_secondary()
     bind.nsupdate(f"add {NAME} 60 A {ADDRESS}")
-    wait(lambda: reader.serial() == bind.serial())
+    wait(lambda: secondary.serial() == bind.serial())
     bind.stop()
-    reader.kill()
-    reader.start()
-    assert reader.query(NAME, "A") == [ADDRESS]
+    secondary.kill()
+    secondary.start()
+    assert secondary.query(NAME, "A") == [ADDRESS]
 
 
-def test_who_has_another_key_waits_and_says_so(bind: Bind, tmp_path: Path) -> None:
+def test_a_secondary_with_another_key_logs_it(bind: Bind, tmp_path: Path) -> None:
     other = Key(KEY.name).file(tmp_path)
     arguments = ["--dir", tmp_path / "zones", "--secondary-of", f"[::1]:{bind.port}", "--transfer-key", other]
     command = [sys.executable, "-m", "ksd_ddns", "bootstrap", "--server", "bind9", *map(str, arguments)]
@@ -178,7 +180,7 @@ def test_who_has_another_key_waits_and_says_so(bind: Bind, tmp_path: Path) -> No
         waiting.kill()
 
 
-def test_the_catalog_is_for_those_with_the_key(bind: Bind, key: Path) -> None:
+def test_the_catalog_requires_the_key(bind: Bind, key: Path) -> None:
     catalog = "catalog.ksd-ddns.invalid."
     assert bind.status(catalog, "SOA") == "REFUSED"
     assert bind.status(catalog, "SOA", key=True) == "REFUSED"

@@ -18,6 +18,7 @@ from harness.hostile import Hook, Proxy, cut, swallow
 from harness.kube import Kube, Reply
 from harness.servers import Bind
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.serving import Limits, address_of, client_of
 from ksd_ddns.status import StatusServer
 from ksd_ddns.status.pages import ITEMS, RECORDS
@@ -125,7 +126,7 @@ def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, 
         return [message]
 
     with Proxy(primary, response=late) as proxy:
-        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", patches={"ksd_ddns.cli.run.STUCK_AFTER": 1.5})
+        ksd = run(primary, kube, through=proxy.address, DNS_TIMEOUT="1s", timing=Timing(stuck_after=1.5))
         began = time.monotonic()
         seen = set()
         while not ksd.ready:
@@ -140,8 +141,7 @@ def test_a_slow_transfer_is_no_hang(make_bind: Callable[..., Bind], kube: Kube, 
 @pytest.mark.parametrize("hook", [swallow, cut()], ids=["silent", "hangs-up"])
 def test_a_primary_that_does_not_answer_is_no_hang(bind: Bind, kube: Kube, run: Run, hook: Hook) -> None:
     with Proxy(bind, request=hook) as proxy:
-        patches = {"ksd_ddns.cli.run.STUCK_AFTER": 1.5}
-        ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="6s", patches=patches)
+        ksd = run(bind, kube, through=proxy.address, DNS_TIMEOUT="6s", timing=Timing(stuck_after=1.5))
         ksd.wait(lambda: ksd.get("/healthz")[0], "it runs")
         for _ in range(80):
             assert ksd.get("/healthz") == (200, "ok\n")
@@ -299,7 +299,7 @@ def test_all_records_are_never_in_memory_at_once(asked: Callable[..., Asked]) ->
         tracemalloc.stop()
 
 
-def test_readers_of_all_records_that_stop_reading_hold_up_nobody(asked: Callable[..., Asked]) -> None:
+def test_slow_clients_of_records_delay_no_other(asked: Callable[..., Asked]) -> None:
     server = asked(SNAPSHOT, owned=zone_of(100_000), limits=Limits(response_within=10))
     slow = [server.connect() for _ in range(12)]
     for connection in slow:
@@ -318,7 +318,7 @@ def test_readers_of_all_records_that_stop_reading_hold_up_nobody(asked: Callable
         connection.close()
 
 
-def test_a_lone_surrogate_is_no_reason_to_say_nothing(asked: Callable[..., Asked]) -> None:
+def test_a_lone_surrogate_does_not_break_the_page(asked: Callable[..., Asked]) -> None:
     server = asked(replace(SNAPSHOT, conflicts=("\udcff",), problems={"primary": "\udcff"}))
     assert server.get("/")[0] == 200
     assert server.get("/records")[0] == 200
@@ -494,7 +494,7 @@ def test_the_head_of_a_request_is_limited(asked: Callable[..., Asked], head: byt
         pytest.param(["127.0.0.1"], id="the-same-address"),
     ],
 )
-def test_probes_get_through_whatever_others_hold(asked: Callable[..., Asked], sources: list[str]) -> None:
+def test_probes_get_through_when_others_hold_connections(asked: Callable[..., Asked], sources: list[str]) -> None:
     server = asked(SNAPSHOT)
     held = [server.connect(source) for source in sources for _ in range(max(1, 400 // len(sources)))]
     for _ in range(10):
@@ -505,7 +505,7 @@ def test_probes_get_through_whatever_others_hold(asked: Callable[..., Asked], so
         connection.close()
 
 
-def test_a_client_that_asks_is_not_closed_for_those_that_do_not(asked: Callable[..., Asked]) -> None:
+def test_an_active_client_is_not_closed_for_idle_ones(asked: Callable[..., Asked]) -> None:
     limits = Limits(connections=8, per_client=4, request_within=60)
     server = asked(SNAPSHOT, limits=limits)
     quiet = server.connect("127.0.0.9")
@@ -558,7 +558,7 @@ def test_requests_that_never_end_are_cut_off(asked: Callable[..., Asked]) -> Non
         ("nonsense", "nonsense", "nonsense"),
     ],
 )
-def test_what_tells_clients_apart(address: str, normal: str, client: str) -> None:
+def test_which_addresses_count_as_one_client(address: str, normal: str, client: str) -> None:
     assert (address_of(address), client_of(address)) == (normal, client)
 
 

@@ -1,4 +1,4 @@
-"""Readers that follow a bundled primary, as deploy/secondaries has them."""
+"""Secondaries that follow a bundled primary, as deploy/secondaries has them."""
 
 import subprocess
 import time

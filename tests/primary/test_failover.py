@@ -16,6 +16,7 @@ from harness import hostile, vmis
 from harness.hostile import AXFR, Hook, Proxy
 from harness.servers import Bind, Key, Port, Record
 from harness.vmis import vmi
+from ksd_ddns.cli.timing import Timing
 from ksd_ddns.errors import Denied, Unreachable
 from ksd_ddns.primary import keys, pool
 from ksd_ddns.primary.connection import Server as Address
@@ -327,8 +328,7 @@ def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], l
         "DNS_TIMEOUT": "1s",
     }
     want("10.0.0.1")
-    patches = {"ksd_ddns.primary.pool.BACK_AFTER": 1.0}
-    with Running(tmp_path, settings, "--from", source, patches=patches) as ksd:
+    with Running(tmp_path, settings, "--from", source, timing=Timing(server_back_after=1.0)) as ksd:
         ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.1")
         assert second.status("db.prod.vm", "A") == "NXDOMAIN"
         first.stop()

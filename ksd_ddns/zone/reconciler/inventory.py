@@ -11,9 +11,7 @@ from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler.pace import Pace
-
-SIGHT_AFTER = 5.0
-"""Seconds from a source being readable again until what it did not tell meanwhile has been told."""
+from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 _Hold = tuple[float, tuple[bytes, ...]]
 """Until when, and which addresses: none any more of a hold that has ended."""
@@ -27,7 +25,9 @@ class Inventory:
     All times are by the monotonic clock, in seconds. `due` is when to call `tick` next.
     """
 
-    def __init__(self, desired: Desired, rules: Rules, scope: Scope, *, hold_down: float) -> None:
+    def __init__(
+        self, desired: Desired, rules: Rules, scope: Scope, *, hold_down: float, timing: Timing = TIMING
+    ) -> None:
         self._desired = desired
         self._rules = rules
         self._scope = scope
@@ -40,7 +40,8 @@ class Inventory:
         self._blind: dict[str, float] = {}
         self._overdue: set[str] = set()
         self._timers: list[tuple[float, str]] = []
-        self._pace = Pace()
+        self._pace = Pace(timing)
+        self._catch_up = timing.catch_up
 
     def __len__(self) -> int:
         return len(self._vmis)
@@ -133,9 +134,9 @@ class Inventory:
         if blind:
             self._blind[scope] = inf
         elif self._blind.get(scope) == inf:
-            self._blind[scope] = now + SIGHT_AFTER
+            self._blind[scope] = now + self._catch_up
             for key in self._overdue:
-                heapq.heappush(self._timers, (now + SIGHT_AFTER, key))
+                heapq.heappush(self._timers, (now + self._catch_up, key))
             self._overdue.clear()
 
     def _blind_until(self, key: str) -> float:

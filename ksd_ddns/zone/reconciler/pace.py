@@ -2,12 +2,10 @@
 
 from collections import OrderedDict, deque
 
-BURST = 10
-"""Changes of one VMI that pass at once within WINDOW seconds."""
+from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 WINDOW = 60.0
-SLOWED = 10.0
-"""Seconds between the changes of a VMI that has used up its burst."""
+"""Seconds in which the changes of one VMI are counted."""
 
 MAX_TRACKED = 100_000
 """VMIs that are tracked at once; of more, those that have been still for longest are forgotten early."""
@@ -20,7 +18,8 @@ class Pace:
     around it. What is kept is what changed within the last WINDOW seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing = TIMING) -> None:
+        self._timing = timing
         # In the order of the last change, so that what is over is found at the front.
         self._passed: OrderedDict[str, deque[float]] = OrderedDict()
 
@@ -41,12 +40,12 @@ class Pace:
         if not passed:
             del self._passed[key]
             return now
-        return now if len(passed) < BURST else max(now, passed[-1] + SLOWED)
+        return now if len(passed) < self._timing.burst else max(now, passed[-1] + self._timing.slowed)
 
     def passes(self, key: str, now: float) -> None:
         """Count a change of the VMI `key`."""
         self._forget(now)
-        self._passed.setdefault(key, deque(maxlen=BURST)).append(now)
+        self._passed.setdefault(key, deque(maxlen=self._timing.burst)).append(now)
         self._passed.move_to_end(key)
         if len(self._passed) > MAX_TRACKED:
             self._passed.popitem(last=False)

@@ -66,13 +66,11 @@ from ksd_ddns.zone.reconciler.events import (
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal, Refusals
 from ksd_ddns.zone.reconciler.sources import Sources, VmiEvent
+from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed, Verdict
 from ksd_ddns.zone.reconciler.updates import Updates
 from ksd_ddns.zone.reconciler.view import Need, View
 from ksd_ddns.zone.rivalry import Rivalry, is_undone
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
-"""Seconds between attempts at a primary that does not answer, or answers nonsense. The first retry comes at once."""
 
 READ_BACK_WITHIN = 1.0
 """Seconds that what was accepted may stay unread while changes come thick."""
@@ -106,6 +104,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hold_down: float = 300.0
     drift_interval: float = 30.0
     full_read_interval: float = 3600.0
+    timing: Timing = TIMING
 
 
 class Reconciler:
@@ -118,18 +117,18 @@ class Reconciler:
         self.scope = scope
         self._options = options
         self.desired = Desired(rules)
-        self.inventory = Inventory(self.desired, rules, scope, hold_down=options.hold_down)
+        self.inventory = Inventory(self.desired, rules, scope, hold_down=options.hold_down, timing=options.timing)
         self.sources = Sources(tuple(scopes))
         self.view = View(
             drift_interval=options.drift_interval, full_read_interval=options.full_read_interval, jitter=jitter
         )
         self.updates = Updates()
         self.unconfirmed = Unconfirmed()
-        self.refusals = Refusals(jitter=jitter)
+        self.refusals = Refusals(jitter=jitter, timing=options.timing)
         self.acceptance = Acceptance(jitter=jitter)
         self.deletions = Deletions()
         self.rivalry = Rivalry()
-        self.pauses = Pauses(jitter=jitter)
+        self.pauses = Pauses(jitter=jitter, timing=options.timing)
         self.synced = False
         self._round = Round()
         self._facts: list[Fact] = []
@@ -440,7 +439,7 @@ class Reconciler:
         self._refuse(refusal, now)
 
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; what a check of host names would refuse goes separately."""
+        """Let the changes of a refused message be suspects; send those that fail a check of host names separately."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -709,7 +708,8 @@ class Reconciler:
         due = self.refusals.due
         if due is None or due > now:
             return
-        longest = LONGEST_PAUSE if self.acceptance.refuses else refused.LONGEST_RETRY
+        timing = self._options.timing
+        longest = timing.longest_pause if self.acceptance.refuses else timing.longest_retry
         for name in self.refusals.sample(now, longest=longest):
             refusal = self.refusals.forget(name)
             if refusal is not None:
@@ -829,9 +829,9 @@ class Round:
 class Pauses:
     """When the primary is tried again, for reads and for updates, what is wrong, and how often in a row it failed."""
 
-    def __init__(self, *, jitter: Jitter) -> None:
-        self._read = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=jitter, spread=0.5)
-        self._send = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=jitter, spread=0.5)
+    def __init__(self, *, jitter: Jitter, timing: Timing) -> None:
+        self._read = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
+        self._send = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
         self.poll = Backoff(FIRST_POLL, LONGEST_POLL, jitter=jitter)
         self._unread: PrimaryError | None = None
         self._unsent: PrimaryError | None = None

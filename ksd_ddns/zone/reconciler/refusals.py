@@ -17,9 +17,7 @@ from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
-
-FIRST_RETRY, LONGEST_RETRY = 5.0, 600.0
-"""Seconds between two samples of the names of one cause."""
+from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 SAMPLE = 4
 """Names of one cause that are tried at a time."""
@@ -95,8 +93,9 @@ class _Waiting:
 class Refusals:
     """The refused names of one zone."""
 
-    def __init__(self, *, jitter: Jitter) -> None:
+    def __init__(self, *, jitter: Jitter, timing: Timing = TIMING) -> None:
         self._jitter = jitter
+        self._timing = timing
         self._refusals: dict[bytes, Refusal] = {}
         self._waiting: dict[Cause, _Waiting] = {}
 
@@ -148,7 +147,7 @@ class Refusals:
         self._refusals[refusal.name] = refusal
         waiting = self._waiting.get(refusal.cause)
         if waiting is None:
-            backoff = Backoff(FIRST_RETRY, LONGEST_RETRY, jitter=self._jitter)
+            backoff = Backoff(self._timing.first_retry, self._timing.longest_retry, jitter=self._jitter)
             self._waiting[refusal.cause] = waiting = _Waiting(backoff, now)
         waiting.names[refusal.name] = None
         return True
