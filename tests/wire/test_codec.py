@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from ksd_ddns.wire import codec
 from ksd_ddns.wire.codec import Malformed, Message, Statement
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, IXFR, NS, PTR, SOA, TXT, A
+from tests.wire.oracle import oracle, plain, records
 from tests.zone.build import VARIED, ZONE, n
-from tests.zone.oracle import oracle, plain, records
 
 LABEL = st.sampled_from([b"vm", b"VM", b"Prod", b"db", b"net1", b"*", b"_x", b"a.b", b'\0\xff\\"']) | st.binary(
     min_size=1, max_size=63
