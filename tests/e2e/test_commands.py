@@ -58,7 +58,7 @@ def test_plan_reads_like_a_diff(make_bind: Callable[..., Bind], ksd: Ksd) -> Non
         "~ net1.db.prod.vm. 60 A 10.1.0.9 -> 10.1.0.12",
         "- net1.web.prod.vm. 60 A 10.1.0.7",
         "+ net1.x.prod.vm. 60 A 10.1.0.2",
-        "! cname.prod.vm. (VMI prod/x) conflict: a CNAME that is not ours stands there; found CNAME elsewhere.example.",
+        "! cname.prod.vm. (VMI prod/x) conflict: a CNAME that is not ours exists there; found CNAME elsewhere.example.",
         "Plan: 3 to add, 1 to change, 1 to delete, 1 conflict.",
     ]
 
@@ -86,7 +86,7 @@ def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
     }
     (conflict,) = plan["conflicts"]
     assert (conflict["name"], conflict["vmi"]) == ("web.prod.vm.", "prod/web")
-    assert conflict["reason"] == "it exists without our ownership record"
+    assert (conflict["cause"], conflict["message"]) == ("unowned", "it exists without our ownership record")
     assert conflict["found"] == [{"type": "A", "ttl": 300, "values": ["192.0.2.80"]}]
 
 

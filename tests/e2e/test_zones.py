@@ -363,7 +363,7 @@ def test_a_vmi_cannot_take_the_name_of_the_name_server(bind: Bind, ksd: Ksd) -> 
     thief = vmi("x", "prod", annotations={"ksd-ddns/hostname": "ns.vm."})
     command = ksd(bind, OWNERSHIP="zone", NAME_SERVER_IP="192.0.2.53", HOSTNAME_SCOPE="zone")
     done = command("apply", vmi=[thief])
-    assert "warning: VMI prod/x: annotation ksd-ddns/hostname: 'ns.vm.' is kept for the zone itself" in done.err
+    assert "warning: VMI prod/x: annotation ksd-ddns/hostname: 'ns.vm.' is reserved for the zone itself" in done.err
     assert bind.query("ns.vm", "A") == ["192.0.2.53"]
 
 

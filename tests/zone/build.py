@@ -133,7 +133,7 @@ def zone_rules(**settings: object) -> Rules:
 
 
 def scope(rules: Rules, **settings: object) -> Scope:
-    """Return the scope that goes with `rules`: with ownership records if the rules have an owner; base and `ns.<base>` protected."""
+    """Return the scope for `rules`: ownership records if they have an owner; base and `ns.<base>` protected."""
     ownership = Ownership.TXT if rules.owner else Ownership.ZONE
     default: dict[str, object] = {"ownership": ownership, "owner": rules.owner, "policy": Policy.SYNC}
     if rules.reverse:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ksd_ddns.wire import txt
 from ksd_ddns.zone import ownership_record
-from ksd_ddns.zone.ownership_record import OwnershipRecord
+from ksd_ddns.zone.ownership_record import OwnershipRecord as Record
 
 # What OWNER_ID and the API let through, and more: a field never holds a comma.
 FIELD = st.text(
@@ -28,18 +28,18 @@ def strings(*parts: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("rdata", "want"),
     [
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=ns/vm"), OwnershipRecord("o", "ns/vm"), id="ours"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi="), OwnershipRecord("o"), id="without-a-vmi"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o"), OwnershipRecord("o"), id="without-the-field-vmi"),
-        pytest.param(strings(b"heritage=ksd-ddns,vmi=a/b,owner=o"), OwnershipRecord("o", "a/b"), id="in-another-order"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,family=4"), OwnershipRecord("o", "a/b", ("family=4",)),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=ns/vm"), Record("o", "ns/vm"), id="ours"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi="), Record("o"), id="without-a-vmi"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o"), Record("o"), id="without-the-field-vmi"),
+        pytest.param(strings(b"heritage=ksd-ddns,vmi=a/b,owner=o"), Record("o", "a/b"), id="in-another-order"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,family=4"), Record("o", "a/b", ("family=4",)),
                      id="field-of-a-later-version"),
-        pytest.param(strings(b"heritage=ksd-ddns,since=1,owner=o,vmi=a/b,x"), OwnershipRecord("o", "a/b", ("since=1", "x")),
+        pytest.param(strings(b"heritage=ksd-ddns,since=1,owner=o,vmi=a/b,x"), Record("o", "a/b", ("since=1", "x")),
                      id="fields-of-a-later-version-anywhere"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,owner=p,vmi=a/b"), OwnershipRecord("o", "a/b", ("owner=p",)),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,owner=p,vmi=a/b"), Record("o", "a/b", ("owner=p",)),
                      id="the-first-owner-counts"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=a=b,vmi=a/b"), OwnershipRecord("a=b", "a/b"), id="equals-sign-in-value"),
-        pytest.param(strings(b"heritage=ksd-ddns,ow", b"ner=o,vmi=a/b"), OwnershipRecord("o", "a/b"), id="cut-anywhere"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=a=b,vmi=a/b"), Record("a=b", "a/b"), id="equals-sign-in-value"),
+        pytest.param(strings(b"heritage=ksd-ddns,ow", b"ner=o,vmi=a/b"), Record("o", "a/b"), id="cut-anywhere"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=,vmi=a/b"), None, id="empty-owner"),
         pytest.param(strings(b"heritage=ksd-ddns"), None, id="heritage-alone"),
         pytest.param(strings(b"heritage=ksd-ddns2,owner=o,vmi=a/b"), None, id="longer-heritage"),
@@ -49,25 +49,25 @@ def strings(*parts: bytes) -> bytes:
         pytest.param(strings(b"v=spf1 -all"), None, id="other-text"),
         pytest.param(strings(b""), None, id="empty-text"),
         pytest.param(b"", None, id="no-rdata-at-all"),
-        pytest.param(b"\x40heritage=ksd-ddns,owner=o", OwnershipRecord("o"), id="string-cut-short"),
+        pytest.param(b"\x40heritage=ksd-ddns,owner=o", Record("o"), id="string-cut-short"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=\xff,vmi=a/b"), None, id="owner-is-not-text"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=o\n,vmi=a/b"), None, id="newline-in-the-owner"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=\x1b[2J"), None, id="terminal-sequence-in-the-vmi"),
         pytest.param(strings("heritage=ksd-ddns,owner=o,vmi=\u202egnp".encode()), None, id="right-to-left-override"),
     ],
 )  # fmt: skip
-def test_parse(rdata: bytes, want: OwnershipRecord | None) -> None:
+def test_parse(rdata: bytes, want: Record | None) -> None:
     assert ownership_record.parse(rdata) == want
 
 
 @given(FIELD, st.just("") | FIELD, st.lists(FIELD.map(lambda value: f"x{value}"), max_size=2))
 def test_what_is_written_is_read(owner: str, vmi: str, extra: list[str]) -> None:
-    mark = OwnershipRecord(owner, vmi, tuple(extra))
+    mark = Record(owner, vmi, tuple(extra))
     assert ownership_record.parse(mark.rdata()) == mark
 
 
 def test_the_text_of_the_ownership_record_is_the_documented_one() -> None:
-    text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, OwnershipRecord("o", "ns/vm").rdata(), 0, 36)
+    text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, Record("o", "ns/vm").rdata(), 0, 36)
     assert text.to_text() == '"heritage=ksd-ddns,owner=o,vmi=ns/vm"'
 
 

@@ -135,7 +135,8 @@ Cause = ConflictCause
     [
         pytest.param([a("10.1.0.1")], Cause.UNOWNED, {}, id="a"),
         pytest.param([a(*WANTED)], Cause.UNOWNED_EQUAL, {}, id="a-with-the-wanted-address"),
-        pytest.param([a(*WANTED, ttl=5), txt("foreign")], Cause.UNOWNED_EQUAL, {}, id="wanted-address-beside-a-foreign-text"),
+        pytest.param([a(*WANTED, ttl=5), txt("foreign")], Cause.UNOWNED_EQUAL, {},
+                     id="wanted-address-beside-a-foreign-text"),
         pytest.param([a(*WANTED, "10.1.0.1")], Cause.UNOWNED, {}, id="a-with-one-address-more"),
         pytest.param([a(*WANTED), aaaa("fd00::1")], Cause.UNOWNED, {}, id="a-with-another-family-beside"),
         pytest.param([aaaa("fd00::1")], Cause.UNOWNED, {}, id="aaaa"),
@@ -143,14 +144,15 @@ Cause = ConflictCause
                      id="of-external-dns"),
         pytest.param([txt('"heritage=external-dns,external-dns/owner=x"'), sshfp()], Cause.OTHER_PROGRAM, {},
                      id="of-external-dns-in-quotation-marks"),
-        pytest.param([txt("heritage=ksd-ddns,owner=")], Cause.OTHER_PROGRAM, {}, id="ownership-record-without-an-owner"),
+        pytest.param([txt("heritage=ksd-ddns,owner=")], Cause.OTHER_PROGRAM, {}, id="empty-owner"),
         pytest.param([sshfp(), txt(mark("prod/db", owner="other"))], Cause.OTHER_OWNER, {"owners": ("other",)},
                      id="another-owner-without-addresses"),
         pytest.param([a("10.1.0.1"), sshfp(), txt("foreign")], Cause.UNOWNED, {}, id="a-beside-what-we-do-not-manage"),
         pytest.param([cname("elsewhere.")], Cause.CNAME, {}, id="cname"),
         pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], Cause.OTHER_OWNER, {"owners": ("other",)},
                      id="another-owner"),
-        pytest.param([txt(mark("prod/db", owner="b"), mark("x/y", owner="a"))], Cause.OTHER_OWNER, {"owners": ("a", "b")},
+        pytest.param([txt(mark("prod/db", owner="b"), mark("x/y", owner="a"))], Cause.OTHER_OWNER,
+                     {"owners": ("a", "b")},
                      id="two-other-owners"),
         pytest.param([ns("ns.elsewhere.")], Cause.DELEGATION, {"ancestor": NAME}, id="delegation"),
     ],
@@ -806,7 +808,7 @@ def test_conflicts_know_their_vmi() -> None:
     assert isinstance(plan.conflicts[0], Conflict)
 
 
-def test_a_wanted_node_without_a_ownership_record_is_refused_where_names_are_marked() -> None:
+def test_a_wanted_node_without_an_ownership_record_is_an_error() -> None:
     zone = live(node(NAME, a("10.1.0.1"), txt(MARK)))
-    with pytest.raises(ValueError, match="without a marker"):
+    with pytest.raises(ValueError, match="no ownership record"):
         full(wanted(vmi(), rules=INSIDE), zone, scope(TXT_MODE))
