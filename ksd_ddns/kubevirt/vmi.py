@@ -1,12 +1,14 @@
 """API object -> Vmi: what naming needs of a VirtualMachineInstance, parsed once. `parse` never fails."""
 
+from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
 from ksd_ddns.kubevirt import vmi_object
 from ksd_ddns.kubevirt.addresses import NOTABLE, is_link_local_ipv6, packed, unpublishable
-from ksd_ddns.kubevirt.vmi_object import Domain, Spec, Status, VmiObject
+from ksd_ddns.kubevirt.vmi_object import DEFAULT_NAMESPACE, Spec, Status, VmiObject
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 
 MIN_TTL = 5
@@ -74,12 +76,17 @@ def by_record(interface: str) -> str:
 class _Warnings:
     """The first MAX_WARNINGS warnings about one VMI, and the number of the others."""
 
-    __slots__ = ("kept", "more", "vmi")
+    __slots__ = ("_obj", "kept", "more")
 
-    def __init__(self, vmi: str) -> None:
-        self.vmi = vmi
+    def __init__(self, obj: VmiObject) -> None:
+        self._obj = obj
         self.kept: list[VmiWarning] = []
         self.more = 0
+
+    @property
+    def vmi(self) -> str:
+        """The key of the VMI, made only when needed: nearly all VMIs have no warnings."""
+        return f"{self._obj.namespace}/{self._obj.metadata.name}"
 
     @property
     def full(self) -> bool:
@@ -103,8 +110,7 @@ def parse(obj: VmiObject) -> Vmi:
     published, and each address belongs to it.
     """
     metadata = obj.metadata
-    namespace = obj.namespace
-    warnings = _Warnings(f"{namespace}/{metadata.name}")
+    warnings = _Warnings(obj)
     networks, excluded = _networks(obj.spec)
     interfaces = _interfaces(obj.status, excluded, warnings)
     ignored, ttl = False, None
@@ -115,7 +121,7 @@ def parse(obj: VmiObject) -> Vmi:
         ttl = _ttl(annotations.ttl, warnings)
         hostnames = _hostnames(annotations.hostname, warnings)
     return Vmi(
-        namespace,
+        metadata.namespace or DEFAULT_NAMESPACE,
         metadata.name,
         metadata.uid or "",
         _seconds(metadata.creation_timestamp),
@@ -130,30 +136,35 @@ def parse(obj: VmiObject) -> Vmi:
     )
 
 
-def _networks(spec: Spec | None) -> tuple[frozenset[str], frozenset[str]]:
+def _networks(spec: Spec | None) -> tuple[frozenset[str], Collection[str]]:
     """Return the names of the secondary networks, and the excluded ones: the default network, unplugged interfaces."""
     if spec is None:
-        return frozenset(), frozenset()
-    excluded = _unplugged(spec.domain) if spec.domain is not None else []
+        return frozenset(), []
+    excluded: list[str] = []
     secondary: list[str] = []
+    devices = spec.domain.devices if spec.domain is not None else None
+    if devices is not None and devices.interfaces:
+        for entry in devices.interfaces:
+            # An unplugged interface may still be in the status.
+            if entry is not None and entry.state == _ABSENT and entry.name:
+                excluded.append(entry.name)  # noqa: PERF401 a comprehension costs more for the one entry that most have
     for network in spec.networks or ():
         if network is None or not network.name:
             continue
-        is_default = network.pod is not None or (network.multus is not None and network.multus.default)
-        (excluded if is_default else secondary).append(network.name)
-    found = frozenset(secondary).difference(excluded)
+        if network.pod is not None or (network.multus is not None and network.multus.default):
+            excluded.append(network.name)
+        else:
+            secondary.append(network.name)
+    found = frozenset(secondary)
+    if excluded:
+        found = found.difference(excluded)
     if len(found) > MAX_INTERFACES:
         found = frozenset(sorted(found, key=by_record)[:MAX_INTERFACES])
-    return found, frozenset(excluded)
+    # A set only if there are many: anyone who can write a VMI can unplug thousands of interfaces.
+    return found, excluded if len(excluded) < 8 else frozenset(excluded)
 
 
-def _unplugged(domain: Domain) -> list[str]:
-    """Return the names of unplugged interfaces. The status may still list them."""
-    found = domain.devices.interfaces if domain.devices is not None else None
-    return [entry.name for entry in found or () if entry is not None and entry.state == _ABSENT and entry.name]
-
-
-def _interfaces(status: Status | None, excluded: frozenset[str], warnings: _Warnings) -> tuple[Interface, ...]:
+def _interfaces(status: Status | None, excluded: Collection[str], warnings: _Warnings) -> tuple[Interface, ...]:
     found: dict[str, list[str | None]] = {}
     for entry in (status.interfaces if status is not None else None) or ():
         if entry is None or not entry.name or entry.name in excluded:
@@ -175,7 +186,8 @@ def _interfaces(status: Status | None, excluded: frozenset[str], warnings: _Warn
         addresses = _addresses(name, texts, warnings)
         room -= len(addresses)
         if addresses:
-            interfaces.append(Interface(name, tuple(dict.fromkeys(addresses))))
+            unique = tuple(addresses) if len(addresses) == 1 else tuple(dict.fromkeys(addresses))
+            interfaces.append(Interface(name, unique))
     return tuple(interfaces)
 
 
@@ -247,6 +259,7 @@ def _hostnames(text: str | None, warnings: _Warnings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+@lru_cache(maxsize=4096)  # every event of a VMI repeats it, and VMIs are often created together
 def _seconds(text: str | None) -> int:
     """Return an RFC 3339 time as seconds since the epoch, rounded down; 0 if it is missing or malformed."""
     if not text:

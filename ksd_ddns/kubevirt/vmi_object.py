@@ -13,6 +13,9 @@ IGNORE = "ksd-ddns/ignore"
 TTL = "ksd-ddns/ttl"
 HOSTNAME = "ksd-ddns/hostname"
 
+DEFAULT_NAMESPACE = "default"
+"""The namespace of objects without one, as for kubectl."""
+
 # `namespace/name` is an identity, and shown on terminals: neither part may hold a slash, or what is not plain ASCII.
 # The API server allows less; what has more was made by hand.
 _Name = Annotated[str, msgspec.Meta(min_length=1, pattern="^[!-.0-~]+$")]
@@ -113,7 +116,7 @@ class VmiObject(msgspec.Struct, gc=False, rename="camel"):
     @property
     def namespace(self) -> str:
         """The namespace, `default` when the object names none."""
-        return self.metadata.namespace or "default"
+        return self.metadata.namespace or DEFAULT_NAMESPACE
 
     @property
     def labels(self) -> dict[str, str]:

@@ -101,7 +101,7 @@ def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: 
     (conflict,) = zone["conflicts"]
     assert (conflict["name"], conflict["cause"]) == ("web.prod.vm.", "unowned")
     page = ksd.get("/")[1]
-    assert all(text in page for text in ("net1.db.prod.vm.", "10.1.0.9", "prod/db", "Ready.", conflict))
+    assert all(text in page for text in ("net1.db.prod.vm.", "10.1.0.9", "prod/db", "Ready.", conflict["message"]))
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
     ksd.wait_answer(primary, "net1.db.prod.vm.", "A", "10.1.0.10")
     assert "10.1.0.10" in ksd.get("/records")[1]
