@@ -12,15 +12,17 @@ import msgspec
 from harness import vmis
 from harness.servers import Server, program
 from ksd_ddns.kubevirt import vmi
-from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import names
-from ksd_ddns.zone import plan, render
+from ksd_ddns.zone import plan
 from ksd_ddns.zone.desired import Desired, Rules, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Plan, Scope
+from ksd_ddns.zone.render import nsupdate
 from ksd_ddns.zone.update import Limits
 
 ZONE = names.from_text("vm.")
@@ -66,7 +68,7 @@ class Workload:
         """Return the records as nsupdate reads them: additions without prerequisites, so many a message."""
         lines = [
             line
-            for line in render.nsupdate(self.additions(), Limits(), server="127.0.0.1", port=53)
+            for line in nsupdate.script(self.additions(), Limits(), server="127.0.0.1", port=53)
             if line.startswith("update ")
         ]
         # `zone` is forgotten after each `send`; without it nsupdate would ask for the zone each time.

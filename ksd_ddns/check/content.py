@@ -8,11 +8,13 @@ from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import NS, TXT
 from ksd_ddns.wire.text import rdtype_text
-from ksd_ddns.zone import marker, render
+from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired, desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Ownership, Plan, Scope
+from ksd_ddns.zone.render import message
+from ksd_ddns.zone.render import text as render
 
 SHOWN = 3
 """How many names are shown as examples, at most."""
@@ -92,7 +94,7 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
         if name in ours or name == scope.base or not names.is_below(name, scope.base):
             continue
         text = node.get(TXT)
-        owners = {mark.owner for rdata in (text.rdatas if text else ()) if (mark := marker.parse(rdata))}
+        owners = {mark.owner for rdata in (text.rdatas if text else ()) if (mark := ownership_record.parse(rdata))}
         others.update(owners - {scope.owner})
         unmarked += not owners
         if name[:2] == b"\1*":
@@ -117,19 +119,22 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
     marked: Counter[str] = Counter()
     for name in ours:
         there = live.get(name).get(TXT)
-        marked.update({mark.owner for rdata in (there.rdatas if there else ()) if (mark := marker.parse(rdata))})
+        records = map(ownership_record.parse, there.rdatas if there else ())
+        marked.update({record.owner for record in records if record})
     if marked:
         types = " and ".join(map(rdtype_text, scope.types))
-        whose = ", ".join(f"{count} with the marker of owner {owner}" for owner, count in sorted(marked.items()))
+        whose = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(marked.items()))
         text = f"OWNERSHIP=zone takes every {types} below it for ours, also {whose}"
-        cure = "set OWNERSHIP=txt where the zone is shared; where it is not, remove these markers"
+        cure = "set OWNERSHIP=txt where the zone is shared; where it is not, remove these records"
         yield failure("ownership", subject, text, cure)
 
 
 def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[Finding]:
-    yield ok("plan", subject, render.summary(plan).removeprefix("Plan: ").removesuffix("."))
+    yield ok("plan", subject, render.counts(plan))
     if plan.conflicts:
-        shown = _listed((f"{names.to_text(item.name)}: {item.reason}" for item in plan.conflicts), between="; ")
+        shown = _listed(
+            (f"{names.to_text(item.name)}: {message.conflict(item)}" for item in plan.conflicts), between="; "
+        )
         yield failure("conflicts", subject, shown, "see ksd-ddns plan: free each name, or give the VM another one")
     if plan.blocked:
         kept = _names(change.name for change in plan.blocked)
@@ -152,9 +157,9 @@ def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[F
             f"{_names(odd)}: no host names, which a BIND that checks names refuses",
             "check-names ignore; in the zone, or other names for the interfaces",
         )
-    notices = wanted.notices()
-    if notices:
-        listed = _listed((f"VMI {notice.vmi}: {notice.text}" for notice in notices), between="; ")
+    warnings = wanted.warnings()
+    if warnings:
+        listed = _listed((f"VMI {item.vmi}: {message.warning(item)}" for item in warnings), between="; ")
         yield warning("VMIs", subject, listed, "what cannot be published is left out, the rest is published")
 
 

@@ -198,7 +198,7 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
 
 
 def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[bytes]:
-    """Return names that VMIs want outside of the base; without markers none is published there."""
+    """Return names that VMIs want outside of the base; without ownership records none is published there."""
     if scope.ownership is not Ownership.TXT:
         return []
     wanted = desired(found.vmis or (), setup.rules(apex, scope.base)).names()

@@ -30,9 +30,10 @@ from ksd_ddns.printable import printable
 from ksd_ddns.sync import one_pass, reasons
 from ksd_ddns.sync.one_pass import OnePass, Report
 from ksd_ddns.wire import names
-from ksd_ddns.zone import render
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Kind, Plan
+from ksd_ddns.zone.render import document, message, nsupdate, text
+from ksd_ddns.zone.render.text import DiffLine, Sign
 
 _T = TypeVar("_T")
 
@@ -40,12 +41,12 @@ _PAUSE = 0.5
 """Seconds between two looks at a primary that is waited for."""
 
 _STYLES = {
-    "+": Style.parse("green"),
-    "-": Style.parse("red"),
-    "~": Style.parse("yellow"),
-    "!": Style.parse("magenta"),
+    Sign.ADD: Style.parse("green"),
+    Sign.DELETE: Style.parse("red"),
+    Sign.CHANGE: Style.parse("yellow"),
+    Sign.NOT_DONE: Style.parse("magenta"),
 }
-_PLAIN = Style.parse("bold")
+_BOLD = Style.parse("bold")
 
 
 def plan(options: Options) -> int:
@@ -70,15 +71,16 @@ def plan(options: Options) -> int:
 def _show(chosen: Settings, form: str, plans: Iterable[tuple[Plan, Server]]) -> None:
     """Print the plans, each made of what a server holds."""
     if form == "json":
-        _print_json(render.as_json(found) for found, _ in plans)
+        _print_json(document.plan(found) for found, _ in plans)
         return
     for found, server in plans:
         if form == "nsupdate":
-            lines = render.nsupdate(found, chosen.limits(), server=server.host, port=server.port)
+            lines = nsupdate.script(found, chosen.limits(), server=server.host, port=server.port)
             output.lines(lines)
         else:
             _print_heading(chosen, found.zone)
-            _print_lines(render.text(found))
+            _print_diff(text.plan(found))
+            _print_bold(text.summary(found))
 
 
 def apply(options: Options) -> int:
@@ -119,12 +121,12 @@ def owned(options: Options) -> int:
 
         zones, code = _in_each_zone(chosen, listed)
     if options.output == "json":
-        _print_json(zone.as_json() for zone in zones)
+        _print_json(document.owned(zone) for zone in zones)
         return code
     for zone in zones:
         _print_heading(chosen, zone.live.zone)
         for name, vmi, item in zone.records():
-            output.line(f"{names.to_text(name)} {render.rrset_text(item)} {vmi or '-'}")
+            output.line(f"{names.to_text(name)} {text.rrset(item)} {vmi or '-'}")
     return code
 
 
@@ -245,44 +247,50 @@ def _one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vm
 
 
 def _warn_about_vmis(one: OnePass) -> None:
-    for notice in one.reconciler.desired.notices():
-        warn(f"VMI {notice.vmi}: {notice.text}")
+    for warning in one.reconciler.desired.warnings():
+        warn(f"VMI {warning.vmi}: {message.warning(warning)}")
 
 
 def _print_heading(chosen: Settings, zone: bytes) -> None:
     if len(chosen.bases()) > 1:
-        _print_lines([(" ", f"Zone {names.to_text(zone)}")])
+        _print_bold(f"Zone {names.to_text(zone)}")
 
 
 def _print_report(report: Report) -> None:
     done = Plan(report.plan.zone, report.plan.serial, tuple(report.applied), report.plan.conflicts, report.plan.blocked)
-    lines = [line for line in render.text(done) if not line[1].startswith("Plan: ")]
-    _print_lines(lines)
-    for text in report.refusals():
-        _print_lines([("!", f"! {text}")])
+    _print_diff(text.plan(done))
+    _print_diff(DiffLine(Sign.NOT_DONE, line) for line in report.refusals())
     if report.plan.blocked:
         warn(reasons.blocked_in(report.plan))
     output.line(
         f"Applied: {done.count(Kind.ADD)} added, {done.count(Kind.CHANGE)} changed, "
         f"{done.count(Kind.DELETE)} deleted, {len(report.refused)} refused, "
-        f"{render.conflicts_text(len(report.plan.conflicts))}. Serial {report.plan.serial}."
+        f"{text.conflict_count(len(report.plan.conflicts))}. Serial {report.plan.serial}."
     )
 
 
 def _print_json(zones: Iterable[dict[str, object]]) -> None:
-    output.document(render.document(zones))
+    output.document(document.document(zones))
 
 
-def _print_lines(lines: Iterable[render.Line]) -> None:
-    """Print lines, on a terminal that has colours in those of their signs."""
+def _print_diff(lines: Iterable[DiffLine]) -> None:
+    """Print the lines of a diff, in the colours of their signs if the terminal has colours."""
+    _print_styled((_STYLES[line.sign], str(line)) for line in lines)
+
+
+def _print_bold(line: str) -> None:
+    _print_styled([(_BOLD, line)])
+
+
+def _print_styled(lines: Iterable[tuple[Style, str]]) -> None:
     console = Console()
     if not output.is_terminal() or console.color_system is None or console.no_color:
         output.lines(line for _, line in lines)
         return
     with output.stdout() as stream:
         # Rendered by hand: rich's own print would take a minute for a hundred thousand lines.
-        for sign, line in lines:
-            stream.write(_STYLES.get(sign, _PLAIN).render(printable(line), color_system=ColorSystem.STANDARD) + "\n")
+        for style, line in lines:
+            stream.write(style.render(printable(line), color_system=ColorSystem.STANDARD) + "\n")
 
 
 def _address_text(address: bytes) -> str:

@@ -20,7 +20,8 @@ from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.selector import Selector
-from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.zone.reconciler.backoff import Backoff
 
 RELIST_AFTER = 3

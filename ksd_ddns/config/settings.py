@@ -320,16 +320,16 @@ class Settings(BaseSettings):
     )
 
     ownership: Ownership = _setting(
-        Ownership.TXT, "How our names are known: txt (a marker beside each), zone (all A and AAAA)", group=_SAFETY
+        Ownership.TXT, "how names are owned: txt (by an ownership record), zone (all A and AAAA)", group=_SAFETY
     )
     owner_id: Annotated[str, AfterValidator(_owner_id)] | None = _setting(
         None,
-        "Who we are in the marker; several owners can share a zone",
+        "owner ID written to ownership records; several owners can share a zone",
         group=_SAFETY,
         shown="the UID of the cluster's namespace kube-system; default with --from",
     )
     policy: Policy = _setting(Policy.SYNC, "sync, or upsert-only: never delete a name", group=_SAFETY)
-    adopt: bool = _setting(False, "Take over unmarked names whose addresses are exactly the wanted ones", group=_SAFETY)
+    adopt: bool = _setting(False, "take over unowned names whose addresses are exactly the wanted ones", group=_SAFETY)
     max_delete_percent: int = _setting(
         30, "Keep deletions back that exceed this part of the owned names", group=_SAFETY, ge=0, le=100
     )

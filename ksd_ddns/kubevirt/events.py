@@ -1,4 +1,4 @@
-"""What a source of VMIs tells, whatever it reads from."""
+"""The events that a source of VMIs reports, whatever it reads from."""
 
 from typing import TypeAlias
 
@@ -8,10 +8,10 @@ from ksd_ddns.kubevirt.vmi import Vmi
 
 
 class VmisListed(msgspec.Struct, frozen=True):
-    """All VMIs there are in `scope` (a part of the cluster that is listed by itself, empty for all of it).
+    """All VMIs in `scope` (a part of the cluster that is listed separately, empty for the full cluster).
 
-    Comes only when the whole list was read: a VMI that is missing in it is gone. `unread` are the keys of those that
-    are there, but could not be read, and were not known before.
+    Reported only when the full list was read: a VMI that is missing in it was deleted. `unread` are the keys of VMIs
+    that exist, but could not be parsed and were not in the inventory before.
     """
 
     scope: str
@@ -20,21 +20,21 @@ class VmisListed(msgspec.Struct, frozen=True):
 
 
 class VmiChanged(msgspec.Struct, frozen=True):
-    """A VMI came, or is now as it is here. `at` is when that was heard, by the monotonic clock, in seconds."""
+    """A VMI was added or changed. `at` is when the event was received: monotonic clock, in seconds."""
 
     vmi: Vmi
     at: float
 
 
 class VmiDeleted(msgspec.Struct, frozen=True):
-    """The VMI `key` (`namespace/name`) was seen to be deleted."""
+    """The watch reported that the VMI `key` (`namespace/name`) was deleted. `at` is as in VmiChanged."""
 
     key: str
     at: float
 
 
 class SourceFailed(msgspec.Struct, frozen=True):
-    """`scope` cannot be read now, for `reason`; what was told before stays valid. An empty reason: it can again."""
+    """`scope` cannot be read, for `reason`; earlier events remain valid. An empty reason: it can be read again."""
 
     scope: str
     reason: str

@@ -8,22 +8,24 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from dataclasses import asdict
 from hashlib import sha256
 from heapq import nsmallest
 from html import escape
 from http import HTTPStatus
 from itertools import islice
 from threading import Lock, Semaphore
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, exposition
 
 from ksd_ddns.status.metrics import Metrics, Snapshots
-from ksd_ddns.sync.snapshot import Snapshot
+from ksd_ddns.sync.snapshot import RefusedNames, Snapshot
 from ksd_ddns.wire import names
-from ksd_ddns.zone import render
 from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.render import document
+from ksd_ddns.zone.render import text as render
+
+_T = TypeVar("_T")
 
 Contents = Callable[[], tuple[Owned | None, ...]]
 """Returns what is ours in each zone, None where it has not been read yet."""
@@ -131,12 +133,13 @@ class Pages:
         """
         zones: dict[tuple[str, str], list[str]] = {}
         for now in self._snapshots():
-            for part, text in now.problems.items():
-                zones.setdefault((part, text), []).append(now.zone)
+            for part, problem in now.problems.items():
+                zones.setdefault((part, problem), []).append(now.zone)
         # Those that count come first: they must not be among the lines that are left out.
         found = sorted(zones.items(), key=lambda item: item[0][0] in excluded)
         lines = (
-            _line(f"[{' ' if part in excluded else '-'}] {part}{_of(where)}: {text}") for (part, text), where in found
+            _line(f"[{' ' if part in excluded else '-'}] {part}{_of(where)}: {problem}")
+            for (part, problem), where in found
         )
         wrong = any(part not in excluded for part, _ in zones)
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
@@ -203,14 +206,18 @@ def _zone(now: Snapshot, owned: Owned | None, room: int) -> Iterator[str]:
     """Yield what there is to see of a zone, in about `room` octets."""
     yield f"<h2>{_cell(now.zone)}</h2>"
     if now.problems:
-        yield from _list("Not ready", [f"{part}: {text}" for part, text in now.problems.items()], room // 4, "wrong")
+        yield from _list(
+            "Not ready", [f"{part}: {problem}" for part, problem in now.problems.items()], room // 4, "wrong"
+        )
     else:
         yield "<p>Ready.</p>"
     figures = (now.server, now.serial, now.vmis, now.names, now.held, now.pending, now.blocked)
     yield "".join(
         _table(("primary", "serial", "VMIs", "names", "held", "pending", "blocked deletions"), [map(str, figures)])
     )
-    yield from _list("Conflicts: names that exist and are not ours", now.conflicts, room // 4)
+    yield from _list(
+        "Conflicts: names that exist and are not ours", now.conflicts, room // 4, show=render.conflict_brief
+    )
     yield from _list("Refused: names that the primary does not accept", now.refused, room // 4)
     if owned is not None:
         yield from _records_table(owned, room // 4)
@@ -221,9 +228,7 @@ def _records_table(owned: Owned, room: int) -> Iterator[str]:
     shown = 0
     rows = []
     for name in nsmallest(RECORDS, found, key=names.canonical):
-        part = [
-            (names.to_text(name), *render.rrset_text(item).split(" ", 2), vmi) for _, vmi, item in owned.records([name])
-        ]
+        part = [(names.to_text(name), *render.rrset(item).split(" ", 2), vmi) for _, vmi, item in owned.records([name])]
         room -= sum(len(_octets("".join(_table((), [row])))) for row in part)
         if room < 0:
             break
@@ -235,13 +240,15 @@ def _records_table(owned: Owned, room: int) -> Iterator[str]:
     yield f"<p>{more} <a href=/records>/records</a></p>"
 
 
-def _list(title: str, items: Collection[object], room: int, kind: str = "") -> Iterator[str]:
+def _list(
+    title: str, items: Collection[_T], room: int, kind: str = "", *, show: Callable[[_T], str] = str
+) -> Iterator[str]:
     if not items:
         return
     yield f"<h3 class='{kind}'>{escape(title)}</h3><ul class='{kind}'>"
     shown = 0
     for item in islice(items, ITEMS):
-        text = _line(str(item))
+        text = _line(show(item))
         while shown == 0 and _size(text) > max(room, _LEAST):
             text = f"{text[: len(text) // 2]}..."
         room -= _size(text)
@@ -263,18 +270,22 @@ def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[st
 
 def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]]) -> Iterator[str]:
     """Yield the JSON of all zones piece by piece."""
-    yield '{"zones": ['
+    yield f'{{"version": {document.VERSION}, "zones": ['
     for index, (now, owned) in enumerate(zones):
         yield ", " if index else ""
         yield json.dumps({"ready": not now.problems, "problems": now.problems, "server": now.server})[:-1]
-        yield from _array("conflicts", map(str, now.conflicts))
-        yield from _array("refused", map(asdict, now.refused))
+        yield from _array("conflicts", map(document.conflict, now.conflicts))
+        yield from _array("refused", map(_refused, now.refused))
         serial = owned.live.serial if owned else now.serial
         zone = names.to_text(owned.live.zone) if owned else now.zone
         yield f', "zone": {json.dumps(zone)}, "serial": {serial}'
-        yield from _array("records", owned.json_records() if owned else ())
+        yield from _array("records", document.records(owned) if owned else ())
         yield "}"
     yield "]}\n"
+
+
+def _refused(of: RefusedNames) -> dict[str, object]:
+    return document.refused(cause=of.cause, count=of.count, first=of.names, reason=of.reason)
 
 
 def _array(name: str, items: Iterable[object]) -> Iterator[str]:

@@ -28,7 +28,7 @@ class Account:
         self._primary = ""
         self._given_up = ""
         self._conflicts: dict[bytes, list[Conflict]] = {}
-        self._conflict_texts: tuple[str, ...] | None = ()
+        self._published_conflicts: tuple[Conflict, ...] | None = ()
         self._applied: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
@@ -56,10 +56,10 @@ class Account:
         if self._conflicts:
             for name in tuple(self._conflicts) if fact.dirty is None else fact.dirty:
                 if self._conflicts.pop(name, None):
-                    self._conflict_texts = None
+                    self._published_conflicts = None
         for conflict in fact.plan.conflicts:
             self._conflicts.setdefault(conflict.name, []).append(conflict)
-            self._conflict_texts = None
+            self._published_conflicts = None
 
     def accepted(self, fact: Accepted, now: float) -> None:
         """Count an accepted change, and how long it took from the source to the primary's answer."""
@@ -79,8 +79,8 @@ class Account:
 
     def publish(self, reconciler: Reconciler | None, *, server: str, zone: str, now: float) -> None:
         """Make a new snapshot."""
-        if self._conflict_texts is None:  # there can be many, and events are more
-            self._conflict_texts = tuple(_conflict_text(item) for found in self._conflicts.values() for item in found)
+        if self._published_conflicts is None:  # there can be many, and events are more
+            self._published_conflicts = tuple(item for found in self._conflicts.values() for item in found)
         problems: dict[str, str] = {}
         if reconciler is None or not reconciler.synced:
             problems["sync"] = _FIRST
@@ -99,7 +99,7 @@ class Account:
             serial=reconciler.live.serial if reconciler else 0,
             synced=reconciler is not None and reconciler.synced,
             problems=problems,
-            conflicts=self._conflict_texts,
+            conflicts=self._published_conflicts,
             refused=() if reconciler is None else _refused(reconciler, server),
             applied=dict(self._applied),
             outcomes=dict(self._outcomes),
@@ -142,8 +142,3 @@ def _refused(reconciler: Reconciler, server: str) -> tuple[RefusedNames, ...]:
         )
         for group in reconciler.refusals.groups()
     )
-
-
-def _conflict_text(conflict: Conflict) -> str:
-    vmi = f" (VMI {conflict.vmi})" if conflict.vmi else ""
-    return f"{names.to_text(conflict.name)}{vmi}: {conflict.reason}"

@@ -9,6 +9,7 @@ from ksd_ddns.zone.notification import Published, Remark, Said
 from ksd_ddns.zone.plan import Change, Conflict, Kind
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.refusals import Refusal
+from ksd_ddns.zone.render import message
 
 Say = Callable[[Said], None]
 """Takes a remark; the same one may come again and again."""
@@ -27,13 +28,13 @@ class Remarks:
             return
         vmis: Iterable[Vmi] = told.vmis if isinstance(told, VmisListed) else (told.vmi,)
         for vmi in vmis:
-            for notice in self._known.notices(vmi.key):
-                self._say(Remark(vmi.key, vmi.uid, "NotPublished", notice.text))
+            for warning in self._known.warnings(vmi.key):
+                self._say(Remark(vmi.key, vmi.uid, "NotPublished", message.warning(warning)))
 
     def conflicts(self, conflicts: Iterable[Conflict]) -> None:
         """Say which names somebody else has."""
         for conflict in conflicts:
-            text = f"{names.to_text(conflict.name)} is not published: {conflict.reason}"
+            text = f"{names.to_text(conflict.name)} is not published: {message.conflict(conflict)}"
             self._about(conflict.vmi, "NameConflict", text)
 
     def accepted(self, change: Change) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ksd_ddns.zone.plan import Conflict
+
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the histogram of how long a change takes from the watch to the primary's answer."""
 
@@ -36,7 +38,7 @@ class Snapshot:
     names: int = 0
     synced: bool = False
     problems: dict[str, str] = field(default_factory=dict)
-    conflicts: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
     refused: tuple[RefusedNames, ...] = ()
     blocked: int = 0
     held: int = 0

@@ -13,7 +13,7 @@ import yaml
 import yaml.reader
 
 from ksd_ddns.errors import SourceError
-from ksd_ddns.kubevirt.vmi import VmiObject
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.vmifile.events import Events, Progress, Shape
 
 CURE = "VMIs are expected as `kubectl get vmi -A -o yaml` or `-o json` writes them"

@@ -16,7 +16,8 @@ import msgspec
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
-from ksd_ddns.kubevirt.vmi import Vmi, VmiObject
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.vmifile.documents import CURE, Document, ListMeta, documents
 from ksd_ddns.vmifile.events import Progress
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import Node
-from ksd_ddns.zone.render import values
+from ksd_ddns.zone.render import text as render
 
 
 class Remark(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Published(msgspec.Struct, frozen=True, gc=False):
     @property
     def text(self) -> str:
         """The sentence."""
-        found = "; ".join(values(item) for item in self.node.rrsets if item.type in self.types)
+        found = "; ".join(render.values(item) for item in self.node.rrsets if item.type in self.types)
         return f"{names.to_text(self.node.name)} is published: {found}"
 
 

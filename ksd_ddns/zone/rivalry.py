@@ -7,7 +7,7 @@ who treats the name as its own.
 from collections import OrderedDict, deque
 
 from ksd_ddns.wire.rrset import TXT, Node
-from ksd_ddns.zone import marker
+from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.plan import Change, Kind, Ownership, Scope
 
 REPEATS = 3
@@ -58,7 +58,8 @@ def is_undone(change: Change, found: Node, scope: Scope) -> bool:
         published = any(item.type in scope.types for item in found.rrsets)
         return published is (change.kind is Kind.DELETE)
     text, ours = found.get(TXT), change.new.get(TXT)
-    there = {mark.vmi for mark in map(marker.parse, text.rdatas if text else ()) if mark and mark.owner == scope.owner}
+    records = map(ownership_record.parse, text.rdatas if text else ())
+    there = {record.vmi for record in records if record and record.owner == scope.owner}
     if change.kind is Kind.DELETE:
         return bool(there)
-    return ours is not None and marker.owned_vmi(ours.rdatas, scope.owner) not in there
+    return ours is not None and ownership_record.owned_vmi(ours.rdatas, scope.owner) not in there

@@ -19,7 +19,9 @@ from ksd_ddns.wire.names import from_text
 from ksd_ddns.wire.rrset import AAAA, TXT, A, Node, rrset
 from ksd_ddns.zone.notification import Published, Remark
 
-CONFLICT = Remark("prod/db", "uid-1", "NameConflict", "db.prod.vm. is not published: it exists without our marker")
+CONFLICT = Remark(
+    "prod/db", "uid-1", "NameConflict", "db.prod.vm. is not published: it exists without our ownership record"
+)
 
 
 @pytest.fixture

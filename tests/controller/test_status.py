@@ -24,9 +24,10 @@ from ksd_ddns.status import StatusServer
 from ksd_ddns.status.pages import ITEMS, RECORDS
 from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
 from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.plan import Conflict, ConflictCause
 from tests.controller.conftest import Run
 from tests.controller.running import Running
-from tests.zone.build import a, live, node, scope, zone_rules
+from tests.zone.build import a, live, n, node, scope, zone_rules
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 
@@ -99,9 +100,9 @@ def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: 
         ("nic1.web.prod.vm.", "A", "10.0.0.1", "prod/web"),
     }
     (conflict,) = zone["conflicts"]
-    assert conflict.startswith("web.prod.vm.")
+    assert (conflict["name"], conflict["cause"]) == ("web.prod.vm.", "unowned")
     page = ksd.get("/")[1]
-    assert all(text in page for text in ("net1.db.prod.vm.", "10.1.0.9", "prod/db", "Ready.", conflict))
+    assert all(text in page for text in ("net1.db.prod.vm.", "10.1.0.9", "prod/db", "Ready.", conflict["message"]))
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
     ksd.wait_answer(primary, "net1.db.prod.vm.", "A", "10.1.0.10")
     assert "10.1.0.10" in ksd.get("/records")[1]
@@ -151,12 +152,18 @@ def test_a_primary_that_does_not_answer_is_no_hang(bind: Bind, kube: Kube, run: 
 
 # Without a controller behind it
 
+
+def conflict(text: str, name: str = "a.vm.") -> Conflict:
+    cause = ConflictCause.OTHER_OWNER
+    return Conflict(n(name), node(name), node(name), cause, vmi="prod/db", owner="test", owners=(text,))
+
+
 SNAPSHOT = Snapshot(
     server="192.0.2.53:53",
     zone="vm.",
     serial=7,
     synced=True,
-    conflicts=("<script>alert(1)</script>.vm.: it exists", "a&b"),
+    conflicts=(conflict("<script>alert(1)</script>"), conflict("a&b")),
     refused=(RefusedNames("other", 1, ('"quoted" <b>',), "odd"),),
     applied={"add": 3},
     latencies=(1, 2, *[0] * (len(LATENCY_BUCKETS) - 2), 4),
@@ -251,8 +258,8 @@ def test_the_page_for_people_does_not_grow_with_the_zone(asked: Callable[..., As
 
 
 def test_the_page_for_people_stays_small(asked: Callable[..., Asked]) -> None:
-    conflicts = tuple(f"n{number}.vm.: refused: {'<&>' * 50}" for number in range(20_000))
-    refused = (RefusedNames("host-name", 20_000, conflicts[:50], "<&>" * 50),)
+    conflicts = tuple(conflict("<&>" * 50, f"n{number}.vm.") for number in range(20_000))
+    refused = (RefusedNames("host-name", 20_000, tuple(f"n{number}.vm." for number in range(50)), "<&>" * 50),)
     server = asked(replace(SNAPSHOT, refused=refused, conflicts=conflicts), owned=zone_of(100_000))
     page = server.get("/", seconds=60)[1]
     assert len(page.encode()) < 100_000
@@ -268,7 +275,9 @@ def test_the_page_for_people_stays_small(asked: Callable[..., Asked]) -> None:
 
 @pytest.mark.parametrize("text", ["x", "<&>'\"" * 1_000, "\U0001f600" * 1_000, "\udcff" * 1_000])
 def test_the_page_for_people_stays_small_with_many_zones(asked: Callable[..., Asked], text: str) -> None:
-    zone = replace(SNAPSHOT, conflicts=(text,) * 100, refused=(RefusedNames("other", 100, (text,), text),), server=text)
+    zone = replace(
+        SNAPSHOT, conflicts=(conflict(text),) * 100, refused=(RefusedNames("other", 100, (text,), text),), server=text
+    )
     zones = [replace(zone, zone=f"z{number}.") for number in range(300)]
     zones[299] = replace(zones[299], problems={"primary": f"it is gone {text}"})
     page = asked(*zones).get("/")[1]
@@ -281,7 +290,7 @@ def test_all_records_are_never_in_memory_at_once(asked: Callable[..., Asked]) ->
     many = a(*(f"10.0.0.{number}" for number in range(90)))
     nodes = (node(f"n{number}.vm.example.", many) for number in range(2_000))
     server = asked(
-        replace(SNAPSHOT, conflicts=("x" * 100,) * 20_000),
+        replace(SNAPSHOT, conflicts=(conflict("x" * 100),) * 20_000),
         owned=Owned(live(*nodes), scope(zone_rules())),
     )
     size = len(server.raw(b"GET /records HTTP/1.1\r\n\r\n", seconds=60))
@@ -319,7 +328,7 @@ def test_slow_clients_of_records_delay_no_other(asked: Callable[..., Asked]) -> 
 
 
 def test_a_lone_surrogate_does_not_break_the_page(asked: Callable[..., Asked]) -> None:
-    server = asked(replace(SNAPSHOT, conflicts=("\udcff",), problems={"primary": "\udcff"}))
+    server = asked(replace(SNAPSHOT, conflicts=(conflict("\udcff"),), problems={"primary": "\udcff"}))
     assert server.get("/")[0] == 200
     assert server.get("/records")[0] == 200
     assert server.get("/readyz")[0] == 503
@@ -454,7 +463,7 @@ def test_garbage_does_not_end_it(
 
 
 def test_a_client_that_goes_away(asked: Callable[..., Asked], capfd: pytest.CaptureFixture[str]) -> None:
-    server = asked(replace(SNAPSHOT, conflicts=("x" * 100,) * 50_000))
+    server = asked(replace(SNAPSHOT, conflicts=(conflict("x" * 100),) * 50_000))
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.server.port), 5) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n")

@@ -866,7 +866,7 @@ def test_a_zone_that_is_not_ours_alone(bind_with: Callable[[str], Bind], ksd: Ks
     command = ksd(bind, DOMAIN="example", OWNERSHIP="zone")
     done = check(command)
     assert (bad(done), warned(done)) == ({"ownership vm.example."}, {"deletions vm.example."})
-    assert "1 with the marker of owner west" in finding(done, "ownership")["text"]
+    assert "1 with a record of owner west" in finding(done, "ownership")["text"]
     assert "no VMI wants a.vm.example., old.vm.example." in finding(done, "deletions")["text"]
     assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the cure"
 

@@ -58,7 +58,7 @@ def test_plan_reads_like_a_diff(make_bind: Callable[..., Bind], ksd: Ksd) -> Non
         "~ net1.db.prod.vm. 60 A 10.1.0.9 -> 10.1.0.12",
         "- net1.web.prod.vm. 60 A 10.1.0.7",
         "+ net1.x.prod.vm. 60 A 10.1.0.2",
-        "! cname.prod.vm. (VMI prod/x) conflict: a CNAME that is not ours stands there; found CNAME elsewhere.example.",
+        "! cname.prod.vm. (VMI prod/x) conflict: a CNAME that is not ours exists there; found CNAME elsewhere.example.",
         "Plan: 3 to add, 1 to change, 1 to delete, 1 conflict.",
     ]
 
@@ -86,7 +86,7 @@ def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
     }
     (conflict,) = plan["conflicts"]
     assert (conflict["name"], conflict["vmi"]) == ("web.prod.vm.", "prod/web")
-    assert conflict["reason"] == "it exists without our marker"
+    assert (conflict["cause"], conflict["message"]) == ("unowned", "it exists without our ownership record")
     assert conflict["found"] == [{"type": "A", "ttl": 300, "values": ["192.0.2.80"]}]
 
 
@@ -133,7 +133,7 @@ def test_apply_ends_with_1_and_names_the_conflict(primary: Server, ksd: Ksd) -> 
     primary.nsupdate("update add db.prod.vm. 300 A 192.0.2.1")
     done = ksd(primary).process("apply", vmi=[DB])
     assert done.code == 1
-    assert "! db.prod.vm. (VMI prod/db) conflict: it exists without our marker; found A 192.0.2.1" in done.out
+    assert "! db.prod.vm. (VMI prod/db) conflict: it exists without our ownership record; found A 192.0.2.1" in done.out
     assert primary.query("db.prod.vm", "A") == ["192.0.2.1"]
     assert primary.query("net1.db.prod.vm", "A") == ["10.1.0.9"], "the other names are published"
 
@@ -174,7 +174,7 @@ def test_list_shows_what_is_ours_with_its_vmi(primary: Server, ksd: Ksd) -> None
     ]
 
 
-def test_list_of_a_zone_without_markers(bind: Bind, ksd: Ksd) -> None:
+def test_list_of_a_zone_without_ownership_records(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, OWNERSHIP="zone")
     command("apply", vmi=[WEB])
     assert command("list").out.splitlines() == ["web.prod.vm. 60 A 10.1.0.7 -", "net1.web.prod.vm. 60 A 10.1.0.7 -"]

@@ -235,7 +235,7 @@ def test_a_policy_in_lua_limits_the_key_to_its_branch(make_powerdns: Make, ksd: 
     assert command("apply", vmi=[]).code == 0
 
 
-def test_a_policy_in_lua_that_forgets_the_markers(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
+def test_a_policy_in_lua_that_forgets_the_ownership_records(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
     script = tmp_path / "policy.lua"
     script.write_text("function updatepolicy(input) return input:getQType() ~= pdns.TXT end")
     primary = make_powerdns(zones={"vm.": ""}, options=f"lua-dnsupdate-policy-script={script}")

@@ -27,7 +27,7 @@ def pointers(primary: Server, *zones: str) -> dict[str, set[str]]:
     return found
 
 
-def markers(primary: Server, zone: str) -> dict[str, str]:
+def ownership_records(primary: Server, zone: str) -> dict[str, str]:
     """Return the TXT records of `zone` by owner name."""
     return {record.owner: record.rdata for record in primary.axfr(zone) if record.type == "TXT"}
 
@@ -58,14 +58,14 @@ def test_every_address_points_to_its_interface(
     }
     assert primary.ttl(NINE, "PTR") == 60
     marker = '"heritage=ksd-ddns,owner=default,vmi=prod/db"'
-    assert markers(primary, TEN) == ({NINE: marker} if ownership == "txt" else {})
+    assert ownership_records(primary, TEN) == ({NINE: marker} if ownership == "txt" else {})
     serials = [primary.serial(zone) for zone in ZONES]
     assert command("plan", "--exit-code", vmi=[DB]).code == 0
     assert command("apply", vmi=[DB]).code == 0
     assert [primary.serial(zone) for zone in ZONES] == serials
     assert command("apply", vmi=[]).code == 0
     assert pointers(primary) == {}
-    assert markers(primary, TEN) == {}
+    assert ownership_records(primary, TEN) == {}
 
 
 def test_what_is_not_published_has_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
@@ -109,7 +109,7 @@ def test_an_address_that_moves_takes_its_pointer_along(make_primary: Callable[..
         NINE: {"net1.b.prod.vm.example."},
         "10.0.1.10.in-addr.arpa.": {"net1.a.prod.vm.example."},
     }
-    assert markers(primary, TEN)[NINE] == '"heritage=ksd-ddns,owner=default,vmi=prod/b"'
+    assert ownership_records(primary, TEN)[NINE] == '"heritage=ksd-ddns,owner=default,vmi=prod/b"'
 
 
 def test_a_zone_inside_of_another_has_its_own_pointers(make_primary: Callable[..., Server], ksd: Ksd) -> None:
@@ -174,8 +174,9 @@ def test_pointers_of_others_are_left_alone(make_primary: Callable[..., Server], 
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8")
     done = command("apply", vmi=[FOREIGN_VMI])
     assert done.code == 1
-    assert f"! {NINE} (VMI prod/db) conflict: it exists without our marker; found PTR host.example." in done.out
-    assert "! 10.0.1.10.in-addr.arpa. (VMI prod/db) conflict: a CNAME that is not ours stands there" in done.out
+    conflict = f"! {NINE} (VMI prod/db) conflict: it exists without our ownership record"
+    assert f"{conflict}; found PTR host.example." in done.out
+    assert "! 10.0.1.10.in-addr.arpa. (VMI prod/db) conflict: a CNAME that is not ours exists there" in done.out
     assert "11.0.1.10.in-addr.arpa. (VMI prod/db) conflict" not in done.out, "a text is no pointer"
     assert "! 1.0.2.10.in-addr.arpa. (VMI prod/db) conflict: 2.10.in-addr.arpa. is delegated" in done.out
     after = primary.axfr(TEN, soa=False)
@@ -187,7 +188,7 @@ def test_pointers_of_others_are_left_alone(make_primary: Callable[..., Server], 
     assert primary.axfr(TEN, soa=False) == before
 
 
-def test_without_markers_every_pointer_is_ours_and_nothing_else(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_without_ownership_records_all_pointers_are_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"example.": "", TEN: FOREIGN})
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.1.0.0/16", OWNERSHIP="zone")
     before = primary.axfr(TEN, soa=False)
@@ -207,7 +208,7 @@ def test_adopting_pointers(make_primary: Callable[..., Server], ksd: Ksd) -> Non
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8")
     assert "apply --adopt (ADOPT=true) takes it over" in command("plan", vmi=db).out
     assert command("apply", "--adopt", vmi=db).code == 1, "the other one is not as wanted"
-    assert (primary.ttl(NINE, "PTR"), list(markers(primary, TEN))) == (60, [NINE])
+    assert (primary.ttl(NINE, "PTR"), list(ownership_records(primary, TEN))) == (60, [NINE])
     assert command("apply", vmi=[]).code == 0
     assert pointers(primary, TEN) == {"10.0.1.10.in-addr.arpa.": {TARGET, "x."}}
 

@@ -174,7 +174,7 @@ def test_conflicts_and_what_is_kept_back_are_comments(bind: Bind, ksd: Ksd) -> N
     bind.nsupdate("update add db.prod.vm. 60 A 192.0.2.1")
     evil = vmi("db", "prod", {"net1": ["10.1.0.9"]})
     done = command("plan", "-o", "nsupdate", vmi=[evil])
-    assert "; ! db.prod.vm. (VMI prod/db) conflict: it exists without our marker" in done.out
+    assert "; ! db.prod.vm. (VMI prod/db) conflict: it exists without our ownership record" in done.out
     assert "; blocked by the deletion limit: net1.vm-3.ns-3.vm." in done.out
     pipe(bind, done.out)
     assert bind.query("db.prod.vm", "A") == ["192.0.2.1"]
@@ -200,7 +200,7 @@ def test_names_with_underscores_need_no_cure_in_knsupdate(knot: Knot, ksd: Ksd) 
     assert command("plan", "--exit-code", vmi=odd).code == 0
 
 
-def test_texts_of_others_beside_our_marker_survive_a_script(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_foreign_texts_next_to_our_record_survive_a_script(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"vm.": ""})
     command = ksd(primary)
     command("apply", vmi=FEW)

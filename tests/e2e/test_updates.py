@@ -279,7 +279,9 @@ def test_what_comes_between_look_and_update_is_respected(primary: Server, ksd: K
     with Proxy(primary, request=only(is_update, hostile.once_before(interfere))) as proxy:
         done = ksd(primary, through=proxy.address)("apply", vmi=moved)
     assert done.code == 1
-    assert "! vm3.prod.vm. (VMI prod/vm3) conflict: it exists without our marker; found A 192.0.2.1" in done.out
+    assert (
+        "! vm3.prod.vm. (VMI prod/vm3) conflict: it exists without our ownership record; found A 192.0.2.1" in done.out
+    )
     assert primary.query("vm3.prod.vm", "A") == ["192.0.2.1"]
     assert primary.query("net1.vm0.prod.vm", "A") == ["10.9.0.1"], "a name that is ours is put back"
     assert published(primary) == names_of(moved)

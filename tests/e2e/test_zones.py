@@ -95,7 +95,7 @@ def test_a_conflict_ends_when_the_name_becomes_free(primary: Server, ksd: Ksd) -
     assert primary.query("web.prod.vm", "A") == ["10.1.0.2"]
 
 
-def test_without_markers_only_addresses_are_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_without_ownership_records_only_addresses_are_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"vm.": FOREIGN + "ns A 192.0.2.53\n@ A 192.0.2.54\n"})
     before = primary.axfr(soa=False)
     command = ksd(primary, OWNERSHIP="zone", MAX_DELETE_PERCENT=100)
@@ -149,12 +149,12 @@ def test_what_others_put_beside_our_addresses_survives_them(make_primary: Callab
         pytest.param("\n".join(f"update delete net1.db.prod.vm. {rdtype}" for rdtype in ("A", "AAAA", "TXT")),
                      id="the-whole-name"),
         pytest.param(
-            'update add net1.db.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/other"', id="a-second-marker"
+            'update add net1.db.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/other"', id="a-second-record"
         ),
         pytest.param(
             "update delete net1.db.prod.vm. TXT\n"
             'update add net1.db.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/other"',
-            id="the-marker-of-another-vmi",
+            id="the-record-of-another-vmi",
         ),
         pytest.param("update add more.prod.vm. 60 A 192.0.2.1\n"
                      'update add more.prod.vm. 60 TXT "heritage=ksd-ddns,owner=default,vmi=prod/db"',
@@ -173,7 +173,7 @@ def test_what_is_changed_by_hand_in_our_names_is_put_back(primary: Server, ksd: 
     assert primary.axfr(soa=False) == before
 
 
-def test_a_name_without_its_marker_is_nobodys_until_it_is_adopted(primary: Server, ksd: Ksd) -> None:
+def test_a_name_without_its_ownership_record_is_nobodys_until_it_is_adopted(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary)
     db = [vmi("db", "prod", {"net1": ["10.1.0.9"]})]
     command("apply", vmi=db)
@@ -181,7 +181,7 @@ def test_a_name_without_its_marker_is_nobodys_until_it_is_adopted(primary: Serve
     primary.nsupdate("update delete net1.db.prod.vm. TXT")
     done = command("apply", vmi=db)
     assert done.code == 1
-    assert "without our marker: apply --adopt (ADOPT=true) takes it over" in done.out
+    assert "without our ownership record: apply --adopt (ADOPT=true) takes it over" in done.out
     assert command("apply", "--adopt", vmi=db).code == 0
     assert primary.axfr(soa=False) == before
 
@@ -229,7 +229,7 @@ def test_two_owners_share_a_zone(primary: Server, ksd: Ksd) -> None:
     assert "conflict: it belongs to owner east (we are west)" in done.out
     assert primary.query("shared.prod.vm", "A") == ["10.1.0.1"]
     assert primary.query("w.prod.vm", "A") == ["10.0.0.1"]
-    assert west("apply", "--adopt", vmi=[shared]).code == 1, "the marker of another owner is never adopted"
+    assert west("apply", "--adopt", vmi=[shared]).code == 1, "the ownership record of another owner is never adopted"
     assert east("apply", vmi=[]).code == 0
     assert primary.query("w.prod.vm", "A") == [], "west has deleted it"
     assert west("apply", vmi=[elsewhere]).code == 0
@@ -363,7 +363,7 @@ def test_a_vmi_cannot_take_the_name_of_the_name_server(bind: Bind, ksd: Ksd) -> 
     thief = vmi("x", "prod", annotations={"ksd-ddns/hostname": "ns.vm."})
     command = ksd(bind, OWNERSHIP="zone", NAME_SERVER_IP="192.0.2.53", HOSTNAME_SCOPE="zone")
     done = command("apply", vmi=[thief])
-    assert "warning: VMI prod/x: annotation ksd-ddns/hostname: 'ns.vm.' is kept for the zone itself" in done.err
+    assert "warning: VMI prod/x: annotation ksd-ddns/hostname: 'ns.vm.' is reserved for the zone itself" in done.err
     assert bind.query("ns.vm", "A") == ["192.0.2.53"]
 
 
@@ -409,7 +409,9 @@ def test_the_zone_by_its_name(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     assert bind.query("db.prod.vm.dept.example", "A") == ["10.0.0.1"]
 
 
-def test_without_markers_only_what_is_below_the_base_is_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_without_ownership_records_only_what_is_below_the_base_is_ours(
+    make_primary: Callable[..., Server], ksd: Ksd
+) -> None:
     primary = make_primary(zones={"example.": "www A 192.0.2.1\nvm A 192.0.2.2\nxvm A 192.0.2.3\nold.vm A 192.0.2.4"})
     command = ksd(primary, DOMAIN="example", OWNERSHIP="zone")
     assert command("apply", vmi=[vmi("db", "prod")]).code == 0

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.servers import Server
 from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
@@ -40,7 +41,7 @@ class Looking:
         """Look at the zone (unless it is given), and return the plan for the VMIs."""
         owner = "default" if self.ownership is Ownership.TXT else ""
         wanted = desired(
-            (vmi.parse(msgspec.convert(item, vmi.VmiObject)) for item in vmis), Rules(base=VM, zone=VM, owner=owner)
+            (vmi.parse(msgspec.convert(item, VmiObject)) for item in vmis), Rules(base=VM, zone=VM, owner=owner)
         )
         scope = Scope(base=VM, ownership=self.ownership, owner="default", protected=frozenset({VM}))
         return planning.full(wanted, live or self.live(), scope)

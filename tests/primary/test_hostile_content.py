@@ -13,9 +13,9 @@ from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, Node, rrset
 from ksd_ddns.wire.txt import text_rdata
-from ksd_ddns.zone import render
 from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.plan import Change, Kind, full
+from ksd_ddns.zone.render import nsupdate
 from ksd_ddns.zone.update import Limits
 from tests.primary.looking import sent
 from tests.zone.build import ZONE, a, mark, n, node, scope, txt_rules, wanted
@@ -33,7 +33,7 @@ CANARY = n("canary.example.")
 
 
 def hostile_nodes() -> list[Node]:
-    """Return nodes with our marker, which nothing wants, at odd names and beside odd texts."""
+    """Return nodes with our ownership record, which nothing wants, at odd names and beside odd texts."""
     ours = text_rdata(mark().encode())
     found = []
     for index, label in enumerate(LABELS):
@@ -62,7 +62,7 @@ def test_odd_octets_neither_stop_us_nor_are_lost(make: Callable[[], Server], by_
             plan = full(wanted(), session.read(ZONE), scope(txt_rules()))
             assert {change.old for change in plan.changes} == set(nodes)
             if by_script:
-                lines = render.nsupdate(plan, Limits(names=7), server=server.address, port=server.port)
+                lines = nsupdate.script(plan, Limits(names=7), server=server.address, port=server.port)
                 update = server.knsupdate if isinstance(server, Knot) else server.nsupdate
                 answer = update("\n".join(lines))
                 assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")

@@ -263,7 +263,7 @@ def test_incremental_transfers_without_sense_are_followed_by_one_of_the_whole_zo
 
 
 def test_records_outside_the_zone_are_ignored_in_a_transfer(primary: Server) -> None:
-    """In deltas here; what a whole zone may hold is a matter of tests/zone/test_xfr.py."""
+    """In deltas here; what a whole zone may hold is a matter of tests/wire/test_xfr.py."""
     old = primary.serial()
 
     def deltas() -> list[bytes]:

@@ -20,8 +20,8 @@ from ksd_ddns.wire import codec
 from ksd_ddns.wire.rrset import NSEC, NSEC3, RRSIG, SOA, Node, RRset
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.live import Live
+from tests.wire.oracle import octets, oracle, records
 from tests.zone.build import VARIED, ZONE, n
-from tests.zone.oracle import octets, oracle, records
 
 NAME = "example."
 HOSTS = 400

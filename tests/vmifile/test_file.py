@@ -201,8 +201,8 @@ status:
     assert (vmi.key, vmi.uid, vmi.created) == ("0123/on", "1e3", 1772352000)
     assert vmi.networks == frozenset({"12:30", "null"})
     assert [interface.name for interface in vmi.interfaces] == ["12:30"]
-    assert len(vmi.warnings) == 1
-    assert "'null'" in vmi.warnings[0]
+    (warning,) = vmi.warnings
+    assert warning.value == "null"
 
 
 @pytest.mark.usefixtures("loader")

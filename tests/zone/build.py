@@ -52,7 +52,7 @@ def txt(*texts: str, ttl: int = 60) -> RRset:
 
 
 def mark(vmi: str = "prod/db", *, owner: str = OWNER, more: str = "") -> str:
-    """Return the text of an ownership marker."""
+    """Return the text of an ownership record."""
     return f"heritage=ksd-ddns,owner={owner},vmi={vmi}{more}"
 
 
@@ -106,7 +106,7 @@ def vmi(
     alive: bool = True,
     uid: str = "",
 ) -> Vmi:
-    """Return a VMI with the secondary interfaces `interfaces`: `net1` with 10.1.0.9 unless told otherwise."""
+    """Return a VMI with the secondary interfaces `interfaces`: `net1` with 10.1.0.9 by default."""
     found = {"net1": ["10.1.0.9"]} if interfaces is None else interfaces
     return Vmi(
         namespace=namespace,
@@ -123,7 +123,7 @@ def vmi(
 
 
 def txt_rules(**settings: object) -> Rules:
-    """Return the rules of a company's zone where names are marked."""
+    """Return the rules of a company's zone with ownership records."""
     return Rules(**{"base": BASE, "zone": ZONE, "owner": OWNER, **settings})  # type: ignore[arg-type]
 
 
@@ -133,7 +133,7 @@ def zone_rules(**settings: object) -> Rules:
 
 
 def scope(rules: Rules, **settings: object) -> Scope:
-    """Return the scope that goes with `rules`: marked where they mark, base and `ns.<base>` protected."""
+    """Return the scope for `rules`: ownership records if they have an owner; base and `ns.<base>` protected."""
     ownership = Ownership.TXT if rules.owner else Ownership.ZONE
     default: dict[str, object] = {"ownership": ownership, "owner": rules.owner, "policy": Policy.SYNC}
     if rules.reverse:
@@ -150,13 +150,13 @@ def scope(rules: Rules, **settings: object) -> Scope:
 
 
 def reverse_rules(**settings: object) -> Rules:
-    """Return the rules of a company's reverse zone where names are marked."""
+    """Return the rules of a company's reverse zone with ownership records."""
     default = {"base": BASE, "zone": REVERSE, "reverse": REVERSE, "owner": OWNER}
     return Rules(**{**default, **settings})  # type: ignore[arg-type]
 
 
 def wanted(*vmis: Vmi, rules: Rules | None = None) -> Desired:
-    """Return what `vmis` want, in a zone where names are marked unless `rules` say otherwise."""
+    """Return what `vmis` want, in a zone with ownership records unless `rules` say otherwise."""
     return desired(vmis, rules or txt_rules())
 
 

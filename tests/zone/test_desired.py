@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
+from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A, Node, RRset
 from ksd_ddns.wire.txt import text_rdata
-from ksd_ddns.zone import marker
+from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.desired import (
-    MAX_RRSET_OCTETS,
+    MAX_VMI_WARNINGS,
     Desired,
     Effect,
     HostnameScope,
@@ -24,6 +25,8 @@ from ksd_ddns.zone.desired import (
     apex_name_server,
     desired,
 )
+from ksd_ddns.zone.desired.claims import MAX_RRSET_OCTETS
+from ksd_ddns.zone.render import message
 from tests.zone.build import (
     BASE,
     OWNER,
@@ -59,8 +62,12 @@ def content(of: Desired) -> Content:
     return found
 
 
-def notices(of: Desired) -> list[str]:
-    return [f"{notice.vmi}: {notice.text}" for notice in of.notices()]
+def warnings(of: Desired) -> list[str]:
+    return [f"{warning.vmi}: {message.warning(warning)}" for warning in of.warnings()]
+
+
+def codes(of: Desired) -> list[WarningCode]:
+    return [warning.code for warning in of.warnings()]
 
 
 LONG = "l" * 63
@@ -98,12 +105,12 @@ LONG = "l" * 63
 def test_names_and_addresses(given_vmi: Vmi, want: Content) -> None:
     found = desired([given_vmi], zone_rules())
     assert content(found) == want
-    assert notices(found) == []
+    assert warnings(found) == []
     assert {found.vmi_of(name) for name in found.names()} <= {given_vmi.key}
 
 
 @pytest.mark.parametrize(
-    ("given_vmi", "want", "notice"),
+    ("given_vmi", "want", "warning"),
     [
         pytest.param(vmi(interfaces={LONG + "l": ["10.1.0.9"], "net2": ["10.2.0.1"]}),
                      {"net2.db.prod": ["10.2.0.1"], "db.prod": ["10.1.0.9"]}, f"prod/db: interface '{LONG}l' cannot be",
@@ -128,29 +135,30 @@ def test_names_and_addresses(given_vmi: Vmi, want: Content) -> None:
         pytest.param(vmi(f"{LONG}.{LONG}.{LONG}.{'m' * 46}"), {}, "cannot be a DNS name", id="name-too-long"),
         pytest.param(vmi(interfaces={"net1": [f"10.1.0.{index}" for index in range(1, 19)]}),
                      {f"{name}.prod": [f"10.1.0.{index}" for index in range(1, 17)] for name in ("net1.db", "db")},
-                     "prod/db: interface 'net1' has more than 16 addresses of one family (MAX_ADDRESSES): the",
+                     "prod/db: interface 'net1' has more than 16 addresses of one family (MAX_ADDRESSES): only",
                      id="too-many-addresses"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_published_is_left_out_with_one_notice(given_vmi: Vmi, want: Content, notice: str) -> None:
+def test_what_cannot_be_published_is_left_out_with_one_warning(given_vmi: Vmi, want: Content, warning: str) -> None:
     found = desired([given_vmi], zone_rules())
     assert content(found) == want
-    assert len(notices(found)) == 1
-    assert notice in notices(found)[0]
+    assert len(warnings(found)) == 1
+    assert warning in warnings(found)[0]
 
 
 def test_the_longest_names_are_published() -> None:
     stem = f"{LONG}.{LONG}.{LONG}.{'m' * 40}"
     found = desired([vmi(stem)], zone_rules())
     assert sorted(map(len, found.names())) == [250, 255]
-    assert notices(found) == []
+    assert warnings(found) == []
     whole = desired([vmi(f"{stem}{'m' * 5}")], zone_rules())
     assert list(map(len, whole.names())) == [255]
 
 
 def test_warnings_of_the_vmi_are_passed_on() -> None:
-    warned = Vmi("prod", "db", "", 0, True, (), frozenset(), warnings=("interface 'x': 'y' is not an IP address",))
-    assert notices(desired([warned], zone_rules())) == ["prod/db: interface 'x': 'y' is not an IP address"]
+    warning = VmiWarning(vmi="prod/db", code=WarningCode.BAD_ADDRESS, interface="x", value="y")
+    warned = Vmi("prod", "db", "", 0, True, (), frozenset(), warnings=(warning,))
+    assert desired([warned], zone_rules()).warnings() == [warning]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +195,7 @@ def test_marked_names_carry_the_vmi() -> None:
         n("net1.db.prod.vm.example."),
         (RRset(A, 60, ips("10.1.0.9")), RRset(TXT, 60, (want,)), RRset(AAAA, 60, ips("fd00::1"))),
     )
-    assert marker.owned_vmi([want], OWNER) == "prod/db"
+    assert ownership_record.owned_vmi([want], OWNER) == "prod/db"
 
 
 def network(text: str) -> Network:
@@ -213,14 +221,14 @@ def test_cidrs(publish: list[str], exclude: list[str], want: list[str]) -> None:
     rules = zone_rules(publish=tuple(map(network, publish)), exclude=tuple(map(network, exclude)))
     found = desired([vmi(interfaces={"net1": ["10.1.0.1", "10.2.0.1", "fd00:1::1", "fd00:2::1"]})], rules)
     assert content(found) == ({"net1.db.prod": want, "db.prod": content(found)["db.prod"]} if want else {})
-    assert notices(found) == []
+    assert warnings(found) == []
 
 
 def test_max_addresses_counts_what_is_published() -> None:
     rules = zone_rules(max_addresses=1, exclude=(network("10.1.0.0/16"),))
     found = desired([vmi(interfaces={"net1": ["10.1.0.1", "10.2.0.1"]})], rules)
     assert content(found)["net1.db.prod"] == ["10.2.0.1"]
-    assert notices(found) == []
+    assert warnings(found) == []
 
 
 @given(st.ip_addresses(), st.ip_addresses(), st.integers(0, 128))
@@ -232,7 +240,7 @@ def test_networks_mean_the_same_to_ipaddress(address: object, other: object, pre
 
 # The annotation ksd-ddns/hostname
 
-OUTSIDE = "is outside of the VMI's namespace; an admin allows it with HOSTNAME_SCOPE=zone"
+OUTSIDE = "is outside the VMI's namespace: an admin can allow it with HOSTNAME_SCOPE=zone"
 
 
 @pytest.mark.parametrize(
@@ -271,11 +279,11 @@ OUTSIDE = "is outside of the VMI's namespace; an admin allows it with HOSTNAME_S
         pytest.param("zone", "web", "web.prod.vm.example.", id="zone-label"),
         pytest.param("zone", "web.test.vm.example.", "web.test.vm.example.", id="zone-another-namespace"),
         pytest.param("zone", "www.example.", "www.example.", id="zone-elsewhere"),
-        pytest.param("zone", "example.", "kept for the zone itself", id="zone-apex"),
-        pytest.param("zone", "vm.example.", "kept for the zone itself", id="zone-base"),
-        pytest.param("zone", "ns.vm.example.", "kept for the zone itself", id="zone-name-server"),
-        pytest.param("zone", "example.org.", "not in the zone example.", id="zone-another-zone"),
-        pytest.param("zone", "wwwexample.", "not in the zone example.", id="zone-ends-like-the-zone"),
+        pytest.param("zone", "example.", "reserved for the zone itself", id="zone-apex"),
+        pytest.param("zone", "vm.example.", "reserved for the zone itself", id="zone-base"),
+        pytest.param("zone", "ns.vm.example.", "reserved for the zone itself", id="zone-name-server"),
+        pytest.param("zone", "example.org.", "is outside the zone", id="zone-another-zone"),
+        pytest.param("zone", "wwwexample.", "is outside the zone", id="zone-ends-like-the-zone"),
         pytest.param("zone", ".".join([LONG] * 3 + ["m" * 54]) + ".example.", "too long", id="zone-256-octets"),
         pytest.param("zone", ".".join([LONG] * 3 + ["m" * 53]) + ".example.",
                      ".".join([LONG] * 3 + ["m" * 53]) + ".example.", id="zone-255-octets"),
@@ -286,17 +294,17 @@ def test_hostnames(scope: str, hostname: str, want: str | None) -> None:
     found = desired([vmi(interfaces={"net1": ["10.1.0.9", "fd00::1"]}, hostnames=[hostname])], rules)
     names_found = {names.to_text(name) for name in found.names()} - {"net1.db.prod.vm.example."}
     if want is None:
-        assert (names_found, notices(found)) == (set(), [])
+        assert (names_found, warnings(found)) == (set(), [])
     elif want.endswith(".") and " " not in want:
-        assert (names_found, notices(found)) == ({want}, [])
+        assert (names_found, warnings(found)) == ({want}, [])
         node = found.get(n(want))
         assert node is not None
         assert (node.get(A), node.get(AAAA)) == (RRset(A, 60, ips("10.1.0.9")), RRset(AAAA, 60, ips("fd00::1")))
     else:
         assert names_found == set()
-        assert len(notices(found)) == 1
-        assert notices(found)[0].startswith("prod/db: annotation ksd-ddns/hostname: ")
-        assert want in notices(found)[0]
+        assert len(warnings(found)) == 1
+        assert warnings(found)[0].startswith("prod/db: annotation ksd-ddns/hostname: ")
+        assert want in warnings(found)[0]
 
 
 HOSTNAME = st.lists(
@@ -358,7 +366,7 @@ def test_the_one_created_first_has_the_name(vmis: list[Vmi], name: str, winner: 
         node = found.get(owner)
         text = node.get(TXT) if node else None
         assert text is not None
-        assert marker.owned_vmi(text.rdatas, OWNER) == winner
+        assert ownership_record.owned_vmi(text.rdatas, OWNER) == winner
         lost = [collision for collision in found.collisions() if collision.name == owner]
         assert [(collision.winner, collision.loser) for collision in lost] == [(winner, loser) for loser in losers]
         assert all(collision.wanted.name == owner for collision in lost)
@@ -409,7 +417,6 @@ def many(count: int, hostnames: Iterable[str] = ()) -> Vmi:
 
 
 HOSTS = [f"h{index:03}" for index in range(60)]
-OVER = "more than 5 names (MAX_NAMES)"
 
 
 @pytest.mark.parametrize(
@@ -436,12 +443,10 @@ OVER = "more than 5 names (MAX_NAMES)"
 def test_max_names(given_vmi: Vmi, more: dict[str, object], want: list[str], over: bool) -> None:
     found = desired([given_vmi], zone_rules(**{"max_names": 5, **more}))
     assert sorted(content(found)) == [f"{name}.prod" for name in want]
-    told = [
-        f"prod/db: {text}" for text in ([f"more than {more.get('max_names', 5)} names (MAX_NAMES)"] if over else [])
-    ]
-    assert [
-        notice.partition(":")[0] + ":" + notice.partition(":")[2][: len(OVER) + 1] for notice in notices(found)
-    ] == told
+    limit = VmiWarning(
+        vmi="prod/db", code=WarningCode.MAX_NAMES, limit=zone_rules(**{"max_names": 5, **more}).max_names
+    )
+    assert found.warnings() == ([limit] if over else [])
 
 
 def test_the_default_record_counts_the_interfaces_over_the_limit() -> None:
@@ -450,22 +455,22 @@ def test_the_default_record_counts_the_interfaces_over_the_limit() -> None:
     assert content(found) == {"a.db.prod": ["10.0.0.1"], "db.prod": ["10.0.0.1", "fd00::1"]}
 
 
-def test_a_flood_of_names_costs_one_notice() -> None:
+def test_a_flood_of_names_costs_one_warning() -> None:
     flood = many(1000, hostnames=[f"h{index}" for index in range(1000)])
     found = desired([flood], zone_rules())
     assert len(found) == 50
-    assert len(notices(found)) == 1
+    assert len(warnings(found)) == 1
 
 
 def test_max_addresses_counts_for_each_family() -> None:
     addresses = [f"10.0.0.{index}" for index in range(1, 5)] + [f"fd00::{index}" for index in range(1, 5)]
     found = desired([vmi(interfaces={"net1": addresses})], zone_rules(max_addresses=4))
     assert content(found)["net1.db.prod"] == addresses
-    assert notices(found) == []
+    assert warnings(found) == []
     found = desired([vmi(interfaces={"net1": addresses, "net2": addresses})], zone_rules(max_addresses=3))
     assert content(found)["net1.db.prod"] == [each for each in addresses if not each.endswith("4")]
-    assert len(notices(found)) == 1
-    assert "'net1' and 1 more have more than 3" in notices(found)[0]
+    assert len(warnings(found)) == 1
+    assert "'net1' and 1 more have more than 3" in warnings(found)[0]
 
 
 def test_no_rrset_of_addresses_is_larger_than_max_rrset() -> None:
@@ -473,17 +478,17 @@ def test_no_rrset_of_addresses_is_larger_than_max_rrset() -> None:
     assert content(desired([vmi(interfaces={"a": addresses})], zone_rules(max_rrset=2)))["a.db.prod"] == addresses[:2]
 
 
-def test_the_notices_about_one_vmi_are_counted_where_there_are_many() -> None:
+def test_the_warnings_about_one_vmi_are_counted_where_there_are_many() -> None:
     noisy = vmi(interfaces={"net1": ["10.0.0.1"]}, hostnames=[f"{index}..x" for index in range(1000)])
-    found = notices(desired([noisy, vmi("calm")], zone_rules()))
-    assert len(found) == 11
+    found = warnings(desired([noisy, vmi("calm")], zone_rules()))
+    assert len(found) == MAX_VMI_WARNINGS + 1
     assert found[-1] == "prod/db: and 990 more warnings"
     assert sum(map(len, found)) < 2000
 
 
-def test_a_name_in_a_notice_is_no_longer_than_a_line() -> None:
+def test_a_name_in_a_warning_is_no_longer_than_a_line() -> None:
     long = "x" * 100_000
-    found = notices(desired([vmi(interfaces={long: ["10.0.0.1"]}, hostnames=[long])], zone_rules()))
+    found = warnings(desired([vmi(interfaces={long: ["10.0.0.1"]}, hostnames=[long])], zone_rules()))
     assert len(found) == 2
     assert max(map(len, found)) < 300
 
@@ -499,18 +504,18 @@ def test_the_oldest_vmis_of_a_namespace_keep_their_names() -> None:
     assert sorted(content(found)) == [
         "a.prod", "a.test", "b.prod", "c.prod", "net1.a.prod", "net1.a.test", "net1.b.prod",
     ]  # fmt: skip
-    (notice,) = notices(found)
-    assert notice.startswith("prod/c: 1 of 2 names are published: namespace prod has no more than 5")
+    (warning,) = warnings(found)
+    assert warning.startswith("prod/c: 1 of 2 names are published: namespace prod has no more than 5")
     assert found.remove("prod/a") == {
         n(f"{name}.vm.example.") for name in ("a.prod", "net1.a.prod", "net1.c.prod", "c.prod")
     }
-    assert found.take_renoticed() == {"prod/c"}
-    assert found.take_renoticed() == set()
-    assert notices(found) == []
+    assert found.take_changed_warnings() == {"prod/c"}
+    assert found.take_changed_warnings() == set()
+    assert warnings(found) == []
 
 
-def test_nobody_has_to_wait_for_a_namespace_that_is_full() -> None:
-    """Each of ten thousand VMIs costs in proportion to the names that it moves."""
+def test_a_full_namespace_makes_no_vmi_expensive() -> None:
+    """Each of ten thousand VMIs costs in proportion to the names that it affects."""
     found = Desired(zone_rules(max_namespace_names=100))
     touched = [found.put(vmi(f"v{index}", created=-index)) for index in range(2000)]
     assert len(found) == 100
@@ -539,17 +544,17 @@ def test_an_address_has_the_pointers_of_the_oldest_vmis() -> None:
     for order in (vmis, vmis[::-1], vmis[60:] + vmis[:60]):
         found = desired(order, reverse_rules())
         assert targets(found) == [f"vm{index:03}" for index in range(90)]
-        assert {notice.vmi for notice in found.notices()} == {f"prod/vm{index:03}" for index in range(90, 120)}
-        assert "MAX_RRSET" in notices(found)[0]
-        assert "9.0.1.10.in-addr.arpa." in notices(found)[0]
+        assert {warning.vmi for warning in found.warnings()} == {f"prod/vm{index:03}" for index in range(90, 120)}
+        assert set(codes(found)) == {WarningCode.MAX_RRSET}
+        assert "9.0.1.10.in-addr.arpa." in warnings(found)[0]
     found = desired(vmis, reverse_rules())
-    found.take_renoticed()
+    found.take_changed_warnings()
     assert found.remove("prod/vm005") == {SHARED}
     assert targets(found) == [f"vm{index:03}" for index in range(91) if index != 5]
-    assert found.take_renoticed() == {"prod/vm090"}
+    assert found.take_changed_warnings() == {"prod/vm090"}
     found.put(vmi("first", created=1))
     assert targets(found) == ["first", *(f"vm{index:03}" for index in range(90) if index != 5)]
-    assert found.take_renoticed() == {"prod/vm090"}
+    assert found.take_changed_warnings() == {"prod/vm090"}
 
 
 def test_pointers_fit_into_one_message_together_with_those_that_they_replace() -> None:
@@ -570,7 +575,7 @@ def test_the_pointers_of_one_vmi_are_no_more_than_max_rrset() -> None:
     item = (found.get(SHARED) or Node(b"")).get(PTR)
     assert item is not None
     assert [names.to_text(rdata)[:4] for rdata in item.rdatas] == [f"i{index:03}" for index in range(20)]
-    assert len(notices(found)) == 1
+    assert len(warnings(found)) == 1
 
 
 def test_only_names_that_are_published_have_pointers() -> None:
@@ -579,7 +584,7 @@ def test_only_names_that_are_published_have_pointers() -> None:
     assert {target for found in pointers(reverse).values() for target in found} == {
         f"{name}.vm.example." for name in content(forward) if name != "db.prod"
     }
-    assert notices(reverse) == []
+    assert warnings(reverse) == []
 
 
 SMALL: list[dict[str, list[str]]] = [{}, {"net1": ["10.1.0.9"]}, {"net1": ["10.1.0.9"], "net2": ["10.1.0.8"]}]
@@ -695,7 +700,7 @@ RULES = st.builds(reverse_rules, owner=st.sampled_from(["", OWNER]), **LIMITS) |
 
 def state(of: Desired) -> object:
     nodes = {name: (of.get(name), of.vmi_of(name)) for name in of.names()}
-    return nodes, of.collisions(), of.notices(), len(of)
+    return nodes, of.collisions(), of.warnings(), len(of)
 
 
 @settings(max_examples=200)
@@ -763,7 +768,7 @@ def test_no_vmi_takes_the_name_of_the_name_server() -> None:
     assert content(found)["ns"] == ["192.0.2.53"]
     assert len(found) == 3
     assert found.collisions() == []
-    assert len(notices(found)) == 1
+    assert len(warnings(found)) == 1
 
 
 # Reverse names
@@ -811,7 +816,7 @@ def test_pointers(vmis: list[Vmi], want: dict[str, list[str]]) -> None:
         assert found.collisions() == []
 
 
-def test_a_shared_pointer_has_the_lowest_ttl_and_the_marker_of_the_first() -> None:
+def test_a_shared_pointer_has_the_lowest_ttl_and_the_ownership_record_of_the_first() -> None:
     name = n("9.0.1.10.in-addr.arpa.")
     found = desired([vmi("a", ttl=30, created=2), vmi("b", created=1)], reverse_rules())
     targets = ptr("net1.a.prod.vm.example.", "net1.b.prod.vm.example.", ttl=30)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, CLASS_NONE, CNAME, DNAME, NS, TXT, A, Node, RRset
-from ksd_ddns.zone import marker
+from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.desired import HostnameScope, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import (
     Change,
     Conflict,
+    ConflictCause,
     Kind,
     Ownership,
     Plan,
@@ -76,7 +77,7 @@ def only_change(plan: Plan) -> Change:
     return change
 
 
-# What becomes of a wanted name, by what stands there: names known by markers
+# What becomes of a wanted name, by what stands there: names known by ownership records
 
 ADD, CHANGE = Kind.ADD, Kind.CHANGE
 
@@ -90,20 +91,20 @@ ADD, CHANGE = Kind.ADD, Kind.CHANGE
         pytest.param([txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="addresses-lost"),
         pytest.param([aaaa("fd00::1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="other-family"),
         pytest.param([a(*WANTED, ttl=5), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="other-ttl"),
-        pytest.param([a(*WANTED), txt(MARK, ttl=5)], CHANGE, [a(*WANTED), txt(MARK)], id="other-ttl-of-the-marker"),
+        pytest.param([a(*WANTED), txt(MARK, ttl=5)], CHANGE, [a(*WANTED), txt(MARK)], id="other-ttl-of-the-record"),
         pytest.param([a("10.1.0.1"), sshfp(), txt(MARK)], CHANGE, [a(*WANTED), sshfp(), txt(MARK)], id="sshfp-stays"),
         pytest.param([a("10.1.0.1"), txt(MARK + ",family=4")], CHANGE, [a(*WANTED), txt(MARK + ",family=4")],
-                     id="marker-of-a-later-version-stays-as-it-is"),
-        pytest.param([a(*WANTED), txt(mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK)], id="marker-of-another-vmi"),
+                     id="record-of-a-later-version-stays-as-it-is"),
+        pytest.param([a(*WANTED), txt(mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK)], id="record-of-another-vmi"),
         pytest.param([a(*WANTED), txt(mark("prod/old", more=",family=4"))], CHANGE,
-                     [a(*WANTED), txt(MARK + ",family=4")], id="marker-of-another-vmi-and-a-later-version"),
-        pytest.param([a(*WANTED), txt(MARK, mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK)], id="two-markers"),
+                     [a(*WANTED), txt(MARK + ",family=4")], id="record-of-another-vmi-and-a-later-version"),
+        pytest.param([a(*WANTED), txt(MARK, mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK)], id="two-records"),
         pytest.param([a(*WANTED), txt(MARK + ",x=1", mark("prod/old"))], CHANGE, [a(*WANTED), txt(MARK + ",x=1")],
-                     id="two-markers-one-with-more-fields"),
+                     id="two-records-one-with-more-fields"),
         pytest.param([a("10.1.0.1"), txt(MARK, "foreign", ttl=300)], CHANGE,
                      [a(*WANTED), txt(MARK, "foreign", ttl=300)], id="foreign-text-keeps-its-ttl"),
         pytest.param([a(*WANTED), txt(mark("prod/old"), "foreign", ttl=300)], CHANGE,
-                     [a(*WANTED), txt(MARK, "foreign", ttl=300)], id="new-marker-takes-the-ttl-of-a-foreign-text"),
+                     [a(*WANTED), txt(MARK, "foreign", ttl=300)], id="new-record-takes-the-ttl-of-a-foreign-text"),
     ],
 )  # fmt: skip
 def test_marked_name_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
@@ -126,43 +127,45 @@ def test_marked_name_is_right(found: Rrsets) -> None:
     assert (plan.changes, plan.conflicts, plan.owned) == ((), (), 1)
 
 
-ADOPTABLE = "without our marker: apply --adopt"
-UNMARKED = "it exists without our marker"
+Cause = ConflictCause
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("found", "cause", "details"),
     [
-        pytest.param([a("10.1.0.1")], UNMARKED, id="a"),
-        pytest.param([a(*WANTED)], ADOPTABLE, id="a-with-the-wanted-address"),
-        pytest.param([a(*WANTED, ttl=5), txt("foreign")], ADOPTABLE, id="wanted-address-beside-a-foreign-text"),
-        pytest.param([a(*WANTED, "10.1.0.1")], UNMARKED, id="a-with-one-address-more"),
-        pytest.param([a(*WANTED), aaaa("fd00::1")], UNMARKED, id="a-with-another-family-beside"),
-        pytest.param([aaaa("fd00::1")], UNMARKED, id="aaaa"),
-        pytest.param([txt("heritage=external-dns,external-dns/owner=x")], "another program owns it",
+        pytest.param([a("10.1.0.1")], Cause.UNOWNED, {}, id="a"),
+        pytest.param([a(*WANTED)], Cause.UNOWNED_EQUAL, {}, id="a-with-the-wanted-address"),
+        pytest.param([a(*WANTED, ttl=5), txt("foreign")], Cause.UNOWNED_EQUAL, {},
+                     id="wanted-address-beside-a-foreign-text"),
+        pytest.param([a(*WANTED, "10.1.0.1")], Cause.UNOWNED, {}, id="a-with-one-address-more"),
+        pytest.param([a(*WANTED), aaaa("fd00::1")], Cause.UNOWNED, {}, id="a-with-another-family-beside"),
+        pytest.param([aaaa("fd00::1")], Cause.UNOWNED, {}, id="aaaa"),
+        pytest.param([txt("heritage=external-dns,external-dns/owner=x")], Cause.OTHER_PROGRAM, {},
                      id="of-external-dns"),
-        pytest.param([txt('"heritage=external-dns,external-dns/owner=x"'), sshfp()], "another program owns it",
+        pytest.param([txt('"heritage=external-dns,external-dns/owner=x"'), sshfp()], Cause.OTHER_PROGRAM, {},
                      id="of-external-dns-in-quotation-marks"),
-        pytest.param([txt("heritage=ksd-ddns,owner=")], "another program owns it", id="a-marker-without-an-owner"),
-        pytest.param([sshfp(), txt(mark("prod/db", owner="other"))], "belongs to owner other",
+        pytest.param([txt("heritage=ksd-ddns,owner=")], Cause.OTHER_PROGRAM, {}, id="empty-owner"),
+        pytest.param([sshfp(), txt(mark("prod/db", owner="other"))], Cause.OTHER_OWNER, {"owners": ("other",)},
                      id="another-owner-without-addresses"),
-        pytest.param([a("10.1.0.1"), sshfp(), txt("foreign")], UNMARKED, id="a-beside-what-we-do-not-manage"),
-        pytest.param([cname("elsewhere.")], "a CNAME that is not ours", id="cname"),
-        pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], "belongs to owner other (we are test)",
+        pytest.param([a("10.1.0.1"), sshfp(), txt("foreign")], Cause.UNOWNED, {}, id="a-beside-what-we-do-not-manage"),
+        pytest.param([cname("elsewhere.")], Cause.CNAME, {}, id="cname"),
+        pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], Cause.OTHER_OWNER, {"owners": ("other",)},
                      id="another-owner"),
-        pytest.param([txt(mark("prod/db", owner="b"), mark("x/y", owner="a"))], "belongs to owner a, b (we are test)",
+        pytest.param([txt(mark("prod/db", owner="b"), mark("x/y", owner="a"))], Cause.OTHER_OWNER,
+                     {"owners": ("a", "b")},
                      id="two-other-owners"),
-        pytest.param([ns("ns.elsewhere.")], "net1.db.prod.vm.example. is delegated", id="delegation"),
+        pytest.param([ns("ns.elsewhere.")], Cause.DELEGATION, {"ancestor": NAME}, id="delegation"),
     ],
 )  # fmt: skip
-def test_foreign_name_is_a_conflict(found: Rrsets, reason: str) -> None:
+def test_foreign_name_is_a_conflict(found: Rrsets, cause: Cause, details: dict[str, object]) -> None:
     plan = planned(TXT_MODE, node(NAME, *found))
     (conflict,) = plan.conflicts
     assert plan.changes == ()
     assert plan.owned == 0
-    assert (conflict.name, conflict.found, conflict.vmi) == (NAME, node(NAME, *found), "prod/db")
-    assert conflict.wanted == node(NAME, a(*WANTED), txt(MARK))
-    assert reason in conflict.reason
+    wanted_node = node(NAME, a(*WANTED), txt(MARK))
+    owner = OWNER if cause is Cause.OTHER_OWNER else ""
+    expected = Conflict(NAME, wanted_node, node(NAME, *found), cause, vmi="prod/db", owner=owner)
+    assert conflict == msgspec.structs.replace(expected, **details)
 
 
 @pytest.mark.parametrize("adopt", [False, True], ids=["", "adopt"])
@@ -176,7 +179,7 @@ def test_foreign_name_is_a_conflict(found: Rrsets, reason: str) -> None:
         pytest.param([ptr("elsewhere.")], [a(*WANTED), ptr("elsewhere."), txt(MARK)], id="pointer"),
         pytest.param([dname("elsewhere.")], [a(*WANTED), dname("elsewhere."), txt(MARK)], id="dname"),
         pytest.param([txt("the heritage=ksd-ddns")], [a(*WANTED), txt("the heritage=ksd-ddns", MARK)],
-                     id="text-that-speaks-of-markers"),
+                     id="text-that-speaks-of-record"),
     ],
 )  # fmt: skip
 def test_a_name_without_addresses_is_free_and_what_stands_there_stays(found: Rrsets, new: Rrsets, adopt: bool) -> None:
@@ -213,7 +216,7 @@ def test_a_name_that_two_owners_mark_is_left_to_people() -> None:
     plan = planned(TXT_MODE, node(NAME, a("10.1.0.1"), txt(MARK, mark("x/y", owner="other"))))
     assert plan.changes == ()
     (conflict,) = plan.conflicts
-    assert conflict.reason == "it carries our marker, and that of owner other: remove one of them"
+    assert (conflict.cause, conflict.owners) == (Cause.SEVERAL_OWNERS, ("other",))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,8 @@ def test_hidden_name_is_a_conflict(rules: Rules, above: Node, glue: Rrsets) -> N
     plan = planned(rules, above, *([node(NAME, *glue)] if glue else []))
     (conflict,) = plan.conflicts
     assert plan.changes == ()
-    assert f"{names.to_text(above.name)} is delegated, or a DNAME" in conflict.reason
+    assert conflict.ancestor == above.name
+    assert conflict.cause is (Cause.DNAME if above.get(DNAME) else Cause.DELEGATION)
 
 
 @pytest.mark.parametrize(
@@ -286,12 +290,12 @@ OUTSIDE = n("net1.db.prod.vm.old.example.")
         pytest.param(NAME, [a("10.1.0.1"), aaaa("fd00::1"), txt(MARK)], [], id="ours"),
         pytest.param(NAME, [a("10.1.0.1"), sshfp(), txt(MARK)], [sshfp()], id="sshfp-stays"),
         pytest.param(NAME, [a("10.1.0.1"), txt(MARK, "foreign", ttl=300)], [txt("foreign", ttl=300)], id="text-stays"),
-        pytest.param(NAME, [a("10.1.0.1"), txt(MARK, mark("prod/x"))], [], id="two-markers"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(MARK, mark("prod/x"))], [], id="two-records"),
         pytest.param(NAME, [a("10.1.0.1"), txt(MARK, mark("x/y", owner="a"))],
                      [a("10.1.0.1"), txt(mark("x/y", owner="a"))], id="another-owner-marks-it-too"),
         pytest.param(NAME, [a("10.1.0.1"), txt(MARK + ",family=4")], [], id="more-fields"),
-        pytest.param(NAME, [txt(MARK)], [], id="marker-alone"),
-        pytest.param(NAME, [a("10.1.0.1"), txt(mark(""))], [], id="marker-without-a-vmi"),
+        pytest.param(NAME, [txt(MARK)], [], id="record-alone"),
+        pytest.param(NAME, [a("10.1.0.1"), txt(mark(""))], [], id="record-without-a-vmi"),
         pytest.param(OUTSIDE, [a("10.1.0.1"), txt(MARK)], [], id="outside-of-todays-base"),
         pytest.param(n("*.prod.vm.example."), [a("10.1.0.1"), txt(MARK)], [], id="wildcard-of-ours"),
     ],
@@ -344,7 +348,7 @@ INSIDE = zone_rules(zone=ZONE, default_record=False)  # the base inside of a lar
         pytest.param(
             [txt("foreign", ttl=5), sshfp()], ADD, [a(*WANTED), txt("foreign", ttl=5), sshfp()], id="others-stay"
         ),
-        pytest.param([a("10.1.0.1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="markers-are-just-text"),
+        pytest.param([a("10.1.0.1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="ownership-records-are-just-text"),
     ],
 )
 def test_name_of_a_zone_of_our_own_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
@@ -354,16 +358,16 @@ def test_name_of_a_zone_of_our_own_is_changed(found: Rrsets, kind: Kind, new: Rr
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("found", "cause"),
     [
-        pytest.param([cname("elsewhere.")], "a CNAME that is not ours", id="cname"),
-        pytest.param([ns("elsewhere.")], "is delegated", id="delegation"),
+        pytest.param([cname("elsewhere.")], Cause.CNAME, id="cname"),
+        pytest.param([ns("elsewhere.")], Cause.DELEGATION, id="delegation"),
     ],
 )
-def test_conflicts_in_a_zone_of_our_own(found: Rrsets, reason: str) -> None:
+def test_conflicts_in_a_zone_of_our_own(found: Rrsets, cause: Cause) -> None:
     plan = planned(ZONE_MODE, node(NAME, *found))
     assert plan.changes == ()
-    assert [reason in conflict.reason for conflict in plan.conflicts] == [True]
+    assert [conflict.cause for conflict in plan.conflicts] == [cause]
 
 
 @pytest.mark.parametrize(
@@ -403,18 +407,17 @@ def test_what_is_not_deleted_from_a_zone_of_our_own(rules: Rules, nodes: list[No
 @pytest.mark.parametrize(
     "found", [[], [a("10.9.9.9")], [a(*WANTED, ttl=5)], [txt("foreign")]], ids=["free", "address", "ttl", "text"]
 )
-def test_without_markers_nothing_outside_of_the_base_is_ours(found: Rrsets) -> None:
+def test_without_ownership_records_nothing_outside_of_the_base_is_ours(found: Rrsets) -> None:
     rules = msgspec.structs.replace(INSIDE, hostname_scope=HostnameScope.ZONE)
     zone = live(*([node("www.example.", *found)] if found else []), node(NAME, a(*WANTED)))
     plan = full(wanted(vmi(hostnames=["www.example."]), rules=rules), zone, scope(rules))
     assert plan.changes == ()
     (conflict,) = plan.conflicts
     assert (conflict.name, conflict.found.rrsets) == (n("www.example."), tuple(found))
-    assert "vm.example." in conflict.reason
-    assert "OWNERSHIP=txt" in conflict.reason
+    assert (conflict.cause, conflict.ancestor) == (Cause.OUTSIDE_BASE, BASE)
 
 
-def test_with_markers_a_hostname_may_stand_anywhere_in_the_zone() -> None:
+def test_with_ownership_records_a_hostname_may_stand_anywhere_in_the_zone() -> None:
     rules = msgspec.structs.replace(TXT_MODE, hostname_scope=HostnameScope.ZONE)
     zone = live(node(NAME, a(*WANTED), txt(MARK)))
     plan = full(wanted(vmi(hostnames=["www.example."]), rules=rules), zone, scope(rules))
@@ -483,7 +486,7 @@ def test_a_collision_is_a_conflict_of_the_one_that_loses() -> None:
     (conflict,) = plan.conflicts
     assert conflict.name == n("a.b.prod.vm.example.")
     assert conflict.vmi == "prod/a.b"
-    assert "VMI prod/b has this name" in conflict.reason
+    assert (conflict.cause, conflict.winner) == (Cause.OLDER_VMI, "prod/b")
     assert conflict.wanted.name == conflict.found.name == conflict.name
     assert len(plan.changes) == 3
 
@@ -668,7 +671,7 @@ def test_explicit_deletions_are_not_capped() -> None:
 
 def own_texts(item: Node) -> list[bytes]:
     text = item.get(TXT)
-    parsed = {rdata: marker.parse(rdata) for rdata in (text.rdatas if text else ())}
+    parsed = {rdata: ownership_record.parse(rdata) for rdata in (text.rdatas if text else ())}
     return [rdata for rdata, found in parsed.items() if found and found.owner == OWNER]
 
 
@@ -731,7 +734,9 @@ def test_nothing_foreign_is_changed(world: World) -> None:
         else:
             adopted = bounds.adopt and published(want, bounds) == published(old, bounds)
             text = old.get(TXT)
-            free = not published(old, bounds) and not any(map(marker.is_ownership, text.rdatas if text else ()))
+            free = not published(old, bounds) and not any(
+                map(ownership_record.is_ownership, text.rdatas if text else ())
+            )
             assert free or own_texts(old) or adopted
 
 
@@ -773,7 +778,7 @@ def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone
     for name in sorted(touched)[:3]:
         rrsets = data.draw(world.contents)
         cuts = any(item.type in {NS, DNAME} for item in rrsets) or name in zone.cuts
-        if not cuts:  # no cut comes or goes above names that nobody touched
+        if not cuts:  # no cut comes or goes above names that are not in `dirty`
             zone.put(node(name, *rrsets))
     whole = full(world.wanted, zone, world.scope)
     part = partial(touched, world.wanted, zone, world.scope)
@@ -792,7 +797,7 @@ def test_owned_names_are_those_that_are_owned(world: World) -> None:
         for name in found:
             item = world.zone.get(name)
             assert own_texts(item)
-            owners = {mark.vmi for mark in map(marker.parse, own_texts(item)) if mark}
+            owners = {mark.vmi for mark in map(ownership_record.parse, own_texts(item)) if mark}
             for key in ("prod/a", "prod/b"):
                 assert is_owned(item, world.zone, world.scope, vmi=key) is (key in owners)
 
@@ -803,7 +808,7 @@ def test_conflicts_know_their_vmi() -> None:
     assert isinstance(plan.conflicts[0], Conflict)
 
 
-def test_a_wanted_node_without_a_marker_is_refused_where_names_are_marked() -> None:
+def test_a_wanted_node_without_an_ownership_record_is_an_error() -> None:
     zone = live(node(NAME, a("10.1.0.1"), txt(MARK)))
-    with pytest.raises(ValueError, match="without a marker"):
+    with pytest.raises(ValueError, match="no ownership record"):
         full(wanted(vmi(), rules=INSIDE), zone, scope(TXT_MODE))

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Statement
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, PTR, TXT, A, Node, RRset, rrset
 from ksd_ddns.wire.text import rdata_text, rdtype_text
-from ksd_ddns.zone import render
-from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan, full
+from ksd_ddns.zone.plan import Change, Conflict, ConflictCause, Kind, Plan, full
+from ksd_ddns.zone.render import document, message, nsupdate, text
 from ksd_ddns.zone.update import Limits, batches
 from tests.zone.build import (
     BASE,
@@ -44,6 +45,7 @@ from tests.zone.worlds import World, worlds
 
 NAME = "net1.db.prod.vm.example."
 ADD, CHANGE, DELETE = Kind.ADD, Kind.CHANGE, Kind.DELETE
+UNOWNED = ConflictCause.UNOWNED
 
 
 def change(old: list[RRset], new: list[RRset], kind: Kind = CHANGE, name: str = NAME) -> Change:
@@ -55,7 +57,7 @@ def plan(*changes: Change, conflicts: tuple[Conflict, ...] = (), blocked: tuple[
 
 
 def lines(of: Plan) -> list[str]:
-    return [line for _, line in render.text(of)]
+    return [*map(str, text.plan(of)), text.summary(of)]
 
 
 # Text
@@ -80,23 +82,72 @@ def test_a_change_reads_like_a_diff(of: Change, want: list[str]) -> None:
     counts = {kind: int(of.kind is kind) for kind in Kind}
     summary = f"Plan: {counts[ADD]} to add, {counts[CHANGE]} to change, {counts[DELETE]} to delete, 0 conflicts."
     assert lines(plan(of)) == [*want, summary]
-    assert [sign for sign, _ in render.text(plan(of))] == [*(line[0] for line in want), " "]
+    assert [line.sign for line in text.plan(plan(of))] == [line[0] for line in want]
 
 
-def test_conflicts_and_what_is_kept_back() -> None:
-    conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME, a("10.1.0.1"), sshfp()), "because", "prod/db")
-    nameless = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), "because")
+def test_conflicts_and_blocked_deletions() -> None:
+    conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME, a("10.1.0.1"), sshfp()), UNOWNED, "prod/db")
+    nameless = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), UNOWNED)
     shown = plan(conflicts=(conflict, nameless), blocked=(change([a("10.0.0.1")], [], DELETE),))
-    assert list(render.text(shown)) == [
-        ("!", f"! {NAME} 60 A 10.0.0.1: blocked by the deletion limit"),
-        ("!", f"! {NAME} (VMI prod/db) conflict: because; found A 10.1.0.1; SSHFP"),
-        ("!", f"! {NAME} conflict: because; found nothing"),
-        (" ", "Plan: 0 to add, 0 to change, 0 to delete, 2 conflicts, 1 blocked."),
+    assert lines(shown) == [
+        f"! {NAME} 60 A 10.0.0.1: blocked by the deletion limit",
+        f"! {NAME} (VMI prod/db) conflict: it exists without our ownership record; found A 10.1.0.1; SSHFP",
+        f"! {NAME} conflict: it exists without our ownership record; found nothing",
+        "Plan: 0 to add, 0 to change, 0 to delete, 2 conflicts, 1 blocked.",
     ]
-    assert render.summary(plan(conflicts=(conflict,))) == "Plan: 0 to add, 0 to change, 0 to delete, 1 conflict."
+    assert text.summary(plan(conflicts=(conflict,))) == "Plan: 0 to add, 0 to change, 0 to delete, 1 conflict."
 
 
-# Anything at all in the zone, put together beforehand: plans of it are drawn, not its octets
+# Messages
+
+DETAILS: dict[ConflictCause, tuple[dict[str, Any], str]] = {
+    ConflictCause.UNOWNED: ({}, "it exists without our ownership record"),
+    ConflictCause.UNOWNED_EQUAL: (
+        {},
+        "it exists with the wanted records, but without our ownership record: apply --adopt (ADOPT=true) takes it over",
+    ),
+    ConflictCause.OTHER_OWNER: ({"owner": "test", "owners": ("a", "b")}, "it belongs to owner a, b (we are test)"),
+    ConflictCause.SEVERAL_OWNERS: (
+        {"owner": "test", "owners": ("a",)}, "it has our ownership record and that of owner a: remove one of them",
+    ),
+    ConflictCause.OTHER_PROGRAM: ({}, "a TXT record says that another program owns it"),
+    ConflictCause.OLDER_VMI: ({"winner": "prod/a"}, "VMI prod/a has this name, it was created first"),
+    ConflictCause.INTERFACE_FIRST: (
+        {"winner": "prod/a"}, "VMI prod/a has this name for an interface, and interfaces beat annotations",
+    ),
+    ConflictCause.ZONE_RECORD: ({}, "it is reserved for the zone's own records"),
+    ConflictCause.CNAME: ({}, "a CNAME that is not ours exists there"),
+    ConflictCause.DELEGATION: ({"ancestor": BASE}, "vm.example. is delegated to other name servers"),
+    ConflictCause.DNAME: ({"ancestor": BASE}, "vm.example. is a DNAME, which hides all names below it"),
+    ConflictCause.OUTSIDE_BASE: (
+        {"ancestor": BASE}, "it is not below vm.example.: OWNERSHIP=zone owns nothing else, OWNERSHIP=txt does",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cause", ConflictCause)
+def test_every_cause_of_a_conflict_has_a_message(cause: ConflictCause) -> None:
+    details, want = DETAILS[cause]
+    conflict = Conflict(n(NAME), node(NAME), node(NAME), cause, vmi="prod/db", **details)
+    assert message.conflict(conflict) == want
+    shown = document.conflict(conflict)
+    assert (shown["cause"], shown["message"]) == (cause.value, want)
+    assert {"owners", "winner", "ancestor"} & shown.keys() == details.keys() - {"owner"}
+
+
+@pytest.mark.parametrize("code", WarningCode)
+def test_every_warning_has_a_message_of_one_line(code: WarningCode) -> None:
+    value = shortened("{limit}\n\x1b" + "x" * 1000)
+    warning = VmiWarning(
+        vmi="prod/db", code=code, interface=value, annotation="ksd-ddns/ttl", value=value, kind=AddressKind.LOOPBACK,
+        embedding=Embedding.NAT64, limit=7, count=3, wanted=9,
+    )  # fmt: skip
+    shown = message.warning(warning)
+    assert len(shown) < 350
+    assert code is WarningCode.ILLEGAL_VMI_NAME or code is WarningCode.MAX_RRSET or shown.isprintable()
+
+
+# Anything at all in the zone, built in advance: plans are drawn, not octets
 
 RANDOM = Random(1)
 LABELS = [b"vm", b"a.b", b";", b'"', b"\\", b"\n", b"send", b"*", *(RANDOM.randbytes(index) for index in range(1, 30))]
@@ -142,7 +193,7 @@ def hostile_changes(draw: st.DrawFn) -> Change:
 def hostile_plans(draw: st.DrawFn) -> Plan:
     """Draw a plan for a zone where others wrote whatever they liked."""
     conflicts = [
-        Conflict(name, node(name, *draw(node_of(OURS[:2]))), node(name, *draw(node_of(OURS + FOREIGN))), "why", "p/v")
+        Conflict(name, node(name, *draw(node_of(OURS[:2]))), node(name, *draw(node_of(OURS + FOREIGN))), UNOWNED, "p/v")
         for name in draw(st.lists(OWNER, max_size=2))
     ]
     changes, kept = draw(st.lists(hostile_changes(), max_size=3)), draw(st.lists(hostile_changes(), max_size=1))
@@ -152,14 +203,14 @@ def hostile_plans(draw: st.DrawFn) -> Plan:
 @settings(max_examples=100)
 @given(hostile_plans() | worlds().map(lambda world: full(world.wanted, world.zone, world.scope)))
 def test_every_line_is_one_printable_line(of: Plan) -> None:
-    for line in (*lines(of), *render.nsupdate(of, Limits(), server="127.0.0.1", port=53)):
+    for line in (*lines(of), *nsupdate.script(of, Limits(), server="127.0.0.1", port=53)):
         assert line.isprintable()
         assert line.isascii()
         assert line.strip()
 
 
 @pytest.mark.parametrize(
-    "text",
+    "record",
     [
         pytest.param(mark(owner="\x1b[2J\n"), id="terminal-sequence"),
         pytest.param(mark(owner="\nsend\n"), id="newline"),
@@ -167,12 +218,12 @@ def test_every_line_is_one_printable_line(of: Plan) -> None:
         pytest.param("heritage=ksd-ddns,owner=\0", id="nul"),
     ],
 )
-def test_an_owner_of_another_marker_cannot_break_the_line(text: str) -> None:
-    found = live(node(NAME, a("10.9.9.9"), txt(text)))
+def test_an_owner_of_another_ownership_record_cannot_break_the_line(record: str) -> None:
+    found = live(node(NAME, a("10.9.9.9"), txt(record)))
     of = full(wanted(vmi()), found, scope(txt_rules()))
     assert len(of.conflicts) == 1
     assert all(line.isprintable() for line in lines(of))
-    assert all(line.isprintable() for line in render.nsupdate(of, Limits(), server="a", port=1))
+    assert all(line.isprintable() for line in nsupdate.script(of, Limits(), server="a", port=1))
     assert shown_as_json(of)
 
 
@@ -188,7 +239,7 @@ def test_octets_that_are_no_text_make_good_json() -> None:
 
 
 def shown_as_json(of: Plan) -> dict[str, Any]:
-    (shown,) = json.loads(render.document([render.as_json(of)]))["zones"]
+    (shown,) = json.loads(document.document([document.plan(of)]))["zones"]
     assert isinstance(shown, dict)
     return shown
 
@@ -229,7 +280,7 @@ def test_json_holds_everything(of: Plan) -> None:
             dns.name.from_text(item["name"]).to_digestable(),
             from_json(item["name"], item["wanted"]),
             from_json(item["name"], item["found"]),
-            item["reason"],
+            ConflictCause(item["cause"]),
             item["vmi"],
         )
         for item in shown["conflicts"]
@@ -237,14 +288,23 @@ def test_json_holds_everything(of: Plan) -> None:
 
 
 def test_the_json_of_a_small_plan() -> None:
-    conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), "because", "prod/db")
+    conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), UNOWNED, "prod/db")
     of = plan(change([a("10.1.0.9")], [a("10.1.0.12")]), conflicts=(conflict,), blocked=(change([txt("x")], []),))
     old, new = {"type": "A", "ttl": 60, "values": ["10.1.0.9"]}, {"type": "A", "ttl": 60, "values": ["10.1.0.12"]}
     assert shown_as_json(of) == {
         "zone": "example.",
         "serial": 7,
         "changes": [{"name": NAME, "kind": "change", "old": [old], "new": [new]}],
-        "conflicts": [{"name": NAME, "vmi": "prod/db", "reason": "because", "wanted": [old], "found": []}],
+        "conflicts": [
+            {
+                "name": NAME,
+                "vmi": "prod/db",
+                "cause": "unowned",
+                "message": "it exists without our ownership record",
+                "wanted": [old],
+                "found": [],
+            }
+        ],
         "blocked": [
             {"name": NAME, "kind": "change", "old": [{"type": "TXT", "ttl": 60, "values": ['"x"']}], "new": []}
         ],
@@ -311,7 +371,7 @@ def messages(script: list[str], zone: str) -> Messages:
 @settings(max_examples=80)
 @given(hostile_plans(), st.integers(1, 3))
 def test_the_script_sends_what_apply_sends_whatever_stands_in_the_zone(of: Plan, size: int) -> None:
-    script = list(render.nsupdate(of, Limits(names=size), server="127.0.0.1", port=5353))
+    script = list(nsupdate.script(of, Limits(names=size), server="127.0.0.1", port=5353))
     want = [(batch.prerequisites, batch.updates) for batch in batches(of.changes, Limits(names=size))]
     assert messages(script, "vm.example.") == want
 
@@ -320,13 +380,13 @@ def test_the_script_sends_what_apply_sends_whatever_stands_in_the_zone(of: Plan,
 @given(worlds())
 def test_the_script_of_a_plan_sends_what_apply_sends(world: World) -> None:
     of = full(world.wanted, world.zone, world.scope)
-    script = list(render.nsupdate(of, Limits(names=2), server="127.0.0.1", port=5353))
+    script = list(nsupdate.script(of, Limits(names=2), server="127.0.0.1", port=5353))
     want = [(batch.prerequisites, batch.updates) for batch in batches(of.changes, Limits(names=2))]
     assert messages(script, names.to_text(of.zone)) == want
 
 
 def test_the_script_of_a_small_plan() -> None:
-    conflict = Conflict(n("web.vm.example."), node(NAME), node(NAME, cname("a.")), "because", "prod/web")
+    conflict = Conflict(n("web.vm.example."), node(NAME), node(NAME, cname("a.")), UNOWNED, "prod/web")
     of = plan(
         change([], [a("10.1.0.9"), txt(mark())], ADD, "a.vm.example."),
         change([a("10.1.0.1"), sshfp(), txt("foreign", mark())], [sshfp(), txt("foreign")], DELETE, "b.vm.example."),
@@ -334,9 +394,9 @@ def test_the_script_of_a_small_plan() -> None:
         conflicts=(conflict,),
         blocked=(change([a("10.1.0.1")], [], DELETE, "d.vm.example."),),
     )
-    assert list(render.nsupdate(of, Limits(names=2), server="10.0.0.53", port=5353)) == [
+    assert list(nsupdate.script(of, Limits(names=2), server="10.0.0.53", port=5353)) == [
         "; zone example. as of serial 7. Plan: 1 to add, 1 to change, 1 to delete, 1 conflict, 1 blocked.",
-        "; ! web.vm.example. (VMI prod/web) conflict: because; found CNAME a.",
+        "; ! web.vm.example. (VMI prod/web) conflict: it exists without our ownership record; found CNAME a.",
         "; blocked by the deletion limit: d.vm.example.",
         "server 10.0.0.53 5353",
         "zone example.",
@@ -361,7 +421,7 @@ def test_the_script_of_a_small_plan() -> None:
 
 
 def test_a_script_without_changes_is_a_comment() -> None:
-    (line,) = render.nsupdate(plan(), Limits(), server="10.0.0.53", port=5353)
+    (line,) = nsupdate.script(plan(), Limits(), server="10.0.0.53", port=5353)
     assert line.startswith("; ")
 
 
@@ -376,7 +436,7 @@ def test_a_script_without_changes_is_a_comment() -> None:
     ],
 )
 def test_names_that_nsupdate_refuses_come_with_the_cure(of: Change, warned: bool) -> None:
-    script = list(render.nsupdate(plan(of), Limits(), server="10.0.0.53", port=5353))
+    script = list(nsupdate.script(plan(of), Limits(), server="10.0.0.53", port=5353))
     assert any("check-names no" in line for line in script) is warned
     assert not any(line.startswith("check-names") for line in script)
 

@@ -5,8 +5,9 @@ from math import inf
 
 from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.warning import VmiWarning
 from ksd_ddns.zone import hold
-from ksd_ddns.zone.desired import Desired, Effect, Notice, Rules
+from ksd_ddns.zone.desired import Desired, Effect, Rules
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
@@ -64,9 +65,9 @@ class Inventory:
         """Return `namespace/name` of the VMI that has the owner name."""
         return self._desired.vmi_of(name)
 
-    def notices(self, key: str) -> tuple[Notice, ...]:
+    def warnings(self, key: str) -> tuple[VmiWarning, ...]:
         """Return what of the VMI `namespace/name` cannot be published, and why."""
-        return self._desired.notices_of(key)
+        return self._desired.warnings_of(key)
 
     def wants(self, name: bytes) -> bool:
         """Return whether anything is wanted at the owner name."""

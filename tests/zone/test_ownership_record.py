@@ -1,4 +1,4 @@
-"""The ownership marker in TXT rdata."""
+"""The ownership record in TXT rdata."""
 
 import dns.rdata
 import dns.rdataclass
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksd_ddns.wire import txt
-from ksd_ddns.zone import marker
-from ksd_ddns.zone.marker import Marker
+from ksd_ddns.zone import ownership_record
+from ksd_ddns.zone.ownership_record import OwnershipRecord as Record
 
 # What OWNER_ID and the API let through, and more: a field never holds a comma.
 FIELD = st.text(
@@ -28,18 +28,18 @@ def strings(*parts: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("rdata", "want"),
     [
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=ns/vm"), Marker("o", "ns/vm"), id="ours"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi="), Marker("o"), id="without-a-vmi"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o"), Marker("o"), id="without-the-field-vmi"),
-        pytest.param(strings(b"heritage=ksd-ddns,vmi=a/b,owner=o"), Marker("o", "a/b"), id="in-another-order"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,family=4"), Marker("o", "a/b", ("family=4",)),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=ns/vm"), Record("o", "ns/vm"), id="ours"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi="), Record("o"), id="without-a-vmi"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o"), Record("o"), id="without-the-field-vmi"),
+        pytest.param(strings(b"heritage=ksd-ddns,vmi=a/b,owner=o"), Record("o", "a/b"), id="in-another-order"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,family=4"), Record("o", "a/b", ("family=4",)),
                      id="field-of-a-later-version"),
-        pytest.param(strings(b"heritage=ksd-ddns,since=1,owner=o,vmi=a/b,x"), Marker("o", "a/b", ("since=1", "x")),
+        pytest.param(strings(b"heritage=ksd-ddns,since=1,owner=o,vmi=a/b,x"), Record("o", "a/b", ("since=1", "x")),
                      id="fields-of-a-later-version-anywhere"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=o,owner=p,vmi=a/b"), Marker("o", "a/b", ("owner=p",)),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=o,owner=p,vmi=a/b"), Record("o", "a/b", ("owner=p",)),
                      id="the-first-owner-counts"),
-        pytest.param(strings(b"heritage=ksd-ddns,owner=a=b,vmi=a/b"), Marker("a=b", "a/b"), id="equals-sign-in-value"),
-        pytest.param(strings(b"heritage=ksd-ddns,ow", b"ner=o,vmi=a/b"), Marker("o", "a/b"), id="cut-anywhere"),
+        pytest.param(strings(b"heritage=ksd-ddns,owner=a=b,vmi=a/b"), Record("a=b", "a/b"), id="equals-sign-in-value"),
+        pytest.param(strings(b"heritage=ksd-ddns,ow", b"ner=o,vmi=a/b"), Record("o", "a/b"), id="cut-anywhere"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=,vmi=a/b"), None, id="empty-owner"),
         pytest.param(strings(b"heritage=ksd-ddns"), None, id="heritage-alone"),
         pytest.param(strings(b"heritage=ksd-ddns2,owner=o,vmi=a/b"), None, id="longer-heritage"),
@@ -49,31 +49,31 @@ def strings(*parts: bytes) -> bytes:
         pytest.param(strings(b"v=spf1 -all"), None, id="other-text"),
         pytest.param(strings(b""), None, id="empty-text"),
         pytest.param(b"", None, id="no-rdata-at-all"),
-        pytest.param(b"\x40heritage=ksd-ddns,owner=o", Marker("o"), id="string-cut-short"),
+        pytest.param(b"\x40heritage=ksd-ddns,owner=o", Record("o"), id="string-cut-short"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=\xff,vmi=a/b"), None, id="owner-is-not-text"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=o\n,vmi=a/b"), None, id="newline-in-the-owner"),
         pytest.param(strings(b"heritage=ksd-ddns,owner=o,vmi=\x1b[2J"), None, id="terminal-sequence-in-the-vmi"),
         pytest.param(strings("heritage=ksd-ddns,owner=o,vmi=\u202egnp".encode()), None, id="right-to-left-override"),
     ],
 )  # fmt: skip
-def test_parse(rdata: bytes, want: Marker | None) -> None:
-    assert marker.parse(rdata) == want
+def test_parse(rdata: bytes, want: Record | None) -> None:
+    assert ownership_record.parse(rdata) == want
 
 
 @given(FIELD, st.just("") | FIELD, st.lists(FIELD.map(lambda value: f"x{value}"), max_size=2))
 def test_what_is_written_is_read(owner: str, vmi: str, extra: list[str]) -> None:
-    mark = Marker(owner, vmi, tuple(extra))
-    assert marker.parse(mark.rdata()) == mark
+    mark = Record(owner, vmi, tuple(extra))
+    assert ownership_record.parse(mark.rdata()) == mark
 
 
-def test_the_text_of_the_marker_is_the_documented_one() -> None:
-    text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, Marker("o", "ns/vm").rdata(), 0, 36)
+def test_the_text_of_the_ownership_record_is_the_documented_one() -> None:
+    text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, Record("o", "ns/vm").rdata(), 0, 36)
     assert text.to_text() == '"heritage=ksd-ddns,owner=o,vmi=ns/vm"'
 
 
 def test_unknown_fields_keep_their_octets() -> None:
     rdata = strings(b"heritage=ksd-ddns,owner=o,vmi=a/b,raw=\xff\xfe")
-    parsed = marker.parse(rdata)
+    parsed = ownership_record.parse(rdata)
     assert parsed is not None
     assert parsed.rdata() == rdata
 
@@ -81,7 +81,7 @@ def test_unknown_fields_keep_their_octets() -> None:
 @given(st.binary(max_size=70))
 def test_no_rdata_is_too_odd(rdata: bytes) -> None:
     for rest in (rdata, strings(b"heritage=ksd-ddns" + rdata), b"\x20heritage=ksd-ddns" + rdata):
-        parsed = marker.parse(rest)
+        parsed = ownership_record.parse(rest)
         assert parsed is None or parsed.owner
 
 
@@ -106,7 +106,7 @@ def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
     ],
 )
 def test_owned_vmi(texts: list[str], want: str) -> None:
-    assert marker.owned_vmi([txt.text_rdata(text.encode()) for text in texts], "me") == want
+    assert ownership_record.owned_vmi([txt.text_rdata(text.encode()) for text in texts], "me") == want
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_owned_vmi(texts: list[str], want: str) -> None:
     ],
 )
 def test_texts_that_say_that_a_name_has_an_owner(text: bytes, want: bool) -> None:
-    assert marker.is_ownership(txt.text_rdata(text)) is want
+    assert ownership_record.is_ownership(txt.text_rdata(text)) is want

@@ -20,12 +20,17 @@ from ksd_ddns.kubevirt.vmi import (
     MAX_WARNINGS,
     Interface,
     Vmi,
-    VmiObject,
     by_record,
     parse,
 )
+from ksd_ddns.kubevirt.vmi_object import VmiObject
+from ksd_ddns.zone.render import message
 
 DECODER = msgspec.json.Decoder(VmiObject)
+
+
+def texts(of: Vmi) -> list[str]:
+    return [message.warning(warning) for warning in of.warnings]
 
 
 def parsed(obj: dict[str, Any]) -> Vmi:
@@ -281,7 +286,7 @@ def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
 def test_an_address_that_is_never_published_is_named_and_the_rest_is_kept(address: str, why: str) -> None:
     result = parsed(vmi("db", interfaces={"nic1": ["10.0.0.1", address, "10.0.0.2"]}))
     assert addresses_of(result) == {"nic1": packed("10.0.0.1", "10.0.0.2")}
-    (warning,) = result.warnings
+    (warning,) = texts(result)
     assert "'nic1'" in warning
     assert repr(address)[:40] in warning
     assert why in warning
@@ -298,7 +303,7 @@ def test_an_ipv6_link_local_address_is_left_out_in_silence(address: str) -> None
     assert result.warnings == ()
 
 
-def test_addresses_of_the_default_network_are_nobodys_warning() -> None:
+def test_addresses_of_the_default_network_cause_no_warning() -> None:
     assert parsed(vmi("db", default_addresses=["127.0.0.1", "bad"])).warnings == ()
 
 
@@ -339,7 +344,7 @@ def test_a_flood_of_hostnames_is_not_read_to_its_end(annotation: str) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/hostname": annotation}))
     assert len(result.hostnames) <= MAX_HOSTNAMES
     assert max(map(len, result.hostnames), default=0) <= 256
-    assert sum(map(len, result.warnings)) < 1000
+    assert sum(map(len, texts(result))) < 1000
 
 
 def test_what_differs_only_past_what_is_read_makes_no_difference() -> None:
@@ -413,7 +418,7 @@ def test_the_creation_time_of_the_builder_is_parsed() -> None:
 def test_ignore(value: str, ignored: bool, warns: bool) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/ignore": value}))
     assert result.ignored is ignored
-    assert any("ksd-ddns/ignore" in warning and value in warning for warning in result.warnings) is warns
+    assert any("ksd-ddns/ignore" in warning and value in warning for warning in texts(result)) is warns
 
 
 @pytest.mark.parametrize(
@@ -436,7 +441,7 @@ def test_ignore(value: str, ignored: bool, warns: bool) -> None:
 def test_ttl(value: str, ttl: int | None, warns: bool) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/ttl": value}))
     assert result.ttl == ttl
-    assert any("ksd-ddns/ttl" in warning and value[:20] in warning for warning in result.warnings) is warns
+    assert any("ksd-ddns/ttl" in warning and value[:20] in warning for warning in texts(result)) is warns
 
 
 @pytest.mark.parametrize(
@@ -456,7 +461,7 @@ def test_ttl(value: str, ttl: int | None, warns: bool) -> None:
 def test_hostname(value: str, hostnames: tuple[str, ...], warns: bool) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/hostname": value}))
     assert result.hostnames == hostnames
-    assert any("ksd-ddns/hostname" in warning for warning in result.warnings) is warns
+    assert any("ksd-ddns/hostname" in warning for warning in texts(result)) is warns
 
 
 def test_labels_are_those_of_the_object() -> None:
@@ -523,7 +528,7 @@ def test_nothing_in_an_object_raises_anything_but_a_validation_error(obj: object
         assert {len(address) for address in found.addresses} <= {4, 16}
     names = [found.name for found in result.interfaces]
     assert names == sorted({*names}, key=by_record)
-    assert all(warning.isprintable() for warning in result.warnings)
+    assert all(warning.isprintable() for warning in texts(result))
 
 
 MASK = 0xFFFFFFFF

@@ -1,7 +1,7 @@
-"""The ownership marker: the TXT record that says whose a name is.
+"""The ownership record: the TXT record that says which owner a name belongs to.
 
-`"heritage=ksd-ddns,owner=<OWNER_ID>,vmi=<namespace>/<name>"`, cut into character-strings of 255 octets (RFC 1035,
-3.3.14) that are read as one text. Fields that a later version adds are kept and ignored.
+`"heritage=ksd-ddns,owner=<OWNER_ID>,vmi=<namespace>/<name>"`, split into character-strings of 255 octets (RFC 1035,
+3.3.14) that are read as one text. Unknown fields, which a later version may add, are kept and ignored.
 """
 
 from collections.abc import Iterable
@@ -13,26 +13,26 @@ from ksd_ddns.wire.txt import join, text_rdata
 _HERITAGE = b"heritage=ksd-ddns"
 
 
-class Marker(msgspec.Struct, frozen=True):
-    """Who owns a name, and for which VMI (`namespace/name`; empty for the zone's own records)."""
+class OwnershipRecord(msgspec.Struct, frozen=True):
+    """The owner of a name, and the VMI it is for (`namespace/name`; empty for the zone's own records)."""
 
     owner: str
     vmi: str = ""
     extra: tuple[str, ...] = ()
 
     def rdata(self) -> bytes:
-        """Return the marker as TXT rdata."""
+        """Return the ownership record as TXT rdata."""
         fields = [_HERITAGE.decode(), f"owner={self.owner}", f"vmi={self.vmi}", *self.extra]
         return text_rdata(",".join(fields).encode("utf-8", "surrogateescape"))
 
 
-def parse(rdata: bytes) -> Marker | None:
-    """Return the marker that the TXT `rdata` holds, or None where it is somebody else's text.
+def parse(rdata: bytes) -> OwnershipRecord | None:
+    """Return the ownership record in the TXT `rdata`, or None if it is any other text.
 
-    Whoever writes TXT into the zone chooses the text: an owner or VMI with octets that are not printable, which no
-    marker of ours has, would reach terminals and JSON.
+    Anyone who can write TXT records into the zone chooses the text. An owner or VMI with unprintable characters, which
+    we never write, is rejected: it would reach terminals and JSON.
     """
-    if rdata[1 : 1 + len(_HERITAGE)] != _HERITAGE:  # the quick no, for zones full of other texts
+    if rdata[1 : 1 + len(_HERITAGE)] != _HERITAGE:  # the fast path for zones full of other texts
         return None
     heritage, *fields = join(rdata).decode("utf-8", "surrogateescape").split(",")
     if heritage.encode("utf-8", "surrogateescape") != _HERITAGE:
@@ -47,15 +47,15 @@ def parse(rdata: bytes) -> Marker | None:
             extra.append(field)
     if not known["owner"] or not (known["owner"] + known["vmi"]).isprintable():
         return None
-    return Marker(known["owner"], known["vmi"], tuple(extra))
+    return OwnershipRecord(known["owner"], known["vmi"], tuple(extra))
 
 
 def is_ownership(rdata: bytes) -> bool:
-    """Return whether the TXT `rdata` says that a name has an owner, also one that another program understands."""
+    """Return whether the TXT `rdata` says that a name has an owner: ksd-ddns or another program."""
     # external-dns writes `heritage=external-dns,...`, with some providers in quotation marks.
     return join(rdata).removeprefix(b'"').startswith(b"heritage=")
 
 
 def owned_vmi(rdatas: Iterable[bytes], owner: str) -> str:
-    """Return the VMI that the marker of `owner` among TXT `rdatas` names, empty where there is none."""
+    """Return the VMI in the ownership record of `owner` among TXT `rdatas`, empty if there is none."""
     return next((found.vmi for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), "")

@@ -1,0 +1,20 @@
+"""What the VMIs want in a zone: rules, names of one VMI, and which VMI gets a name."""
+
+from ksd_ddns.zone.desired.claims import Claim, Collision
+from ksd_ddns.zone.desired.desired import Desired, Effect, desired
+from ksd_ddns.zone.desired.rules import HostnameScope, Network, Rules, apex_name_server
+from ksd_ddns.zone.desired.vmi_names import MAX_VMI_WARNINGS, interface_name
+
+__all__ = [
+    "MAX_VMI_WARNINGS",
+    "Claim",
+    "Collision",
+    "Desired",
+    "Effect",
+    "HostnameScope",
+    "Network",
+    "Rules",
+    "apex_name_server",
+    "desired",
+    "interface_name",
+]

@@ -1,0 +1,135 @@
+"""Claims on names, and which of several claims on one name wins.
+
+A claim from an interface wins over one from an annotation. Otherwise the VMI that was created first wins. So the result
+depends on the VMIs alone, never on the order of events.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Collection
+from typing import TypeAlias
+
+import msgspec
+
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire.codec import STATEMENT_OVERHEAD
+from ksd_ddns.wire.rrset import PTR, Node, rrset
+from ksd_ddns.zone.desired.rules import Rules
+from ksd_ddns.zone.quota import Rank
+
+ZONE, INTERFACE, ANNOTATION = -1, 0, 1
+"""The origins of a claim, the strongest first."""
+
+MAX_RRSET_OCTETS = 30_000
+"""Octets of an RRset without name compression: one UPDATE message must hold what was seen and what is wanted."""
+
+ClaimRank: TypeAlias = tuple[int, int, str, str, str]
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """The node that one VMI wants at one name. Of several claims on a name the one with the lowest rank wins."""
+
+    rank: ClaimRank
+    vmi: str
+    node: Node
+
+
+class Collision(msgspec.Struct, frozen=True):
+    """A name that `loser` wants and `winner` has.
+
+    `annotation`: the name is that of an interface of the winner, and the loser wants it only for an annotation.
+    Otherwise the winner was created first. `winner` is empty for the zone's own records.
+    """
+
+    name: bytes
+    winner: str
+    loser: str
+    wanted: Node
+    annotation: bool = False
+
+
+def rank(vmi: Vmi) -> Rank:
+    """Return the rank of `vmi`: older VMIs come first."""
+    return vmi.created, vmi.namespace, vmi.name, vmi.uid
+
+
+class Claims:
+    """All claims, by name. `holders` has one claim for each name, or several in the order of their ranks."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._contested: set[bytes] = set()
+        self.holders: dict[bytes, Claim | list[Claim]] = {}
+
+    def add(self, claim: Claim) -> str:
+        """Add a claim; return the VMI whose warnings that changes, empty for none."""
+        name = claim.node.name
+        holder = self.holders.get(name)
+        if holder is None:
+            self.holders[name] = claim
+            return ""
+        if not isinstance(holder, list):
+            self.holders[name] = holder = [holder]
+            self._contested.add(name)
+        insort(holder, claim, key=_rank_of)
+        return self._displaced(holder, claim)
+
+    def remove(self, claim: Claim) -> str:
+        """Remove a claim; return the VMI whose warnings that changes, empty for none."""
+        name = claim.node.name
+        holder = self.holders[name]
+        if not isinstance(holder, list):
+            del self.holders[name]
+            return ""
+        displaced = self._displaced(holder, claim)
+        del holder[bisect_left(holder, claim.rank, key=_rank_of)]
+        if len(holder) == 1:
+            self.holders[name] = holder[0]
+            self._contested.discard(name)
+        return displaced
+
+    def collisions(self, among: Collection[bytes] | None) -> list[Collision]:
+        """Return every claim that lost its name (one of `among`, or any) to another claim, in the order of names."""
+        found: list[Collision] = []
+        for name in sorted(self._contested if among is None else self._contested.intersection(among)):
+            holder = self.holders[name]
+            if isinstance(holder, list):
+                winner = holder[0]
+                found += [
+                    Collision(name, winner.vmi, claim.vmi, claim.node, INTERFACE == winner.rank[0] < claim.rank[0])
+                    for claim in holder[1:]
+                ]
+        return found
+
+    def _displaced(self, claims: list[Claim], moving: Claim) -> str:
+        """Return the VMI whose PTR record exceeds the limit, or no longer does, when `moving` is added or removed."""
+        if self._rules.reverse and len(claims) > self._rules.max_rrset:
+            at_limit = claims[self._rules.max_rrset]
+            if moving.rank < at_limit.rank:
+                return at_limit.vmi
+        return ""
+
+
+def _rank_of(claim: Claim) -> ClaimRank:
+    return claim.rank
+
+
+def shared(claims: list[Claim], rules: Rules) -> Node:
+    """Return the node of the first claim with the PTR records of all of them: one address, several names.
+
+    It has as many as one RRset may hold, those of the first claims.
+    """
+    first = claims[0].node
+    ttl = claims[0].node.rrsets[0].ttl
+    found: dict[bytes, None] = {}
+    room = MAX_RRSET_OCTETS
+    for claim in claims:
+        item = claim.node.get(PTR)
+        if item is None:
+            continue
+        for rdata in item.rdatas:
+            room -= len(first.name) + STATEMENT_OVERHEAD + len(rdata)
+            if room < 0 or len(found) == rules.max_rrset:
+                return first.with_rrsets([rrset(PTR, ttl, found)], types=(PTR,))
+            found[rdata] = None
+            ttl = min(ttl, item.ttl)
+    return first.with_rrsets([rrset(PTR, ttl, found)], types=(PTR,))

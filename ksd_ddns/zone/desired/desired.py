@@ -1,0 +1,201 @@
+"""VMIs -> the nodes that the zone should hold, by owner name."""
+
+from collections.abc import Collection, Iterable
+from enum import Enum
+
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import PTR, Node
+from ksd_ddns.zone.desired.claims import ZONE, Claim, Claims, Collision, rank, shared
+from ksd_ddns.zone.desired.records import own_records
+from ksd_ddns.zone.desired.rules import Rules
+from ksd_ddns.zone.desired.vmi_names import VmiNames, vmi_names
+from ksd_ddns.zone.quota import Quota
+
+
+class Effect(Enum):
+    """What adding a VMI would do to the records that it wants."""
+
+    NONE = "none"
+    REMOVES = "removes"
+    CHANGES = "changes"
+
+
+class Desired:
+    """The desired zone content: what the VMIs want, and the zone's own records.
+
+    The cost of every method depends on the VMI and the names that it affects, never on the number of VMIs.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._claims = Claims(rules)
+        self._by_vmi: dict[str, tuple[Claim, ...]] = {}
+        self._warnings: dict[str, tuple[VmiWarning, ...]] = {}
+        self._quota = Quota(rules.max_namespace_names) if rules.max_namespace_names else None
+        self._sharing: dict[str, Vmi] = {}
+        self._changed_warnings: set[str] = set()
+        self._latest: tuple[Vmi, VmiNames] | None = None
+        for node in own_records(rules):
+            self._claims.add(Claim((ZONE, 0, "", "", ""), "", node))
+
+    def put(self, vmi: Vmi) -> set[bytes]:
+        """Add or replace `vmi`; return the names whose content that may change."""
+        key = vmi.key
+        wanted = self._names_of(vmi)
+        self._latest = None
+        if self._quota is None:
+            return self._replace(key, wanted, len(wanted))
+        others = self._quota.put(key, rank(vmi), len(wanted))
+        if len(wanted):
+            self._sharing[key] = vmi
+        else:
+            self._sharing.pop(key, None)
+        dirty = self._replace(key, wanted, self._quota.granted(key))
+        return self._share_out(others, dirty)
+
+    def remove(self, key: str) -> set[bytes]:
+        """Remove the VMI `namespace/name`; return the names whose content that may change."""
+        dirty = self._remove_claims(key)
+        self._warnings.pop(key, None)
+        if self._quota is None:
+            return dirty
+        self._sharing.pop(key, None)
+        return self._share_out(self._quota.remove(key), dirty)
+
+    def effect(self, vmi: Vmi) -> Effect:
+        """Return what `put` would do to the records that `vmi` wants; `remove`, if it is no longer published."""
+        key = vmi.key
+        wanted = self._names_of(vmi)
+        self._latest = vmi, wanted  # `put` usually follows
+        before = self._by_vmi.get(key, ())
+        short = self._quota is not None and self._quota.is_short(key)
+        most = self._quota.granted(key) if self._quota is not None and short else len(wanted)
+        after = wanted.claims(most, self._rules)
+        if after == before:
+            return Effect.NONE
+        nodes = {claim.node.name: claim.node for claim in before}
+        if all(_is_part(claim.node, nodes.get(claim.node.name)) for claim in after):
+            return Effect.REMOVES
+        return Effect.CHANGES
+
+    def get(self, name: bytes) -> Node | None:
+        """Return the node wanted at `name`, or None if nothing is wanted."""
+        holder = self._claims.holders.get(name)
+        if holder is None:
+            return None
+        rules = self._rules
+        if not isinstance(holder, list):
+            node = holder.node
+            return node if not rules.reverse or len(node.rrsets[0].rdatas) < 10 else shared([holder], rules)
+        return shared(holder, rules) if rules.reverse else holder[0].node
+
+    def vmi_of(self, name: bytes) -> str:
+        """Return `namespace/name` of the VMI that has `name`, empty for the zone's own records and unwanted names."""
+        holder = self._claims.holders.get(name)
+        if holder is None:
+            return ""
+        return holder[0].vmi if isinstance(holder, list) else holder.vmi
+
+    def names(self) -> Iterable[bytes]:
+        """Return every wanted name."""
+        return self._claims.holders.keys()
+
+    def __len__(self) -> int:
+        return len(self._claims.holders)
+
+    def warnings_of(self, key: str) -> tuple[VmiWarning, ...]:
+        """Return the warnings about the VMI `namespace/name`."""
+        found = self._warnings.get(key, ())
+        left_out = self._left_out(key) if self._rules.reverse else []
+        if not left_out:
+            return found
+        value = shortened(names.to_text(left_out[0]))
+        return (VmiWarning(vmi=key, code=WarningCode.MAX_RRSET, value=value, count=len(left_out)), *found)
+
+    def warnings(self) -> list[VmiWarning]:
+        """Return the warnings about all VMIs, in the order of their names."""
+        keys = self._warnings.keys() | (self._by_vmi.keys() if self._rules.reverse else set())
+        return [warning for key in sorted(keys) for warning in self.warnings_of(key)]
+
+    def take_changed_warnings(self) -> set[str]:
+        """Return the VMIs whose warnings may have changed, since the last call, because of other VMIs."""
+        found, self._changed_warnings = self._changed_warnings, set()
+        return found
+
+    def collisions(self, among: Collection[bytes] | None = None) -> list[Collision]:
+        """Return every claim that lost its name (one of `among`, or any) to another VMI's, in the order of names."""
+        return [] if self._rules.reverse else self._claims.collisions(among)
+
+    def _names_of(self, vmi: Vmi) -> VmiNames:
+        if self._latest is not None and self._latest[0] is vmi:
+            return self._latest[1]
+        return vmi_names(vmi, self._rules)
+
+    def _replace(self, key: str, wanted: VmiNames, most: int) -> set[bytes]:
+        """Replace the claims of the VMI `key` by those on the first `most` names of `wanted`."""
+        dirty = self._remove_claims(key)
+        claims = wanted.claims(most, self._rules)
+        for claim in claims:
+            displaced = self._claims.add(claim)
+            if displaced:
+                self._changed_warnings.add(displaced)
+        if claims:
+            self._by_vmi[key] = claims
+            dirty.update([claim.node.name for claim in claims])
+        warnings = () if self._rules.reverse else wanted.warnings(most, self._rules)
+        if warnings:
+            self._warnings[key] = warnings
+        else:
+            self._warnings.pop(key, None)
+        return dirty
+
+    def _share_out(self, others: set[str], dirty: set[bytes]) -> set[bytes]:
+        """Give the VMIs `others` their new number of names; return `dirty` and the names that may change."""
+        if self._quota is not None:
+            for key in others:
+                wanted = vmi_names(self._sharing[key], self._rules)
+                dirty |= self._replace(key, wanted, self._quota.granted(key))
+        self._changed_warnings |= others
+        return dirty
+
+    def _remove_claims(self, key: str) -> set[bytes]:
+        """Remove the claims of a VMI; return their names."""
+        claims = self._by_vmi.pop(key, None)
+        if claims is None:
+            return set()
+        for claim in claims:
+            displaced = self._claims.remove(claim)
+            if displaced:
+                self._changed_warnings.add(displaced)
+        return {claim.node.name for claim in claims}
+
+    def _left_out(self, key: str) -> list[bytes]:
+        """Return the reverse names where not all PTR records that the VMI `key` wants are published."""
+        left_out = []
+        for claim in self._by_vmi.get(key, ()):
+            node = self.get(claim.node.name)
+            if node is claim.node:
+                continue
+            published, wanted = node.get(PTR) if node else None, claim.node.get(PTR)
+            if wanted and published and not set(wanted.rdatas) <= set(published.rdatas):
+                left_out.append(claim.node.name)
+        return left_out
+
+
+def _is_part(node: Node, full: Node | None) -> bool:
+    """Return whether all records of `node` are in `full`."""
+    for item in node.rrsets:
+        found = full.get(item.type) if full else None
+        if found is None or found.ttl != item.ttl or not set(item.rdatas) <= set(found.rdatas):
+            return False
+    return True
+
+
+def desired(vmis: Iterable[Vmi], rules: Rules) -> Desired:
+    """Return what `vmis` want."""
+    wanted = Desired(rules)
+    for vmi in vmis:
+        wanted.put(vmi)
+    return wanted

@@ -1,0 +1,70 @@
+"""How VMIs become records: the settings that the desired zone content depends on."""
+
+from enum import StrEnum
+
+import msgspec
+
+from ksd_ddns.wire.rrset import NS, RRset
+
+
+class HostnameScope(StrEnum):
+    """Where the annotation `ksd-ddns/hostname` may place names."""
+
+    OFF = "off"
+    NAMESPACE = "namespace"
+    ZONE = "zone"
+
+
+class Network(msgspec.Struct, frozen=True):
+    """A block of packed addresses: those of the same length that share its first `prefix` bits."""
+
+    address: bytes
+    prefix: int
+
+    def __contains__(self, address: bytes) -> bool:
+        if len(address) != len(self.address):
+            return False
+        shift = 8 * len(address) - self.prefix
+        return int.from_bytes(address, "big") >> shift == int.from_bytes(self.address, "big") >> shift
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """How VMIs become records.
+
+    `base` and `zone` are owner names, `base` in `zone`. `ttl` is in seconds. `owner` is the owner ID for the ownership
+    record of every node, empty if there are none. `name_server` are the packed addresses of `ns.<base>`.
+
+    `max_addresses` applies to each address family of an interface, `max_names` to each VMI, `max_namespace_names` to
+    each namespace (0: no limit), `max_rrset` to the records of one type at one name.
+
+    With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
+    `base`; several VMIs may share one. Names below one of `excluded` are published in another zone.
+    """
+
+    base: bytes
+    zone: bytes
+    ttl: int = 60
+    owner: str = ""
+    default_record: bool = True
+    hostname_scope: HostnameScope = HostnameScope.NAMESPACE
+    max_addresses: int = 16
+    max_names: int = 50
+    max_namespace_names: int = 0
+    max_rrset: int = 90
+    publish: tuple[Network, ...] = ()
+    exclude: tuple[Network, ...] = ()
+    name_server: tuple[bytes, ...] = ()
+    reverse: bytes = b""
+    excluded: tuple[bytes, ...] = ()
+
+    @property
+    def name_server_name(self) -> bytes:
+        """The owner name of the zone's own name server: `ns.<base>`."""
+        return b"\2ns" + self.base
+
+
+def apex_name_server(rules: Rules) -> RRset | None:
+    """Return the NS RRset that the apex needs for the zone's own name server, or None if it needs none."""
+    if not rules.name_server or rules.base != rules.zone or rules.reverse:
+        return None
+    return RRset(NS, rules.ttl, (rules.name_server_name,))

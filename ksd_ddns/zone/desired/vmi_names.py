@@ -1,0 +1,217 @@
+"""The names that one VMI wants, within its limits, and what is wrong with them."""
+
+from functools import lru_cache
+from itertools import islice
+
+from ksd_ddns.kubevirt.vmi import Interface, Vmi
+from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import PTR, Node, rrset
+from ksd_ddns.zone.desired.claims import ANNOTATION, INTERFACE, Claim, rank
+from ksd_ddns.zone.desired.hostnames import branch_of, hostname_name, hostname_problem, stem_of
+from ksd_ddns.zone.desired.records import Families, address_rrsets, families, with_ownership_record
+from ksd_ddns.zone.desired.rules import HostnameScope, Rules
+
+MAX_VMI_WARNINGS = 10
+"""Warnings about one VMI; one more counts the others."""
+
+
+class VmiNames:
+    """The names that a VMI wants, as many as MAX_NAMES allows, the most important first.
+
+    `names` are the default record, the interfaces, the hostnames, each with its addresses; those from index `annotated`
+    on come from the annotation. `own` is the name of the VMI itself.
+    """
+
+    __slots__ = ("_latest", "_over", "_skipped", "_vmi", "annotated", "names", "own")
+
+    def __init__(self, vmi: Vmi) -> None:
+        self._vmi = vmi
+        self._over: list[VmiWarning] = []
+        self._skipped: list[VmiWarning] = []
+        self._latest: tuple[int, tuple[Claim, ...]] | None = None
+        self.own = b""
+        self.names: dict[bytes, Families] = {}
+        self.annotated = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def over(self, code: WarningCode, limit: int, *, interface: str = "", count: int = 0) -> None:
+        """Warn about a limit that the VMI exceeds."""
+        warning = VmiWarning(vmi=self._vmi.key, code=code, limit=limit, interface=shortened(interface), count=count)
+        self._over.append(warning)
+
+    def skip(self, code: WarningCode, *, interface: str = "", value: str = "") -> None:
+        """Warn about something that cannot be published."""
+        warning = VmiWarning(vmi=self._vmi.key, code=code, interface=shortened(interface), value=shortened(value))
+        self._skipped.append(warning)
+
+    def warnings(self, most: int, rules: Rules) -> tuple[VmiWarning, ...]:
+        """Return the warnings about the VMI if only the first `most` names are published."""
+        vmi = self._vmi
+        if not (self._over or self._skipped or vmi.warnings or most < len(self.names)):
+            return ()
+        found = [*self._over, *vmi.warnings, *self._skipped]
+        if most < len(self.names):
+            found.insert(
+                0,
+                VmiWarning(
+                    vmi=vmi.key,
+                    code=WarningCode.MAX_NAMES_PER_NAMESPACE,
+                    limit=rules.max_namespace_names,
+                    count=most,
+                    wanted=len(self.names),
+                ),
+            )
+        more = vmi.more_warnings + max(0, len(found) - MAX_VMI_WARNINGS)
+        kept = found[:MAX_VMI_WARNINGS]
+        if more:
+            kept.append(VmiWarning(vmi=vmi.key, code=WarningCode.MORE, count=more))
+        return tuple(kept)
+
+    def claims(self, most: int, rules: Rules) -> tuple[Claim, ...]:
+        """Return the claims on the first `most` names; in a reverse zone those of the interfaces among them."""
+        if self._latest is None or self._latest[0] != most:
+            self._latest = most, self._reverse(most, rules) if rules.reverse else self._forward(most, rules)
+        return self._latest[1]
+
+    def _forward(self, most: int, rules: Rules) -> tuple[Claim, ...]:
+        vmi, key = self._vmi, self._vmi.key
+        ttl = vmi.ttl or rules.ttl
+        strong = (INTERFACE, *rank(vmi))
+        # Most VMIs have few addresses, and several names for each.
+        rrsets = {addresses: address_rrsets(addresses, ttl, key, rules) for addresses in set(self.names.values())}
+        claims = [Claim(strong, key, Node(name, rrsets[addresses])) for name, addresses in self.names.items()]
+        if self.annotated < len(claims):
+            weak = (ANNOTATION, *rank(vmi))
+            claims[self.annotated :] = [Claim(weak, key, claim.node) for claim in claims[self.annotated :]]
+        return tuple(claims if most >= len(claims) else claims[:most])
+
+    def _reverse(self, most: int, rules: Rules) -> tuple[Claim, ...]:
+        targets: dict[bytes, list[bytes]] = {}
+        for target, addresses in islice(self.names.items(), min(most, self.annotated)):
+            if target == self.own:
+                continue
+            for address in (*addresses[0], *addresses[1]):
+                name = names.reverse(address)
+                if names.is_below(name, rules.reverse) and not any(
+                    names.is_below(name, other) for other in rules.excluded
+                ):
+                    targets.setdefault(name, []).append(target)
+        vmi = self._vmi
+        strong = (INTERFACE, *rank(vmi))
+        ttl = vmi.ttl or rules.ttl
+        return tuple(
+            [
+                Claim(strong, vmi.key, Node(name, with_ownership_record(rrset(PTR, ttl, found), vmi.key, rules)))
+                for name, found in targets.items()
+            ]
+        )
+
+
+def vmi_names(vmi: Vmi, rules: Rules) -> VmiNames:
+    """Return the names that `vmi` wants."""
+    wanted = VmiNames(vmi)
+    if vmi.ignored or not vmi.live or not vmi.interfaces:
+        return wanted
+    branch = branch_of(vmi.namespace, rules.base)
+    stem = stem_of(vmi.name)
+    if branch is None or stem is None or len(stem) + len(branch) > names.MAX_NAME:
+        wanted.skip(WarningCode.ILLEGAL_VMI_NAME, value=f"{shortened(vmi.name)}.{shortened(vmi.namespace)}")
+        return wanted
+    wanted.own = own = stem + branch
+    found = wanted.names
+    if rules.default_record:
+        found[own] = ((), ())  # reserves the first place; its addresses follow
+    first, complete = _add_interfaces(wanted, vmi, rules)
+    if not any(first):
+        found.clear()
+        return wanted
+    if rules.default_record:
+        found[own] = first
+    wanted.annotated = len(found)
+    # In a reverse zone hostnames are only counted.
+    if complete and rules.hostname_scope is not HostnameScope.OFF and (not rules.reverse or rules.max_namespace_names):
+        complete = _add_hostnames(wanted, vmi, branch, first, rules)
+    if not complete:
+        wanted.over(WarningCode.MAX_NAMES, rules.max_names)
+    return wanted
+
+
+def _add_interfaces(wanted: VmiNames, vmi: Vmi, rules: Rules) -> tuple[Families, bool]:
+    """Add the names of the interfaces; return the addresses of the default record, and whether MAX_NAMES sufficed.
+
+    If an interface and a hostname have the same name, the interface comes first and keeps it.
+    """
+    found = wanted.names
+    first: Families = ((), ())
+    complete = True
+    crowded: list[str] = []
+    most = min(rules.max_addresses, rules.max_rrset)
+    for interface in vmi.interfaces:
+        if not complete and all(first):
+            break
+        addresses, fits = _publishable(interface, rules, most)
+        if not any(addresses):
+            continue
+        if not fits:
+            crowded.append(interface.name)
+        first = (first[0] or addresses[0], first[1] or addresses[1])
+        label = _label(interface.name)
+        if label is None or len(label) + len(wanted.own) > names.MAX_NAME:
+            wanted.skip(WarningCode.ILLEGAL_INTERFACE_NAME, interface=interface.name)
+        elif label + wanted.own in found:
+            wanted.skip(WarningCode.DUPLICATE_INTERFACE_NAME, interface=interface.name)
+        elif len(found) < rules.max_names:
+            found[label + wanted.own] = addresses
+        else:
+            complete = False
+    if crowded:
+        wanted.over(WarningCode.MAX_ADDRESSES, most, interface=crowded[0], count=len(crowded))
+    return first, complete
+
+
+def _add_hostnames(wanted: VmiNames, vmi: Vmi, branch: bytes, first: Families, rules: Rules) -> bool:
+    """Add the names of the annotation, with the addresses `first`; return whether MAX_NAMES sufficed."""
+    found = wanted.names
+    for hostname in vmi.hostnames:
+        name = hostname_name(hostname, branch, rules)
+        if name is None:
+            wanted.skip(hostname_problem(hostname, rules), value=hostname)
+        elif name in found:
+            continue
+        elif len(found) < rules.max_names:
+            found[name] = first
+        else:
+            return False
+    return True
+
+
+def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
+    """Return the owner name of an interface of `vmi`, or None if it cannot be a DNS name."""
+    branch, stem, label = branch_of(vmi.namespace, rules.base), stem_of(vmi.name), _label(interface)
+    if branch is None or stem is None or label is None:
+        return None
+    name = label + stem + branch
+    return name if len(name) <= names.MAX_NAME else None
+
+
+def _publishable(interface: Interface, rules: Rules, most: int) -> tuple[Families, bool]:
+    """Return the addresses of an interface to publish, `most` of each family, and whether that is all of them."""
+    addresses = interface.addresses
+    if rules.publish or rules.exclude:
+        addresses = tuple(
+            address
+            for address in addresses
+            if (not rules.publish or any(address in network for network in rules.publish))
+            and not any(address in network for network in rules.exclude)
+        )
+    v4, v6 = found = families(addresses)
+    if len(addresses) <= most or (len(v4) <= most and len(v6) <= most):
+        return found, True
+    return (v4[:most], v6[:most]), False
+
+
+_label = lru_cache(maxsize=1024)(names.legal_label)
+"""For interface names: a cluster has few different ones, used by every VMI."""

@@ -1,0 +1,30 @@
+"""Desired and live zone -> plan: what to change, what to leave alone and why, what the deletion limit blocks."""
+
+from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
+from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
+from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
+from ksd_ddns.zone.plan.ownership import is_owned, namespace_of, owned_names
+from ksd_ddns.zone.plan.planner import full, partial
+from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, Ownership, Policy, Scope
+from ksd_ddns.zone.plan.ttl import ttl_cap
+
+__all__ = [
+    "ADDRESSES",
+    "LIMIT_FLOOR",
+    "POINTERS",
+    "Blocked",
+    "Change",
+    "Conflict",
+    "ConflictCause",
+    "Kind",
+    "Ownership",
+    "Plan",
+    "Policy",
+    "Scope",
+    "full",
+    "is_owned",
+    "namespace_of",
+    "owned_names",
+    "partial",
+    "ttl_cap",
+]

@@ -1,0 +1,75 @@
+"""Changes and plans, as values."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import msgspec
+
+from ksd_ddns.wire.rrset import Node, RRset
+from ksd_ddns.zone.plan.conflict import Conflict
+from ksd_ddns.zone.plan.scope import ADDRESSES
+
+
+class Kind(StrEnum):
+    """What a change does to its name, as users count it."""
+
+    ADD = "add"
+    CHANGE = "change"
+    DELETE = "delete"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """The change of one name: `old` is all that was seen there, `new` all that the name holds afterwards.
+
+    `types` are the record types that were compared, present or not.
+    """
+
+    old: Node
+    new: Node
+    kind: Kind
+    types: tuple[int, ...] = ADDRESSES
+
+    @property
+    def name(self) -> bytes:
+        """The owner name."""
+        return self.old.name
+
+    def rrsets(self) -> Iterator[tuple[RRset | None, RRset | None]]:
+        """Yield the RRsets that differ, old and new, by type; None if there is none."""
+        if not self.old.rrsets:
+            for item in self.new.rrsets:
+                yield None, item
+            return
+        old = {item.type: item for item in self.old.rrsets}
+        new = {item.type: item for item in self.new.rrsets}
+        for rdtype in sorted(old.keys() | new.keys()):
+            if old.get(rdtype) != new.get(rdtype):
+                yield old.get(rdtype), new.get(rdtype)
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """Deletions over the limit: `count` of the `owned` names of a namespace, or of all namespaces (None)."""
+
+    namespace: str | None
+    count: int
+    owned: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What leads from the live zone to the desired one.
+
+    `blocked` are the deletions that the deletion limit blocks, `limits` says which limit. `owned` is the number of our
+    names in the zone.
+    """
+
+    zone: bytes
+    serial: int
+    changes: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+    blocked: tuple[Change, ...] = ()
+    owned: int = 0
+    limits: tuple[Blocked, ...] = ()
+
+    def count(self, kind: Kind) -> int:
+        """Return the number of names that the plan adds, changes or deletes."""
+        return sum(1 for change in self.changes if change.kind is kind)

@@ -1,0 +1,176 @@
+"""The planner: for each name what is wanted and what exists, and so what to do.
+
+    wanted   in the zone                          ->
+    ------   ----------------------------------   --------------------------------------------
+    yes      nothing                              add
+    yes      ours, the same                       nothing
+    yes      ours, different                      change
+    yes      not ours                             conflict (with `adopt` and equal records: change)
+    yes      a CNAME, a delegation or DNAME       conflict
+    no       ours                                 delete, unless the deletion limit blocks it
+    no       not ours                             nothing
+
+A change carries what was seen and what is wanted: what was seen becomes the prerequisites of the update, so a zone that
+changed in the meantime refuses it. The plan does not know how it is shown or sent.
+"""
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import NS, Node, rrset
+from ksd_ddns.zone.desired import Collision, Desired
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
+from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
+from ksd_ddns.zone.plan.deletion_limit import over_limit
+from ksd_ddns.zone.plan.ownership import (
+    can_be_owned,
+    change_between,
+    is_owned,
+    namespace_of,
+    obstacle,
+    verdict_in_use,
+    without_ours,
+)
+from ksd_ddns.zone.plan.scope import Ownership, Policy, Scope
+from ksd_ddns.zone.plan.ttl import lowered
+
+_PLACEHOLDER = names.from_text("localhost.")
+"""The out-of-zone name server of a bundled zone that has no address for its own yet."""
+
+
+def full(
+    desired: Desired,
+    live: Live,
+    scope: Scope,
+    *,
+    max_delete_percent: int = 100,
+    seen: Collection[bytes] = (),
+    unread: Collection[str] = (),
+) -> Plan:
+    """Return the plan for the full zone: every wanted name, and every name of ours that is no longer wanted.
+
+    The deletion limit applies to deletions that follow only from absence in a list, so not to the names in `seen`,
+    whose deletion was seen. It blocks those that exceed `max_delete_percent` of the owned names, if at least
+    LIMIT_FLOOR are owned: first in each namespace, then in all remaining ones together. In the namespaces `unread`,
+    which could not be listed, all such deletions are blocked. The rest of the plan is not affected.
+    """
+    owned = 0
+    differing: list[bytes] = []
+    for name, found in live.nodes.items():
+        want = desired.get(name)
+        if want == found:  # then it is ours: the fast path through a zone that is in sync
+            owned += name not in scope.protected
+        elif is_owned(found, live, scope):
+            owned += 1
+            differing.append(name)
+        elif want is not None:
+            differing.append(name)
+    differing += [name for name in desired.names() if name not in live.nodes]
+    plan = _partial(differing, desired, live, scope)
+    absent = [change for change in plan.changes if change.kind is Kind.DELETE and change.name not in seen]
+    limits: tuple[Blocked, ...] = ()
+    waiting: list[Change] = []
+    if absent and unread:
+        waiting = [change for change in absent if namespace_of(change.old, scope) in unread]
+        absent = [change for change in absent if namespace_of(change.old, scope) not in unread]
+    if absent:
+        absent, limits = over_limit(absent, owned, desired, live, scope, percent=max_delete_percent)
+    absent += waiting
+    changes = plan.changes
+    if absent:
+        blocked = {change.name for change in absent}
+        changes = tuple(change for change in changes if change.name not in blocked)
+    conflicts = (*plan.conflicts, *_collisions(desired, live))
+    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned, limits)
+
+
+def partial(dirty: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
+    """Return the plan for the names in `dirty` and the apex. The cost depends on them, not on the zone."""
+    plan = _partial(dirty, desired, live, scope)
+    collisions = _collisions(desired, live, dirty)
+    return msgspec.structs.replace(plan, conflicts=(*plan.conflicts, *collisions)) if collisions else plan
+
+
+def _partial(dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
+    changes: list[Change] = []
+    conflicts: list[Conflict] = []
+    nodes = live.nodes
+    wanted = desired.get
+    free = not live.cuts
+    # If the base is the apex, all wanted names in the zone are below it.
+    anywhere = scope.ownership is Ownership.TXT or scope.base == live.zone
+    for name in dirty:
+        want = wanted(name)
+        found = nodes.get(name)
+        if want == found:
+            continue
+        # The fast path for a new name.
+        if found is None and want is not None and free and (anywhere or can_be_owned(name, scope)):
+            changes.append(Change(Node(name), want, Kind.ADD, scope.types))
+            continue
+        verdict = _verdict(want, found or Node(name), live, scope)
+        if isinstance(verdict, Conflict):
+            conflicts.append(msgspec.structs.replace(verdict, vmi=desired.vmi_of(name)))
+        elif verdict is not None:
+            changes.append(verdict)
+    changes += _apex(live, scope)
+    changes.sort(key=_by_branch)
+    conflicts.sort(key=_by_branch)
+    return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts))
+
+
+def _by_branch(item: Change | Conflict) -> bytes:
+    """Sort key: the reversed name, so that names of one branch are adjacent; cheaper than canonical order."""
+    return item.name[::-1]
+
+
+def _verdict(want: Node | None, found: Node, live: Live, scope: Scope) -> Change | Conflict | None:
+    if want is None:
+        if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
+            return None
+        return Change(found, without_ours(found, scope), Kind.DELETE, scope.types)
+    conflict = obstacle(want, found, live, scope)
+    if conflict is not None:
+        return conflict
+    if scope.ttl_cap is not None:
+        want = lowered(want, found, scope.ttl_cap)
+        if want == found:
+            return None
+    if not found.rrsets:
+        return Change(found, want, Kind.ADD, scope.types)
+    return verdict_in_use(want, found, scope)
+
+
+def _apex(live: Live, scope: Scope) -> list[Change]:
+    """Return the change that adds the zone's own NS at its apex, next to any other NS there.
+
+    Only the placeholder that a bundled zone starts with is replaced, and only with OWNERSHIP=zone.
+    """
+    if scope.apex is None:
+        return []
+    found = live.get(live.zone)
+    there = found.get(NS)
+    present = there.rdatas if there else ()
+    rdatas = {*present, *scope.apex.rdatas}
+    if scope.ownership is Ownership.ZONE:
+        rdatas.discard(_PLACEHOLDER)
+    ttl = there.ttl if there else scope.apex.ttl
+    change = change_between(found, found.with_rrsets([rrset(NS, ttl, rdatas)], types=(NS,)), Kind.CHANGE, scope)
+    return [change] if change else []
+
+
+def _collisions(desired: Desired, live: Live, dirty: Collection[bytes] | None = None) -> list[Conflict]:
+    """Return the names that several VMIs want, as conflicts of the VMIs that do not get them."""
+    return [
+        Conflict(item.name, item.wanted, live.get(item.name), _cause(item), vmi=item.loser, winner=item.winner)
+        for item in desired.collisions(dirty)
+    ]
+
+
+def _cause(collision: Collision) -> ConflictCause:
+    if not collision.winner:
+        return ConflictCause.ZONE_RECORD
+    return ConflictCause.INTERFACE_FIRST if collision.annotation else ConflictCause.OLDER_VMI

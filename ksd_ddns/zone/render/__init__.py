@@ -1,0 +1,1 @@
+"""Facts -> text for people, JSON for programs, scripts for nsupdate: each fact is rendered here, in one place."""

@@ -1,0 +1,96 @@
+"""Zones -> JSON: `plan -o json`, `list -o json` and `/records` share this schema (docs/reference/json.md)."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import Node, RRset
+from ksd_ddns.wire.text import rdata_text, rdtype_text
+from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan
+from ksd_ddns.zone.render import message
+
+VERSION = 1
+"""The version of the schema: it increases when a field is removed or changes its meaning, not when one is added."""
+
+
+def document(zones: Iterable[dict[str, object]]) -> bytes:
+    """Return the JSON document with these zones."""
+    return msgspec.json.format(msgspec.json.encode({"version": VERSION, "zones": list(zones)}), indent=2)
+
+
+def plan(of: Plan) -> dict[str, object]:
+    """Return a plan as a zone of the document."""
+    return {
+        "zone": names.to_text(of.zone),
+        "serial": of.serial,
+        "changes": [_change(change) for change in of.changes],
+        "conflicts": [conflict(item) for item in of.conflicts],
+        "blocked": [_change(change) for change in of.blocked],
+        "summary": {
+            "add": of.count(Kind.ADD),
+            "change": of.count(Kind.CHANGE),
+            "delete": of.count(Kind.DELETE),
+            "conflicts": len(of.conflicts),
+            "blocked": len(of.blocked),
+            "owned": of.owned,
+        },
+    }
+
+
+def owned(of: Owned) -> dict[str, object]:
+    """Return our records in a zone as a zone of the document."""
+    return {"zone": names.to_text(of.live.zone), "serial": of.live.serial, "records": list(records(of))}
+
+
+def records(of: Owned) -> Iterator[dict[str, object]]:
+    """Yield our records in a zone, one object for each RRset."""
+    for name, vmi, item in of.records():
+        yield {"name": names.to_text(name), "vmi": vmi, **rrset(item)}
+
+
+def conflict(of: Conflict) -> dict[str, object]:
+    """Return a conflict as an object; fields that its cause does not use are left out."""
+    details = {
+        "owners": list(of.owners),
+        "winner": of.winner,
+        "ancestor": names.to_text(of.ancestor) if of.ancestor else "",
+    }
+    return {
+        "name": names.to_text(of.name),
+        "vmi": of.vmi,
+        "cause": of.cause.value,
+        "message": message.conflict(of),
+        **{key: value for key, value in details.items() if value},
+        "wanted": rrsets(of.wanted),
+        "found": rrsets(of.found),
+    }
+
+
+def _change(of: Change) -> dict[str, object]:
+    return {
+        "name": names.to_text(of.name),
+        "kind": of.kind.value,
+        "old": rrsets(of.old),
+        "new": rrsets(of.new),
+    }
+
+
+def rrsets(node: Node) -> list[dict[str, object]]:
+    """Return the RRsets of a node as objects."""
+    return [rrset(item) for item in node.rrsets]
+
+
+def rrset(of: RRset) -> dict[str, object]:
+    """Return an RRset as an object."""
+    return {
+        "type": rdtype_text(of.type),
+        "ttl": of.ttl,
+        "values": [rdata_text(of.type, rdata) for rdata in of.rdatas],
+    }
+
+
+def refused(*, cause: str, count: int, first: Iterable[str], reason: str) -> dict[str, object]:
+    """Return the names that the primary refuses for one cause as an object: how many, the `first` of them, and why."""
+    return {"cause": cause, "count": count, "names": list(first), "message": reason}
