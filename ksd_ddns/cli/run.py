@@ -5,13 +5,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 from ksd_ddns import heartbeat
-from ksd_ddns.cli import log, signals, sources
-from ksd_ddns.cli.arguments import Options
+from ksd_ddns.cli import log, options, signals, sources
 from ksd_ddns.cli.session import sessions
-from ksd_ddns.config import settings
+from ksd_ddns.config import loading, primary, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SourceError
 from ksd_ddns.heartbeat import STUCK_AFTER
@@ -34,29 +34,36 @@ OWNER_WITHIN = 300.0
 _log = logging.getLogger(__name__)
 
 
-def run(options: Options) -> int:
-    """Keep the zones as the VMIs are."""
-    chosen = settings.load(options.flags)
-    owner = _Owner(chosen, options.source)
-    told_by = sources.followed(chosen, options.source)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(options.Options):
+    """Options of `run`."""
+
+    source: tuple[str, ...] = options.source_flag()
+
+
+def main(asked: Options) -> int:
+    """Keep the zones up to date until a signal."""
+    chosen = loading.load(asked.flags)
+    owner = _Owner(chosen, asked.source)
+    told_by = sources.followed(chosen, asked.source)
     scopes = [source.scope for source in told_by]
     stop = threading.Event()
-    remark = sources.recorder(options.source, stop)
+    remark = sources.recorder(asked.source, stop)
     # Signed with the key for transfers, where there is one: secondaries have it.
-    announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
+    announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
     announcer.start()
-    for file in chosen.secret_files():
+    for file in primary.secret_files(chosen):
         if (who := exposure(file)) and not in_kubernetes_volume(file):
             _log.warning(
                 "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
             )
-    election = sources.election(chosen, options.source)
+    election = sources.election(chosen, asked.source)
     may_send = _always if election is None else election.leading
     fleet = Supervisor(
         told_by,
         [
             Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
-            for session, base in zip(sessions(chosen), chosen.bases(), strict=True)
+            for session, base in zip(sessions(chosen), zones.bases(chosen), strict=True)
         ],
     )
     status = StatusServer(
@@ -69,7 +76,10 @@ def run(options: Options) -> int:
     status.start()
     if chosen.notify_listen is not None:
         Listener(
-            chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
+            chosen.notify_listen,
+            primaries=primary.servers(chosen),
+            keys=primary.shared_keys(chosen),
+            heard=fleet.notified,
         ).start()
     signals.handle(_Ending(fleet, stop))
     _log.info("running", extra={"fields": {"status_port": status.port}})
@@ -147,9 +157,9 @@ def _options(
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
         base=base,
-        rules=lambda zone: owner.settings().rules(zone, base),
-        scope=lambda rules: owner.settings().scope(rules),
-        limits=chosen.limits(),
+        rules=lambda zone: zones.rules(owner.settings(), zone, base),
+        scope=lambda rules: zones.scope(owner.settings(), rules),
+        limits=zones.limits(chosen),
         keeping=Keeping(
             max_delete_percent=chosen.max_delete_percent,
             hold_down=chosen.hold_down,
