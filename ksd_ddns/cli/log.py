@@ -11,6 +11,7 @@ its lines, and what else is written to standard error, go to a thread that write
 and counted in the log. (The queue of `logging.handlers` is not enough: its end waits for the reader, too.)
 """
 
+import contextlib
 import io
 import json
 import logging
@@ -263,7 +264,8 @@ def _handler(*, lines: bool) -> logging.Handler:
 def flush() -> None:
     """Wait a moment for the last lines to be written: to be called before the process ends."""
     for handler in logging.getLogger().handlers:
-        handler.flush()
+        with contextlib.suppress(OSError, ValueError):  # standard error is full or closed: those lines are lost
+            handler.flush()
 
 
 def _shown(text: str, instead: dict[int, str]) -> str:
