@@ -81,7 +81,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong, and nothing that may be a secret."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and where help is; end with exit code 2."""
+        """Notify what is wrong, and where help is; end with exit code 2."""
         # The value of a flag that takes none, or of a wrong one, may be what should have been somewhere else.
         shown = re.sub(r"ignored explicit argument .*", "it takes no value", message)
         output.say(f"error: {masked(shown)} (see {self.prog} --help)")

@@ -21,8 +21,8 @@ from ksd_ddns.primary.notify import Listener
 from ksd_ddns.status import StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
-from ksd_ddns.sync.remarks import Say
-from ksd_ddns.zone.notification import Said
+from ksd_ddns.sync.notifications import Notify
+from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
@@ -48,7 +48,7 @@ def main(asked: Options) -> int:
     told_by = sources.followed(chosen, asked.source)
     scopes = [source.scope for source in told_by]
     stop = threading.Event()
-    remark = sources.recorder(asked.source, stop)
+    notify = sources.recorder(asked.source, stop)
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
     announcer.start()
@@ -62,7 +62,7 @@ def main(asked: Options) -> int:
     fleet = Supervisor(
         told_by,
         [
-            Controller(session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send))
+            Controller(session, scopes, _options(chosen, owner, base, notify, announcer.changed, may_send))
             for session, base in zip(sessions(chosen), zones.bases(chosen), strict=True)
         ],
     )
@@ -114,8 +114,8 @@ class _Lost:
         last.start()
 
 
-def _unsaid(remark: Said) -> None:
-    """Tell nobody."""
+def _ignore(notification: Notification) -> None:
+    """Notify nobody."""
 
 
 class _Owner:
@@ -150,7 +150,7 @@ def _options(
     chosen: Settings,
     owner: _Owner,
     base: bytes,
-    remark: Say,
+    notify: Notify,
     announce: Callable[[bytes], None],
     may_send: Callable[[], bool],
 ) -> ControllerOptions:
@@ -166,8 +166,8 @@ def _options(
             drift_interval=chosen.drift_interval,
             full_read_interval=chosen.full_read_interval,
         ),
-        # The names' own controller says it; those of reverse zones would repeat it.
-        remark=remark if base == chosen.base else _unsaid,
+        # Only the controller of the main zone: those of reverse zones would repeat it.
+        notify=notify if base == chosen.base else _ignore,
         announce=announce,
         may_send=may_send,
     )

@@ -36,5 +36,5 @@ def _latest(chosen: Settings) -> list[Key]:
 
 
 def warn(text: str) -> None:
-    """Say on standard error what is doubtful, and does not stop anything."""
+    """Notify on standard error what is doubtful, and does not stop anything."""
     output.say(f"warning: {text}")

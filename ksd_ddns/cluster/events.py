@@ -9,7 +9,7 @@ from threading import Condition, Event
 
 from ksd_ddns.cluster.api import Api, Busy, Conflict
 from ksd_ddns.errors import SourceError
-from ksd_ddns.zone.notification import Said
+from ksd_ddns.zone.notification import Notification
 
 WAITING = 2000
 """Events that wait to be written, at most; the namespace with the most of them has to make room."""
@@ -38,7 +38,7 @@ class _Namespace:
     """The Events of one namespace: those that wait, how many of each VMI, and the hashes of those that are written."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Said] = deque()
+        self.waiting: deque[Notification] = deque()
         self.vmis: Counter[str] = Counter()
         self.seen: OrderedDict[int, None] = OrderedDict()
 
@@ -62,7 +62,7 @@ class Recorder:
         self._failed = 0
         self._logged_at = float("-inf")
 
-    def remark(self, remark: Said) -> None:
+    def remark(self, remark: Notification) -> None:
         """Write `remark` soon, unless it was written before; never waits, and is safe to call from any thread."""
         name = remark.vmi.partition("/")[0]
         key = hash(remark)
@@ -99,7 +99,7 @@ class Recorder:
         self._dropped += 1
         return True
 
-    def _took(self, space: _Namespace, remark: Said) -> None:
+    def _took(self, space: _Namespace, remark: Notification) -> None:
         self._waiting -= 1
         space.vmis[remark.vmi] -= 1
         if not space.vmis[remark.vmi]:
@@ -124,7 +124,7 @@ class Recorder:
             if remark is not None:
                 stop.wait(max(self._write(remark), 1.0 / PER_SECOND))
 
-    def _next(self) -> Said | None:
+    def _next(self) -> Notification | None:
         """Return the next Event: the first that waits in the namespace whose turn it is; None after a second."""
         with self._changed:
             if not self._turns:
@@ -148,7 +148,7 @@ class Recorder:
             dropped, self._dropped, failed, self._failed = self._dropped, 0, self._failed, 0
         _log.info("Events not written  over_limit=%d failed=%d", dropped, failed)
 
-    def _write(self, remark: Said) -> float:
+    def _write(self, remark: Notification) -> float:
         """Write one Event; return for how many seconds the API server asks to be left alone."""
         namespace, _, name = remark.vmi.partition("/")
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -184,7 +184,7 @@ class Recorder:
         return 0.0
 
 
-def _name(remark: Said) -> str:
+def _name(remark: Notification) -> str:
     """Return the name of the Event: the same for the same remark, so that of several replicas one writes it."""
     digest = sha256(f"{remark.uid} {remark.reason} {remark.text}".encode()).hexdigest()[:16]
     return f"{remark.vmi.partition('/')[2][:200].rstrip('-.')}.{digest}"

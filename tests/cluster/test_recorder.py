@@ -17,9 +17,9 @@ from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.events import Recorder
 from ksd_ddns.wire.names import from_text
 from ksd_ddns.wire.rrset import AAAA, TXT, A, Node, rrset
-from ksd_ddns.zone.notification import Published, Remark
+from ksd_ddns.zone.notification import Published, VmiWarning
 
-CONFLICT = Remark("prod/db", "uid-1", "NameConflict", "db.prod.vm. is not published: it exists without our marker")
+CONFLICT = VmiWarning("prod/db", "uid-1", "NameConflict", "db.prod.vm. is not published: it exists without our marker")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_of_several_replicas_one_says_it(
     thread.start()
     other.remark(CONFLICT)
     # The same of another VMI with that name, which is another remark.
-    other.remark(Remark(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
+    other.remark(VmiWarning(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
     kube.wait(lambda: len(kube.events) == 2, "the second remark is written")
     stop.set()
     thread.join()
@@ -86,7 +86,7 @@ def test_of_several_replicas_one_says_it(
 
 def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None:
     name = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 7}-{'e' * 5}"
-    recorder.remark(Remark(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
+    recorder.remark(VmiWarning(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the event is written")
     (event,) = kube.events
     assert event["metadata"]["name"].split(".")[3] == "d" * 7
@@ -96,14 +96,14 @@ def test_a_forbidden_event_stops_nothing(kube: Kube, recorder: Recorder) -> None
     with kube.fault(Reply.forbidden("ksd"), resource="events", times=1):
         recorder.remark(CONFLICT)
         kube.wait_requests(1, resource="events")
-    recorder.remark(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    recorder.remark(VmiWarning("prod/web", "uid-2", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the next event is written")
     assert [event["involvedObject"]["name"] for event in kube.events] == ["web"]
 
 
-def remarks(namespace: str, count: int, vmi: str = "") -> list[Remark]:
+def remarks(namespace: str, count: int, vmi: str = "") -> list[VmiWarning]:
     return [
-        Remark(f"{namespace}/{vmi or f'vm-{number}'}", f"uid-{number}", "NotPublished", f"{number}")
+        VmiWarning(f"{namespace}/{vmi or f'vm-{number}'}", f"uid-{number}", "NotPublished", f"{number}")
         for number in range(count)
     ]
 
@@ -129,7 +129,7 @@ def test_a_flood_is_cut_and_nobody_waits(kube: Kube, tmp_path: Path) -> None:
     ],
 )
 def test_one_tenant_does_not_crowd_out_the_others(
-    kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flood: list[list[Remark]]
+    kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flood: list[list[VmiWarning]]
 ) -> None:
     monkeypatch.setattr(events, "PER_SECOND", 1000.0)
     recorder = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
@@ -181,6 +181,6 @@ def test_memory_is_bounded(kube: Kube, tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_server_that_is_busy_is_left_alone(kube: Kube, recorder: Recorder) -> None:
     kube.fault(Reply.throttled(1), resource="events", times=1)
     recorder.remark(CONFLICT)
-    recorder.remark(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    recorder.remark(VmiWarning("prod/web", "uid-2", "NotPublished", "nothing is published"))
     first, second = kube.wait_requests(2, resource="events")
     assert second.at - first.at >= 0.9
