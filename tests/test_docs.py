@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from harness.servers import Bind
 from ksd_ddns.cli import arguments
-from ksd_ddns.cli.commands import COMMANDS
+from ksd_ddns.cli.arguments import COMMANDS
 from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.errors import BadResponse, Denied, KsdError, SettingsError, SourceError, Unreachable, ZoneChanged
 from ksd_ddns.status.metrics import Metrics
@@ -76,7 +76,7 @@ def anchors(page: Path) -> set[str]:
 @every_page
 def test_every_flag_and_variable_is_real(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    flags = {flag for command in (*COMMANDS, "run") for flag in flags_of(command)}
+    flags = {flag for command in COMMANDS for flag in flags_of(command)}
     others = {"--version", "--require-hashes", "--no-deps"}  # of no command, and pip's
     others |= {"--from-file", "--ignore-not-found", "--local", "--replicas", "--save-config", "--type"}  # kubectl's
     others |= {"--only", "--quick"}  # of the benchmarks
@@ -88,7 +88,7 @@ def test_every_flag_and_variable_is_real(page: Path) -> None:
             assert variable in variables
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "run"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_described_with_every_flag_of_its_own(command: str) -> None:
     section = re.search(rf"^## {command}\n(.*?)(?=^## )", COMMAND_LINE, re.MULTILINE | re.DOTALL)
     assert section

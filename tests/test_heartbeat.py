@@ -15,6 +15,7 @@ from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.sync import Controller, Options, Supervisor
+from ksd_ddns.sync.snapshot import Part, Snapshot
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.update import Limits
@@ -98,6 +99,10 @@ def _running(*controllers: Controller) -> Iterator[Supervisor]:
         thread.join(20)
 
 
+def problems_of(snapshot: Snapshot, part: Part) -> list[str]:
+    return [problem.text for problem in snapshot.problems if problem.part is part]
+
+
 def _until(condition: Callable[[], object], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -138,7 +143,12 @@ def test_a_zone_whose_thread_died_is_named(make_bind: Callable[..., Bind]) -> No
     wrong = _controller(bind, names.from_text("c."), refuses)
     with _running(good, bad, wrong) as fleet:
         assert _until(lambda: fleet.stuck(60))
-        assert _until(lambda: fleet.snapshots()[2].problems.get("primary") == "it does not fit")
+        assert _until(
+            lambda: (
+                [each.text for each in fleet.snapshots()[2].problems if each.part is Part.PRIMARY]
+                == ["it does not fit"]
+            )
+        )
         assert "zone b.: the thread died" in fleet.stuck(60)
         assert "zone c." not in fleet.stuck(60)
 

@@ -8,9 +8,9 @@ from ksd_ddns.cli import signals
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ksd_ddns.cli.arguments import Options
+    from ksd_ddns.cli.arguments import Asked
     from ksd_ddns.cli.timing import Timing
 
 
@@ -26,45 +26,35 @@ def main(argv: "Sequence[str] | None" = None, *, timing: "Timing | None" = None)
 
     def command() -> int:
         try:
-            options = arguments.parse(argv)
+            asked = arguments.parse(argv)
         except SystemExit as e:  # --help, --version, wrong arguments
             return e.code if isinstance(e.code, int) else 0
-        return _done(options, timing)
+        return _done(asked, timing)
 
     return output.ended(command)
 
 
-def _done(options: "Options", timing: "Timing | None") -> int:
-    """Do what `options` ask for; return the exit code. Raises OutputError."""
+def _done(asked: "Asked", timing: "Timing | None") -> int:
+    """Run the command; return the exit code. Raises OutputError."""
     from ksd_ddns.cli import log, output  # noqa: PLC0415 as above
     from ksd_ddns.errors import KsdError  # noqa: PLC0415 as above
 
     try:
-        log.set_up(verbose=options.verbose, lines=options.command == "run")
-        command = _command(options.command, timing)
-        if options.command != "run":  # which sets its own handlers when there is something to end
+        log.set_up(verbose=asked.options.verbose, lines=asked.name == "run")
+        if asked.name != "run":  # which sets its own handlers when there is something to end
             signals.interrupt()
-        return command(options)
+        if timing is not None:  # of `run` alone
+            return asked.command.main(asked.options, timing)
+        return asked.command.main(asked.options)
     except KsdError as e:
         output.say("\n".join(f"error: {line}" for line in str(e).split("\n")))
         return e.exit_code
     except signals.Interrupted as e:
-        sent = ": what was sent before is in the zone; run it again to finish" if options.command == "apply" else ""
+        sent = ": what was sent before is in the zone; run it again to finish" if asked.name == "apply" else ""
         output.say(f"interrupted by {signal.Signals(e.number).name}{sent}")
         return e.exit_code
     finally:
         log.flush()
-
-
-def _command(name: str, timing: "Timing | None") -> "Callable[[Options], int]":
-    """Return what does a command. The controller starts without what only the others need."""
-    if name == "run":
-        from ksd_ddns.cli.run import run  # noqa: PLC0415
-
-        return lambda options: run(options, timing)
-    from ksd_ddns.cli.commands import COMMANDS  # noqa: PLC0415
-
-    return COMMANDS[name]
 
 
 def collect_seldom() -> None:

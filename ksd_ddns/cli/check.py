@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from rich.console import Console
@@ -9,9 +10,8 @@ from rich.text import Text
 
 from ksd_ddns import check as checking
 from ksd_ddns.check import Finding, Setup, Sign
-from ksd_ddns.cli import output, sources
-from ksd_ddns.cli.arguments import Options
-from ksd_ddns.config import settings
+from ksd_ddns.cli import options, output, sources
+from ksd_ddns.config import loading, primary, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.kubevirt import selector
@@ -30,15 +30,23 @@ _INDENT = " " * 6
 _VM = b"vm"
 
 
-def check(options: Options) -> int:
-    """Say of each thing that can be wrong whether it is; change nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(options.Options):
+    """Options of `check`."""
+
+    source: tuple[str, ...] = options.source_flag()
+    output: str = options.output_flag("text", "json")
+
+
+def main(asked: Options) -> int:
+    """Print the result of every check; change nothing."""
     found = []
-    for finding in _findings(options):
+    for finding in _findings(asked):
         found.append(finding)
-        if options.output == "text":
+        if asked.output == "text":
             _print(finding)
     failures = sum(1 for finding in found if finding.sign is Sign.FAIL)
-    if options.output == "json":
+    if asked.output == "json":
         report = {"findings": found, "failed": failures}
         output.document(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
@@ -47,16 +55,16 @@ def check(options: Options) -> int:
     return int(failures > 0)
 
 
-def _findings(options: Options) -> Iterator[Finding]:
+def _findings(asked: Options) -> Iterator[Finding]:
     try:
-        chosen = settings.load(options.flags)
+        chosen = loading.load(asked.flags)
     except SettingsError as e:
         for line in str(e).splitlines():
             yield checking.failed("settings", "", SettingsError(line))
         yield checking.skipped("everything else", "")
         return
-    if options.verbose:
-        for origin in settings.origins(options.flags):
+    if asked.verbose:
+        for origin in loading.origins(asked.flags):
             yield checking.ok("setting", origin.name, f"{origin.shown} ({origin.place})")
         yield checking.ok("setting", "all others", "the defaults")
     about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
@@ -65,18 +73,18 @@ def _findings(options: Options) -> Iterator[Finding]:
     yield from _doubtful(chosen)
     peers: tuple[Peer, ...] = ()
     try:
-        peers = chosen.peers()
+        peers = primary.peers(chosen)
     except KsdError as e:
         yield checking.failed("keys", "", e)
     yield from _weak(chosen, peers)
-    yield from checking.findings(_setup(chosen, peers, options.source))
+    yield from checking.findings(_setup(chosen, peers, asked.source))
     if not peers:
         yield checking.skipped("servers and zones", "")
 
 
 def _doubtful(chosen: Settings) -> Iterator[Finding]:
     """Yield what is allowed, and probably not meant."""
-    for variable, meant in settings.misspelled(name for name, value in os.environ.items() if value.strip()):
+    for variable, meant in loading.misspelled(name for name, value in os.environ.items() if value.strip()):
         yield checking.warning("settings", variable, "this variable is not used", f"if {meant} is meant, correct it")
     if names.labels(chosen.domain)[:1] == [_VM]:
         rest = names.to_text(chosen.domain[len(_VM) + 1 :]).rstrip(".")
@@ -86,7 +94,7 @@ def _doubtful(chosen: Settings) -> Iterator[Finding]:
             f"it begins with vm., which is added to it: names are published below {names.to_text(chosen.base)}",
             f"if {names.to_text(chosen.domain)} is meant, set DOMAIN={rest}",
         )
-    for file in chosen.secret_files():
+    for file in primary.secret_files(chosen):
         if who := exposure(file):
             cure = "set defaultMode: 0440 in the volume" if in_kubernetes_volume(file) else f"chmod 600 {file}"
             yield checking.warning("key file", str(file), who, cure)
@@ -94,7 +102,11 @@ def _doubtful(chosen: Settings) -> Iterator[Finding]:
 
 def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
     """Yield which keys are weak."""
-    keys = {(key.name, key.algorithm) for key in (source.latest() for source in chosen.shared_keys())} if peers else ()
+    keys = (
+        {(key.name, key.algorithm) for key in (source.latest() for source in primary.shared_keys(chosen))}
+        if peers
+        else ()
+    )
     for name, algorithm in sorted(keys):
         if algorithm in WEAK_ALGORITHMS:
             cure = f"make a new key, here and on the server: tsig-keygen -a hmac-sha256 {name}"
@@ -113,10 +125,10 @@ class _Chosen:
         return self._chosen.owner
 
     def rules(self, zone: bytes, base: bytes) -> Rules:
-        return self._chosen.rules(zone, base)
+        return zones.rules(self._chosen, zone, base)
 
     def scope(self, rules: Rules) -> Scope:
-        return self._chosen.scope(rules)
+        return zones.scope(self._chosen, rules)
 
     def every_vmi(self) -> tuple[Vmi, ...]:
         everything = self._chosen.model_copy(update={"namespaces": frozenset(), "label_selector": selector.EVERYTHING})
@@ -135,7 +147,7 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> S
     return Setup(
         peers=peers,
         timeout=chosen.dns_timeout,
-        bases=chosen.bases(),
+        bases=zones.bases(chosen),
         zone=chosen.zone,
         vmis=asked.vmis,
         every_vmi=asked.every_vmi,

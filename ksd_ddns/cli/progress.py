@@ -29,7 +29,7 @@ class Steps:
             self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Say that of `what` so much is done, of `total` where that is known."""
+        """Notify that of `what` so much is done, of `total` where that is known."""
         if self._silent or time.monotonic() - self._started < _AFTER:
             return
         if self._progress is None:

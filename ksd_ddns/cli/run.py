@@ -5,14 +5,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 from ksd_ddns import heartbeat
-from ksd_ddns.cli import log, signals, sources
-from ksd_ddns.cli.arguments import Options
+from ksd_ddns.cli import log, options, signals, sources
 from ksd_ddns.cli.session import sessions
 from ksd_ddns.cli.timing import Timing
-from ksd_ddns.config import settings
+from ksd_ddns.config import loading, primary, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SourceError
 from ksd_ddns.primary.announce import Announcer
@@ -21,8 +21,8 @@ from ksd_ddns.primary.notify import Listener
 from ksd_ddns.status import StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
-from ksd_ddns.sync.remarks import Say
-from ksd_ddns.zone.notification import Said
+from ksd_ddns.sync.notifications import Notify
+from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
@@ -34,30 +34,41 @@ OWNER_WITHIN = 300.0
 _log = logging.getLogger(__name__)
 
 
-def run(options: Options, timing: Timing | None = None) -> int:
-    """Keep the zones as the VMIs are."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(options.Options):
+    """Options of `run`."""
+
+    source: tuple[str, ...] = options.source_flag()
+
+
+def main(asked: Options, timing: Timing | None = None) -> int:
+    """Keep the zones up to date until a signal; `timing` replaces the durations."""
     timing = timing or Timing()
-    chosen = settings.load(options.flags)
-    owner = _Owner(chosen, options.source, timing)
-    told_by = sources.followed(chosen, options.source, timing.cluster)
+    chosen = loading.load(asked.flags)
+    owner = _Owner(chosen, asked.source, timing)
+    told_by = sources.followed(chosen, asked.source, timing.cluster)
     scopes = [source.scope for source in told_by]
     stop = threading.Event()
-    remark = sources.recorder(options.source, stop, timing.cluster)
+    notify = sources.recorder(asked.source, stop, timing.cluster)
     # Signed with the key for transfers, where there is one: secondaries have it.
-    announcer = Announcer(chosen.secondaries(), next(iter(chosen.shared_keys()), None))
+    announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
     announcer.start()
-    for file in chosen.secret_files():
+    for file in primary.secret_files(chosen):
         if (who := exposure(file)) and not in_kubernetes_volume(file):
-            _log.warning("a file with a secret is readable by others  file=%s: %s; chmod 600 it", file, who)
-    election = sources.election(chosen, options.source, timing.cluster)
+            _log.warning(
+                "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
+            )
+    election = sources.election(chosen, asked.source, timing.cluster)
     may_send = _always if election is None else election.leading
     fleet = Supervisor(
         told_by,
         [
             Controller(
-                session, scopes, _options(chosen, owner, base, remark, announcer.changed, may_send, timing=timing)
+                session, scopes, _options(chosen, owner, base, notify, announcer.changed, may_send, timing=timing)
             )
-            for session, base in zip(sessions(chosen, back_after=timing.server_back_after), chosen.bases(), strict=True)
+            for session, base in zip(
+                sessions(chosen, back_after=timing.server_back_after), zones.bases(chosen), strict=True
+            )
         ],
     )
     status = StatusServer(
@@ -70,10 +81,13 @@ def run(options: Options, timing: Timing | None = None) -> int:
     status.start()
     if chosen.notify_listen is not None:
         Listener(
-            chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
+            chosen.notify_listen,
+            primaries=primary.servers(chosen),
+            keys=primary.shared_keys(chosen),
+            heard=fleet.notified,
         ).start()
     signals.handle(_Ending(fleet, stop))
-    _log.info("running: status on port %d", status.port)
+    _log.info("running", extra={"fields": {"status_port": status.port}})
     if election is None:
         fleet.run()
     elif election.campaign(stop):
@@ -105,8 +119,8 @@ class _Lost:
         last.start()
 
 
-def _unsaid(remark: Said) -> None:
-    """Tell nobody."""
+def _ignore(notification: Notification) -> None:
+    """Notify nobody."""
 
 
 class _Owner:
@@ -141,7 +155,7 @@ def _options(  # noqa: PLR0913 one value of each part
     chosen: Settings,
     owner: _Owner,
     base: bytes,
-    remark: Say,
+    notify: Notify,
     announce: Callable[[bytes], None],
     may_send: Callable[[], bool],
     *,
@@ -150,9 +164,9 @@ def _options(  # noqa: PLR0913 one value of each part
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
         base=base,
-        rules=lambda zone: owner.settings().rules(zone, base),
-        scope=lambda rules: owner.settings().scope(rules),
-        limits=chosen.limits(),
+        rules=lambda zone: zones.rules(owner.settings(), zone, base),
+        scope=lambda rules: zones.scope(owner.settings(), rules),
+        limits=zones.limits(chosen),
         keeping=Keeping(
             max_delete_percent=chosen.max_delete_percent,
             hold_down=chosen.hold_down,
@@ -160,8 +174,8 @@ def _options(  # noqa: PLR0913 one value of each part
             full_read_interval=chosen.full_read_interval,
             timing=timing.zone,
         ),
-        # The names' own controller says it; those of reverse zones would repeat it.
-        remark=remark if base == chosen.base else _unsaid,
+        # Only the controller of the main zone: those of reverse zones would repeat it.
+        notify=notify if base == chosen.base else _ignore,
         announce=announce,
         may_send=may_send,
     )

@@ -1,6 +1,7 @@
 """The conversations with the primary that the settings describe."""
 
 from ksd_ddns.cli import output
+from ksd_ddns.config import primary, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
 from ksd_ddns.primary.pool import Pool
@@ -9,7 +10,7 @@ from ksd_ddns.primary.session import Session, places
 
 def session(chosen: Settings, *, back_after: float | None = None) -> Session:
     """Return a session with the primaries and keys of the settings. Raises SettingsError."""
-    peers = chosen.peers()
+    peers = primary.peers(chosen)
     for name, algorithm in sorted({(key.name, key.algorithm) for key in _latest(chosen)}):
         if algorithm in WEAK_ALGORITHMS:
             warn(f"key {name} has the weak algorithm {algorithm}: make a new one with tsig-keygen")
@@ -22,15 +23,18 @@ def sessions(chosen: Settings, *, back_after: float | None = None) -> list[Sessi
     Raises SettingsError.
     """
     first = session(chosen, back_after=back_after)
-    pool = Pool(places(chosen.peers()), timeout=chosen.dns_timeout, back_after=back_after)
+    pool = Pool(places(primary.peers(chosen)), timeout=chosen.dns_timeout, back_after=back_after)
     # Each has keys of its own: a key that was negotiated by Kerberos is for one thread.
-    return [first, *(Session(chosen.peers(), timeout=chosen.dns_timeout, pool=pool) for _ in chosen.bases()[1:])]
+    return [
+        first,
+        *(Session(primary.peers(chosen), timeout=chosen.dns_timeout, pool=pool) for _ in zones.bases(chosen)[1:]),
+    ]
 
 
 def _latest(chosen: Settings) -> list[Key]:
-    return [source.latest() for source in chosen.shared_keys()]
+    return [source.latest() for source in primary.shared_keys(chosen)]
 
 
 def warn(text: str) -> None:
-    """Say on standard error what is doubtful, and does not stop anything."""
+    """Notify on standard error what is doubtful, and does not stop anything."""
     output.say(f"warning: {text}")

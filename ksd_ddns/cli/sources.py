@@ -9,13 +9,13 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from ksd_ddns import vmifile
-from ksd_ddns.cli.remarks import Remarks
+from ksd_ddns.cli.notifications import NotificationLog
 from ksd_ddns.cluster.timing import Timing
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.sync import Source
-from ksd_ddns.sync.remarks import Say
+from ksd_ddns.sync.notifications import Notify
 from ksd_ddns.sync.zone_sync import Step
 from ksd_ddns.vmifile.follow import Follow
 
@@ -91,16 +91,16 @@ def owner_lookup(chosen: Settings, paths: Sequence[str] | None, timing: Timing |
     return lambda: chosen.model_copy(update={"owner_id": uid_of_namespace(api, "kube-system")})
 
 
-def recorder(paths: Sequence[str], stop: Event, timing: Timing) -> Say:
-    """Return what logs remarks and, with a cluster, writes them as Events on VMIs until `stop` is set."""
+def recorder(paths: Sequence[str], stop: Event, timing: Timing) -> Notify:
+    """Return what logs notifications and, in a cluster, writes them as Events on VMIs until `stop` is set."""
     if paths:
-        return Remarks(stop)
+        return NotificationLog(stop)
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.events import Recorder  # noqa: PLC0415 as above
 
     found = Recorder(Api(timing=timing.api), instance=socket.gethostname(), per_second=timing.events_per_second)
     Thread(target=found.run, args=(stop,), name="events", daemon=True).start()
-    return Remarks(stop, also=found.record)
+    return NotificationLog(stop, also=found.record)
 
 
 def election(chosen: Settings, paths: Sequence[str], timing: Timing) -> "Election | None":

@@ -11,7 +11,7 @@ from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.refusals import Busy, Conflict
 from ksd_ddns.cluster.timing import Timing
 from ksd_ddns.errors import SourceError
-from ksd_ddns.zone.notification import Said
+from ksd_ddns.zone.notification import Notification
 
 MAX_WAITING = 2000
 """Limit of waiting Events; above it, the namespace with the most loses one."""
@@ -38,7 +38,7 @@ class _Namespace:
     """The Events of one namespace: those waiting, their number per VMI, and the hashes of all that are remembered."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Said] = deque()
+        self.waiting: deque[Notification] = deque()
         self.vmis: Counter[str] = Counter()
         self.seen: OrderedDict[int, None] = OrderedDict()
 
@@ -66,7 +66,7 @@ class Recorder:
         self._failed = 0
         self._logged_at = float("-inf")
 
-    def record(self, notification: Said) -> None:
+    def record(self, notification: Notification) -> None:
         """Write `notification` soon, unless it was written before; never blocks, and is thread-safe."""
         name = notification.vmi.partition("/")[0]
         key = hash(notification)
@@ -107,7 +107,7 @@ class Recorder:
         self._dropped += 1
         return True
 
-    def _dequeued(self, space: _Namespace, notification: Said) -> None:
+    def _dequeued(self, space: _Namespace, notification: Notification) -> None:
         self._waiting -= 1
         space.vmis[notification.vmi] -= 1
         if not space.vmis[notification.vmi]:
@@ -132,7 +132,7 @@ class Recorder:
             if notification is not None:
                 stop.wait(max(self._write(notification), self._pause))
 
-    def _next(self) -> Said | None:
+    def _next(self) -> Notification | None:
         """Return the next Event, taking namespaces in turn; None if there is none within a second."""
         with self._changed:
             if not self._turns:
@@ -156,7 +156,7 @@ class Recorder:
             dropped, self._dropped, failed, self._failed = self._dropped, 0, self._failed, 0
         _log.info("Events not written", extra={"fields": {"over_limit": dropped, "failed": failed}})
 
-    def _write(self, notification: Said) -> float:
+    def _write(self, notification: Notification) -> float:
         """Write one Event; return the seconds to wait that the API server asks for."""
         namespace, _, name = notification.vmi.partition("/")
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -192,7 +192,7 @@ class Recorder:
         return 0.0
 
 
-def _name(notification: Said) -> str:
+def _name(notification: Notification) -> str:
     """Return the name of the Event: equal for equal notifications, so that only one replica writes it."""
     digest = sha256(f"{notification.uid} {notification.reason} {notification.text}".encode()).hexdigest()[:16]
     return f"{notification.vmi.partition('/')[2][:200].rstrip('-.')}.{digest}"

@@ -12,28 +12,29 @@ from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Snapshot
 Snapshots = Callable[[], tuple[Snapshot, ...]]
 
 _GAUGES: tuple[tuple[str, str, Callable[[Snapshot], int]], ...] = (
-    ("synced", "1 once the zone has been brought to what the cluster says", lambda now: now.synced),
-    ("ready", "1 while nothing is wrong", lambda now: not now.problems),
-    ("vmis", "VMIs that are known", lambda now: now.vmis),
-    ("names", "Owner names that are wanted in the zone", lambda now: now.names),
-    ("conflicts", "Wanted names that somebody else has", lambda now: len(now.conflicts)),
-    ("refused_names", "Names that the primary does not take", lambda now: sum(one.count for one in now.refused)),
-    ("kept_back_deletions", "Deletions that the deletion limit blocks", lambda now: now.blocked),
-    ("held_families", "Address families that vanished and are held", lambda now: now.held),
-    ("pending_names", "Names that are to be looked at again", lambda now: now.pending),
-    ("zone_serial", "Serial of the zone, as last read", lambda now: now.serial),
+    ("synced", "1 once the zone has been in sync with the VMIs", lambda now: now.synced),
+    ("ready", "1 while the zone has no problem", lambda now: now.ready),
+    ("vmis", "Known VMIs", lambda now: now.vmis),
+    ("names", "Wanted owner names", lambda now: now.names),
+    ("conflicts", "Wanted names that exist and are not ours", lambda now: len(now.conflicts)),
+    ("refused_names", "Names that the primary refuses", lambda now: sum(one.count for one in now.refused)),
+    ("blocked_deletions", "Deletions blocked by the deletion limit", lambda now: now.blocked),
+    ("held_families", "Vanished address families held for HOLD_DOWN", lambda now: now.held),
+    ("pending_names", "Names that wait to be planned or sent", lambda now: now.pending),
+    ("unconfirmed_names", "Names with accepted changes that the zone does not show yet", lambda now: now.unconfirmed),
+    ("zone_serial", "Serial of the zone when last read", lambda now: now.serial),
 )
 
 _COUNTERS: tuple[tuple[str, str, str, Callable[[Snapshot], dict[str, int]]], ...] = (
     ("changes", "Names added, changed and deleted", "kind", lambda now: now.applied),
-    ("update_outcomes", "Names sent, by what became of them", "result", lambda now: now.outcomes),
+    ("update_outcomes", "Names sent, by result", "result", lambda now: now.outcomes),
     ("transfers", "Zone transfers", "kind", lambda now: now.transfers),
-    ("events", "Lists and changes of VMIs heard", "kind", lambda now: now.events),
+    ("events", "Events of VMI sources", "kind", lambda now: now.events),
 )
 
 
 class Metrics(Collector):
-    """The snapshots as Prometheus metrics, one series a zone; docs/reference/status.md lists them."""
+    """The snapshots as Prometheus metrics, one series per zone; docs/reference/status.md lists them."""
 
     def __init__(self, snapshots: Snapshots) -> None:
         self._snapshots = snapshots
@@ -52,7 +53,7 @@ class Metrics(Collector):
                 for key, count in sorted(counts(now).items()):
                     counter.add_metric([now.zone, key], count)
             yield counter
-        text = "Seconds from a change being heard to the primary's answer"
+        text = "Seconds from an event to the primary's response"
         histogram = HistogramMetricFamily("ksd_ddns_change_seconds", text, labels=["zone"])
         for now in snapshots:
             bounds = (*map(str, LATENCY_BUCKETS), "+Inf")

@@ -133,8 +133,8 @@ class Pages:
         """
         zones: dict[tuple[str, str], list[str]] = {}
         for now in self._snapshots():
-            for part, problem in now.problems.items():
-                zones.setdefault((part, problem), []).append(now.zone)
+            for problem in now.problems:
+                zones.setdefault((problem.part, problem.text), []).append(now.zone)
         # Those that count come first: they must not be among the lines that are left out.
         found = sorted(zones.items(), key=lambda item: item[0][0] in excluded)
         lines = (
@@ -170,7 +170,7 @@ class Pages:
 
     def _overview(self) -> Iterator[str]:
         # Zones with problems come first: they must not be among those that are left out.
-        zones = sorted(self._zones(), key=lambda zone: not zone[0].problems)
+        zones = sorted(self._zones(), key=lambda zone: zone[0].ready)
         yield f"<!doctype html><html lang=en><meta charset=utf-8><title>ksd-ddns</title><style>{_STYLE}</style>"
         yield "<h1>ksd-ddns</h1>"
         room = LARGEST
@@ -206,9 +206,7 @@ def _zone(now: Snapshot, owned: Owned | None, room: int) -> Iterator[str]:
     """Yield what there is to see of a zone, in about `room` octets."""
     yield f"<h2>{_cell(now.zone)}</h2>"
     if now.problems:
-        yield from _list(
-            "Not ready", [f"{part}: {problem}" for part, problem in now.problems.items()], room // 4, "wrong"
-        )
+        yield from _list("Not ready", [f"{each.part}: {each.text}" for each in now.problems], room // 4, "wrong")
     else:
         yield "<p>Ready.</p>"
     figures = (now.server, now.serial, now.vmis, now.names, now.held, now.pending, now.blocked)
@@ -273,7 +271,8 @@ def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]]) -> Iterator[str]:
     yield f'{{"version": {document.VERSION}, "zones": ['
     for index, (now, owned) in enumerate(zones):
         yield ", " if index else ""
-        yield json.dumps({"ready": not now.problems, "problems": now.problems, "server": now.server})[:-1]
+        problems = {each.part: each.text for each in now.problems}
+        yield json.dumps({"ready": now.ready, "problems": problems, "server": now.server})[:-1]  # more follows
         yield from _array("conflicts", map(document.conflict, now.conflicts))
         yield from _array("refused", map(_refused, now.refused))
         serial = owned.live.serial if owned else now.serial

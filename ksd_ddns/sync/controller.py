@@ -16,15 +16,15 @@ from ksd_ddns.errors import PrimaryError, SourceError
 from ksd_ddns.heartbeat import Heartbeat
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.primary.session import Session
-from ksd_ddns.sync.account import Account
 from ksd_ddns.sync.facts import FactLog
-from ksd_ddns.sync.remarks import Remarks
+from ksd_ddns.sync.notifications import Notifier
 from ksd_ddns.sync.snapshot import Snapshot
+from ksd_ddns.sync.status import Status
 from ksd_ddns.sync.zone_sync import ZoneSync
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.notification import Said
+from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
@@ -45,17 +45,17 @@ BEAT_EVERY = 5.0
 """Seconds between two heartbeats of a controller that has nothing to do."""
 
 _NOTIFIED = NotifyReceived()
-_KINDS = {VmisListed: "listed", VmiChanged: "changed", VmiDeleted: "deleted"}
+_KINDS: dict[type[SourceEvent], str] = {VmisListed: "listed", VmiChanged: "changed", VmiDeleted: "deleted"}
 
 _log = logging.getLogger(__name__)
 
 
-def _no_remark(remark: Said) -> None:
-    """Tell no VMI owner."""
+def _ignore(notification: Notification) -> None:
+    """Notify nobody."""
 
 
 def _no_announcement(zone: bytes) -> None:
-    """Tell no secondary."""
+    """Notify no secondary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ class Options:
     """Which zone is kept, and how. Durations are in seconds.
 
     `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
-    is known, and may raise SettingsError. `remark` gets what the owners of VMIs should know, `announce` the zone each
-    time that it was read with another serial; neither may wait. `may_send` is asked right before each update.
+    is known, and may raise SettingsError. `notify` gets notifications for VMI owners, `announce` the zone each time
+    it was read with another serial; neither may block. `may_send` is asked right before each update.
     """
 
     zone: bytes | None
@@ -73,7 +73,7 @@ class Options:
     scope: Callable[[Rules], Scope]
     limits: Limits
     keeping: ReconcilerOptions = field(default_factory=ReconcilerOptions)
-    remark: Callable[[Said], None] = _no_remark
+    notify: Callable[[Notification], None] = _ignore
     announce: Callable[[bytes], None] = _no_announcement
     may_send: Callable[[], bool] = lambda: True
 
@@ -89,9 +89,9 @@ class Controller:
         self._stop = Event()
         self._early: list[SourceEvent] = []
         self._sync: ZoneSync | None = None
-        self._remarks: Remarks | None = None
+        self._notifier: Notifier | None = None
         self._facts = FactLog(session)
-        self._account = Account()
+        self._status = Status()
         self._paused_until = 0.0
         self._pause = 0.0
         self._published = 0.0
@@ -101,7 +101,7 @@ class Controller:
     @property
     def snapshot(self) -> Snapshot:
         """What is known now; safe to read from any thread."""
-        return self._account.snapshot
+        return self._status.snapshot
 
     def owned(self) -> Owned | None:
         """Return what is ours in the zone, None before it has been read; safe to call from any thread."""
@@ -127,7 +127,7 @@ class Controller:
 
     def give_up(self, reason: str) -> None:
         """Record that this zone cannot be kept, for `reason`, once `run` has ended."""
-        self._account.given_up(reason)
+        self._status.stopped(reason)
         self._publish(force=True)
 
     def run(self) -> None:
@@ -150,17 +150,19 @@ class Controller:
             zone = options.zone or self._session.enclosing_zone(options.base)
             rules = options.rules(zone)
         except PrimaryError as e:
-            _log.warning("cannot find the zone of %s, retrying: %s", names.to_text(options.base), e)
-            self._account.primary(str(e))
+            _log.warning(
+                "cannot find the zone, retrying", extra={"fields": {"base": names.to_text(options.base), "error": e}}
+            )
+            self._status.primary(str(e))
             self._back_off(now)
             return
         except SourceError as e:
-            _log.warning("cannot read the owner ID, retrying: %s", e)
-            self._account.source("owner", str(e))
+            _log.warning("cannot read the owner ID, retrying", extra={"fields": {"error": e}})
+            self._status.source("owner", str(e))
             self._back_off(now)
             return
-        self._account.primary("")
-        self._account.source("owner", "")
+        self._status.primary("")
+        self._status.source("owner", "")
         reconciler = Reconciler(
             zone,
             rules=rules,
@@ -169,10 +171,8 @@ class Controller:
             options=options.keeping,
             jitter=random.random,
         )
-        self._remarks = Remarks(reconciler.inventory, options.remark)
-        self._sync = ZoneSync(
-            self._session, reconciler, options.limits, may_send=self._may_send, observer=self._account
-        )
+        self._notifier = Notifier(reconciler.inventory, options.notify)
+        self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send, observer=self._status)
         for told in self._early:
             self._handle(told, now)
         self._early.clear()
@@ -202,17 +202,17 @@ class Controller:
         if not facts:
             return
         now = time.monotonic()
-        assert self._remarks is not None
+        assert self._notifier is not None
         for fact in facts:
             match fact:
                 case Accepted():
-                    self._account.accepted(fact, now)
-                    self._remarks.accepted(fact.change)
+                    self._status.accepted(fact, now)
+                    self._notifier.accepted(fact.change)
                 case Refused():
-                    self._remarks.refused(fact.refusal)
+                    self._notifier.refused(fact.refusal)
                 case Planned():
-                    self._account.planned(fact)
-                    self._remarks.conflicts(fact.plan.conflicts)
+                    self._status.planned(fact)
+                    self._notifier.conflicts(fact.plan.conflicts)
                 case _:
                     pass
         self._facts.log(facts, reconciler)
@@ -247,9 +247,9 @@ class Controller:
                 self._sync.reconciler.handle(told, now)
             return
         if isinstance(told, SourceFailed):
-            self._account.source(told.scope, told.reason)
+            self._status.source(told.scope, told.reason)
         else:
-            self._account.event(_KINDS[type(told)])
+            self._status.event(_KINDS[type(told)])
         if self._sync is None:
             self._early.append(told)
         else:
@@ -257,10 +257,10 @@ class Controller:
 
     def _handle(self, told: SourceEvent, now: float) -> None:
         assert self._sync is not None
-        assert self._remarks is not None
+        assert self._notifier is not None
         self._sync.reconciler.handle(told, now)
         if not isinstance(told, SourceFailed):
-            self._remarks.vmis(told)
+            self._notifier.vmis(told)
 
     def _publish(self, *, force: bool) -> None:
         now = time.monotonic()
@@ -273,4 +273,4 @@ class Controller:
             self._announced = reconciler.live.serial
             self._options.announce(reconciler.zone)
         zone = reconciler.zone if reconciler else self._options.zone or self._options.base
-        self._account.publish(reconciler, server=str(self._session.server), zone=names.to_text(zone), now=now)
+        self._status.publish(reconciler, server=str(self._session.server), zone=names.to_text(zone), now=now)

@@ -1,11 +1,41 @@
-"""What is known of a running controller at one moment: written by the controller, read by everybody else."""
+"""The state of one zone's controller at one moment: made by its thread, read by any."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ksd_ddns.zone.plan import Conflict
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds, in seconds, of the histogram of how long a change takes from the watch to the primary's answer."""
+"""Upper bounds, in seconds, of the histogram of the time from an event to the primary's response."""
+
+
+class Part(StrEnum):
+    """What a problem is about."""
+
+    SYNC = "sync"
+    SOURCE = "source"
+    PRIMARY = "primary"
+    DELETIONS = "deletions"
+
+
+class ProblemCause(StrEnum):
+    """The kind of a problem: texts may differ, and change."""
+
+    FIRST_SYNC = "first_sync"
+    UNREADABLE = "unreadable"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    REFUSED = "refused"
+    DELETION_LIMIT = "deletion_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a zone is not ready; `text` names cause and cure, for people."""
+
+    part: Part
+    cause: ProblemCause
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +56,9 @@ class RefusedNames:
 class Snapshot:
     """Counts and problems of one moment.
 
-    `synced` is whether the zone has been brought to what the source said at least once; `problems` say in words what
-    is wrong now, by the part that it concerns: sync, source, primary, deletions. `latencies` count the changes up to
-    each bound of LATENCY_BUCKETS, and then all; times are in seconds, `serial` is the zone's.
+    `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
+    at most one per part. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last, above them; times are in
+    seconds.
     """
 
     server: str = ""
@@ -37,7 +67,7 @@ class Snapshot:
     vmis: int = 0
     names: int = 0
     synced: bool = False
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     refused: tuple[RefusedNames, ...] = ()
     blocked: int = 0
@@ -50,3 +80,8 @@ class Snapshot:
     events: dict[str, int] = field(default_factory=dict)
     latencies: tuple[int, ...] = (0,) * (len(LATENCY_BUCKETS) + 1)
     latency_sum: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems

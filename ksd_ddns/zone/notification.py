@@ -1,4 +1,4 @@
-"""What the owner of a VMI should know: what is published first, and what is not, and why."""
+"""Notifications for the owner of a VMI: a name was published first, or something cannot be published."""
 
 from typing import ClassVar, TypeAlias
 
@@ -9,8 +9,8 @@ from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.render import text as render
 
 
-class Remark(msgspec.Struct, frozen=True):
-    """Something that the owner of a VMI should see on it; `reason` is a word in CamelCase, `text` a sentence."""
+class VmiWarning(msgspec.Struct, frozen=True):
+    """Something of a VMI cannot be published; `reason` is a word in CamelCase, `text` a sentence."""
 
     vmi: str
     uid: str
@@ -21,9 +21,9 @@ class Remark(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):
-    """The remark that a name was published first, with the RRsets of `types` that are in `node`.
+    """A name was published first, with the RRsets of `types` in `node`.
 
-    Its text is made when it is read: a zone that is filled makes a remark for each name, and most are never written.
+    The text is made on demand: filling a zone makes one for each name, and most are never written.
     """
 
     vmi: str
@@ -41,4 +41,4 @@ class Published(msgspec.Struct, frozen=True, gc=False):
         return f"{names.to_text(self.node.name)} is published: {found}"
 
 
-Said: TypeAlias = Remark | Published
+Notification: TypeAlias = VmiWarning | Published

@@ -17,9 +17,9 @@ from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.events import Recorder
 from ksd_ddns.wire.names import from_text
 from ksd_ddns.wire.rrset import AAAA, TXT, A, Node, rrset
-from ksd_ddns.zone.notification import Published, Remark
+from ksd_ddns.zone.notification import Published, VmiWarning
 
-CONFLICT = Remark(
+CONFLICT = VmiWarning(
     "prod/db", "uid-1", "NameConflict", "db.prod.vm. is not published: it exists without our ownership record"
 )
 
@@ -77,7 +77,7 @@ def test_of_several_replicas_one_says_it(
     thread.start()
     other.record(CONFLICT)
     # The same of another VMI with that name, which is another notification.
-    other.record(Remark(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
+    other.record(VmiWarning(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
     kube.wait(lambda: len(kube.events) == 2, "the second Event is written")
     stop.set()
     thread.join()
@@ -87,7 +87,7 @@ def test_of_several_replicas_one_says_it(
 
 def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None:
     name = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 7}-{'e' * 5}"
-    recorder.record(Remark(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
+    recorder.record(VmiWarning(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the event is written")
     (event,) = kube.events
     assert event["metadata"]["name"].split(".")[3] == "d" * 7
@@ -97,14 +97,14 @@ def test_a_forbidden_event_stops_nothing(kube: Kube, recorder: Recorder) -> None
     with kube.fault(Reply.forbidden("ksd"), resource="events", times=1):
         recorder.record(CONFLICT)
         kube.wait_requests(1, resource="events")
-    recorder.record(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    recorder.record(VmiWarning("prod/web", "uid-2", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the next event is written")
     assert [event["involvedObject"]["name"] for event in kube.events] == ["web"]
 
 
-def remarks(namespace: str, count: int, vmi: str = "") -> list[Remark]:
+def remarks(namespace: str, count: int, vmi: str = "") -> list[VmiWarning]:
     return [
-        Remark(f"{namespace}/{vmi or f'vm-{number}'}", f"uid-{number}", "NotPublished", f"{number}")
+        VmiWarning(f"{namespace}/{vmi or f'vm-{number}'}", f"uid-{number}", "NotPublished", f"{number}")
         for number in range(count)
     ]
 
@@ -129,7 +129,7 @@ def test_a_flood_is_cut_and_recording_does_not_block(kube: Kube, tmp_path: Path)
         pytest.param([remarks("loud", 40_000, vmi="db")], id="one-vmi"),
     ],
 )
-def test_one_tenant_does_not_crowd_out_the_others(kube: Kube, tmp_path: Path, flood: list[list[Remark]]) -> None:
+def test_one_tenant_does_not_crowd_out_the_others(kube: Kube, tmp_path: Path, flood: list[list[VmiWarning]]) -> None:
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     recorder = Recorder(api, instance="pod-1", per_second=1000)
     quiet = remarks("quiet", 5)
@@ -178,6 +178,6 @@ def test_memory_is_bounded(kube: Kube, tmp_path: Path) -> None:
 def test_a_server_that_is_busy_is_left_alone(kube: Kube, recorder: Recorder) -> None:
     kube.fault(Reply.throttled(1), resource="events", times=1)
     recorder.record(CONFLICT)
-    recorder.record(Remark("prod/web", "uid-2", "NotPublished", "nothing is published"))
+    recorder.record(VmiWarning("prod/web", "uid-2", "NotPublished", "nothing is published"))
     first, second = kube.wait_requests(2, resource="events")
     assert second.at - first.at >= 0.9

@@ -22,7 +22,8 @@ from ksd_ddns.cli.timing import Timing
 from ksd_ddns.serving import Limits, address_of, client_of
 from ksd_ddns.status import StatusServer
 from ksd_ddns.status.pages import ITEMS, RECORDS
-from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Part, Problem, ProblemCause, RefusedNames, Snapshot
+from ksd_ddns.sync.status import Status
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Conflict, ConflictCause
 from tests.controller.conftest import Run
@@ -158,6 +159,10 @@ def conflict(text: str, name: str = "a.vm.") -> Conflict:
     return Conflict(n(name), node(name), node(name), cause, vmi="prod/db", owner="test", owners=(text,))
 
 
+def problems(**texts: str) -> tuple[Problem, ...]:
+    return tuple(Problem(Part(part), ProblemCause.FAILED, text) for part, text in texts.items())
+
+
 SNAPSHOT = Snapshot(
     server="192.0.2.53:53",
     zone="vm.",
@@ -279,7 +284,7 @@ def test_the_page_for_people_stays_small_with_many_zones(asked: Callable[..., As
         SNAPSHOT, conflicts=(conflict(text),) * 100, refused=(RefusedNames("other", 100, (text,), text),), server=text
     )
     zones = [replace(zone, zone=f"z{number}.") for number in range(300)]
-    zones[299] = replace(zones[299], problems={"primary": f"it is gone {text}"})
+    zones[299] = replace(zones[299], problems=problems(primary=f"it is gone {text}"))
     page = asked(*zones).get("/")[1]
     assert len(page.encode()) < 150_000 if len(text) > 1 else 100_000
     assert "<h2>z299.</h2>" in page, "what is wrong comes first"
@@ -328,7 +333,7 @@ def test_slow_clients_of_records_delay_no_other(asked: Callable[..., Asked]) -> 
 
 
 def test_a_lone_surrogate_does_not_break_the_page(asked: Callable[..., Asked]) -> None:
-    server = asked(replace(SNAPSHOT, conflicts=(conflict("\udcff"),), problems={"primary": "\udcff"}))
+    server = asked(replace(SNAPSHOT, conflicts=(conflict("\udcff"),), problems=problems(primary="\udcff")))
     assert server.get("/")[0] == 200
     assert server.get("/records")[0] == 200
     assert server.get("/readyz")[0] == 503
@@ -344,8 +349,25 @@ def test_metrics_are_what_prometheus_reads(asked: Callable[..., Asked]) -> None:
     assert all(family.documentation for family in families.values())
 
 
+def test_counters_are_there_from_the_start(asked: Callable[..., Asked]) -> None:
+    """A rate over a counter that appears with its first event misses that event."""
+    status = Status()
+    status.publish(None, server="192.0.2.53:53", zone="vm.", now=0.0)
+    families = {f.name: f for f in text_string_to_metric_families(asked(status.snapshot).get("/metrics")[1])}
+    kinds = {
+        name: {tuple(s.labels.values())[-1]: s.value for s in families[f"ksd_ddns_{name}"].samples}
+        for name in ("changes", "update_outcomes", "transfers", "events")
+    }
+    assert kinds == {
+        "changes": dict.fromkeys(("add", "change", "delete"), 0.0),
+        "update_outcomes": dict.fromkeys(("accepted", "stale", "refused", "failed", "unknown", "unsent"), 0.0),
+        "transfers": dict.fromkeys(("axfr", "ixfr"), 0.0),
+        "events": dict.fromkeys(("listed", "changed", "deleted"), 0.0),
+    }
+
+
 def test_one_zone_that_is_wrong_makes_all_not_ready(asked: Callable[..., Asked]) -> None:
-    server = asked(SNAPSHOT, replace(SNAPSHOT, zone="b.", problems={"primary": "it is gone", "source": "so is this"}))
+    server = asked(SNAPSHOT, replace(SNAPSHOT, zone="b.", problems=problems(primary="it is gone", source="so is this")))
     code, text = server.get("/readyz")
     assert code == 503
     assert "[-] primary of b.: it is gone" in text
@@ -354,14 +376,14 @@ def test_one_zone_that_is_wrong_makes_all_not_ready(asked: Callable[..., Asked])
 
 
 def test_zones_with_the_same_problem_share_a_line(asked: Callable[..., Asked]) -> None:
-    zones = [replace(SNAPSHOT, zone=f"z{number}.", problems={"primary": "it is gone"}) for number in range(200)]
+    zones = [replace(SNAPSHOT, zone=f"z{number}.", problems=problems(primary="it is gone")) for number in range(200)]
     code, text = asked(*zones).get("/readyz")
     assert (code, text) == (503, "[-] primary of z0., z1., z2. and 197 more: it is gone\nnot ready\n")
 
 
 def test_reasons_are_few_and_short(asked: Callable[..., Asked]) -> None:
     odd = "line\nbreak \x1b[31m " + "x" * 100_000
-    zones = [replace(SNAPSHOT, zone=f"z{n}.", problems={"source": "a", "primary": f"{n} {odd}"}) for n in range(200)]
+    zones = [replace(SNAPSHOT, zone=f"z{n}.", problems=problems(source="a", primary=f"{n} {odd}")) for n in range(200)]
     server = asked(*zones)
     code, text = server.get("/readyz?exclude=source")
     assert code == 503

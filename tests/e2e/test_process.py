@@ -217,9 +217,9 @@ def test_a_sigint_that_is_ignored_stays_ignored(bind: Bind, ksd: Ksd, verb: str)
 @pytest.mark.parametrize("verbose", [False, True], ids=["plain", "verbose"])
 def test_a_bug_is_one_line_without_the_message_of_the_exception(verbose: bool) -> None:
     code = (
-        "import sys, ksd_ddns.config.settings\n"
+        "import sys, ksd_ddns.config.loading\n"
         f"def load(flags): raise ValueError('{SECRET}')\n"
-        "ksd_ddns.config.settings.load = load\n"
+        "ksd_ddns.config.loading.load = load\n"
         "from ksd_ddns.__main__ import main\n"
         "sys.exit(main())"
     )

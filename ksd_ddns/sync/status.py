@@ -1,14 +1,15 @@
-"""The counters of one controller, and its snapshots: written by its thread, read by everybody."""
+"""The counters of one zone's controller, and its snapshots: written by its thread, read by any."""
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 
 from ksd_ddns.sync import reasons
-from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, RefusedNames, Snapshot
+from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Part, Problem, ProblemCause, RefusedNames, Snapshot
 from ksd_ddns.wire import names
-from ksd_ddns.zone.answer import Answer
-from ksd_ddns.zone.plan import Conflict
+from ksd_ddns.zone.answer import Answer, Result
+from ksd_ddns.zone.plan import Conflict, Kind
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, Planned
 from ksd_ddns.zone.reconciler.refusals import Cause
@@ -16,43 +17,46 @@ from ksd_ddns.zone.reconciler.refusals import Cause
 SHOWN = 50
 """Names of one cause of refusals in a snapshot."""
 
-_FIRST = "the first full sync is not done yet"
+EVENTS = ("listed", "changed", "deleted")
+"""Kinds of source events."""
+
+_FIRST = Problem(Part.SYNC, ProblemCause.FIRST_SYNC, "the first full sync is not done yet")
 
 
-class Account:
-    """What the controller has done, and what is wrong."""
+class Status:
+    """What a controller has done, and its problems."""
 
     def __init__(self) -> None:
-        self.snapshot = Snapshot(problems={"sync": _FIRST})
+        self.snapshot = Snapshot(problems=(_FIRST,))
         self._sources: dict[str, str] = {}
         self._primary = ""
-        self._given_up = ""
+        self._stopped = ""
         self._conflicts: dict[bytes, list[Conflict]] = {}
         self._published_conflicts: tuple[Conflict, ...] | None = ()
-        self._applied: Counter[str] = Counter()
-        self._outcomes: Counter[str] = Counter()
-        self._events: Counter[str] = Counter()
-        self._transfers: Counter[str] = Counter()
+        self._applied = Counter({kind.value: 0 for kind in Kind})
+        self._outcomes = Counter({result.value: 0 for result in Result})
+        self._events = Counter(dict.fromkeys(EVENTS, 0))
+        self._transfers = Counter({"axfr": 0, "ixfr": 0})
         self._latencies = [0] * (len(LATENCY_BUCKETS) + 1)
         self._latency_sum = 0.0
 
     def source(self, scope: str, reason: str) -> None:
-        """Note that a source cannot be read, or with an empty reason that it can."""
+        """Record why a source cannot be read, or with an empty reason that it can."""
         if reason:
             self._sources[scope] = reason
         else:
             self._sources.pop(scope, None)
 
     def primary(self, reason: str) -> None:
-        """Note that the zone cannot be found, or with an empty reason that it was."""
+        """Record why the zone cannot be found, or with an empty reason that it was."""
         self._primary = reason
 
-    def given_up(self, reason: str) -> None:
-        """Note that the zone is no longer kept."""
-        self._given_up = reason
+    def stopped(self, reason: str) -> None:
+        """Record why the controller has stopped."""
+        self._stopped = reason
 
     def planned(self, fact: Planned) -> None:
-        """Note the conflicts of a plan for the whole zone, or for some names."""
+        """Record the conflicts of a plan for the whole zone, or for some names."""
         if self._conflicts:
             for name in tuple(self._conflicts) if fact.dirty is None else fact.dirty:
                 if self._conflicts.pop(name, None):
@@ -62,7 +66,7 @@ class Account:
             self._published_conflicts = None
 
     def accepted(self, fact: Accepted, now: float) -> None:
-        """Count an accepted change, and how long it took from the source to the primary's answer."""
+        """Count an accepted change, and the time from its event to the response."""
         self._applied[fact.change.kind.value] += 1
         if fact.since is not None:
             seconds = now - fact.since
@@ -70,35 +74,24 @@ class Account:
             self._latency_sum += seconds
 
     def answered(self, answer: Answer) -> None:
-        """Count what became of the names of one message."""
+        """Count the names of one message by their result."""
         self._outcomes[answer.result.value] += len(answer.changes)
 
     def event(self, kind: str) -> None:
-        """Count an event of a source: `listed`, `changed` or `gone`."""
+        """Count an event of a source, by its kind in EVENTS."""
         self._events[kind] += 1
 
     def publish(self, reconciler: Reconciler | None, *, server: str, zone: str, now: float) -> None:
         """Make a new snapshot."""
         if self._published_conflicts is None:  # there can be many, and events are more
             self._published_conflicts = tuple(item for found in self._conflicts.values() for item in found)
-        problems: dict[str, str] = {}
-        if reconciler is None or not reconciler.synced:
-            problems["sync"] = _FIRST
-        if self._sources:
-            problems["source"] = "; ".join(self._sources.values())
-        if self._given_up or self._primary:
-            problems["primary"] = self._given_up or self._primary
-        elif reconciler is not None and (text := reasons.primary(reconciler, server)):
-            problems["primary"] = text
-        if reconciler is not None and (text := reasons.deletions(reconciler)):
-            problems["deletions"] = text
         counts = {} if reconciler is None else _counts(reconciler, now)
         self.snapshot = Snapshot(
             server=server,
             zone=zone,
             serial=reconciler.live.serial if reconciler else 0,
             synced=reconciler is not None and reconciler.synced,
-            problems=problems,
+            problems=tuple(self._problems(reconciler, server)),
             conflicts=self._published_conflicts,
             refused=() if reconciler is None else _refused(reconciler, server),
             applied=dict(self._applied),
@@ -109,6 +102,21 @@ class Account:
             latency_sum=self._latency_sum,
             **counts,
         )
+
+    def _problems(self, reconciler: Reconciler | None, server: str) -> Iterator[Problem]:
+        if reconciler is None or not reconciler.synced:
+            yield _FIRST
+        if self._sources:
+            yield Problem(Part.SOURCE, ProblemCause.UNREADABLE, "; ".join(self._sources.values()))
+        if self._stopped:
+            yield Problem(Part.PRIMARY, ProblemCause.STOPPED, self._stopped)
+        elif self._primary:
+            yield Problem(Part.PRIMARY, ProblemCause.FAILED, self._primary)
+        elif reconciler is not None and (text := reasons.primary(reconciler, server)):
+            cause = ProblemCause.REFUSED if reconciler.acceptance.refuses else ProblemCause.FAILED
+            yield Problem(Part.PRIMARY, cause, text)
+        if reconciler is not None and (text := reasons.deletions(reconciler)):
+            yield Problem(Part.DELETIONS, ProblemCause.DELETION_LIMIT, text)
 
     def transferred(self, kind: str) -> None:
         """Count a transfer: `axfr` or `ixfr`."""

@@ -1,0 +1,41 @@
+"""`ksd-ddns list`: the records that ksd-ddns owns."""
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from ksd_ddns.cli import options, output, sources
+from ksd_ddns.cli.progress import Steps
+from ksd_ddns.cli.session import session as open_session
+from ksd_ddns.cli.text import print_heading, print_json
+from ksd_ddns.cli.zones import in_each_zone, one_pass
+from ksd_ddns.config import loading
+from ksd_ddns.wire import names
+from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.render import document, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(options.Options):
+    """Options of `list`."""
+
+    output: str = options.output_flag("text", "json")
+
+
+def main(asked: Options) -> int:
+    """Print the owned records of each zone."""
+    chosen = sources.owning(loading.load(asked.flags), None)
+    with Steps() as step, closing(open_session(chosen)) as session:
+
+        def read(base: bytes) -> Owned:
+            one = one_pass(chosen, session, base, (), step)
+            return Owned(one.read(), one.reconciler.scope)
+
+        zones, code = in_each_zone(chosen, read)
+    if asked.output == "json":
+        print_json(document.owned(zone) for zone in zones)
+        return code
+    for zone in zones:
+        print_heading(chosen, zone.live.zone)
+        for name, vmi, item in zone.records():
+            output.line(f"{names.to_text(name)} {text.rrset(item)} {vmi or '-'}")
+    return code

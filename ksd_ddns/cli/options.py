@@ -1,0 +1,45 @@
+"""Options of a command: a dataclass whose fields say which flags set them.
+
+Each command's module has an `Options` of its own, derived from the one here; `cli.arguments` builds the parser from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar
+
+
+def flag(*names: str, default: Any = MISSING, **arguments: Any) -> Any:
+    """Return the field that the flag `names` sets; `arguments` are those of argparse's `add_argument`.
+
+    Without a default the flag is required.
+    """
+    metadata = {"names": names, "arguments": arguments}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options of every command. `flags` are the settings given as flags, by field name."""
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """The settings that the command has flags for; all of them if empty."""
+
+    flags: Mapping[str, Any]
+    verbose: bool = flag("-v", "--verbose", default=False, action="store_true", help="log every step to standard error")
+
+
+def source_flag() -> Any:
+    """Return the field for the files that VMIs are read from."""
+    return flag(
+        "--from",
+        default=(),
+        action="append",
+        metavar="FILE",
+        help="read VMIs from FILE as written by kubectl get vmi -A -o yaml|json, - for standard input; repeatable "
+        "(default: the cluster)",
+    )
+
+
+def output_flag(*formats: str) -> Any:
+    """Return the field for the output format, the first of `formats` by default."""
+    return flag("-o", "--output", default=formats[0], choices=formats, help=f"output format (default: {formats[0]})")

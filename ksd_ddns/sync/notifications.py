@@ -1,0 +1,58 @@
+"""Facts -> notifications for the owners of VMIs: what is published, what is not, and why."""
+
+from collections.abc import Callable, Iterable
+
+from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.zone.notification import Notification, Published, VmiWarning
+from ksd_ddns.zone.plan import Change, Conflict, Kind
+from ksd_ddns.zone.reconciler.inventory import Inventory
+from ksd_ddns.zone.reconciler.refusals import Refusal
+from ksd_ddns.zone.render import message
+
+Notify = Callable[[Notification], None]
+"""Takes a notification; may get the same one several times."""
+
+
+class Notifier:
+    """Makes notifications about the VMIs in `inventory`, and passes them to `notify`."""
+
+    def __init__(self, inventory: Inventory, notify: Notify) -> None:
+        self._inventory = inventory
+        self._notify = notify
+
+    def vmis(self, event: VmisListed | VmiChanged | VmiDeleted) -> None:
+        """Warn about what cannot be published of the VMIs in `event`."""
+        if isinstance(event, VmiDeleted):
+            return
+        vmis: Iterable[Vmi] = event.vmis if isinstance(event, VmisListed) else (event.vmi,)
+        for vmi in vmis:
+            for warning in self._inventory.warnings(vmi.key):
+                self._notify(VmiWarning(vmi.key, vmi.uid, "NotPublished", message.warning(warning)))
+
+    def conflicts(self, conflicts: Iterable[Conflict]) -> None:
+        """Warn about names that exist and are not ours."""
+        for conflict in conflicts:
+            text = f"{names.to_text(conflict.name)} is not published: {message.conflict(conflict)}"
+            self._warn(conflict.vmi, "NameConflict", text)
+
+    def accepted(self, change: Change) -> None:
+        """Report a name that was published first."""
+        if change.kind is not Kind.ADD:
+            return
+        key = self._inventory.vmi_of(change.name)
+        vmi = self._inventory.get(key)
+        if vmi is not None:
+            self._notify(Published(key, vmi.uid, change.new, change.types))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Warn about a name that the primary refuses."""
+        error = f": {refusal.error}" if refusal.error else ""
+        text = f"{names.to_text(refusal.name)} is refused by the DNS server ({refusal.cause.value}){error}"
+        self._warn(self._inventory.vmi_of(refusal.name), "UpdateRefused", text)
+
+    def _warn(self, key: str, reason: str, text: str) -> None:
+        vmi = self._inventory.get(key)
+        if vmi is not None:
+            self._notify(VmiWarning(key, vmi.uid, reason, text))
