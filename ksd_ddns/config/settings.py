@@ -23,10 +23,11 @@ from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt import selector, vmi
 from ksd_ddns.kubevirt.selector import Selector
 from ksd_ddns.primary import keys
-from ksd_ddns.primary.connection import Server, Tls, tls
+from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.gss import Negotiated
 from ksd_ddns.primary.keys import Key, KeySource, Rotating
 from ksd_ddns.primary.session import Peer
+from ksd_ddns.primary.tls import Tls, tls
 from ksd_ddns.printable import MASK, looks_secret, masked
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import HostnameScope, Network, Rules, apex_name_server

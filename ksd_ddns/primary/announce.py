@@ -12,8 +12,8 @@ from threading import Condition, Thread
 from typing import NamedTuple
 
 from ksd_ddns.primary.connection import Server
+from ksd_ddns.primary.exchange import new_id
 from ksd_ddns.primary.keys import Rotating
-from ksd_ddns.primary.session import new_id
 from ksd_ddns.wire import codec
 
 LOOK_UP_EVERY = 5.0

@@ -26,9 +26,10 @@ import dns.tsig
 from ksd_ddns.errors import BadResponse, Denied, PrimaryError, SettingsError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection
-from ksd_ddns.primary.keys import GSS_ALGORITHM, Key, Verifier
-from ksd_ddns.wire import codec
-from ksd_ddns.wire.codec import Malformed, Message
+from ksd_ddns.primary.exchange import UnsignedExchange
+from ksd_ddns.primary.keys import GSS_ALGORITHM, Key
+from ksd_ddns.primary.verifier import Verifier
+from ksd_ddns.wire.codec import Message
 
 RENEW_BEFORE = 120.0
 """Seconds before its end in which a key is not used any more; a quarter of its life, where that is less."""
@@ -241,14 +242,8 @@ def _exchanged(connection: Connection, name: dns.name.Name, token: bytes) -> Mes
     query = dns.message.make_query(name, dns.rdatatype.TKEY, dns.rdataclass.ANY, id=secrets.randbelow(1 << 16))
     query.flags = 0  # no recursion
     query.additional.append(dns.rrset.from_rdata(name, 0, tkey))
-    connection.send(query.to_wire())
-    try:
-        response = codec.read(connection.receive())
-    except Malformed as e:
-        raise BadResponse(f"{connection.server} answered with something that is not a DNS message: {e}") from e
-    if response.id != query.id or not response.flags & codec.FLAG_QR:
-        raise BadResponse(f"{connection.server} answered another question than the one that was asked")
-    return response
+    message: Message = UnsignedExchange(connection).ask(query.to_wire()).message
+    return message
 
 
 def _token(connection: Connection, response: Message, name: bytes) -> _Token:

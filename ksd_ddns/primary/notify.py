@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.keys import Rotating, Verifier
+from ksd_ddns.primary.keys import Rotating
+from ksd_ddns.primary.verifier import Verifier
 from ksd_ddns.serving import Bounded, Limits, address_of
 from ksd_ddns.wire import codec
 from ksd_ddns.wire.rrset import SOA

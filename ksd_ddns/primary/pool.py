@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksd_ddns.errors import Unreachable
-from ksd_ddns.primary.connection import Connection, Link, Server, Tls
+from ksd_ddns.primary.connection import Connection, Server
+from ksd_ddns.primary.link import Link
+from ksd_ddns.primary.tls import Tls
 
 SHARED = 4
 """Connections that all zones but the main one share."""
@@ -78,7 +80,7 @@ class Pool:
             range(len(self._places)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
         )
 
-    def take(self, order: Iterable[int], errors: dict[int, str]) -> Line:
+    def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> Line:
         """Return a connection to the first server of `order` that can be reached, and is not in `errors`.
 
         Waits for its turn while all connections are in use. Servers that cannot be reached are added to `errors`;
@@ -93,8 +95,8 @@ class Pool:
                     return self._line(index)
                 except Unreachable as e:
                     self.failed(index)
-                    errors[index] = str(e)
-            raise Unreachable("; ".join(text for _, text in sorted(errors.items())))
+                    errors[index] = e
+            raise _all_failed([error for _, error in sorted(errors.items())])
         except BaseException:
             self._end_turn()
             raise
@@ -197,3 +199,9 @@ class Pool:
                 self._arm()
         for line in old:
             line.connection.close()
+
+
+def _all_failed(errors: Sequence[Unreachable]) -> Unreachable:
+    if len(errors) == 1:
+        return errors[0]
+    return Unreachable("; ".join(map(str, errors)), server=", ".join(error.server for error in errors))

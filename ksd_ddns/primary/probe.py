@@ -13,17 +13,16 @@ import socket
 import time
 from typing import NamedTuple
 
-from ksd_ddns.errors import BadResponse, PrimaryError, SettingsError, Unreachable
+from ksd_ddns.errors import PrimaryError, SettingsError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server
-from ksd_ddns.primary.keys import Key, Verifier
-from ksd_ddns.primary.session import Peer, new_id
+from ksd_ddns.primary.exchange import Exchange, Response, UnsignedExchange, new_id
+from ksd_ddns.primary.keys import Key
+from ksd_ddns.primary.rcodes import BADKEY, BADSIG, BADTIME
+from ksd_ddns.primary.session import Peer
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.codec import Malformed, Message, Statement
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
-
-BADSIG, BADKEY, BADTIME = 16, 17, 18
-"""TSIG errors (RFC 8945, 3)."""
 
 UDP_TIMEOUT = 1.0
 """Seconds after which a question by UDP is asked once more."""
@@ -84,7 +83,7 @@ class Probe:
 
     def read_key(self) -> Key:
         """Return the key that signs what is read."""
-        return (self._peer.transfer_keys or self._peer.keys).current(self.connection())
+        return self._peer.read_keys.current(self.connection())
 
     def update_key(self) -> Key:
         """Return the key that signs updates."""
@@ -99,13 +98,13 @@ class Probe:
 
     def soa(self, name: bytes) -> Answer:
         """Ask for the SOA of `name`."""
-        return self._asked(self.read_key(), codec.query(new_id(), name, SOA))
+        return self._ask(self.read_key(), codec.query(new_id(), name, SOA))
 
     def apex(self, name: bytes) -> bytes | None:
         """Return the apex of the zone that holds `name`, as the server says without a key; None where it does not."""
         request = codec.query(new_id(), name, SOA)
         try:
-            message = self._exchanged(request)
+            message = self._response(UnsignedExchange(self.connection()), request).message
         except PrimaryError:
             return None
         records = (*message.answer, *message.authority)
@@ -124,40 +123,18 @@ class Probe:
         return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
 
     def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
-        return self._asked(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))
+        return self._ask(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))
 
-    def _asked(self, key: Key, request: bytes) -> Answer:
-        signed, mac = key.sign(request)
-        message = self._exchanged(signed)
-        error = None
-        try:
-            Verifier(key, mac, server=str(self.server)).verify(message)
-        except PrimaryError as e:
-            error = e
-        return Answer(message, *_tsig(message), error)
+    def _ask(self, key: Key, request: bytes) -> Answer:
+        response = self._response(Exchange(self.connection(), key), request)
+        return Answer(response.message, *_tsig(response.message), response.error)
 
-    def _exchanged(self, request: bytes) -> Message:
-        """Return the response to `request`, which may be signed."""
+    def _response(self, exchange: UnsignedExchange, request: bytes) -> Response:
         try:
-            connection = self.connection()
-            connection.send(request)
-            return _read(connection.receive(), request, server=self.server)
+            return exchange.ask(request)
         except PrimaryError:
             self.close()
             raise
-
-
-def _read(octets: bytes, request: bytes, *, server: Server) -> Message:
-    try:
-        message = codec.read(octets)
-    except Malformed as e:
-        raise BadResponse(
-            f"{server} answered with something that is not a DNS message: {e}; do DNS_SERVER and DNS_PORT "
-            "lead to a primary?"
-        ) from e
-    if octets[:2] != request[:2] or not message.flags & codec.FLAG_QR:
-        raise BadResponse(f"{server} answered another question than the one that was asked")
-    return message
 
 
 def nobody_below(base: bytes) -> bytes:

@@ -300,19 +300,19 @@ def test_a_forgotten_key_is_no_error(realm: Realm, bind: Bind, monkeypatch: pyte
     with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as line:
         looking = Looking(line)
         plan = looking.plan([DB])
-        first = line.update_key()
+        first = line.for_updates(VM).key
         assert HOST not in repr(first)
         assert "SecurityContext" not in repr(first)
         for read in (lambda: line.serial(VM), lambda: line.read(VM)):
             bind.kill()
             bind.start()
             read()
-        assert line.update_key() is not first
+        assert line.for_updates(VM).key is not first
         bind.kill()
         bind.start()
         answers = sent(line, VM, plan.changes)
         assert {answer.result for answer in answers} == {Result.UNSENT}
-        assert f"does not know the key any more that it negotiated with {KSD}" in str(answers[0].error)
+        assert f"no longer knows the key that it negotiated with {KSD}" in str(answers[0].error)
         looking.apply([DB])
     assert bind.query("db.prod.vm", "A") == ["10.1.0.9"]
 
@@ -349,7 +349,7 @@ def test_a_key_is_renewed_before_its_end(realm: Realm, run: Callable[..., Runnin
         ksd.wait(lambda: ksd.log().count("agreed on a key") >= 3, "the third key")
         write(path, "10.0.0.2")
         ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.2")
-        assert "does not know the key" not in ksd.log(), "it is renewed before the server says so"
+        assert "no longer knows the key" not in ksd.log(), "it is renewed before the server says so"
         assert '"level": "warning"' not in ksd.log()
 
 

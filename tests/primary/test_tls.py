@@ -17,9 +17,10 @@ from harness.certificates import Authority, Pair, openssl
 from harness.servers import Bind, Knot, Port, Server, program
 from harness.vmis import vmi
 from ksd_ddns.primary import keys
-from ksd_ddns.primary.connection import Connection, tls
+from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.primary.tls import tls
 from ksd_ddns.wire import names
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
@@ -207,14 +208,14 @@ def test_a_connection_that_the_server_closes_is_opened_again(secured: Secured) -
         tls=tls(HOST, ca=secured.authority.certificate),
     )
     with closing(Session([peer], timeout=5)) as session:
-        before = session.connection()
+        before = session.for_updates(VM).connection
         assert session.serial(VM) > 0
         deadline = time.monotonic() + 20
         while before.usable:
             assert time.monotonic() < deadline, "the server keeps the connection"
             time.sleep(0.1)
         assert session.serial(VM) > 0
-        assert session.connection() is not before
+        assert session.for_updates(VM).connection is not before
 
 
 # Certificates of the server
