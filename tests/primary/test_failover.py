@@ -110,7 +110,7 @@ def test_every_server_that_was_tried_is_named_with_its_own_trouble(
         3,
         f"{silent.address} did not answer within 0.4 s",
         f"{nobody} cannot be reached: Connection refused",
-        f"{ill.address} failed at the question for the SOA of vm.db.prod.vm. (SERVFAIL)".replace(
+        f"{ill.address} failed the query for the SOA of vm.db.prod.vm. (SERVFAIL)".replace(
             "vm.db.prod.vm.", "vm."
         ),
         "nowhere.invalid:53 cannot be reached",
@@ -123,7 +123,7 @@ def test_refused_is_an_answer(
     """A server that says no is not left for one that may say yes: somebody must look at it."""
     [good] = primaries(1)
     other = make_bind(zones={"other.": ""}, keys=[KEY])
-    failed(ksd(other, good)("apply", vmi=[DB]), 4, f"127.0.0.1:{other.port} refused the question for the SOA of vm.")
+    failed(ksd(other, good)("apply", vmi=[DB]), 4, f"127.0.0.1:{other.port} refused the query for the SOA of vm.")
     assert good.status("db.prod.vm", "A") == "NXDOMAIN"
     assert ksd(good, other)("apply", vmi=[DB]).code == 0
 

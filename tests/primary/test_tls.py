@@ -296,7 +296,7 @@ def test_a_server_that_does_not_speak_tls(secured: Secured, ksd: Callable[..., C
 def test_a_server_that_speaks_tls_only(secured: Secured, tmp_path: Path) -> None:
     settings = secured.settings(DNS_TIMEOUT="2s")
     plain = {name: value for name, value in settings.items() if not name.startswith("DNS_TLS")}
-    failed(Command(tmp_path, plain)("list"), 3, "closed the connection", "does it want TLS (DNS_TLS=true)?")
+    failed(Command(tmp_path, plain)("list"), 3, "closed the connection", "does it require TLS (DNS_TLS=true)?")
 
 
 # Files and settings
