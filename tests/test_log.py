@@ -136,12 +136,30 @@ def test_threads_and_signal_handlers_may_write_at_once(pipe: tuple[int, int]) ->
 
 HOSTILE = "a\x1b[31m\nb\x9b31m\u2028\u202e\udcff"
 
+FIELDS = {
+    "zone": "vm.",
+    "names": 3,
+    "signed": True,
+    "seconds": 0.5,
+    "servers": ["10.0.0.1:53", "10.0.0.2:53"],
+    "error": "connection refused",
+    "quoted": 'say "no"',
+    "hostile": HOSTILE,
+    "nothing": None,
+    "empty": "",
+    "time": "now",
+    "level": "high",
+    "message": "mine",
+}
+
 PROGRAM = f"""
 import logging, sys
+FIELDS = {FIELDS!r}
 from ksd_ddns.cli import log
 log.set_up(verbose=True, lines=LINES)
 logging.getLogger("x").warning("hostile %s", {HOSTILE!r})
 logging.getLogger("x").warning("too few %s %s", 1)
+logging.getLogger("x").warning("update failed", extra={{"fields": FIELDS}})
 print("printed", file=sys.stderr)
 log.flush()
 """
@@ -154,10 +172,12 @@ def logged(*, lines: bool) -> str:
 
 def test_a_line_of_json_holds_no_control_characters() -> None:
     text = logged(lines=True)
-    first, bug, printed = text.splitlines()
+    first, bug, event, printed = text.splitlines()
     assert first.isprintable()
-    assert json.loads(first)["message"] == f"hostile {HOSTILE}"
-    assert json.loads(bug)["message"].startswith("BUG: a log line cannot be formatted")
+    assert event.isprintable()
+    assert json.loads(first)["message"] == r"hostile a\x1b[31m\nb\x9b31m\u2028\u202e\udcff"
+    assert json.loads(bug)["message"] == "BUG: cannot format a log line"
+    assert json.loads(bug)["event"] == "too few %s %s"
     assert printed == "printed"
 
 
@@ -165,6 +185,39 @@ def test_a_line_of_text_holds_no_control_characters() -> None:
     first, second, *_ = logged(lines=False).split("\n")
     assert first.endswith(r"WARNING x: hostile a\x1b[31m")
     assert second == r"  b\x9b31m\u2028\u202e\udcff"
+
+
+def test_fields_are_keys_of_a_json_line() -> None:
+    event = json.loads(logged(lines=True).splitlines()[2])
+    assert event.pop("time").endswith("+00:00")
+    assert event == {
+        "level": "warning",
+        "logger": "x",
+        "message": "update failed",
+        "zone": "vm.",
+        "names": 3,
+        "signed": True,
+        "seconds": 0.5,
+        "servers": ["10.0.0.1:53", "10.0.0.2:53"],
+        "error": "connection refused",
+        "quoted": 'say "no"',
+        "hostile": r"a\x1b[31m\nb\x9b31m\u2028\u202e\udcff",
+        "nothing": None,
+        "empty": "",
+        "time_": "now",
+        "level_": "high",
+        "message_": "mine",
+    }
+
+
+def test_fields_are_key_value_text_on_a_terminal() -> None:
+    event = next(line for line in logged(lines=False).split("\n") if "update failed" in line)
+    assert event.isprintable()
+    assert event.partition("WARNING x: ")[2] == (
+        "update failed  zone=vm. names=3 signed=true seconds=0.5 servers=10.0.0.1:53,10.0.0.2:53 "
+        r"""error="connection refused" quoted="say \"no\"" hostile="a\\x1b[31m\\nb\\x9b31m\\u2028\\u202e\\udcff" """
+        'nothing=- empty="" time=now level=high message=mine'
+    )
 
 
 def settings_for(bind: Bind, status: Port) -> dict[str, str]:

@@ -1,4 +1,10 @@
-"""Logs: readable text on a terminal and for one-shot commands, one JSON object a line for a controller in a pod.
+"""Logs: readable text on a terminal and for one-shot commands, one JSON object per line for a controller in a pod.
+
+An event is logged by its name in plain words, with its facts as fields:
+
+    _log.warning("update failed, retrying", extra={"fields": {"zone": "vm.", "rcode": "REFUSED", "retry_in": "4s"}})
+
+JSON holds the fields as keys of its own, text shows them as `key=value`.
 
 The controller must not wait for whoever reads its log: a pipe that is full would stop it in the middle of its work. So
 its lines, and what else is written to standard error, go to a thread that writes them; what does not fit is dropped,
@@ -9,11 +15,12 @@ import io
 import json
 import logging
 import os
+import re
 import select
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import TextIO
@@ -35,32 +42,72 @@ _TEXT = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code i
 }
 _JSON = {code: f"\\u{code:04x}" for code in _UNPRINTABLE if code >= 0x20}
 
+_RESERVED = frozenset({"time", "level", "logger", "message", "traceback"})
+"""Keys of a line of JSON that no field may replace."""
+
+_BARE = re.compile(r"""[!#-<>-~]+""")
+"""A value that needs no quotes: visible ASCII without quotes and equals signs."""
+
 _log = logging.getLogger(__name__)
 
 
 class _Text(logging.Formatter):
-    """Time, level, logger and message, and the traceback where there is one."""
+    """Time, level, logger, event and `key=value` fields, and the traceback where there is one."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 the base class names it
-        return _shown(super().formatMessage(record), _TEXT)
+        fields = " ".join(f"{name}={_text_value(value)}" for name, value in _fields(record).items())
+        return _shown(super().formatMessage(record) + (f"  {fields}" if fields else ""), _TEXT)
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and the traceback where there is one."""
+    """One JSON object a line: time (UTC), level, logger, message, the fields, and the traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": printable(record.getMessage()),
         }
+        for name, value in _fields(record).items():
+            line[f"{name}_" if name in _RESERVED else name] = _json_value(value)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return _shown(json.dumps(line, ensure_ascii=False), _JSON)
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, object]:
+    """Return the facts of an event: what was passed as `extra={"fields": {...}}`."""
+    found = getattr(record, "fields", None)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _json_value(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case list() | tuple():
+            return [_json_value(item) for item in value]
+        case _:
+            return printable(str(value))
+
+
+def _text_value(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            text = ",".join(map(str, value))
+        case _:
+            text = str(value)
+    return text if _BARE.fullmatch(text) else json.dumps(printable(text), ensure_ascii=False)
 
 
 class Writer:
@@ -151,7 +198,7 @@ class _Handler(logging.Handler):
         try:
             self._writer.put(self.format(record))
         except Exception:  # noqa: BLE001 a record that cannot be formatted is a bug, and no reason to stop
-            self._writer.put(self.format(_record(f"BUG: a log line cannot be formatted  message={record.msg!r}")))
+            self._writer.put(self.format(_record("BUG: cannot format a log line", event=record.msg)))
 
     def flush(self) -> None:
         """Wait for the lines so far to be written; at the end of the process, FLUSH_WITHIN seconds in all."""
@@ -204,7 +251,7 @@ def _handler(*, lines: bool) -> logging.Handler:
     formatter = _Json() if lines and not stream.isatty() else _Text()
     handler: logging.Handler
     if lines:
-        writer = Writer(stream.fileno(), lambda count: formatter.format(_record(f"{count} log lines dropped")))
+        writer = Writer(stream.fileno(), lambda count: formatter.format(_record("log lines dropped", count=count)))
         sys.stderr = _Stream(writer, stream)
         handler = _Handler(writer)
     else:
@@ -223,8 +270,8 @@ def _shown(text: str, instead: dict[int, str]) -> str:
     return text if text.isprintable() else text.translate(instead)
 
 
-def _record(message: str) -> logging.LogRecord:
-    return _log.makeRecord(_log.name, logging.WARNING, "", 0, message, (), None)
+def _record(message: str, **fields: object) -> logging.LogRecord:
+    return _log.makeRecord(_log.name, logging.WARNING, "", 0, message, (), None, extra={"fields": fields})
 
 
 def _octets(line: str) -> bytes:
