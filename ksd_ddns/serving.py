@@ -141,7 +141,7 @@ class Bounded(socketserver.ThreadingMixIn):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what went wrong with one client; the base class would print it between the log lines."""
-        _log.debug("serving a client failed  client=%s", client_address[0], exc_info=True)
+        _log.debug("cannot serve a client", extra={"fields": {"client": client_address[0]}}, exc_info=True)
 
     def _close_one_of(self, client: str) -> None:
         mine = [(each.answering, request) for request, each in self._open.items() if each.client == client]

@@ -61,14 +61,16 @@ class Remarks:
                 return
             self._allowed -= 1
         text = _TEXTS.get(remark.reason, remark.reason)
-        _log.warning("%s  vmi=%s reason=%s: %s", text, remark.vmi, remark.reason, remark.text)
+        _log.warning(text, extra={"fields": {"vmi": remark.vmi, "reason": remark.reason, "cause": remark.text}})
 
     def summarize(self) -> None:
         """Log how much was not logged one by one since the last time."""
         with self._lock:
             left_out, self._left_out = self._left_out, Counter()
         for reason, count in sorted(left_out.items()):
-            _log.warning("%d more warnings about VMIs, see the status page  reason=%s", count, reason)
+            _log.warning(
+                "more warnings about VMIs, see the status page", extra={"fields": {"reason": reason, "count": count}}
+            )
 
     def _run(self, stop: threading.Event) -> None:
         while not stop.wait(SUMMARY_EVERY):

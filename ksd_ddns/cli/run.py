@@ -47,7 +47,9 @@ def run(options: Options) -> int:
     announcer.start()
     for file in chosen.secret_files():
         if (who := exposure(file)) and not in_kubernetes_volume(file):
-            _log.warning("a file with a secret is readable by others  file=%s: %s; chmod 600 it", file, who)
+            _log.warning(
+                "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
+            )
     election = sources.election(chosen, options.source)
     may_send = _always if election is None else election.leading
     fleet = Supervisor(
@@ -70,7 +72,7 @@ def run(options: Options) -> int:
             chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
         ).start()
     signals.handle(_Ending(fleet, stop))
-    _log.info("running: status on port %d", status.port)
+    _log.info("running", extra={"fields": {"status_port": status.port}})
     if election is None:
         fleet.run()
     elif election.campaign(stop):

@@ -139,8 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return self.pages.page(url.path, query)
         except Exception:  # noqa: BLE001 the others want to be served
-            _log.exception("BUG: making a status page failed  path=%r", url.path)
-            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "making this page failed, which is a bug: see the log")
+            _log.exception("BUG: cannot make a status page", extra={"fields": {"path": url.path}})
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "BUG: cannot make this page, see the log")
 
     def _send(self, page: Page) -> None:
         body = page.body

@@ -149,12 +149,14 @@ class Controller:
             zone = options.zone or self._session.enclosing_zone(options.base)
             rules = options.rules(zone)
         except PrimaryError as e:
-            _log.warning("cannot find the zone of %s, retrying: %s", names.to_text(options.base), e)
+            _log.warning(
+                "cannot find the zone, retrying", extra={"fields": {"base": names.to_text(options.base), "error": e}}
+            )
             self._account.primary(str(e))
             self._back_off(now)
             return
         except SourceError as e:
-            _log.warning("cannot read the owner ID, retrying: %s", e)
+            _log.warning("cannot read the owner ID, retrying", extra={"fields": {"error": e}})
             self._account.source("owner", str(e))
             self._back_off(now)
             return

@@ -1,7 +1,6 @@
-"""Facts -> log lines: changes of state, once, grouped by cause."""
+"""Facts -> log lines: each change of state once, grouped by cause."""
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 
 from ksd_ddns.primary.session import Session
@@ -25,7 +24,7 @@ _log = logging.getLogger("ksd_ddns.zone")
 
 
 class FactLog:
-    """Writes what a reconciler has found out to the log."""
+    """Writes the facts of one zone's reconciler to the log."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -33,56 +32,72 @@ class FactLog:
         self._blocked = 0
 
     def log_state(self, reconciler: Reconciler) -> None:
-        """Log that the primary fails or works again, and which deletions are blocked, each when it changes."""
+        """Log that the primary fails or works again, and how many deletions are blocked, each when it changes."""
         problem, blocked = reconciler.problem, len(reconciler.deletions.blocked)
         if (problem is not None) != self._failing:
             self._failing = problem is not None
-            zone = names.to_text(reconciler.zone)
             if problem is not None:
-                _log.warning("primary failed, retrying  zone=%s: %s", zone, problem)
+                self._write(logging.WARNING, "primary failed, retrying", reconciler, error=problem)
             else:
-                _log.info("primary works again  zone=%s server=%s", zone, self._session.server)
+                self._write(logging.INFO, "primary works again", reconciler)
         if blocked != self._blocked:
             self._blocked = blocked
             if text := reasons.deletions(reconciler):
-                _log.warning("deletions blocked  zone=%s: %s", names.to_text(reconciler.zone), text)
+                self._write(logging.WARNING, "deletions blocked", reconciler, names=blocked, cause=text)
 
     def log(self, facts: Sequence[Fact], reconciler: Reconciler) -> None:
         """Log the facts that people should know."""
-        zone, server = names.to_text(reconciler.zone), str(self._session.server)
         refused: dict[Cause, list[Refusal]] = {}
-        counts: Counter[str] = Counter()
+        released = 0
         for fact in facts:
             match fact:
                 case Refused():
                     refused.setdefault(fact.refusal.cause, []).append(fact.refusal)
                 case Released():
-                    counts["released"] += fact.count
-                case Unanswered():
-                    _log.warning("updates were not answered, reading the zone again  zone=%s: %s", zone, fact.error)
-                case ZoneRefuses() if fact.refuses:
-                    _log.warning("zone refuses all updates  zone=%s: %s", zone, reasons.primary(reconciler, server))
-                case ZoneRefuses():
-                    _log.info("zone accepts updates again  zone=%s server=%s", zone, server)
-                case ServerChanged():
-                    _log.warning("another server answers, the zone was read again  zone=%s server=%s", zone, server)
-                case DriftFound():
-                    how = "spot check failed, reading the whole zone" if fact.spots else "zone was changed by others"
-                    _log.info("%s  zone=%s names=%d", how, zone, fact.names)
-                case TtlLowered():
-                    _log.info("server lowers TTLs  zone=%s server=%s ttl=%d", zone, server, fact.seconds)
-                case RivalFound():
-                    _log.warning(
-                        "another controller seems to use the same owner ID: names are changed back again and again, "
-                        "set another OWNER_ID there  zone=%s name=%s owner=%s",
-                        zone,
-                        names.to_text(fact.name),
-                        reconciler.scope.owner,
-                    )
+                    released += fact.count
                 case _:
-                    pass
-        for found in refused.values():
-            text = reasons.refusal(found[0], reconciler, server)
-            _log.warning("names refused  zone=%s names=%d cause=%s: %s", zone, len(found), found[0].cause, text)
-        if counts["released"]:
-            _log.info("retrying names that were refused  zone=%s names=%d", zone, counts["released"])
+                    self._log_one(fact, reconciler)
+        for cause, found in refused.items():
+            text = reasons.refusal(found[0], reconciler, str(self._session.server))
+            first = names.to_text(found[0].name)
+            self._write(
+                logging.WARNING, "names refused", reconciler, names=len(found), first=first, cause=cause, error=text
+            )
+        if released:
+            self._write(logging.INFO, "names no longer refused", reconciler, names=released)
+
+    def _log_one(self, fact: Fact, reconciler: Reconciler) -> None:
+        match fact:
+            case Unanswered():
+                event = "no response to updates, reading the zone again"
+                self._write(logging.WARNING, event, reconciler, error=fact.error)
+            case ZoneRefuses() if fact.refuses:
+                text = reasons.primary(reconciler, str(self._session.server))
+                self._write(logging.WARNING, "zone refuses all updates", reconciler, error=text)
+            case ZoneRefuses():
+                self._write(logging.INFO, "zone accepts updates again", reconciler)
+            case ServerChanged():
+                self._write(logging.WARNING, "switched to another server, zone read again", reconciler)
+            case DriftFound() if fact.spots:
+                event = "spot check failed, reading the whole zone"
+                self._write(logging.INFO, event, reconciler, names=fact.names)
+            case DriftFound():
+                self._write(logging.INFO, "foreign changes found in the zone", reconciler, names=fact.names)
+            case TtlLowered():
+                self._write(logging.INFO, "server lowers TTLs", reconciler, ttl=fact.seconds)
+            case RivalFound():
+                self._write(
+                    logging.WARNING,
+                    "another controller reverts our changes, check whether it uses the same OWNER_ID",
+                    reconciler,
+                    name=names.to_text(fact.name),
+                    owner=reconciler.scope.owner,
+                )
+            case _:
+                pass
+
+    def _write(self, level: int, event: str, reconciler: Reconciler, **fields: object) -> None:
+        """Log `event` with `fields`, and with the zone and the server."""
+        if _log.isEnabledFor(level):
+            zone, server = names.to_text(reconciler.zone), str(self._session.server)
+            _log.log(level, event, extra={"fields": {"zone": zone, "server": server, **fields}})

@@ -81,13 +81,19 @@ class Supervisor:
             try:
                 source.run(self._tell, self._stop)
             except Exception as e:  # noqa: BLE001 it is told, and the source begins anew
-                _log.error("BUG: VMI source crashed, restarting it  error=%s", _place(e), exc_info=_debugging())
+                _log.error(
+                    "BUG: VMI source crashed, restarting it",
+                    extra={"fields": {"error": _place(e)}},
+                    exc_info=_debugging(),
+                )
                 self._tell(SourceFailed(source.scope, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
                 self._stop.wait(AFTER_A_BUG)
 
     def _tell(self, told: SourceEvent) -> None:
         if isinstance(told, SourceFailed) and told.reason:
-            _log.warning("cannot read VMIs, keeping what is known: %s", told.reason)
+            _log.warning(
+                "cannot read VMIs, keeping the last list", extra={"fields": {"scope": told.scope, "error": told.reason}}
+            )
         for controller in (self._first, *self._others):
             controller.tell(told)
 
@@ -96,10 +102,14 @@ def _kept(controller: Controller) -> None:
     try:
         controller.run()
     except KsdError as e:
-        _log.error("zone controller stopped: %s", e)
+        _log.error("zone controller stopped", extra={"fields": {"zone": controller.snapshot.zone, "error": e}})
         controller.give_up(str(e))
     except Exception as e:  # noqa: BLE001 the other zones go on, and this one says what is wrong with it
-        _log.error("BUG: zone controller crashed  error=%s", _place(e), exc_info=_debugging())
+        _log.error(
+            "BUG: zone controller crashed",
+            extra={"fields": {"zone": controller.snapshot.zone, "error": _place(e)}},
+            exc_info=_debugging(),
+        )
         controller.give_up(f"BUG: its controller crashed: {_place(e)}; restart the process, and please report it")
 
 

@@ -101,11 +101,15 @@ class ZoneSync:
         self.reconciler.handle(ZoneRead(transfer, began, elsewhere), time.monotonic())
         if self._sent_at is not None:
             _audit.info(
-                "serial of %s on %s: %d, before the updates %d",
-                names.to_text(zone),
-                self.session.server,
-                transfer.serial,
-                self._sent_at,
+                "updates read back",
+                extra={
+                    "fields": {
+                        "zone": names.to_text(zone),
+                        "server": self.session.server,
+                        "serial": transfer.serial,
+                        "serial_before": self._sent_at,
+                    }
+                },
             )
             self._sent_at = None
 

@@ -14,6 +14,7 @@ It is forked from a process that has imported the program, which saves most of a
 
 import ctypes
 import importlib
+import json
 import multiprocessing
 import multiprocessing.context
 import os
@@ -26,7 +27,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import dns.flags
 import dns.message
@@ -170,6 +171,11 @@ class Running:
     def log(self) -> str:
         """Return what it wrote."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def events(self, message: str) -> list[dict[str, Any]]:
+        """Return the log events with this message, each with its fields."""
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["message"] == message]
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status code and body of a status page; (0, "") where nobody answers."""

@@ -1,4 +1,4 @@
-"""The audit: one line for every UPDATE message, and one for the serial that came of them."""
+"""The audit log: one line per UPDATE message, and one for the serial after them."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,8 +11,22 @@ from harness.vmis import vmi
 from ksd_ddns.primary.update import AUDIT_OCTETS
 from tests.e2e.conftest import Ksd
 
-MESSAGE = re.compile(r"audit: update of (\S+) at serial (\d+) on (\S+) with key (\S+): ([A-Za-z ]+): (.*)")
-SERIAL = re.compile(r"audit: serial of (\S+) on (\S+): (\d+), before the updates (\d+)")
+_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+
+
+def audit(log: str) -> list[dict[str, str]]:
+    """Return the fields of the audit lines in `log`."""
+    lines = [line.partition("ksd_ddns.audit: ")[2] for line in log.splitlines()]
+    return [{name: value.strip('"') for name, value in _FIELD.findall(line)} for line in lines if line]
+
+
+def messages(log: str) -> list[dict[str, str]]:
+    """Return the lines of UPDATE messages."""
+    return [line for line in audit(log) if "rcode" in line]
+
+
+def listed(text: str) -> list[str]:
+    return re.split(r",\s*", text)
 
 
 def test_every_message_has_its_line(primary: Server, ksd: Ksd) -> None:
@@ -20,26 +34,27 @@ def test_every_message_has_its_line(primary: Server, ksd: Ksd) -> None:
     before = primary.serial()
     done = ksd(primary, UPDATE_BATCH="3").process("apply", "--verbose", vmi=vmis)
     assert done.code == 0
-    lines = MESSAGE.findall(done.err)
-    where = ("vm.", str(before), f"127.0.0.1:{primary.port}", "ksd-ddns.", "NOERROR")
-    assert [line[:-1] for line in lines] == [where] * 4
-    sent = [name for line in lines for name in line[-1].split(", ")]
+    lines = messages(done.err)
+    sent = [name for line in lines for name in listed(line.pop("names"))]
+    server = f"127.0.0.1:{primary.port}"
+    where = {"zone": "vm.", "serial": str(before), "server": server, "key": "ksd-ddns.", "rcode": "NOERROR"}
+    assert lines == [where] * 4
     assert sorted(sent) == sorted(f"{nic}vm{i}.prod.vm." for i in range(5) for nic in ("", "nic1."))
-    ((zone, server, after, earlier),) = SERIAL.findall(done.err)
-    assert (zone, server, earlier) == ("vm.", f"127.0.0.1:{primary.port}", str(before))
-    assert int(after) == primary.serial() > before
+    (read_back,) = [line for line in audit(done.err) if "serial_before" in line]
+    assert int(read_back.pop("serial")) == primary.serial() > before
+    assert read_back == {"zone": "vm.", "server": server, "serial_before": str(before)}
 
 
-def test_what_is_refused_has_its_lines(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_refused_messages_have_their_lines(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""}, options="check-names primary fail;")
     done = ksd(bind).process("apply", "--verbose", vmi=[vmi("a", "ns", {"net_1": ["10.0.0.1"], "net2": ["10.0.0.2"]})])
     assert done.code == 1
-    verdicts = {line[-1]: line[-2] for line in MESSAGE.findall(done.err)}
-    assert verdicts == {
-        "a.ns.vm., net_1.a.ns.vm., net2.a.ns.vm.": "REFUSED",
-        "a.ns.vm., net2.a.ns.vm.": "NOERROR",
-        "net_1.a.ns.vm.": "REFUSED",
-    }, "divided until the guilty name stands alone"
+    rcodes = {tuple(listed(line["names"])): line["rcode"] for line in messages(done.err)}
+    assert rcodes == {
+        ("a.ns.vm.", "net_1.a.ns.vm.", "net2.a.ns.vm."): "REFUSED",
+        ("a.ns.vm.", "net2.a.ns.vm."): "NOERROR",
+        ("net_1.a.ns.vm.",): "REFUSED",
+    }, "divided until the refused name stands alone"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +65,7 @@ def test_what_is_refused_has_its_lines(make_bind: Callable[..., Bind], ksd: Ksd)
         pytest.param(lambda message: [hostile.unsigned(message)], 5, id="unsigned"),
     ],
 )
-def test_what_is_not_answered_has_its_line(bind: Bind, ksd: Ksd, hook: hostile.Hook, code: int) -> None:
+def test_a_message_without_a_response_has_its_line(bind: Bind, ksd: Ksd, hook: hostile.Hook, code: int) -> None:
     """It may well have been applied: that it was sent is what an audit must know."""
     sent: list[bytes] = []
 
@@ -64,25 +79,27 @@ def test_what_is_not_answered_has_its_line(bind: Bind, ksd: Ksd, hook: hostile.H
         command = ksd(bind).but(DNS_SERVER=proxy.address, DNS_TIMEOUT="1s")
         done = command.process("apply", "--verbose", vmi=[vmi("a", "ns", {"net1": ["10.0.0.1"]})])
     assert done.code == code
-    where = ("vm.", str(proxy.address), "ksd-ddns.", "no valid response", "a.ns.vm., net1.a.ns.vm.")
-    (line,) = MESSAGE.findall(done.err)
-    assert (line[0], *line[2:]) == where
+    (line,) = messages(done.err)
+    assert (line["zone"], line["server"], line["key"]) == ("vm.", str(proxy.address), "ksd-ddns.")
+    assert line["rcode"] == "no valid response"
+    assert listed(line["names"]) == ["a.ns.vm.", "net1.a.ns.vm."]
     assert bind.query("a.ns.vm", "A") == ["10.0.0.1"]
 
 
 def test_a_line_holds_as_many_names_as_it_can(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind).process("apply", "--verbose", vmi=[vmi(f"vm-{i:04}", "prod") for i in range(400)])
-    lines = MESSAGE.findall(done.err)
-    assert [line[-2] for line in lines] == ["NOERROR"] * 2
+    lines = messages(done.err)
+    assert [line["rcode"] for line in lines] == ["NOERROR"] * 2
     total = 0
-    for *_, listed in lines:
-        assert len(listed) < AUDIT_OCTETS + 300
-        shown, more = re.fullmatch(r"(.*?)(?: and (\d+) more)?", listed).groups()  # type: ignore[union-attr]
+    for line in lines:
+        names = line["names"]
+        assert len(names) < AUDIT_OCTETS + 300
+        shown, more = re.fullmatch(r"(.*?)(?:,? and (\d+) more)?", names).groups()  # type: ignore[union-attr]
         assert len(shown) > AUDIT_OCTETS or not more
-        total += len(shown.split(", ")) + int(more or 0)
+        total += len(listed(shown)) + int(more or 0)
     assert total == 800
 
 
-def test_nothing_sent_is_nothing_told(bind: Bind, ksd: Ksd) -> None:
+def test_nothing_sent_is_nothing_logged(bind: Bind, ksd: Ksd) -> None:
     assert ksd(bind).process("apply", "--verbose", vmi=[]).err == ""
     assert "audit" not in ksd(bind).process("plan", "--verbose", vmi=[vmi("db", "prod")]).err
