@@ -12,10 +12,10 @@ from ksd_ddns.primary.probe import (
     UDP_TIMEOUT,
     Answer,
     Probe,
-    nobody_below,
     other_addresses,
     own_address,
     serial_over_udp,
+    unused_below,
 )
 from ksd_ddns.primary.rcodes import BADKEY
 from ksd_ddns.primary.session import Session
@@ -165,7 +165,7 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     try:
         key = line.probe.update_key()
         permission = Permission(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
-        nobody = nobody_below(branches[0])
+        nobody = unused_below(branches[0])
         first = line.probe.any_update(apex, nobody)
         if first.key_rejected and key.name != line.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
@@ -180,7 +180,7 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
                 f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
                 for branch in branches
                 for rdtype in types
-                if not _may(line, apex, nobody_below(branch), rdtype, permission)
+                if not _may(line, apex, unused_below(branch), rdtype, permission)
             ]
             if scope.apex and not _may_name_server(line, apex, nobody, permission):
                 missing.append(f"NS of {zone}")
@@ -211,7 +211,7 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
     """Check the right to `name`, as far as the server judges it before the prerequisite."""
     subject = f"{names.to_text(name)} on {line.server}"
     try:
-        nobody = nobody_below(scope.base)
+        nobody = unused_below(scope.base)
         types = list(map(rdtype_text, scope.written))
         permission = Permission(
             names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True

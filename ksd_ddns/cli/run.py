@@ -69,7 +69,7 @@ def run(options: Options) -> int:
     status.start()
     if chosen.notify_listen is not None:
         Listener(
-            chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), heard=fleet.notified
+            chosen.notify_listen, primaries=chosen.servers(), keys=chosen.shared_keys(), received=fleet.notified
         ).start()
     signals.handle(_Ending(fleet, stop))
     _log.info("running", extra={"fields": {"status_port": status.port}})

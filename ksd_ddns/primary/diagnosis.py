@@ -1,6 +1,6 @@
 """What a response code of the primary means for a query, a transfer or an update, and what fixes it."""
 
-from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Unreachable, ZoneChanged
+from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Stanza, Unreachable, ZoneChanged
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.rcodes import NOTAUTH, NOTIMP, PREREQUISITE_FAILED, REFUSED, SERVFAIL
@@ -74,66 +74,39 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str, signed: bool
 def update_error(rcode: int, *, server: str, permission: Permission, signed: bool = True) -> PrimaryError:
     """Return the error for `rcode` in response to an UPDATE that needs `permission`."""
     zone, key = permission.zone, permission.key
-    stanzas = grants.update(permission)
+    kind: type[PrimaryError] = Denied
+    stanzas: tuple[Stanza, ...] = ()
     if rcode in PREREQUISITE_FAILED:
-        return ZoneChanged(
-            f"{zone} changed on {server} since it was read ({rcodes.text(rcode)})",
-            server=server,
-            zone=zone,
-            key=key,
-            rcode=rcode,
+        kind = ZoneChanged
+        problem, remedy = f"{zone} changed on {server} since it was read ({rcodes.text(rcode)})", ""
+    elif rcode == REFUSED:
+        problem = f"{server} refused the update of {zone} with key {key} (REFUSED)"
+        remedy = (
+            "allow it there, thaw the zone where it is frozen (rndc thaw), or set DNS_SERVER to the zone's primary where "
+            "this server is a secondary"
         )
-    if rcode == REFUSED:
-        return Denied(
-            f"{server} refused the update of {zone} with key {key} (REFUSED)",
-            "allow it there, thaw the zone where it is frozen (rndc thaw), or set DNS_SERVER to the zone's primary "
-            "where this server is a secondary",
-            server=server,
-            zone=zone,
-            key=key,
-            rcode=rcode,
-            stanzas=stanzas,
-        )
-    if rcode == NOTAUTH and signed:
-        return Denied(
-            f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH)",
-            "set DNS_SERVER to the zone's primary, or allow the update",
-            server=server,
-            zone=zone,
-            key=key,
-            rcode=rcode,
-            stanzas=stanzas,
-        )
-    if rcode == NOTAUTH:
-        return Denied(
-            f"{server} does not accept key {key} for the update of {zone} (NOTAUTH), and does not say why",
-            f"{_COMPARE}, allow the update, or set DNS_SERVER to the zone's primary",
-            server=server,
-            zone=zone,
-            key=key,
-            rcode=rcode,
-            stanzas=(*grants.bare_notauth(key), *stanzas),
-        )
-    if rcode == NOTIMP:
-        return Denied(
-            f"{server} does not support dynamic updates of {zone} (NOTIMP)",
-            "enable them there, or set DNS_SERVER to another primary",
-            server=server,
-            zone=zone,
-            key=key,
-            rcode=rcode,
-        )
-    if rcode == SERVFAIL:
-        return Unreachable(
+        stanzas = grants.update(permission)
+    elif rcode == NOTAUTH and signed:
+        problem = f"{server} is not authoritative for {zone}, or key {key} may not update it (NOTAUTH)"
+        remedy = "set DNS_SERVER to the zone's primary, or allow the update"
+        stanzas = grants.update(permission)
+    elif rcode == NOTAUTH:
+        problem = f"{server} does not accept key {key} for the update of {zone} (NOTAUTH), and does not say why"
+        remedy = f"{_COMPARE}, allow the update, or set DNS_SERVER to the zone's primary"
+        stanzas = (*grants.bare_notauth(key), *grants.update(permission))
+    elif rcode == NOTIMP:
+        problem = f"{server} does not support dynamic updates of {zone} (NOTIMP)"
+        remedy = "enable them there, or set DNS_SERVER to another primary"
+    elif rcode == SERVFAIL:
+        kind = Unreachable
+        problem = (
             f"{server} failed to update {zone} (SERVFAIL): it cannot write its journal, or the zone reached a limit "
-            "(BIND: max-records, max-records-per-type)",
-            "check its log",
-            server=server,
-            zone=zone,
-            key=key,
-            rcode=rcode,
+            "(BIND: max-records, max-records-per-type)"
         )
-    return _other(rcode, f"the update of {zone}", server=server, zone=zone, key=key)
+        remedy = "check its log"
+    else:
+        return _other(rcode, f"the update of {zone}", server=server, zone=zone, key=key)
+    return kind(problem, remedy, server=server, zone=zone, key=key, rcode=rcode, stanzas=stanzas)
 
 
 def _other(rcode: int, what: str, *, server: str, zone: str = "", key: str = "", name: str = "") -> PrimaryError:

@@ -1,7 +1,7 @@
 """Connections to several primaries, shared by the sessions of many zones.
 
-An exchange is short, so a few connections serve hundreds of zones: a session takes one for the length of an exchange
-and gives it back. Which servers failed is shared, too: a dead server is not timed out once for each zone.
+An exchange is short, so a few connections serve hundreds of zones: a session takes one for an exchange and gives it
+back. Failures of servers are shared, too: a dead server costs one timeout, not one for each zone.
 """
 
 import threading
@@ -25,7 +25,7 @@ BACK_AFTER = 60.0
 """Seconds after which a server that failed is tried again."""
 
 BACK_TIMEOUT = 1.0
-"""Seconds that this may take while another server answers."""
+"""Timeout in seconds for that, while another server answers."""
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Pool:
     def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> Line:
         """Return a connection to the first server of `order` that can be reached, and is not in `errors`.
 
-        Waits for its turn while all connections are in use. Servers that cannot be reached are added to `errors`;
+        Waits for its turn while all connections are in use. Adds servers that cannot be reached to `errors`;
         raises Unreachable with all of them where no server is left. The connection must be given back.
         """
         self._await_turn()
@@ -151,7 +151,7 @@ class Pool:
                 return
             turn = threading.Event()
             self._waiting.append(turn)
-        turn.wait()  # first come, first served: whoever ends a turn passes it on
+        turn.wait()  # first come, first served: _end_turn passes it on
 
     def _end_turn(self) -> None:
         with self._lock:

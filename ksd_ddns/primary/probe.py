@@ -1,10 +1,10 @@
-"""Questions that change nothing: what a server says of our key, of the time, of our rights, and whether UDP gets there.
+"""Requests that change nothing and find out what a server thinks of our key, clock and permissions, and of UDP.
 
-That a right is there shows in two ways, since servers differ in what they look at first. BIND (since 9.18.11), Knot and
-PowerDNS judge the right before the prerequisites: an addition behind a prerequisite that must fail is refused where it
-is not granted, and fails at its prerequisite where it is. A server that follows RFC 2136, 3 to the letter looks at the
-prerequisites first: there the deletion of a record that cannot exist, from a name that must not exist, is refused where
-it is not granted, and does nothing where it is.
+A permission shows in two ways, since servers differ in what they check first. BIND (since 9.18.11), Knot and PowerDNS
+check permissions before prerequisites: an addition with a prerequisite that must fail is refused without permission,
+and fails at its prerequisite with it. A server that follows RFC 2136, 3 to the letter checks prerequisites first: there
+the deletion of a record that cannot exist, from a name that must not exist, is refused without permission, and does
+nothing with it.
 """
 
 import ipaddress
@@ -25,11 +25,11 @@ from ksd_ddns.wire.codec import Malformed, Message, Statement
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
 
 UDP_TIMEOUT = 1.0
-"""Seconds after which a question by UDP is asked once more."""
+"""Seconds after which a query over UDP is sent once more."""
 
 _NOWHERE = names.from_text("ksd-ddns-check.invalid.")
 _RDATA = {
-    A: bytes((192, 0, 2, 1)),  # RFC 5737: addresses that nobody has
+    A: bytes((192, 0, 2, 1)),  # RFC 5737: documentation addresses
     AAAA: bytes.fromhex("20010db8") + bytes(12),  # RFC 3849
     TXT: b"\x0eksd-ddns check",
     PTR: _NOWHERE,
@@ -137,8 +137,8 @@ class Probe:
             raise
 
 
-def nobody_below(base: bytes) -> bytes:
-    """Return a name below `base` that nobody has. Raises SettingsError where there is no room for one."""
+def unused_below(base: bytes) -> bytes:
+    """Return an unused name below `base`. Raises SettingsError where there is no room for one."""
     label = f"ksd-ddns-check-{secrets.token_hex(8)}".encode()
     try:
         return names.from_labels([label, *names.labels(base)])
@@ -147,7 +147,7 @@ def nobody_below(base: bytes) -> bytes:
 
 
 def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
-    """Return the response code to an unsigned question for the SOA of `name` by UDP, which is asked twice.
+    """Return the response code to an unsigned query for the SOA of `name` over UDP, sent twice if need be.
 
     Raises Unreachable.
     """
@@ -155,7 +155,7 @@ def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
 
 
 def serial_over_udp(server: Server, zone: bytes, *, timeout: float) -> int | None:
-    """Return the serial of `zone` as a server has it with authority; None where it does not say."""
+    """Return the serial of `zone` on a server that is authoritative for it; None where it does not say."""
     try:
         message = _answer_over_udp(server, zone, timeout=timeout)
         if message.flags & codec.FLAG_AA:
@@ -183,26 +183,28 @@ def other_addresses(server: Server, name: str) -> list[Server]:
 
 
 def _answer_over_udp(server: Server, name: bytes, *, timeout: float) -> Message:
-    question = codec.query(new_id(), name, SOA)
+    query = codec.query(new_id(), name, SOA)
     with _udp(server, timeout) as plain:
         for _ in range(2):
-            plain.send(question)
+            plain.send(query)
             try:
                 while True:
                     octets = plain.recv(65_535)
-                    if octets[:2] == question[:2]:
+                    if octets[:2] == query[:2]:
                         return codec.read(octets)
             except TimeoutError:
                 continue
             except Malformed as e:
-                raise Unreachable(f"what {server} answers by UDP is not a DNS message: {e}") from e
+                raise Unreachable(
+                    f"{server} answers over UDP with something that is not a DNS message: {e}", server=server
+                ) from e
             except OSError as e:
-                raise Unreachable(f"{server} does not answer by UDP: {e.strerror or e}") from e
-    raise Unreachable(f"{server} does not answer by UDP")
+                raise Unreachable(f"{server} does not answer over UDP: {e.strerror or e}", server=server) from e
+    raise Unreachable(f"{server} does not answer over UDP", server=server)
 
 
 def own_address(server: Server) -> str:
-    """Return the address from which we speak to `server`."""
+    """Return our own address on the way to `server`."""
     with _udp(server, 1.0) as plain:
         address: str = plain.getsockname()[0]
     return address
@@ -215,12 +217,12 @@ def _udp(server: Server, timeout: float) -> socket.socket:
         plain.settimeout(timeout)
         plain.connect(address)
     except OSError as e:
-        raise Unreachable(f"{server} cannot be asked by UDP: {e.strerror or e}") from e
+        raise Unreachable(f"{server} cannot be reached over UDP: {e.strerror or e}", server=server) from e
     return plain
 
 
 def _tsig(message: Message) -> tuple[int | None, int]:
-    """Return by how much the server's clock is ahead, and the TSIG error (RFC 8945, 4.2)."""
+    """Return how far the server's clock is ahead, and the TSIG error (RFC 8945, 4.2)."""
     if message.tsig is None:
         return None, 0
     rdata = message.tsig[3]

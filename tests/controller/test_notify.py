@@ -237,7 +237,7 @@ def listen(port: int) -> Iterator[Listen]:
     def make(host: str = "127.0.0.1", *, keys: tuple[Rotating, ...] = (), pace: Pace | None = None) -> list[bytes]:
         zones: list[bytes] = []
         primaries = [Address("127.0.0.1", 53)]
-        made.append(Listener(Address(host, port), primaries=primaries, keys=keys, heard=zones.append, pace=pace))
+        made.append(Listener(Address(host, port), primaries=primaries, keys=keys, received=zones.append, pace=pace))
         made[-1].start()
         return zones
 

@@ -19,6 +19,7 @@ from ksd_ddns.config.settings import misspelled
 from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import keys, rcodes
 from ksd_ddns.primary.connection import Server as Address
+from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.probe import Answer, Probe
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import codec

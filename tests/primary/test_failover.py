@@ -110,9 +110,7 @@ def test_every_server_that_was_tried_is_named_with_its_own_trouble(
         3,
         f"{silent.address} did not answer within 0.4 s",
         f"{nobody} cannot be reached: Connection refused",
-        f"{ill.address} failed the query for the SOA of vm.db.prod.vm. (SERVFAIL)".replace(
-            "vm.db.prod.vm.", "vm."
-        ),
+        f"{ill.address} failed the query for the SOA of vm.db.prod.vm. (SERVFAIL)".replace("vm.db.prod.vm.", "vm."),
         "nowhere.invalid:53 cannot be reached",
     )
 

@@ -241,18 +241,18 @@ def test_a_server_with_an_old_keytab(realm: Realm, ksd: Command) -> None:
     realm.admin("cpw -randkey DNS/old.example.test")
     with Bind(zones={"vm.": ""}, **arguments) as bind:
         done = ksd.but(**settings(bind) | {"GSS_TSIG_HOSTNAME": "old.example.test"})("plan", vmi=[DB])
-    failed(done, 4, "does not take our Kerberos ticket (BADKEY)", "keytab", "clock")
+    failed(done, 4, "does not accept our Kerberos ticket (BADKEY)", "keytab", "clock")
 
 
 def test_a_kdc_whose_clock_is_off(realm: Realm, ksd: Command) -> None:
     with realm.elsewhen("+1h"):
-        failed(ksd("plan", vmi=[DB]), 4, "does not take our Kerberos ticket (BADKEY)", "its clock must be right")
+        failed(ksd("plan", vmi=[DB]), 4, "does not accept our Kerberos ticket (BADKEY)", "its clock must be right")
 
 
 def test_a_server_whose_clock_is_off(realm: Realm, ksd: Command) -> None:
     with realm.elsewhen("+1h"):
         done = ksd.but(**faketime("+1h")).process("plan", vmi=[DB])
-    failed(done, 4, "does not take our Kerberos ticket (BADKEY)", "its clock must be right")
+    failed(done, 4, "does not accept our Kerberos ticket (BADKEY)", "its clock must be right")
 
 
 def test_a_server_that_proves_nothing(realm: Realm, bind: Bind, ksd: Command) -> None:
