@@ -1,6 +1,7 @@
 """Kerberos tickets for GSS-TSIG, and what fixes Kerberos errors.
 
-A ticket comes from the keytab KRB5_CLIENT_KTNAME or the cache KRB5CCNAME, and the realm's KDC as KRB5_CONFIG says. gssapi is the extra `gss`, and imported when the first key is needed.
+A ticket comes from the keytab KRB5_CLIENT_KTNAME or the cache KRB5CCNAME, and from the realm's KDC in KRB5_CONFIG. The
+module gssapi is the extra `gss`, and imported when the first key is needed.
 """
 
 import importlib
