@@ -199,7 +199,7 @@ def test_an_account_that_is_gone_locked_or_expired(realm: Realm, ksd: Command) -
     with locked(realm, "going"):
         failed(command("plan", vmi=[DB]), 4, "revoked", "unlock the account")
     realm.admin("modprinc -expire yesterday going")
-    failed(command("plan", vmi=[DB]), 4, "expired", "prolonged")
+    failed(command("plan", vmi=[DB]), 4, "expired", "extend the account")
     realm.admin("delprinc -force going")
     failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "make a new keytab")
 

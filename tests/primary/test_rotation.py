@@ -99,10 +99,10 @@ def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted
     file.chmod(0o600)
     ksd = run(bind, TSIG_KEY_FILE=file)
     published(ksd, bind, wanted)
-    ksd.wait(lambda: "with key old." in ksd.log(), "its line of the audit")
+    ksd.wait(lambda: any(line["key"] == "old." for line in ksd.events("update")), "its audit line")
     file.write_text(new.bind())
     published(ksd, bind, wanted)
-    ksd.wait(lambda: "with key new." in ksd.log(), "its line of the audit")
+    ksd.wait(lambda: any(line["key"] == "new." for line in ksd.events("update")), "its audit line")
     assert '"level": "warning"' not in ksd.log(), "nobody noticed anything"
 
 
@@ -205,8 +205,8 @@ def test_a_key_for_each_server(make_bind: Callable[..., Bind], run: Run, wanted:
     published(ksd, first, wanted)
     first.kill()
     published(ksd, second, wanted)
-    ksd.wait(lambda: "with key one." in ksd.log(), "its line of the audit")
-    ksd.wait(lambda: "with key two." in ksd.log(), "its line of the audit")
+    ksd.wait(lambda: any(line["key"] == "one." for line in ksd.events("update")), "its audit line")
+    ksd.wait(lambda: any(line["key"] == "two." for line in ksd.events("update")), "its audit line")
     rotate(second, two, new)
     new.file(tmp_path)
     published(ksd, second, wanted)
