@@ -44,7 +44,7 @@ def realm() -> Iterator[Realm]:
 
 @pytest.fixture
 def bind(realm: Realm) -> Iterator[Bind]:
-    """Yield a BIND that lets ksd, and nobody else, update and transfer vm."""
+    """Yield a BIND that lets only ksd update and transfer vm."""
     with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, POLICY, transfer=f'key "{KSD}";')) as bind:
         yield bind
         print(bind.log()[-10_000:])

@@ -146,7 +146,7 @@ def test_a_cname_where_we_add_beside_a_type_that_nobody_judges(zone: Server) -> 
 
 
 def test_an_update_is_void_as_a_whole_where_a_name_of_it_is_void(zone: Server) -> None:
-    """A name's address and marker come and go together: nobody ever sees half a change."""
+    """A name's address and marker come and go together: no client ever sees half a change."""
     empty(zone)
     with looking(zone) as we:
         we.apply(BEFORE)

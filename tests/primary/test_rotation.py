@@ -103,7 +103,7 @@ def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted
     file.write_text(new.bind())
     published(ksd, bind, wanted)
     ksd.wait(lambda: any(line["key"] == "new." for line in ksd.events("update")), "its audit line")
-    assert '"level": "warning"' not in ksd.log(), "nobody noticed anything"
+    assert '"level": "warning"' not in ksd.log(), "no interruption"
 
 
 def test_a_mounted_secret(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:

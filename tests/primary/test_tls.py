@@ -56,7 +56,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Return an authority that nobody trusts."""
+    """Return an untrusted authority."""
     return Authority(tmp_path_factory.mktemp("stranger"))
 
 
@@ -67,7 +67,7 @@ def client(authority: Authority) -> Pair:
 
 @pytest.fixture(scope="module")
 def secured(authority: Authority) -> Iterator[Secured]:
-    """Yield a BIND with every kind of TLS, and a large zone; nobody takes anything out of it."""
+    """Yield a BIND with every kind of TLS, and a large zone; tests remove nothing from it."""
     right = authority.pair("right", f"DNS:{HOST}, DNS:localhost, IP:127.0.0.1")
     expired = authority.pair("expired", f"DNS:{HOST}", made="-9d")
     early = authority.pair("early", f"DNS:{HOST}", made="+9d")
