@@ -121,7 +121,9 @@ def receive(
     try:
         return _Receiving(exchange, zone, serial, limits).run(progress)
     except KeyRejected as e:
-        raise e.replace(zone=names.to_text(zone), stanzas=grants.transfer(names.to_text(zone), e.key)) from e
+        text = names.to_text(zone)
+        remedy = "; ".join(filter(None, (e.remedy, f"allow it to transfer {text}")))
+        raise e.replace(remedy=remedy, zone=text, stanzas=grants.transfer(text, e.key)) from e
     except PrimaryError as e:
         if serial is not None:
             raise IxfrFailed(e) from e

@@ -196,7 +196,10 @@ class Sender:
         if rejected is not None:
             # Perhaps it is permission for this name that is missing.
             permission = self._permission(sent)
-            error: PrimaryError = rejected.replace(zone=permission.zone, rcode=rcode, stanzas=grants.update(permission))
+            remedy = "; ".join(filter(None, (rejected.remedy, f"allow it to update {permission.zone}")))
+            error: PrimaryError = rejected.replace(
+                remedy=remedy, zone=permission.zone, rcode=rcode, stanzas=grants.update(permission)
+            )
             renewed = self._session.renewed(sent.key)
             report(Answer(changes, Result.UNSENT if renewed else Result.REFUSED, rcode, error))
             return not renewed
