@@ -2,25 +2,47 @@
 
 KsdError
   SettingsError      a setting is missing or wrong: nothing was read, nothing was sent
-  SourceError        the cluster or the file cannot be read: keep what is known
+  SourceError        the cluster or the file cannot be read: keep what was read before
   PrimaryError
-    Unreachable      no connection, or no answer in time: back off, next server
-    Denied           the server refuses this key, this zone or this right: names server, zone, key and cure
-    ZoneChanged      a prerequisite failed: read again, plan again
-    BadResponse      anything that breaks the protocol, a missing or a wrong signature
-  CapExceeded        deletions are blocked
+    Unreachable      no connection, or no response in time: back off, try the next server
+    Denied           the server refuses this key, this zone or this operation
+    ZoneChanged      a prerequisite failed: read and plan again
+    BadResponse      the response breaks the protocol, or its signature is missing or wrong
 
-A message names the thing, the cause and the cure, and never holds a secret. `exit_code` is what the command line
-ends with when nothing catches the error.
+An error carries its facts as fields. `str(error)` renders them as one line: problem, remedy, configuration. No field
+ever holds a secret. `exit_code` is the exit code of the command where nothing catches the error.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+
+class Stanza(NamedTuple):
+    """A piece of server configuration: for which `server` software, where it goes, the full text, and one line."""
+
+    server: str
+    place: str
+    text: str
+    short: str
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return f"{self.server}{', ' if self.place else ''}{self.place}: {self.short}"
 
 
 class KsdError(Exception):
-    """Base of all errors that ksd-ddns raises on purpose."""
+    """Base of all errors that ksd-ddns raises on purpose: what is wrong, and what fixes it."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return problem and remedy as text for people."""
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
 class SettingsError(KsdError):
@@ -28,21 +50,57 @@ class SettingsError(KsdError):
 
 
 class SourceError(KsdError):
-    """The source of VMIs cannot be read; what was known before stays valid."""
+    """The source of VMIs cannot be read; what was read before stays valid."""
 
 
 class PrimaryError(KsdError):
-    """The primary did not do what it was asked."""
+    """The primary did not do what it was asked to do.
+
+    `server`, `zone`, `key` (its name) and `name` are text, empty where they do not apply. `rcode` is the response code,
+    None without a response. `stanzas` is configuration of the server that fixes it, one for each server software.
+    """
 
     exit_code = 3
 
+    def __init__(  # noqa: PLR0913 the facts of a response
+        self,
+        problem: str,
+        remedy: str = "",
+        *,
+        server: object = "",
+        zone: str = "",
+        key: str = "",
+        name: str = "",
+        rcode: int | None = None,
+        stanzas: Sequence[Stanza] = (),
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.server = str(server)
+        self.zone = zone
+        self.key = key
+        self.name = name
+        self.rcode = rcode
+        self.stanzas = tuple(stanzas)
+
+    def __str__(self) -> str:
+        """Return problem, remedy and configuration as text for people."""
+        text = super().__str__()
+        if not self.stanzas:
+            return text
+        return f"{text}. {'  '.join(map(str, self.stanzas))} (ksd-ddns check shows each in full)"
+
+    def replace(self, **fields: Any) -> Self:
+        """Return the same error with other `fields`."""
+        names = ("problem", "remedy", "server", "zone", "key", "name", "rcode", "stanzas")
+        return type(self)(**{name: getattr(self, name) for name in names} | fields)
+
 
 class Unreachable(PrimaryError):
-    """No connection, or no answer in time. Whether a message that was sent took effect is unknown."""
+    """No connection, or no response in time. Whether a message that was sent took effect is unknown."""
 
 
 class Denied(PrimaryError):
-    """The server refuses this key, this zone or this right."""
+    """The server refuses this key, this zone or this operation."""
 
     exit_code = 4
 
@@ -57,9 +115,3 @@ class BadResponse(PrimaryError):
     """The response breaks the protocol, or its signature is missing or wrong."""
 
     exit_code = 5
-
-
-class CapExceeded(KsdError):
-    """Deletions are blocked because they exceed the deletion limit."""
-
-    exit_code = 1

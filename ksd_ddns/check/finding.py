@@ -4,8 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.errors import KsdError
-from ksd_ddns.primary.grants import Stanza
+from ksd_ddns.errors import KsdError, Stanza
 
 
 class Sign(StrEnum):

@@ -10,7 +10,8 @@ from ksd_ddns.check.zone import Line
 from ksd_ddns.errors import KsdError, Unreachable
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
-from ksd_ddns.primary.probe import BADSIG, BADTIME, UDP_TIMEOUT, Answer, Probe, rcode_over_udp
+from ksd_ddns.primary.probe import UDP_TIMEOUT, Answer, Probe, rcode_over_udp
+from ksd_ddns.primary.rcodes import BADSIG, BADTIME
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import names
 

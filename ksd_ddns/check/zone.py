@@ -5,19 +5,19 @@ from typing import NamedTuple
 
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
-from ksd_ddns.errors import BadResponse, Denied, KsdError
-from ksd_ddns.primary import grants, rcodes
-from ksd_ddns.primary.grants import Right, Stanza
+from ksd_ddns.errors import BadResponse, Denied, KsdError, Stanza
+from ksd_ddns.primary import diagnosis, grants, rcodes
+from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.probe import (
-    BADKEY,
     UDP_TIMEOUT,
     Answer,
     Probe,
-    nobody_below,
     other_addresses,
     own_address,
     serial_over_udp,
+    unused_below,
 )
+from ksd_ddns.primary.rcodes import BADKEY
 from ksd_ddns.primary.session import Session
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import NS, SOA
@@ -164,23 +164,25 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     types = scope.written
     try:
         key = line.probe.update_key()
-        right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
-        nobody = nobody_below(branches[0])
+        permission = Permission(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
+        nobody = unused_below(branches[0])
         first = line.probe.any_update(apex, nobody)
         if first.key_rejected and key.name != line.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
-            stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, right))
-            error = first.error or rcodes.update_error(rcodes.NOTAUTH, server=line.server, right=right, signed=False)
+            stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, permission))
+            error = first.error or diagnosis.update_error(
+                rcodes.NOTAUTH, server=line.server, permission=permission, signed=False
+            )
             return failure("update", subject, str(error), cure, stanzas)
         missing = ["anything"]
-        if _granted(line, first, rcodes.NXDOMAIN, right):
+        if _granted(line, first, rcodes.NXDOMAIN, permission):
             missing = [
                 f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
                 for branch in branches
                 for rdtype in types
-                if not _may(line, apex, nobody_below(branch), rdtype, right)
+                if not _may(line, apex, unused_below(branch), rdtype, permission)
             ]
-            if scope.apex and not _may_name_server(line, apex, nobody, right):
+            if scope.apex and not _may_name_server(line, apex, nobody, permission):
                 missing.append(f"NS of {zone}")
     except KsdError as e:
         return failed("update", subject, e)
@@ -190,9 +192,9 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
             f"allow it; or {line.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
             "rndc thaw)"
         )
-        return failure("update", subject, text, cure, _stanzas(line, right))
+        return failure("update", subject, text, cure, _stanzas(line, permission))
     asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
-    shown = ", ".join(right.types)
+    shown = ", ".join(permission.types)
     text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
     return ok("update", subject, text)
 
@@ -209,41 +211,43 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
     """Check the right to `name`, as far as the server judges it before the prerequisite."""
     subject = f"{names.to_text(name)} on {line.server}"
     try:
-        nobody = nobody_below(scope.base)
+        nobody = unused_below(scope.base)
         types = list(map(rdtype_text, scope.written))
-        right = Right(names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True)
+        permission = Permission(
+            names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True
+        )
         missing = [
             rdtype_text(rdtype)
             for rdtype in scope.written
-            if not _granted(line, line.probe.addition(apex, nobody, rdtype, owner=name), rcodes.NXDOMAIN, right)
+            if not _granted(line, line.probe.addition(apex, nobody, rdtype, owner=name), rcodes.NXDOMAIN, permission)
         ]
     except KsdError as e:
         return failed("update", subject, e)
     if not missing:
-        return ok("update", subject, f"key {right.key} may update {', '.join(types)} of this name, too")
-    text = f"key {right.key} may not update {', '.join(missing)} of this name, which a VMI asks for"
+        return ok("update", subject, f"key {permission.key} may update {', '.join(types)} of this name, too")
+    text = f"key {permission.key} may not update {', '.join(missing)} of this name, which a VMI asks for"
     cure = "grant it beside the rest, or keep VMIs to their own branch: HOSTNAME_SCOPE=namespace"
-    return failure("update", subject, text, cure, _stanzas(line, right))
+    return failure("update", subject, text, cure, _stanzas(line, permission))
 
 
-def _stanzas(line: Line, right: Right) -> tuple[Stanza, ...]:
-    return grants.update(right, address=own_address(line.probe.server))
+def _stanzas(line: Line, permission: Permission) -> tuple[Stanza, ...]:
+    return grants.update(permission, address=own_address(line.probe.server))
 
 
-def _may_name_server(line: Line, apex: bytes, nobody: bytes, right: Right) -> bool:
+def _may_name_server(line: Line, apex: bytes, nobody: bytes, permission: Permission) -> bool:
     """Return whether the server lets us add an NS at the apex, as far as it judges that before the prerequisite."""
-    return _granted(line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right)
+    return _granted(line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, permission)
 
 
-def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> bool:
+def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, permission: Permission) -> bool:
     """Return whether the server lets us update records of `rdtype`, whichever it judges first (see probe)."""
     added = line.probe.addition(apex, nobody, rdtype)
-    return _granted(line, added, rcodes.NXDOMAIN, right) and _granted(
-        line, line.probe.deletion(apex, nobody, rdtype), rcodes.NOERROR, right
+    return _granted(line, added, rcodes.NXDOMAIN, permission) and _granted(
+        line, line.probe.deletion(apex, nobody, rdtype), rcodes.NOERROR, permission
     )
 
 
-def _granted(line: Line, answer: Answer, expected: int, right: Right) -> bool:
+def _granted(line: Line, answer: Answer, expected: int, permission: Permission) -> bool:
     """Return whether the answer is the `expected` one, and not that we may not. Raises PrimaryError for all others."""
     if answer.tsig == BADKEY:
         return False
@@ -259,4 +263,4 @@ def _granted(line: Line, answer: Answer, expected: int, right: Right) -> bool:
             f"{line.server} acknowledged an update whose prerequisite does not hold: it ignores prerequisites (RFC "
             "2136, 2.4), and what others write could be overwritten; use another server"
         )
-    raise rcodes.update_error(rcode, server=line.server, right=right)
+    raise diagnosis.update_error(rcode, server=line.server, permission=permission)

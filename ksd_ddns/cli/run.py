@@ -84,7 +84,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             chosen.notify_listen,
             primaries=primary.servers(chosen),
             keys=primary.shared_keys(chosen),
-            heard=fleet.notified,
+            received=fleet.notified,
         ).start()
     signals.handle(_Ending(fleet, stop))
     _log.info("running", extra={"fields": {"status_port": status.port}})

@@ -11,10 +11,11 @@ from ksd_ddns.config.fields import server
 from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import keys
-from ksd_ddns.primary.connection import Server, Tls, tls
+from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.gss import Negotiated
 from ksd_ddns.primary.keys import Key, KeySource, Rotating
 from ksd_ddns.primary.session import Peer
+from ksd_ddns.primary.tls import Tls, tls
 from ksd_ddns.printable import MASK, looks_secret
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?\Z")

@@ -1,7 +1,7 @@
-"""NOTIFY to secondaries (RFC 1996): that a zone changed is said before they ask.
+"""NOTIFY to secondaries (RFC 1996): a zone changed, before they poll it.
 
-A primary says so itself to secondaries that it knows by address. This is for those that come and go, as pods do: they
-are looked up by name, again and again. Whoever is missed, or misses a datagram, asks by itself a little later.
+A primary notifies the secondaries that it knows by address. This is for those that come and go, as pods do: their name
+is looked up repeatedly. A secondary that misses a NOTIFY polls the zone a little later.
 """
 
 import logging
@@ -12,12 +12,12 @@ from threading import Condition, Thread
 from typing import NamedTuple
 
 from ksd_ddns.primary.connection import Server
+from ksd_ddns.primary.exchange import new_id
 from ksd_ddns.primary.keys import Rotating
-from ksd_ddns.primary.session import new_id
 from ksd_ddns.wire import codec
 
 LOOK_UP_EVERY = 5.0
-"""Seconds between two look-ups of a name, at least."""
+"""Minimum number of seconds between two lookups of a name."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class _Target(NamedTuple):
 
 
 class Announcer:
-    """Tells `secondaries` which zones changed, on a thread of its own; with `key` it signs what it says."""
+    """Sends NOTIFY for changed zones to `secondaries`, on a thread of its own, signed with `key` if there is one."""
 
     def __init__(self, secondaries: Collection[Server], key: Rotating | None) -> None:
         self._secondaries = tuple(secondaries)
@@ -43,13 +43,13 @@ class Announcer:
         self._look_up_at = 0.0
 
     def changed(self, zone: bytes) -> None:
-        """Say soon that `zone` changed; never waits, and is safe to call from any thread."""
+        """Send NOTIFY for `zone` soon; never waits, and is safe to call from any thread."""
         with self._any:
             self._changed.add(zone)
             self._any.notify()
 
     def start(self) -> None:
-        """Begin to say it."""
+        """Start the thread."""
         Thread(target=self._run, name="announce", daemon=True).start()
 
     def _run(self) -> None:
@@ -57,12 +57,12 @@ class Announcer:
             with self._any:
                 self._any.wait_for(lambda: self._changed)
                 zones, self._changed = self._changed, set()
-            # Those that are known hear it at once: looking the others up may take as long as a resolver is silent.
+            # Known addresses first: a lookup may take as long as a resolver does not answer.
             known = self._targets()
-            self._tell(zones, known)
+            self._notify(zones, known)
             if time.monotonic() >= self._look_up_at:
                 self._look_up()
-                self._tell(zones, self._targets() - known)
+                self._notify(zones, self._targets() - known)
 
     def _targets(self) -> frozenset[_Target]:
         return frozenset().union(*self._known.values())
@@ -73,7 +73,10 @@ class Announcer:
                 found = socket.getaddrinfo(secondary.host, secondary.port, type=socket.SOCK_DGRAM)
             except (OSError, UnicodeError) as e:
                 if secondary not in self._missing:
-                    _log.warning("no NOTIFY to %s beyond those that are known: it is not found: %s", secondary, e)
+                    _log.warning(
+                        "cannot look up a secondary, notifying known addresses only",
+                        extra={"fields": {"secondary": str(secondary), "error": str(e)}},
+                    )
                 self._missing.add(secondary)
             else:
                 self._missing.discard(secondary)
@@ -82,7 +85,7 @@ class Announcer:
                 )
         self._look_up_at = time.monotonic() + LOOK_UP_EVERY
 
-    def _tell(self, zones: Iterable[bytes], targets: Iterable[_Target]) -> None:
+    def _notify(self, zones: Iterable[bytes], targets: Iterable[_Target]) -> None:
         by_family: dict[int, list[_Target]] = {}
         for target in targets:
             by_family.setdefault(target.family, []).append(target)
@@ -93,7 +96,10 @@ class Announcer:
                     for zone in zones:
                         self._send(sender, zone, found)
             except OSError as e:
-                _log.info("no NOTIFY to %s: %s", ", ".join(target.address for target in found), e)
+                _log.info(
+                    "cannot send NOTIFY",
+                    extra={"fields": {"secondaries": [target.address for target in found], "error": str(e)}},
+                )
 
     def _send(self, sender: socket.socket, zone: bytes, targets: Iterable[_Target]) -> None:
         for target in targets:
@@ -102,4 +108,4 @@ class Announcer:
             try:
                 sender.sendto(signed, (target.address, target.port))
             except OSError as e:
-                _log.debug("no NOTIFY to %s: %s", target.address, e)
+                _log.debug("cannot send NOTIFY", extra={"fields": {"secondary": target.address, "error": str(e)}})

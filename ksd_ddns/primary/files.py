@@ -1,4 +1,4 @@
-"""What is made from files, and made again when they change: keys and certificates are renewed without a restart."""
+"""Values loaded from files, and loaded again when they change: keys and certificates rotate without a restart."""
 
 import logging
 import stat
@@ -13,26 +13,27 @@ _log = logging.getLogger(__name__)
 
 
 class Followed(Generic[_T]):
-    """What `load` makes of `files`. Raises SettingsError where it cannot be made to begin with."""
+    """What `load` returns for `files`. Raises SettingsError where the first load fails."""
 
     def __init__(self, what: str, load: Callable[[], _T], files: Iterable[Path | None]) -> None:
         self._what = what
         self._load = load
         self._files = tuple(file for file in files if file is not None)
-        # Looked at before it is read: what changes in between is read once more, never missed.
+        # Checked before it is read: a change in between causes one more read, and is never missed.
         self._seen = self._look()
         self._made = load()
 
     def latest(self) -> _T:
-        """Return what the files say now; while they are unreadable or wrong, what they said last."""
+        """Return the value of the files now; while they are unreadable or wrong, the last good one."""
         seen = self._look()
         if seen != self._seen:
             self._seen = seen
             try:
                 self._made = self._load()
-                _log.info("%s was read again", self._what)
+                _log.info("files changed, read again", extra={"fields": {"what": self._what}})
             except SettingsError as e:
-                _log.warning("%s is kept as it was: %s", self._what, e)
+                facts = {"what": self._what, "error": str(e)}
+                _log.warning("files changed, but cannot be used, keeping what was read before", extra={"fields": facts})
         return self._made
 
     def _look(self) -> tuple[tuple[int, ...], ...]:
@@ -40,9 +41,9 @@ class Followed(Generic[_T]):
 
 
 def exposure(file: Path) -> str:
-    """Return who else can read a file that holds a secret, as text; empty where nobody else can, or it is missing.
+    """Return who else can read a file that holds a secret, as text; empty where no one else can, or it is missing.
 
-    In a volume that Kubernetes mounts the group is that of the pod, which must read it; nobody else has the volume.
+    In a volume that Kubernetes mounts, the group is that of the pod, which must read it; only the pod has the volume.
     """
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
@@ -68,7 +69,7 @@ def in_kubernetes_volume(file: Path) -> bool:
 
 def _look(file: Path) -> tuple[int, ...]:
     try:
-        found = file.stat()  # of what a symbolic link leads to: a mounted Secret is changed by turning one
+        found = file.stat()  # follows symbolic links: a mounted Secret changes by replacing one
     except OSError:
         return ()
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)  # ctime: chmod, chown

@@ -1,33 +1,23 @@
-"""What an admin writes where a right is missing: the statements of each server, with zone, name, types and key in them.
+"""The configuration that gives a key a permission: for BIND, Knot, PowerDNS and Active Directory, in full and in short.
 
-BIND and Knot limit a key to a branch and to record types; PowerDNS lets a key change a whole zone.
+BIND and Knot limit a key to a subtree and to record types; PowerDNS lets a key change a whole zone.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_NEW = "new, or in the place of one of that name"
-_BESIDE = "beside the rules that the zone has"
+from ksd_ddns.errors import Stanza
+
+_KEY_PLACE = "new, or replacing the one of that name"
+_KNOT_PLACE = "next to the existing rules of the zone"
 _DIRECTORY = "Active Directory"
+_DIRECTORY_PLACE = "in the properties of the zone"
 
 
-def is_principal(key: str) -> bool:
-    """Return whether `key` is a principal of Kerberos, of which Knot and PowerDNS here know nothing."""
-    return "@" in key
+class Permission(NamedTuple):
+    """What an update needs: `key` may update the `types` of records at and below `base`, or only at it (`alone`).
 
-
-class Stanza(NamedTuple):
-    """A piece of configuration: whose, where it belongs, and the text itself."""
-
-    server: str
-    place: str
-    text: str
-
-
-class Right(NamedTuple):
-    """What is asked of a zone: `key` shall update the `types` of records at `base` and below it, or there `alone`.
-
-    Names are text, absolute; `apex` are types that are needed at the apex itself, where the base is one.
+    Names are absolute, as text. `apex` are types that are needed at the apex itself, where the base is one.
     """
 
     zone: str
@@ -41,59 +31,91 @@ class Right(NamedTuple):
 def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
     """Return what lets `key` transfer `zone`."""
     bare = _bare(zone)
-    read = f"ksd-ddns-read-{bare}"
-    bind = Stanza("BIND", f'in zone "{bare}"', f'allow-transfer {{ key "{key}"; }};')
-    if is_principal(key):
-        return bind, Stanza(
-            _DIRECTORY, "in the properties of the zone", "Zone Transfers: only to this machine's address"
-        )
+    rule = f"ksd-ddns-read-{bare}"
+    allow = f'allow-transfer {{ key "{key}"; }};'
+    bind = Stanza("BIND", f'in zone "{bare}"', allow, allow)
+    if _is_principal(key):
+        text = "Zone Transfers: only to this machine's address"
+        return bind, Stanza(_DIRECTORY, _DIRECTORY_PLACE, text, "allow zone transfers to this machine")
     return (
         bind,
-        Stanza("Knot", _BESIDE, f"{_knot_rule(read, key, '[query, transfer]')}{_knot_zone(zone, read)}"),
-        Stanza("PowerDNS", "", f"pdnsutil add-meta {bare} TSIG-ALLOW-AXFR {_bare(key)}"),
+        Stanza(
+            "Knot",
+            _KNOT_PLACE,
+            f"{_knot_rule(rule, key, '[query, transfer]')}{_knot_zone(zone, rule)}",
+            "an acl with action: [query, transfer] and this key",
+        ),
+        Stanza("PowerDNS", "", f"pdnsutil add-meta {bare} TSIG-ALLOW-AXFR {_bare(key)}", "TSIG-ALLOW-AXFR"),
     )
 
 
-def update(right: Right, *, address: str) -> tuple[Stanza, ...]:
-    """Return what gives `right` to whoever comes from `address`, and nothing beyond it where the server can."""
-    bare = _bare(right.zone)
-    reach = "name" if right.alone else "subdomain"
-    grants = [f'grant "{right.key}" {reach} "{right.base}" {" ".join(right.types)};']
-    if right.apex:
-        grants.append(f'grant "{right.key}" name "{right.zone}" {" ".join(right.apex)};')
-    lines = "".join(f"    {line}\n" for line in grants)
-    place = f'in zone "{bare}", with the grants that it has, in the place of any allow-update'
-    bind = Stanza("BIND", place, f"update-policy {{\n{lines}}};")
-    if is_principal(right.key):
-        text = f"Dynamic updates: Secure only. Security: {right.key} may create and delete child objects"
-        return bind, Stanza(_DIRECTORY, "in the properties of the zone", text)
-    name = f"ksd-ddns-update-{_bare(right.base)}"
-    rule = (
-        f"{_knot_rule(name, right.key, 'update')}"
-        f"    update-type: [{', '.join([*right.types, *right.apex])}]\n"
+def update(permission: Permission, *, address: str = "ADDRESS") -> tuple[Stanza, ...]:
+    """Return what gives `permission` to clients at `address`, and no more than that where the server can limit it."""
+    zone, base, key, types, apex, alone = permission
+    bare = _bare(zone)
+    grants = [f'grant "{key}" {"name" if alone else "subdomain"} "{base}" {" ".join(types)};']
+    if apex:
+        grants.append(f'grant "{key}" name "{zone}" {" ".join(apex)};')
+    text = "update-policy {\n" + "".join(f"    {line}\n" for line in grants) + "};"
+    place = f'in zone "{bare}", added to its grants, replacing any allow-update'
+    bind = Stanza("BIND", place, text, " ".join(text.split()))
+    if _is_principal(key):
+        text = f"Dynamic updates: Secure only. Security: {key} may create and delete child objects"
+        short = "allow the account to create and delete records"
+        return bind, Stanza(_DIRECTORY, _DIRECTORY_PLACE, text, short)
+    rule = f"ksd-ddns-update-{_bare(base)}"
+    acl = (
+        f"{_knot_rule(rule, key, 'update')}"
+        f"    update-type: [{', '.join([*types, *apex])}]\n"
         "    update-owner: name\n"
-        f"    update-owner-match: {'equal' if right.alone else 'sub-or-equal'}\n"
-        f"    update-owner-name: [{right.base}]\n"
+        f"    update-owner-match: {'equal' if alone else 'sub-or-equal'}\n"
+        f"    update-owner-name: [{base}]\n"
     )
     return (
         bind,
-        Stanza("Knot", _BESIDE, f"{rule}{_knot_zone(right.zone, name)}"),
+        Stanza(
+            "Knot",
+            _KNOT_PLACE,
+            f"{acl}{_knot_zone(zone, rule)}",
+            "an acl with action: update, this key and these types",
+        ),
         Stanza(
             "PowerDNS",
             "with dnsupdate=yes in pdns.conf",
-            f"pdnsutil add-meta {bare} TSIG-ALLOW-DNSUPDATE {_bare(right.key)}\n"
+            f"pdnsutil add-meta {bare} TSIG-ALLOW-DNSUPDATE {_bare(key)}\n"
             f"pdnsutil add-meta {bare} ALLOW-DNSUPDATE-FROM {address}",
+            "TSIG-ALLOW-DNSUPDATE and ALLOW-DNSUPDATE-FROM",
         ),
     )
 
 
 def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
-    """Return what makes `key` known to a server; SECRET stands for its secret, which is never shown."""
+    """Return what adds `key` to a server; SECRET stands for its secret, which is never shown."""
+    command = f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"
+    text = f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'
     return (
-        Stanza("BIND", _NEW, f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'),
-        Stanza("Knot", _NEW, f"key:\n  - id: {key}\n    algorithm: {algorithm}\n    secret: SECRET"),
-        Stanza("PowerDNS", _NEW, f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"),
+        Stanza("BIND", _KEY_PLACE, text, " ".join(text.split())),
+        Stanza(
+            "Knot",
+            _KEY_PLACE,
+            f"key:\n  - id: {key}\n    algorithm: {algorithm}\n    secret: SECRET",
+            f"the item id: {key} under key, with our algorithm and secret",
+        ),
+        Stanza("PowerDNS", _KEY_PLACE, command, command),
     )
+
+
+def bare_notauth(key: str) -> tuple[Stanza, ...]:
+    """Return what makes the servers accept `key` that answer NOTAUTH without a signature: Knot 3.4, PowerDNS."""
+    if _is_principal(key):
+        return ()
+    _, knot, powerdns = known(key, "ALGORITHM")
+    return knot._replace(place="in knot.conf", short=f"{knot.short}, and an acl of the zone with key: {key}"), powerdns
+
+
+def _is_principal(key: str) -> bool:
+    """Return whether `key` is a Kerberos principal, which only BIND and Active Directory support here."""
+    return "@" in key
 
 
 def _knot_rule(name: str, key: str, action: str) -> str:

@@ -1,11 +1,11 @@
-"""A listener for NOTIFY (RFC 1996): the primary says that a zone changed, before the next poll of its serial.
+"""A listener for NOTIFY (RFC 1996): the primary reports that a zone changed, before the next poll of its serial.
 
-A NOTIFY is a hint and no more: a forged one makes us ask for a serial. Where keys are set, one counts if it is signed
-with any of them, wherever it comes from, and an unsigned one never does: anybody can forge the address of a datagram.
-Without shared keys (GSS-TSIG, which signs no NOTIFY) it counts if it comes from an address of a primary.
+A NOTIFY is only a hint: a forged one causes one query for a serial. Where keys are set, a NOTIFY is accepted if it is
+signed with one of them, from any address, and never unsigned, since the address of a datagram can be forged. Without
+shared keys (GSS-TSIG does not sign NOTIFY) it is accepted from an address of a primary.
 
-Anybody can send any number of them. So the listener takes a small share of one processor at most, and each zone is
-reported once a second at most.
+Any host may send any number of them. So the listener uses a small share of one processor at most, and reports each zone
+once a second at most.
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.keys import Rotating, Verifier
+from ksd_ddns.primary.keys import Rotating
+from ksd_ddns.primary.verifier import Verifier
 from ksd_ddns.serving import Bounded, Limits, address_of
 from ksd_ddns.wire import codec
 from ksd_ddns.wire.rrset import SOA
@@ -28,10 +29,10 @@ _OPCODE = 0x7800
 _HEADER = 12
 
 LOOK_UP_EVERY = 60.0
-"""Seconds between two look-ups of the primaries' addresses."""
+"""Seconds between two lookups of the primaries' addresses."""
 
 WARN_EVERY = 60.0
-"""Seconds between two warnings of a NOTIFY that is ignored."""
+"""Seconds between two warnings about an ignored NOTIFY."""
 
 _ZONES = 256
 _PATIENCE = 5.0
@@ -42,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How much NOTIFY is worth: `every` so many seconds a zone is reported, at most.
+    """Limits of the listener: each zone is reported at most once in `every` seconds.
 
-    `share` of one processor is used, after a burst of `burst` seconds of it.
+    At most `share` of one processor is used, after a burst of `burst` seconds of it.
     """
 
     every: float = 1.0
@@ -53,9 +54,9 @@ class Pace:
 
 
 class Listener:
-    """Listens on UDP and TCP at one address; `heard` is called with the zone of every NOTIFY that counts.
+    """Listens on UDP and TCP at one address; calls `received` with the zone of every accepted NOTIFY.
 
-    It is called from any thread, and must not wait.
+    `received` is called from any thread, and must not wait.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Listener:
         *,
         primaries: Collection[Server],
         keys: Collection[Rotating],
-        heard: Callable[[bytes], None],
+        received: Callable[[bytes], None],
         pace: Pace | None = None,
     ) -> None:
         pace = pace or Pace()
         self._primaries = tuple(primaries)
         self._keys = tuple(keys)
-        self._report = _Report(heard, pace.every)
+        self._report = _Report(received, pace.every)
         self._budget = _Budget(pace.share, pace.burst)
         self._addresses: frozenset[str] = frozenset()
         self._look_up_at = 0.0
@@ -86,7 +87,7 @@ class Listener:
             raise SettingsError(f"NOTIFY_LISTEN = {address}: cannot listen there: {e.strerror or e}") from e
 
     def start(self) -> None:
-        """Begin to listen, on threads of their own."""
+        """Start to listen, on threads of its own."""
         self._report.start()
         for server in self._servers:
             threading.Thread(target=server.serve_forever, name="notify", daemon=True).start()
@@ -98,7 +99,7 @@ class Listener:
             server.server_close()
 
     def _answer(self, octets: bytes, client: str) -> bytes | None:
-        """Return the response to what `client` sent, None where it deserves none."""
+        """Return the response to a message from `client`, None where it gets none."""
         with self._budget:
             return self._response(octets, address_of(client))
 
@@ -111,12 +112,12 @@ class Listener:
         if message.tsig is not None:
             response = self._signed(unsigned, message, client)
         else:
-            response = unsigned if self._counts_unsigned(client) else None
+            response = unsigned if self._accepts_unsigned(client) else None
         if response is not None:
             self._report(zone)
         return response
 
-    def _counts_unsigned(self, client: str) -> bool:
+    def _accepts_unsigned(self, client: str) -> bool:
         if self._keys:
             reason = (
                 f"it is not signed; let the primary sign it with key {self._keys[0].latest().name}: in BIND "
@@ -125,7 +126,7 @@ class Listener:
         elif client in self._known_addresses():
             return True
         else:
-            reason = "it is not signed, and its sender is no address of DNS_SERVER"
+            reason = "it is not signed, and DNS_SERVER does not have its sender's address"
         self._warn(client, reason)
         return False
 
@@ -145,14 +146,14 @@ class Listener:
         return None
 
     def _warn(self, client: str, reason: str) -> None:
-        """Say once in a while that a NOTIFY is ignored: anybody who reaches the port can send any number of them."""
+        """Warn from time to time about ignored NOTIFY messages: any host that reaches the port can send many."""
         now = time.monotonic()
         if now >= self._warn_at:
             self._warn_at = now + WARN_EVERY
-            _log.warning("NOTIFY ignored: %s  client=%s", reason, client)
+            _log.warning("NOTIFY ignored", extra={"fields": {"client": client, "reason": reason}})
 
     def _known_addresses(self) -> frozenset[str]:
-        """Return the addresses of the primaries; their names are looked up now and then, not for every client."""
+        """Return the addresses of the primaries; their names are looked up once in LOOK_UP_EVERY seconds."""
         if time.monotonic() >= self._look_up_at:
             self._addresses = frozenset(_addresses(self._primaries))
             self._look_up_at = time.monotonic() + LOOK_UP_EVERY
@@ -172,20 +173,20 @@ def _notify(octets: bytes) -> codec.Message | None:
 
 
 class _Report:
-    """Calls `heard` with zones, each at once, but no more often than `every` so many seconds.
+    """Calls `received` with zones, each at once, but at most once in `every` seconds.
 
-    What comes in between is reported when that time is over, once: the zone may have changed after the last report.
+    A zone in between is reported once when that time is over: it may have changed after the last report.
     """
 
-    def __init__(self, heard: Callable[[bytes], None], every: float) -> None:
-        self._heard = heard
+    def __init__(self, received: Callable[[bytes], None], every: float) -> None:
+        self._received = received
         self._every = every
         self._due: dict[bytes, float] = {}  # when each zone may be reported again
         self._waiting: dict[bytes, float] = {}  # those that are to be, by then
         self._changed = threading.Condition()
 
     def start(self) -> None:
-        """Begin to report what has to wait, on a thread of its own."""
+        """Start the thread that reports delayed zones."""
         threading.Thread(target=self._run, name="notify", daemon=True).start()
 
     def __call__(self, zone: bytes) -> None:
@@ -198,10 +199,10 @@ class _Report:
                 self._waiting[zone] = due
                 self._changed.notify()
                 return
-            if len(self._due) > _ZONES:  # anybody can make up zones where nothing has to be signed
+            if len(self._due) > _ZONES:  # without keys any host can invent zones
                 self._due = {other: at for other, at in self._due.items() if at > now}
             self._due[zone] = now + self._every
-        self._heard(zone)
+        self._received(zone)
 
     def _run(self) -> None:
         while True:
@@ -216,11 +217,11 @@ class _Report:
                     del self._waiting[zone]
                     self._due[zone] = now + self._every
             for zone in over:
-                self._heard(zone)
+                self._received(zone)
 
 
 class _Budget:
-    """A share of one processor: whoever enters after it is used up waits, and the kernel drops what comes meanwhile."""
+    """A share of one processor: once it is used up, entering waits, and the kernel drops excess datagrams."""
 
     def __init__(self, share: float, burst: float) -> None:
         self._share = share
@@ -270,7 +271,7 @@ def _udp_server(
         max_packet_size = _LARGEST
 
         def handle_error(self, request: object, client_address: object) -> None:
-            _log.debug("answering failed  client=%s", client_address, exc_info=True)
+            _log.debug("answering failed", exc_info=True, extra={"fields": {"client": str(client_address)}})
 
     return Udp(where, handler)
 

@@ -1,7 +1,7 @@
 """Connections to several primaries, shared by the sessions of many zones.
 
-An exchange is short, so a few connections serve hundreds of zones: a session takes one for the length of an exchange
-and gives it back. Which servers failed is shared, too: a dead server is not timed out once for each zone.
+An exchange is short, so a few connections serve hundreds of zones: a session takes one for an exchange and gives it
+back. Failures of servers are shared, too: a dead server costs one timeout, not one for each zone.
 """
 
 import threading
@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksd_ddns.errors import Unreachable
-from ksd_ddns.primary.connection import Connection, Link, Server, Tls
+from ksd_ddns.primary.connection import Connection, Server
+from ksd_ddns.primary.link import Link
+from ksd_ddns.primary.tls import Tls
 
 SHARED = 4
 """Connections that all zones but the main one share."""
@@ -23,7 +25,7 @@ BACK_AFTER = 60.0
 """Seconds after which a server that failed is tried again."""
 
 BACK_TIMEOUT = 1.0
-"""Seconds that this may take while another server answers."""
+"""Timeout in seconds for that, while another server answers."""
 
 
 @dataclass(slots=True)
@@ -80,10 +82,10 @@ class Pool:
             range(len(self._places)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
         )
 
-    def take(self, order: Iterable[int], errors: dict[int, str]) -> Line:
+    def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> Line:
         """Return a connection to the first server of `order` that can be reached, and is not in `errors`.
 
-        Waits for its turn while all connections are in use. Servers that cannot be reached are added to `errors`;
+        Waits for its turn while all connections are in use. Adds servers that cannot be reached to `errors`;
         raises Unreachable with all of them where no server is left. The connection must be given back.
         """
         self._await_turn()
@@ -95,8 +97,8 @@ class Pool:
                     return self._line(index)
                 except Unreachable as e:
                     self.failed(index)
-                    errors[index] = str(e)
-            raise Unreachable("; ".join(text for _, text in sorted(errors.items())))
+                    errors[index] = e
+            raise _all_failed([error for _, error in sorted(errors.items())])
         except BaseException:
             self._end_turn()
             raise
@@ -151,7 +153,7 @@ class Pool:
                 return
             turn = threading.Event()
             self._waiting.append(turn)
-        turn.wait()  # first come, first served: whoever ends a turn passes it on
+        turn.wait()  # first come, first served: _end_turn passes it on
 
     def _end_turn(self) -> None:
         with self._lock:
@@ -199,3 +201,9 @@ class Pool:
                 self._arm()
         for line in old:
             line.connection.close()
+
+
+def _all_failed(errors: Sequence[Unreachable]) -> Unreachable:
+    if len(errors) == 1:
+        return errors[0]
+    return Unreachable("; ".join(map(str, errors)), server=", ".join(error.server for error in errors))

@@ -1,10 +1,10 @@
-"""Questions that change nothing: what a server says of our key, of the time, of our rights, and whether UDP gets there.
+"""Requests that change nothing and find out what a server thinks of our key, clock and permissions, and of UDP.
 
-That a right is there shows in two ways, since servers differ in what they look at first. BIND (since 9.18.11), Knot and
-PowerDNS judge the right before the prerequisites: an addition behind a prerequisite that must fail is refused where it
-is not granted, and fails at its prerequisite where it is. A server that follows RFC 2136, 3 to the letter looks at the
-prerequisites first: there the deletion of a record that cannot exist, from a name that must not exist, is refused where
-it is not granted, and does nothing where it is.
+A permission shows in two ways, since servers differ in what they check first. BIND (since 9.18.11), Knot and PowerDNS
+check permissions before prerequisites: an addition with a prerequisite that must fail is refused without permission,
+and fails at its prerequisite with it. A server that follows RFC 2136, 3 to the letter checks prerequisites first: there
+the deletion of a record that cannot exist, from a name that must not exist, is refused without permission, and does
+nothing with it.
 """
 
 import ipaddress
@@ -13,24 +13,23 @@ import socket
 import time
 from typing import NamedTuple
 
-from ksd_ddns.errors import BadResponse, PrimaryError, SettingsError, Unreachable
+from ksd_ddns.errors import PrimaryError, SettingsError, Unreachable
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server
-from ksd_ddns.primary.keys import Key, Verifier
-from ksd_ddns.primary.session import Peer, new_id
+from ksd_ddns.primary.exchange import Exchange, Response, UnsignedExchange, new_id
+from ksd_ddns.primary.keys import Key
+from ksd_ddns.primary.rcodes import BADKEY, BADSIG, BADTIME
+from ksd_ddns.primary.session import Peer
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.codec import Malformed, Message, Statement
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
 
-BADSIG, BADKEY, BADTIME = 16, 17, 18
-"""TSIG errors (RFC 8945, 3)."""
-
 UDP_TIMEOUT = 1.0
-"""Seconds after which a question by UDP is asked once more."""
+"""Seconds after which a query over UDP is sent once more."""
 
 _NOWHERE = names.from_text("ksd-ddns-check.invalid.")
 _RDATA = {
-    A: bytes((192, 0, 2, 1)),  # RFC 5737: addresses that nobody has
+    A: bytes((192, 0, 2, 1)),  # RFC 5737: documentation addresses
     AAAA: bytes.fromhex("20010db8") + bytes(12),  # RFC 3849
     TXT: b"\x0eksd-ddns check",
     PTR: _NOWHERE,
@@ -84,7 +83,7 @@ class Probe:
 
     def read_key(self) -> Key:
         """Return the key that signs what is read."""
-        return (self._peer.transfer_keys or self._peer.keys).current(self.connection())
+        return self._peer.read_keys.current(self.connection())
 
     def update_key(self) -> Key:
         """Return the key that signs updates."""
@@ -99,13 +98,13 @@ class Probe:
 
     def soa(self, name: bytes) -> Answer:
         """Ask for the SOA of `name`."""
-        return self._asked(self.read_key(), codec.query(new_id(), name, SOA))
+        return self._ask(self.read_key(), codec.query(new_id(), name, SOA))
 
     def apex(self, name: bytes) -> bytes | None:
         """Return the apex of the zone that holds `name`, as the server says without a key; None where it does not."""
         request = codec.query(new_id(), name, SOA)
         try:
-            message = self._exchanged(request)
+            message = self._response(UnsignedExchange(self.connection()), request).message
         except PrimaryError:
             return None
         records = (*message.answer, *message.authority)
@@ -124,44 +123,22 @@ class Probe:
         return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
 
     def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
-        return self._asked(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))
+        return self._ask(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))
 
-    def _asked(self, key: Key, request: bytes) -> Answer:
-        signed, mac = key.sign(request)
-        message = self._exchanged(signed)
-        error = None
-        try:
-            Verifier(key, mac, server=str(self.server)).verify(message)
-        except PrimaryError as e:
-            error = e
-        return Answer(message, *_tsig(message), error)
+    def _ask(self, key: Key, request: bytes) -> Answer:
+        response = self._response(Exchange(self.connection(), key), request)
+        return Answer(response.message, *_tsig(response.message), response.error)
 
-    def _exchanged(self, request: bytes) -> Message:
-        """Return the response to `request`, which may be signed."""
+    def _response(self, exchange: UnsignedExchange, request: bytes) -> Response:
         try:
-            connection = self.connection()
-            connection.send(request)
-            return _read(connection.receive(), request, server=self.server)
+            return exchange.ask(request)
         except PrimaryError:
             self.close()
             raise
 
 
-def _read(octets: bytes, request: bytes, *, server: Server) -> Message:
-    try:
-        message = codec.read(octets)
-    except Malformed as e:
-        raise BadResponse(
-            f"{server} answered with something that is not a DNS message: {e}; do DNS_SERVER and DNS_PORT "
-            "lead to a primary?"
-        ) from e
-    if octets[:2] != request[:2] or not message.flags & codec.FLAG_QR:
-        raise BadResponse(f"{server} answered another question than the one that was asked")
-    return message
-
-
-def nobody_below(base: bytes) -> bytes:
-    """Return a name below `base` that nobody has. Raises SettingsError where there is no room for one."""
+def unused_below(base: bytes) -> bytes:
+    """Return an unused name below `base`. Raises SettingsError where there is no room for one."""
     label = f"ksd-ddns-check-{secrets.token_hex(8)}".encode()
     try:
         return names.from_labels([label, *names.labels(base)])
@@ -170,7 +147,7 @@ def nobody_below(base: bytes) -> bytes:
 
 
 def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
-    """Return the response code to an unsigned question for the SOA of `name` by UDP, which is asked twice.
+    """Return the response code to an unsigned query for the SOA of `name` over UDP, sent twice if need be.
 
     Raises Unreachable.
     """
@@ -178,7 +155,7 @@ def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
 
 
 def serial_over_udp(server: Server, zone: bytes, *, timeout: float) -> int | None:
-    """Return the serial of `zone` as a server has it with authority; None where it does not say."""
+    """Return the serial of `zone` on a server that is authoritative for it; None where it does not say."""
     try:
         message = _answer_over_udp(server, zone, timeout=timeout)
         if message.flags & codec.FLAG_AA:
@@ -206,26 +183,28 @@ def other_addresses(server: Server, name: str) -> list[Server]:
 
 
 def _answer_over_udp(server: Server, name: bytes, *, timeout: float) -> Message:
-    question = codec.query(new_id(), name, SOA)
+    query = codec.query(new_id(), name, SOA)
     with _udp(server, timeout) as plain:
         for _ in range(2):
-            plain.send(question)
+            plain.send(query)
             try:
                 while True:
                     octets = plain.recv(65_535)
-                    if octets[:2] == question[:2]:
+                    if octets[:2] == query[:2]:
                         return codec.read(octets)
             except TimeoutError:
                 continue
             except Malformed as e:
-                raise Unreachable(f"what {server} answers by UDP is not a DNS message: {e}") from e
+                raise Unreachable(
+                    f"{server} answers over UDP with something that is not a DNS message: {e}", server=server
+                ) from e
             except OSError as e:
-                raise Unreachable(f"{server} does not answer by UDP: {e.strerror or e}") from e
-    raise Unreachable(f"{server} does not answer by UDP")
+                raise Unreachable(f"{server} does not answer over UDP: {e.strerror or e}", server=server) from e
+    raise Unreachable(f"{server} does not answer over UDP", server=server)
 
 
 def own_address(server: Server) -> str:
-    """Return the address from which we speak to `server`."""
+    """Return our own address on the way to `server`."""
     with _udp(server, 1.0) as plain:
         address: str = plain.getsockname()[0]
     return address
@@ -238,12 +217,12 @@ def _udp(server: Server, timeout: float) -> socket.socket:
         plain.settimeout(timeout)
         plain.connect(address)
     except OSError as e:
-        raise Unreachable(f"{server} cannot be asked by UDP: {e.strerror or e}") from e
+        raise Unreachable(f"{server} cannot be reached over UDP: {e.strerror or e}", server=server) from e
     return plain
 
 
 def _tsig(message: Message) -> tuple[int | None, int]:
-    """Return by how much the server's clock is ahead, and the TSIG error (RFC 8945, 4.2)."""
+    """Return how far the server's clock is ahead, and the TSIG error (RFC 8945, 4.2)."""
     if message.tsig is None:
         return None, 0
     rdata = message.tsig[3]

@@ -1,7 +1,8 @@
-"""Why a name is refused, why the primary is not right, why deletions are blocked: facts -> sentences, in one place."""
+"""The text for people: why a name is refused, what is wrong with the primary, which deletions are blocked."""
 
 from collections.abc import Collection
 
+from ksd_ddns.primary import rcodes
 from ksd_ddns.wire import names
 from ksd_ddns.zone.plan import Blocked, Plan, namespace_of
 from ksd_ddns.zone.reconciler import Reconciler
@@ -9,7 +10,7 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 
 
 def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
-    """Return why a name is refused, and what helps, as a sentence."""
+    """Return why a name is refused, and the remedy."""
     accepts = not reconciler.acceptance.refuses
     zone, ours = names.to_text(reconciler.zone), reconciler.holds_our_names
     return refusal_text(found, zone=zone, server=server, accepts=accepts, ours=ours)
@@ -54,7 +55,7 @@ def refusal_text(  # noqa: PLR0911 one for each cause
 
 
 def primary(reconciler: Reconciler, server: str) -> str:
-    """Return why the primary is not right; empty while it is."""
+    """Return what is wrong with the primary, empty if nothing."""
     if reconciler.pauses.unanswered_reads is not None:
         return str(reconciler.pauses.unanswered_reads)
     if reconciler.problem is not None:
@@ -81,11 +82,11 @@ def _zone_refuses(found: Refusal | None, *, zone: str, server: str) -> str:
 
 
 def deletions(reconciler: Reconciler) -> str:
-    """Return which deletions are blocked, and what helps; empty where none are."""
+    """Return which deletions are blocked, and the remedy; empty if none."""
     blocked = reconciler.deletions.blocked
     if not blocked:
         return ""
-    # What waits for a scope that cannot be listed is the source's problem, and reported as such.
+    # A scope that cannot be listed is reported as a problem of the source.
     unlisted = reconciler.sources.unlisted
     if unlisted:
         spaces = (namespace_of(change.old, reconciler.scope) for change in blocked.values())
@@ -96,7 +97,7 @@ def deletions(reconciler: Reconciler) -> str:
 
 
 def blocked_in(plan: Plan) -> str:
-    """Return which deletions of `plan` are blocked; empty where none are."""
+    """Return which deletions of `plan` are blocked, empty if none."""
     return _deletions(len(plan.blocked), plan.owned, plan.limits)
 
 
@@ -111,4 +112,4 @@ def _deletions(count: int, owned: int, limits: Collection[Blocked]) -> str:
 
 
 def _rcode(found: Refusal) -> str:
-    return {2: "SERVFAIL", 5: "REFUSED", 9: "NOTAUTH"}.get(found.rcode or 0, f"rcode {found.rcode}")
+    return rcodes.text(found.rcode or 0)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ksd_ddns.errors import PrimaryError
-from ksd_ddns.primary.session import Session, Spot
+from ksd_ddns.primary.queries import Spot
+from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.update import Sender
 from ksd_ddns.wire import names
 from ksd_ddns.zone.answer import Answer

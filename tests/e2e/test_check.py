@@ -19,7 +19,7 @@ from ksd_ddns.config.loading import misspelled
 from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import keys, rcodes
 from ksd_ddns.primary.connection import Server as Address
-from ksd_ddns.primary.grants import Right
+from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.probe import Answer, Probe
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import codec
@@ -931,7 +931,7 @@ def answered(rcode: int) -> Answer:
     return Answer(codec.read(header), None, 0, None)
 
 
-RIGHT = Right("example.", "vm.example.", "k.", ["A"])
+RIGHT = Permission("example.", "vm.example.", "k.", ["A"])
 
 
 @pytest.mark.parametrize("rcode", [rcodes.REFUSED, rcodes.NOTAUTH])

@@ -58,8 +58,8 @@ def where(server: Bind | Proxy | str) -> str:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
-    """Yield a place where nobody listens."""
+def unused() -> Iterator[str]:
+    """Yield an address where nothing listens."""
     port = Port.reserve()
     yield f"127.0.0.1:{port.number}"
     port.release()
@@ -78,7 +78,7 @@ def failed(done: Done, code: int, *words: str) -> None:
 
 
 def servfail(message: bytes) -> Iterable[bytes]:
-    """Answer SERVFAIL, as a server does that lost its disk: signed by nobody."""
+    """Answer SERVFAIL, unsigned, as a server does that lost its disk."""
     bare = hostile.unsigned(message) if codec.read(message).tsig else message
     return [bare[:3] + bytes([bare[3] & 0xF0 | 2]) + bare[4:]]
 
@@ -86,34 +86,32 @@ def servfail(message: bytes) -> Iterable[bytes]:
 # At the start
 
 
-@pytest.mark.parametrize("trouble", [hostile.swallow, hostile.cut(), servfail], ids=["silent", "closes", "servfail"])
+@pytest.mark.parametrize("hook", [hostile.swallow, hostile.cut(), servfail], ids=["silent", "closes", "servfail"])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_last_of_several_is_found(
-    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], trouble: Hook, count: int
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], hook: Hook, count: int
 ) -> None:
     [good] = primaries(1)
     with contextlib.ExitStack() as stack:
-        bad = [stack.enter_context(Proxy(good, response=trouble)) for _ in range(count)]
+        bad = [stack.enter_context(Proxy(good, response=hook)) for _ in range(count)]
         done = ksd(*bad, good)("apply", vmi=[DB])
         assert (done.code, done.err) == (0, "")
         assert [proxy.connections for proxy in bad] == [1] * count, "each was tried once"
     assert good.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_every_server_that_was_tried_is_named_with_its_own_trouble(
-    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], nobody: str
+def test_every_server_that_was_tried_is_named_with_its_own_error(
+    primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], unused: str
 ) -> None:
     [good] = primaries(1)
     with Proxy(good, response=hostile.swallow) as silent, Proxy(good, response=servfail) as ill:
-        done = ksd(silent, nobody, ill, "nowhere.invalid:53")("plan", vmi=[DB])
+        done = ksd(silent, unused, ill, "nowhere.invalid:53")("plan", vmi=[DB])
     failed(
         done,
         3,
         f"{silent.address} did not answer within 0.4 s",
-        f"{nobody} cannot be reached: Connection refused",
-        f"{ill.address} failed at the question for the SOA of vm.db.prod.vm. (SERVFAIL)".replace(
-            "vm.db.prod.vm.", "vm."
-        ),
+        f"{unused} cannot be reached: Connection refused",
+        f"{ill.address} failed the query for the SOA of vm.db.prod.vm. (SERVFAIL)".replace("vm.db.prod.vm.", "vm."),
         "nowhere.invalid:53 cannot be reached",
     )
 
@@ -124,7 +122,7 @@ def test_refused_is_an_answer(
     """A server that says no is not left for one that may say yes: somebody must look at it."""
     [good] = primaries(1)
     other = make_bind(zones={"other.": ""}, keys=[KEY])
-    failed(ksd(other, good)("apply", vmi=[DB]), 4, f"127.0.0.1:{other.port} refused the question for the SOA of vm.")
+    failed(ksd(other, good)("apply", vmi=[DB]), 4, f"127.0.0.1:{other.port} refused the query for the SOA of vm.")
     assert good.status("db.prod.vm", "A") == "NXDOMAIN"
     assert ksd(good, other)("apply", vmi=[DB]).code == 0
 
@@ -172,7 +170,7 @@ def test_the_first_dies_between_or_under_messages(
     with Proxy(first, response=hostile.only(hostile.is_update, hostile.after(left, hostile.cut()))) as proxy:
         done = ksd(proxy, second, UPDATE_BATCH="2")("apply", vmi=many)
     assert (done.code, done.err) == (0, "")
-    assert done.summary.startswith("Applied: 120 added, 0 changed"), "each name is told of once"
+    assert done.summary.startswith("Applied: 120 added, 0 changed"), "each name is reported once"
     for i in range(60):
         assert second.query(f"net1.db{i}.prod.vm", "A") == [f"10.1.0.{i}"]
         name = f"net1.db{i}.prod.vm."
@@ -288,9 +286,9 @@ def eventually(line: Session, port: int) -> bool:
     return False
 
 
-def test_no_primary_at_all(nobody: str, tmp_path: Path) -> None:
+def test_no_primary_at_all(unused: str, tmp_path: Path) -> None:
     key = keys.read_key_file(KEY.file(tmp_path))
-    line = Session([Peer(Address(*_split(nobody)), key)], timeout=0.5)
+    line = Session([Peer(Address(*_split(unused)), key)], timeout=0.5)
     for ask in (lambda: line.serial(VM), lambda: line.read(VM), lambda: line.enclosing_zone(VM)):
         with pytest.raises(Unreachable, match="cannot be reached"):
             ask()
@@ -377,7 +375,7 @@ def test_another_server_is_looked_at_as_often_as_the_first(
 def test_names_of_old_on_another_server_are_under_the_cap(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], tmp_path: Path
 ) -> None:
-    """A server that was away for long holds names that nobody wants: as many at once as after a start, no more."""
+    """A server that was away for long holds unwanted names: as many at once as after a start, no more."""
     first, second = primaries(2)
     old = [vmi(f"old{i}", "prod", {"net1": [f"10.3.0.{i}"]}) for i in range(20)]
     assert ksd(second)("apply", vmi=old).code == 0

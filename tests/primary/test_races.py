@@ -36,11 +36,11 @@ INTRUSIONS = {
     "delete-a-text": 'add @ 60 TXT "mine"',
     "delete-deleted": "delete @ A; delete @ TXT",
 }
-# Only where there are ownership records.
+# Only where there are markers.
 MARKED = {
-    "change-our-record-removed": "delete @ TXT",
+    "change-our-marker-removed": "delete @ TXT",
     "change-marked-by-another": 'delete @ TXT; add @ 60 TXT "heritage=ksd-ddns,owner=west,vmi=prod/db"',
-    "delete-our-record-removed": "delete @ TXT",
+    "delete-our-marker-removed": "delete @ TXT",
 }
 
 
@@ -146,7 +146,7 @@ def test_a_cname_where_we_add_beside_a_type_that_nobody_judges(zone: Server) -> 
 
 
 def test_an_update_is_void_as_a_whole_where_a_name_of_it_is_void(zone: Server) -> None:
-    """A name's address and ownership record come and go together: nobody ever sees half a change."""
+    """A name's address and marker come and go together: no client ever sees half a change."""
     empty(zone)
     with looking(zone) as we:
         we.apply(BEFORE)

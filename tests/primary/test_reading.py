@@ -20,7 +20,9 @@ from ksd_ddns.primary import keys, pool
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.pool import Pool
-from ksd_ddns.primary.session import Limits, Peer, Session, Spot, places
+from ksd_ddns.primary.queries import Spot
+from ksd_ddns.primary.session import Peer, Session, places
+from ksd_ddns.primary.transfers import Limits
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import AAAA, IXFR, SOA, TXT, A, RRset
 from tests.primary.looking import refresh
@@ -125,7 +127,7 @@ def test_incremental_transfers_that_fail_are_followed_by_one_of_the_whole_zone(p
 
 
 def test_an_incremental_transfer_is_tried_again_later(primary: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ksd_ddns.primary.session.IXFR_PAUSE", 0.1)
+    monkeypatch.setattr("ksd_ddns.primary.transfers.IXFR_PAUSE", 0.1)
     asked = Asked()
     with (
         Proxy(primary, request=asked, response=hostile.only(is_ixfr, hostile.first(1, rcode(2)))) as proxy,
@@ -520,9 +522,9 @@ def test_several_exchanges_of_one_zone_are_not_torn_apart(primary: Server, share
     proxy, connections = shared
     one, two, three = (Session([peer(primary, proxy.address)], timeout=5, pool=connections) for _ in range(3))
     with one.held():
-        first, _ = one.for_updates(VM)
+        first = one.for_updates(VM).connection
         with two.held():
-            assert two.connection() is not first
+            assert two.for_updates(VM).connection is not first
             done = threading.Event()
 
             def wait() -> None:
@@ -532,7 +534,7 @@ def test_several_exchanges_of_one_zone_are_not_torn_apart(primary: Server, share
             waiting = threading.Thread(target=wait)
             waiting.start()
             assert not done.wait(0.3), "both are in use"
-            assert one.connection() is first
+            assert one.for_updates(VM).connection is first
         assert done.wait(5), "first come, first served"
         waiting.join()
 

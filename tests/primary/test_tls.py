@@ -17,9 +17,10 @@ from harness.certificates import Authority, Pair, openssl
 from harness.servers import Bind, Knot, Port, Server, program
 from harness.vmis import vmi
 from ksd_ddns.primary import keys
-from ksd_ddns.primary.connection import Connection, tls
+from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.primary.tls import tls
 from ksd_ddns.wire import names
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
@@ -55,7 +56,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Return an authority that nobody trusts."""
+    """Return an untrusted authority."""
     return Authority(tmp_path_factory.mktemp("stranger"))
 
 
@@ -66,7 +67,7 @@ def client(authority: Authority) -> Pair:
 
 @pytest.fixture(scope="module")
 def secured(authority: Authority) -> Iterator[Secured]:
-    """Yield a BIND with every kind of TLS, and a large zone; nobody takes anything out of it."""
+    """Yield a BIND with every kind of TLS, and a large zone; tests remove nothing from it."""
     right = authority.pair("right", f"DNS:{HOST}, DNS:localhost, IP:127.0.0.1")
     expired = authority.pair("expired", f"DNS:{HOST}", made="-9d")
     early = authority.pair("early", f"DNS:{HOST}", made="+9d")
@@ -207,14 +208,14 @@ def test_a_connection_that_the_server_closes_is_opened_again(secured: Secured) -
         tls=tls(HOST, ca=secured.authority.certificate),
     )
     with closing(Session([peer], timeout=5)) as session:
-        before = session.connection()
+        before = session.for_updates(VM).connection
         assert session.serial(VM) > 0
         deadline = time.monotonic() + 20
         while before.usable:
             assert time.monotonic() < deadline, "the server keeps the connection"
             time.sleep(0.1)
         assert session.serial(VM) > 0
-        assert session.connection() is not before
+        assert session.for_updates(VM).connection is not before
 
 
 # Certificates of the server
@@ -295,7 +296,7 @@ def test_a_server_that_does_not_speak_tls(secured: Secured, ksd: Callable[..., C
 def test_a_server_that_speaks_tls_only(secured: Secured, tmp_path: Path) -> None:
     settings = secured.settings(DNS_TIMEOUT="2s")
     plain = {name: value for name, value in settings.items() if not name.startswith("DNS_TLS")}
-    failed(Command(tmp_path, plain)("list"), 3, "closed the connection", "does it want TLS (DNS_TLS=true)?")
+    failed(Command(tmp_path, plain)("list"), 3, "closed the connection", "does it require TLS (DNS_TLS=true)?")
 
 
 # Files and settings
@@ -345,7 +346,10 @@ def test_certificates_are_read_again(
     with Running(tmp_path, settings, "--from", source) as ksd:
         ksd.wait_ready()
         ca.write_text("torn in the middle of being written")
-        ksd.wait(lambda: "is kept as it was: DNS_TLS_CA" in ksd.log(), "a word on the broken file")
+        ksd.wait(
+            lambda: "cannot be used, keeping" in ksd.log() and "DNS_TLS_CA" in ksd.log(),
+            "a warning about the broken file",
+        )
         time.sleep(1.5)
         assert ksd.ready, "what was read before is used"
         shutil.copy(stranger.certificate, ca)
@@ -355,7 +359,7 @@ def test_certificates_are_read_again(
         renewed = authority.pair("renewed", "DNS:ksd-ddns.example.test")
         shutil.copy(renewed.certificate, ours)
         shutil.copy(renewed.key, key)
-        ksd.wait(lambda: "TLS to ns.example.test was read again" in ksd.log(), "the new certificate")
+        ksd.wait(lambda: "files changed, read again" in ksd.log(), "the new certificate")
         time.sleep(1.5)
         assert ksd.ready
 

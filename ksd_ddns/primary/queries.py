@@ -1,0 +1,145 @@
+"""Queries: which zone holds a name, a zone's serial, and spot checks of its records."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from ksd_ddns.errors import BadResponse, Denied
+from ksd_ddns.primary import diagnosis, rcodes
+from ksd_ddns.primary.exchange import Exchange, Request
+from ksd_ddns.wire import codec, names
+from ksd_ddns.wire.codec import Malformed, Message
+from ksd_ddns.wire.rrset import SOA, RRset
+
+PIPELINED = 32
+"""Queries that are in flight at the same time."""
+
+_EMPTY_ZONE = names.ROOT + bytes(4)
+"""What follows the first name in the SOA of an empty zone that BIND adds (RFC 6303): no mail address, serial 0."""
+
+
+class Spot(NamedTuple):
+    """What a server is expected to answer: the rdatas of one type at a name. Its TTL is not compared.
+
+    An RRset without rdatas is expected not to exist.
+    """
+
+    owner: bytes
+    rrset: RRset
+
+
+class Polled(NamedTuple):
+    """What a poll found.
+
+    `primary` is the name that the SOA gives as the primary. `elsewhere`: another server answers than the one that the
+    zone was read from. `differing` are the owner names of spots that the server answers differently, `unknown` those
+    that it did not answer (SERVFAIL, REFUSED, not authoritative). Where `serial` is not the one that the zone was read
+    with, spots may differ because of that.
+    """
+
+    serial: int
+    primary: bytes
+    elsewhere: bool
+    differing: set[bytes]
+    unknown: set[bytes]
+
+
+def enclosing_zone(exchange: Exchange, name: bytes) -> bytes:
+    """Return the apex of the zone that holds `name`, found as nsupdate finds it: by a query for the name's SOA."""
+    message = _soa_response(exchange, exchange.ask(codec.query(exchange.new_id(), name, SOA)).verified(), name)
+    for owner, rdtype, _, rdata in (*message.answer, *message.authority):
+        if rdtype == SOA and names.is_below(name, owner):
+            if rdata.startswith(owner + _EMPTY_ZONE):
+                raise Denied(
+                    f"{exchange.server} has no zone {names.to_text(owner)}: it is one of the empty zones that BIND "
+                    "adds for reverse names (RFC 6303)",
+                    "create the zone there, or correct REVERSE_ZONES",
+                    server=exchange.server,
+                    zone=names.to_text(owner),
+                )
+            return owner
+    raise BadResponse(
+        f"{exchange.server} does not say which zone holds {names.to_text(name)}",
+        "set ZONE",
+        server=exchange.server,
+        name=names.to_text(name),
+    )
+
+
+def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, elsewhere: bool) -> Polled:
+    """Return the serial of `zone`, and which of `spots` the server answers differently."""
+    soa = Spot(zone, RRset(SOA, 0, ()))
+    queries = iter([soa, *spots])
+    in_flight: dict[int, tuple[Spot, Request]] = {}
+    serial, primary = 0, b""
+    differing: set[bytes] = set()
+    unknown: set[bytes] = set()
+    while True:
+        for spot in islice(queries, PIPELINED - len(in_flight)):
+            request = exchange.prepare(codec.query(exchange.new_id(), spot.owner, spot.rrset.type))
+            in_flight[request.ident] = spot, request
+            exchange.send(request)
+        if not in_flight:
+            return Polled(serial, primary, elsewhere, differing, unknown)
+        response = exchange.receive()
+        spot, request = in_flight.pop(response.request.ident)
+        exchange.end(request)
+        message = response.verified()
+        if spot is soa:
+            serial, primary = _soa(exchange, _soa_response(exchange, message, zone), zone)
+            continue
+        found = _rdatas(exchange, message, spot)
+        if found is None:
+            unknown.add(spot.owner)
+        elif found != spot.rrset.rdatas:
+            differing.add(spot.owner)
+
+
+def _rdatas(exchange: Exchange, message: Message, spot: Spot) -> tuple[bytes, ...] | None:
+    """Return the rdatas that a server has for a spot; None where it does not say."""
+    if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN} or not message.flags & codec.FLAG_AA:
+        return None
+    if message.tsig is None:
+        raise _unsigned(exchange, spot.owner)
+    owner, rdtype = spot.owner, spot.rrset.type
+    return tuple(sorted({rdata for name, kind, _, rdata in message.answer if name == owner and kind == rdtype}))
+
+
+def _soa(exchange: Exchange, message: Message, zone: bytes) -> tuple[int, bytes]:
+    """Return the serial of `zone`, and the name of its primary."""
+    for owner, rdtype, _, rdata in message.answer:
+        if rdtype == SOA and owner == zone:
+            try:
+                return codec.soa_serial(rdata), codec.soa_primary(rdata)
+            except Malformed as e:
+                raise BadResponse(f"{exchange.server} sent a malformed SOA: {e}", server=exchange.server) from e
+    raise BadResponse(
+        f"{exchange.server} serves no zone {names.to_text(zone)}",
+        "set ZONE to the apex of a zone that it is primary of",
+        server=exchange.server,
+        zone=names.to_text(zone),
+    )
+
+
+def _soa_response(exchange: Exchange, message: Message, name: bytes) -> Message:
+    """Return the verified and authoritative response to a query for the SOA of `name`. Raises PrimaryError."""
+    server, key = exchange.server, exchange.key.name
+    if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
+        raise diagnosis.query_error(message.rcode, server=server, name=names.to_text(name), key=key)
+    if message.tsig is None:
+        raise _unsigned(exchange, name)
+    if not message.flags & codec.FLAG_AA:
+        raise BadResponse(
+            f"{server} is not authoritative for {names.to_text(name)}: it is a resolver, or the zone is delegated",
+            "set DNS_SERVER to the zone's primary",
+            server=server,
+            name=names.to_text(name),
+        )
+    return message
+
+
+def _unsigned(exchange: Exchange, name: bytes) -> BadResponse:
+    text = names.to_text(name)
+    return BadResponse(
+        f"{exchange.server} answered that {text} does not exist, without a signature", server=exchange.server, name=text
+    )

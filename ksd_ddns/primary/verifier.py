@@ -1,0 +1,147 @@
+"""Verification of TSIG signatures (RFC 8945): dnspython verifies, on wire bytes."""
+
+import time
+
+import dns.exception
+import dns.name
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.tsig
+
+from ksd_ddns.errors import BadResponse, Denied
+from ksd_ddns.primary.keys import FUDGE, GSS_ALGORITHM, Key
+from ksd_ddns.wire.codec import Message
+
+MAX_UNSIGNED = 99
+"""Messages in a row that a transfer may leave unsigned (RFC 8945, 5.3.1)."""
+
+
+class KeyRejected(Denied):
+    """The server does not know the key (BADKEY); Knot answers so, too, where the key lacks permission for the name."""
+
+
+class Verifier:
+    """Verifies the response to one signed request, message by message.
+
+    `mac` is that of the request (empty: what is verified is itself a request); `server` is named in errors. `verified`
+    is the MAC of the last message that verified. With `several`, the messages of a transfer count together; `finish`
+    must be called after the last one, since an unsigned end would leave the end of the zone unproven.
+    """
+
+    def __init__(self, key: Key, mac: bytes, *, server: str, several: bool = False) -> None:
+        self._key = key
+        self._mac = mac
+        self._server = server
+        self._several = several
+        self._context: dns.tsig.HMACTSig | dns.tsig.GSSTSig | None = None
+        self._unsigned = 0
+        self.verified = b""
+
+    def verify(self, message: Message) -> None:
+        """Raise Denied where the server did not accept our signature, BadResponse where its own is bad."""
+        if message.tsig is None or message.tsig_start is None:
+            if not message.rcode:
+                self._pass_unsigned(message)
+            return  # an unsigned refusal is just a refusal: no record is taken from it
+        owner, _, _, rdata = message.tsig
+        signature = None
+        try:
+            signature = dns.rdata.from_wire(dns.rdataclass.ANY, dns.rdatatype.TSIG, rdata, 0, len(rdata))
+            self._context = dns.tsig.validate(  # type: ignore[no-untyped-call]
+                message.wire,
+                self._key.tsig,
+                dns.name.from_wire(owner, 0)[0],
+                signature,
+                int(time.time()),
+                self._mac,
+                message.tsig_start,
+                self._context,
+                self._several,
+            )
+        except dns.tsig.PeerError as e:
+            raise self._peer_error(e, signature) from e
+        except dns.tsig.BadTime as e:
+            raise self._bad(
+                f"{self._server} signed its response with a time more than {FUDGE} s off ours",
+                "set both clocks by NTP",
+            ) from e
+        except (dns.exception.DNSException, NotImplementedError, ValueError) as e:
+            if self._mac and self._mac == getattr(signature, "mac", b""):
+                self._check_echo(message)
+                return
+            raise self._bad(
+                f"the signature of {self._server} does not verify with key {self._key.name} ({type(e).__name__}): the "
+                "response was changed in transit or comes from another host, and is not used"
+            ) from e
+        self._unsigned = 0
+        self.verified = bytes(getattr(signature, "mac", b""))
+
+    def finish(self) -> None:
+        """Raise BadResponse unless the last message was signed."""
+        if self._unsigned:
+            raise self._bad(f"{self._server} left the end of its response unsigned: it is not used")
+
+    @property
+    def _negotiated(self) -> bool:
+        return self._key.algorithm == GSS_ALGORITHM
+
+    def _check_echo(self, message: Message) -> None:
+        """Treat a response with the signature of our own request, which proves nothing, as unsigned."""
+        if not message.rcode:
+            raise self._bad(
+                f"{self._server} sent the signature of our request back instead of its own: the response is not used",
+                "Windows does so where it does not check signatures: allow secure updates only for the zone",
+            )
+
+    def _pass_unsigned(self, message: Message) -> None:
+        if self._context is None or not self._several:
+            raise self._bad(
+                f"{self._server} answered a request signed with key {self._key.name} without a signature: the response "
+                "is not used",
+                "is it the server that holds the key, or something in between?",
+            )
+        self._unsigned += 1
+        if self._unsigned > MAX_UNSIGNED:
+            raise self._bad(f"{self._server} left more than {MAX_UNSIGNED} messages in a row unsigned")
+        self._context.update(message.wire)  # type: ignore[no-untyped-call]
+
+    def _bad(self, problem: str, remedy: str = "") -> BadResponse:
+        return BadResponse(problem, remedy, server=self._server, key=self._key.name)
+
+    def _peer_error(self, error: dns.tsig.PeerError, signature: object) -> Denied:
+        """Return what the TSIG error in a response means."""
+        name, algorithm, server = self._key.name, self._key.algorithm, self._server
+        kind = Denied
+        match error:
+            case dns.tsig.PeerBadKey() | dns.tsig.PeerBadSignature() if self._negotiated:
+                # A shared secret that was copied wrong stays wrong; a negotiated key has expired.
+                kind = KeyRejected
+                problem, remedy = f"{server} no longer knows the key that it negotiated with {name}", ""
+            case dns.tsig.PeerBadKey():
+                kind = KeyRejected
+                problem = (
+                    f"{server} does not know key {name} with algorithm {algorithm} (BADKEY), or it lacks permission"
+                )
+                remedy = (
+                    "name and algorithm must be the same on both sides: compare TSIG_KEY_NAME and TSIG_ALGORITHM (or "
+                    "the key file) with the server's key clause, and check its access rules"
+                )
+            case dns.tsig.PeerBadSignature():
+                problem = f"{server} knows key {name}, but with another secret or algorithm (BADSIG)"
+                remedy = "copy the secret from the server's key clause again"
+            case dns.tsig.PeerBadTime():
+                problem = f"{server} refuses our clock (BADTIME){_difference(signature)}"
+                remedy = "set both clocks by NTP"
+            case _:
+                problem, remedy = f"{server} refuses the signature with key {name}: {error}", ""
+        return kind(problem, remedy, server=server, key=name)
+
+
+def _difference(signature: object) -> str:
+    """Return how far the clocks differ: a BADTIME response holds the server's time (RFC 8945, 5.2.3)."""
+    other = getattr(signature, "other", b"")
+    if len(other) != 6:
+        return ""
+    seconds = int.from_bytes(other, "big") - int(time.time())
+    return f": it is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} us"
