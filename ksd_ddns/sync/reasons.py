@@ -39,6 +39,12 @@ def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> st
                 f"{server} acknowledged the change of {name}, but left out the ownership record: let its policy pass "
                 "TXT. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
             )
+        case Cause.CHANGING:
+            return (
+                f"{server} says again and again that {name} is not as the zone showed it: another program keeps changing "
+                "it, or the server stores its records in another form than it shows. Delete the name there, or rename "
+                "the VM"
+            )
         case Cause.PERMISSION if accepts:
             return (
                 f"{server} refuses {name} ({_rcode(found)}), but accepts other names of {zone}: the key lacks "

@@ -26,7 +26,7 @@ import msgspec
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.wire.codec import Malformed
-from ksd_ddns.wire.rrset import Node, RRset
+from ksd_ddns.wire.rrset import TXT, Node, RRset
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Desired, Rules
@@ -78,6 +78,9 @@ READ_BACK_WITHIN = 1.0
 
 PATIENT_ATTEMPTS = 2
 """Attempts at a name that somebody else keeps changing, before it has to wait between them."""
+
+MOST_ATTEMPTS = 8
+"""Attempts at such a name before it is refused."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds between further attempts at such a name."""
@@ -241,6 +244,9 @@ class Reconciler:
         self._recovered(now)
         view, transfer = self.view, event.transfer
         whole = transfer.nodes is not None
+        asked_changes, self._round.asked_changes = self._round.asked_changes, False
+        if asked_changes and not event.elsewhere:
+            view.only_whole = whole  # then it is read less often
         if view.live is None:
             view.live = Live.of(self.zone, transfer)
             self._was_read(event, now)
@@ -286,10 +292,6 @@ class Reconciler:
     def _was_read(self, event: ZoneRead, now: float) -> None:
         view = self.view
         whole = event.transfer.nodes is not None
-        if self._round.asked_changes and not event.elsewhere:
-            # Where only whole zones can be had, they are read less often.
-            view.only_whole = whole
-        self._round.asked_changes = False
         view.need = Need.NOTHING
         self._round.stale = False
         self.updates.unread_since = None
@@ -468,9 +470,14 @@ class Reconciler:
             # The first time a read may show all there is to know; names are not counted for others in their message.
             if any(name in updates.attempts for name in names):
                 updates.suspects.divide(names)
-            updates.attempts.update(dict.fromkeys(names, 1))
+            for name in names:
+                updates.attempts.setdefault(name, 1)
             return
         attempts = updates.attempts[names[0]] = updates.attempts.get(names[0], 0) + 1
+        retried = self._round.retried.get(names[0])
+        if attempts >= MOST_ATTEMPTS or (retried is not None and retried.cause is Cause.CHANGING):
+            self._refuse(Refusal(answer.changes[0], Cause.CHANGING, now, answer.rcode, answer.error), now)
+            return
         if attempts > PATIENT_ATTEMPTS:
             updates.delayed[names[0]] = now + min(FIRST_DELAY * 2 ** (attempts - PATIENT_ATTEMPTS), LONGEST_DELAY)
 
@@ -581,6 +588,8 @@ class Reconciler:
             self.pauses.sent()  # what was not answered is in the zone, or no longer wanted
             if not self.unconfirmed and since is None:
                 self.inventory.settled()
+            if self.acceptance.refuses and not self.refusals and self.acceptance.canary_at is None:
+                self.acceptance.reset()  # nothing is left that could show that it does
         return Wait(self._wake_at(now))
 
     def _may_read(self, now: float) -> bool:
@@ -604,7 +613,7 @@ class Reconciler:
 
     def _wake_at(self, now: float) -> float:
         view, updates = self.view, self.updates
-        due = [view.check_at, view.full_at]
+        due = [] if view.need is Need.CHANGES else [view.check_at, view.full_at]
         if view.need is Need.CHANGES or updates.unread_since is not None:
             due.append(view.not_before if view.only_whole else now)
         if self.sources.usable:
@@ -612,7 +621,7 @@ class Reconciler:
                 due.append(self.inventory.due)
             sends = [*updates.delayed.values(), self._nudge_at() if view.signed else inf]
             sends += [at for at in (self.refusals.due, self.acceptance.canary_at) if at is not None]
-            if updates.whole or updates.dirty or updates.suspects:
+            if updates.whole or updates.dirty or updates.suspects.ready(excluded=updates.uncertain):
                 sends.append(now)
             due.append(max(self.pauses.send_at, min(sends)))
         return max(now, min(due))
@@ -663,6 +672,10 @@ class Reconciler:
             self._facts.append(Planned(plan, frozenset(dirty)))
         changing = {change.name for change in plan.changes}
         self._settle(dirty - changing)
+        if updates.attempts:
+            # What was stale alone is sent alone until it gets through, or others would wait for it.
+            alone = [name for name in changing if updates.attempts.get(name, 0) > 1 and name not in updates.suspects]
+            updates.suspects.add(sorted(name for name in alone if name not in updates.delayed), size=1)
         updates.whole = False
         updates.dirty = set()
         waits = self._waiting(changing)
@@ -773,6 +786,8 @@ class Reconciler:
                     first.append(change)
                     continue
                 types = [old.type for old, new in change.rrsets() if old and new and old.ttl != new.ttl]
+                if TXT in types:
+                    types += change.types  # addresses without the ownership record would not be ours
                 middle = change.old.with_rrsets((), types=types)
                 self._round.halfway[change.name] = middle
                 self._round.split.add(change.name)
