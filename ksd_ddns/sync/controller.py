@@ -29,7 +29,7 @@ from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
 from ksd_ddns.zone.reconciler import Reconciler
-from ksd_ddns.zone.reconciler.events import Accepted, NotifyReceived, Planned, Refused, Wait
+from ksd_ddns.zone.reconciler.events import Accepted, NoticesChanged, NotifyReceived, Planned, Refused, Wait
 from ksd_ddns.zone.update import Limits
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
@@ -209,6 +209,8 @@ class Controller:
                     self._remarks.accepted(fact.change)
                 case Refused():
                     self._remarks.refused(fact.refusal)
+                case NoticesChanged():
+                    self._remarks.notices(fact.vmis)
                 case Planned():
                     self._account.planned(fact)
                     self._remarks.conflicts(fact.plan.conflicts)

@@ -14,7 +14,7 @@ def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
     return refusal_text(found, zone=names.to_text(reconciler.zone), server=server, accepts=accepts)
 
 
-def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> str:
+def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> str:  # noqa: PLR0911 one per cause
     """Return the same, for a zone that `accepts` other updates, or none."""
     name = names.to_text(found.name)
     match found.cause:
@@ -41,9 +41,8 @@ def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> st
             )
         case Cause.CHANGING:
             return (
-                f"{server} says again and again that {name} is not as the zone showed it: another program keeps changing "
-                "it, or the server stores its records in another form than it shows. Delete the name there, or rename "
-                "the VM"
+                f"{server} never holds {name} as the zone showed it: another program keeps changing "
+                "it, or the server stores records in another form than it shows. Delete it there, or rename the VM"
             )
         case Cause.PERMISSION if accepts:
             return (

@@ -27,8 +27,18 @@ class Remarks:
             return
         vmis: Iterable[Vmi] = told.vmis if isinstance(told, VmisListed) else (told.vmi,)
         for vmi in vmis:
-            for notice in self._known.notices(vmi.key):
-                self._say(Remark(vmi.key, vmi.uid, "NotPublished", notice.text))
+            self._not_published(vmi)
+
+    def notices(self, keys: Iterable[str]) -> None:
+        """Say what cannot be published of the VMIs `keys`, since another VMI came or went."""
+        for key in sorted(keys):
+            vmi = self._known.get(key)
+            if vmi is not None:
+                self._not_published(vmi)
+
+    def _not_published(self, vmi: Vmi) -> None:
+        for notice in self._known.notices(vmi.key):
+            self._say(Remark(vmi.key, vmi.uid, "NotPublished", notice.text))
 
     def conflicts(self, conflicts: Iterable[Conflict]) -> None:
         """Say which names somebody else has."""

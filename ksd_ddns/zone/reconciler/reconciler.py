@@ -43,6 +43,7 @@ from ksd_ddns.zone.reconciler.events import (
     DriftFound,
     Event,
     Fact,
+    NoticesChanged,
     NotifyReceived,
     Planned,
     PrimaryFailed,
@@ -202,12 +203,18 @@ class Reconciler:
                 updates.received.setdefault(name, event.at)
             if self._round.unread - self._unread:
                 updates.whole = True  # of a namespace all is known now: something follows from absence
+        self._note_notices()
         if self.refusals or updates.suspects or updates.delayed:
             for name in dirty:
                 self.refusals.forget(name)
                 updates.delayed.pop(name, None)
             updates.suspects.forget(dirty)
         updates.dirty |= dirty
+
+    def _note_notices(self) -> None:
+        renoticed = self.desired.take_renoticed()
+        if renoticed:
+            self._facts.append(NoticesChanged(frozenset(renoticed)))
 
     @property
     def _unread(self) -> frozenset[str]:
@@ -368,6 +375,12 @@ class Reconciler:
             self._canary_answered(canary, answer, now)
             return
         self._round.results.add(answer.result)
+        halfway = self._round.halfway
+        second = halfway and any(halfway.get(change.name) == change.old for change in answer.changes)
+        if second and answer.result is not Result.ACCEPTED:
+            # The first of two messages was not accepted, so the second says nothing about the names.
+            self.updates.uncertain.update(dict.fromkeys(change.name for change in answer.changes))
+            return
         match answer.result:
             case Result.ACCEPTED:
                 self._accepted(answer, now)
@@ -436,7 +449,7 @@ class Reconciler:
         self._refuse(refusal, now)
 
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; those that a check of host names would refuse go separately."""
+        """Let the changes of a refused message be suspects; those that check-names would refuse go separately."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -489,6 +502,7 @@ class Reconciler:
         if news and (before is None or before.cause is not refusal.cause):
             self._facts.append(Refused(refusal))
         self.updates.received.pop(refusal.name, None)
+        self.updates.suspects.forget((refusal.name,))
         self.updates.done(refusal.name)
 
     def _refuse_untried(self, changes: Iterable[Change], answer: Answer, now: float) -> None:
@@ -545,8 +559,8 @@ class Reconciler:
 
     def _sample(self, now: float) -> None:
         """Without a canary, let a sample decide about the names that were not tried alone."""
-        if self._canary() is not None:
-            return
+        if self.unconfirmed or self._canary() is not None:
+            return  # the zone accepted something a moment ago, or a canary will tell
         acceptance, suspects = self.acceptance, self.updates.suspects
         if suspects and acceptance.streak >= SUSPICIOUS and not acceptance.sampled:
             acceptance.sampled = True
@@ -632,6 +646,7 @@ class Reconciler:
         if ended:
             self.deletions.seen |= ended
             self.updates.dirty |= ended
+            self._note_notices()
         if now < self.pauses.send_at:
             return None
         plan = self._plan(now)

@@ -232,7 +232,7 @@ class World:
         """Hand over an event."""
         self.reconciler.handle(event, self.now)
 
-    def list(self, *vmis: Vmi, scope: str = "", unread: frozenset[str] = frozenset()) -> None:
+    def report(self, *vmis: Vmi, scope: str = "", unread: frozenset[str] = frozenset()) -> None:
         """Report the whole list of VMIs in `scope`."""
         prefix = f"{scope}/" if scope else ""
         self.vmis = {key: item for key, item in self.vmis.items() if not key.startswith(prefix)}
@@ -270,7 +270,7 @@ class World:
         self.facts += self.reconciler.take_facts()
         return action
 
-    def run(self, seconds: float = 0.0, *, most: int = 200) -> "list[Action]":
+    def run(self, seconds: float = 0.0, *, most: int = 200) -> list[Action]:
         """Carry out what is asked for during `seconds`, and until there is nothing to do at that time."""
         until = self.now + seconds
         first = len(self.actions)
@@ -289,7 +289,7 @@ class World:
             together += 1
             assert together <= most, f"{most} actions within a second: a hot loop, last {self.actions[-6:]}"
 
-    def sent(self) -> "list[Send]":
+    def sent(self) -> list[Send]:
         """Return all Sends so far."""
         return [action for action in self.actions if isinstance(action, Send)]
 

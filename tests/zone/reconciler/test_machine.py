@@ -19,7 +19,7 @@ from ksd_ddns.zone.update import Batch, Limits
 from tests.zone.build import a, mark, n, node, sshfp, txt, txt_rules, vmi
 from tests.zone.reconciler.model import NOTAUTH, REFUSED, SERVFAIL, Server, World
 
-EXAMPLES = int(os.environ.get("RECONCILER_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("RECONCILER_EXAMPLES", "150"))
 STEPS = int(os.environ.get("RECONCILER_STEPS", "30"))
 
 VMIS = ["a", "b", "c", "d"]
@@ -87,7 +87,7 @@ class Machine(RuleBasedStateMachine):
         )
         self.world.on_update, self.world.after_update = self._look, self._compare
         self.churned: dict[str, float] = {}
-        self.world.list(*listed)
+        self.world.report(*listed)
 
     # What updates may do
 
@@ -122,14 +122,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def relist(self) -> None:
-        self.world.list(*self.world.vmis.values())
+        self.world.report(*self.world.vmis.values())
 
     @rule()
     def restart(self) -> None:
         self.world.start()
         for name in VMIS:
             self.churned[name] = self.world.now
-        self.world.list(*self.world.vmis.values())
+        self.world.report(*self.world.vmis.values())
 
     @rule(reason=st.sampled_from(["cannot list", ""]))
     def source(self, reason: str) -> None:
