@@ -136,7 +136,7 @@ def test_killed_at_any_time_during_the_load(primary: Server, kube: Kube, run: Ru
         UPDATE_BATCH="10",
         HOLD_DOWN="0s",
         MAX_DELETE_PERCENT="100",
-        patches={"ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5},
+        patches={"ksd_ddns.zone.reconciler.pauses.LONGEST_PAUSE": 0.5},
     )
     for number in range(10):
         for _ in range(30):

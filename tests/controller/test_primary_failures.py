@@ -21,7 +21,7 @@ NAME = "net1.db.prod.vm."
 BOTH = {"10.1.0.9", "fd00::9"}
 
 QUICK: dict[str, object] = {
-    "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5,
+    "ksd_ddns.zone.reconciler.pauses.LONGEST_PAUSE": 0.5,
     "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.4,
 }
 

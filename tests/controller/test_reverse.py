@@ -142,7 +142,7 @@ def test_a_broken_zone_holds_up_no_other_and_mends(
     served(bind, rights)
     kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
     patches = {
-        "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 1.0,
+        "ksd_ddns.zone.reconciler.pauses.LONGEST_PAUSE": 1.0,
         "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5,
     }
     ksd = run(bind, kube, REVERSE_ZONES=REVERSE, patches=patches)

@@ -62,7 +62,7 @@ QUICK: dict[str, object] = {
     "ksd_ddns.cluster.watch._LONGEST_PAUSE": 0.5,
     "ksd_ddns.cluster.watch.AT_LEAST": 0.2,
     "ksd_ddns.cluster.api.READ_TIMEOUT": 2.0,
-    "ksd_ddns.zone.reconciler.reconciler.LONGEST_PAUSE": 0.5,
+    "ksd_ddns.zone.reconciler.pauses.LONGEST_PAUSE": 0.5,
     "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5,
 }
 

@@ -17,7 +17,6 @@ Its theory of operation:
   name (see `refusals`). If nothing is accepted, a canary shows whether it is the names or the zone (see `acceptance`).
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from math import inf
 
@@ -32,9 +31,10 @@ from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Plan, Scope
+from ksd_ddns.zone.reconciler import pauses as pausing
 from ksd_ddns.zone.reconciler import refusals as refused
 from ksd_ddns.zone.reconciler.acceptance import SAMPLE, SUSPICIOUS, Acceptance
-from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
+from ksd_ddns.zone.reconciler.backoff import Jitter
 from ksd_ddns.zone.reconciler.deletions import Deletions
 from ksd_ddns.zone.reconciler.events import (
     Accepted,
@@ -64,15 +64,15 @@ from ksd_ddns.zone.reconciler.events import (
     ZoneRefuses,
 )
 from ksd_ddns.zone.reconciler.inventory import Inventory
+from ksd_ddns.zone.reconciler.learned import Learned
+from ksd_ddns.zone.reconciler.pauses import Pauses
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal, Refusals
+from ksd_ddns.zone.reconciler.sending import Sending
 from ksd_ddns.zone.reconciler.sources import Sources, VmiEvent
 from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed, Verdict
 from ksd_ddns.zone.reconciler.updates import Updates
 from ksd_ddns.zone.reconciler.view import Need, View
 from ksd_ddns.zone.rivalry import Rivalry, is_undone
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
-"""Seconds between attempts at a primary that does not answer, or answers nonsense. The first retry comes at once."""
 
 READ_BACK_WITHIN = 1.0
 """Seconds that what was accepted may stay unread while changes come thick."""
@@ -86,9 +86,6 @@ MOST_ATTEMPTS = 8
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds between further attempts at such a name."""
 
-FIRST_POLL, LONGEST_POLL = 0.05, 1.0
-"""Seconds between two looks at a zone that does not show yet what it accepted."""
-
 NUDGE_AFTER, NUDGE_EVERY = 2.0, 5.0
 """Seconds after which a signed zone that stopped showing changes gets one more update, which makes BIND show them."""
 
@@ -97,9 +94,6 @@ READ_SIGNED_EVERY = 15.0
 
 GROUP = 500
 """Names that are tried together when a cause of refusals is gone."""
-
-REMEMBERED = 1000
-"""Changes that are remembered to see whether somebody undoes them."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +128,8 @@ class Reconciler:
         self.rivalry = Rivalry()
         self.pauses = Pauses(jitter=jitter)
         self.synced = False
-        self._round = Round()
+        self._sending = Sending()
+        self._learned = Learned()
         self._facts: list[Fact] = []
 
     # What others may know
@@ -201,7 +196,7 @@ class Reconciler:
             self.deletions.seen |= dirty
             for name in dirty:
                 updates.received.setdefault(name, event.at)
-            if self._round.unread - self._unread:
+            if self._learned.unread - self._unread:
                 updates.whole = True  # of a namespace all is known now: something follows from absence
         self._note_notices()
         if self.refusals or updates.suspects or updates.delayed:
@@ -251,7 +246,7 @@ class Reconciler:
         self._recovered(now)
         view, transfer = self.view, event.transfer
         whole = transfer.nodes is not None
-        asked_changes, self._round.asked_changes = self._round.asked_changes, False
+        asked_changes, self._learned.asked_changes = self._learned.asked_changes, False
         if asked_changes and not event.elsewhere:
             view.only_whole = whole  # then it is read less often
         if view.live is None:
@@ -290,7 +285,7 @@ class Reconciler:
     def _watch_rivals(self, changed: Iterable[bytes], now: float) -> None:
         """Look for another controller with our owner ID and other VMIs, which undoes what we do."""
         for name in changed:
-            before = self._round.confirmed.pop(name, None)
+            before = self._learned.confirmed.pop(name, None)
             if before is not None and is_undone(before, self.live.get(name), self.scope):
                 known = self.rivalry.names(now)
                 if self.rivalry.undone(name, now) and not known:
@@ -300,7 +295,7 @@ class Reconciler:
         view = self.view
         whole = event.transfer.nodes is not None
         view.need = Need.NOTHING
-        self._round.stale = False
+        self._learned.stale = False
         self.updates.unread_since = None
         view.check_later(now)
         if whole:
@@ -313,7 +308,7 @@ class Reconciler:
         that is signed inline shows changes late: there a full read is worth its cost only now and then.
         """
         live = self.live
-        if serial != live.serial or self._round.stale:
+        if serial != live.serial or self._learned.stale:
             return True
         if not live.assumed:
             return False
@@ -337,7 +332,9 @@ class Reconciler:
         differing = {name: live.get(name) for name in changed if name in self.unconfirmed}
         settled: set[bytes] = set()
         accepted = {name: self.unconfirmed.change(name) for name in differing}
-        self._round.remember(self.unconfirmed.change(name) for name in self.unconfirmed.names() if name not in changed)
+        self._learned.remember(
+            self.unconfirmed.change(name) for name in self.unconfirmed.names() if name not in changed
+        )
         for name, verdict in self.unconfirmed.confirm(differing, now, signed=self.view.signed).items():
             match verdict:
                 case Verdict.LATE:
@@ -348,7 +345,7 @@ class Reconciler:
                     self._refuse(Refusal(accepted[name], cause, now), now)
                     settled.add(name)
                 case Verdict.TTL_KEPT:
-                    self._round.split_ttl = True
+                    self._learned.split_ttl = True
                 case Verdict.OTHER:
                     cap = planning.ttl_cap(accepted[name], live.get(name))
                     if cap is not None and cap != self.scope.ttl_cap:
@@ -369,13 +366,13 @@ class Reconciler:
     # Answers
 
     def _answered(self, answer: Answer, now: float) -> None:
-        canary = self._round.canary
+        canary = self._sending.canary
         if canary is not None and answer.changes == (canary,):
-            self._round.canary = None
+            self._sending.canary = None
             self._canary_answered(canary, answer, now)
             return
-        self._round.results.add(answer.result)
-        halfway = self._round.halfway
+        self._sending.results.add(answer.result)
+        halfway = self._sending.halfway
         second = halfway and any(halfway.get(change.name) == change.old for change in answer.changes)
         if second and answer.result is not Result.ACCEPTED:
             # The first of two messages was not accepted, so the second says nothing about the names.
@@ -392,7 +389,7 @@ class Reconciler:
                 self._stale(answer, now)
             case Result.UNKNOWN | Result.UNSENT:
                 sent = answer.result is Result.UNKNOWN
-                self._round.lost = answer.error
+                self._sending.lost = answer.error
                 for change in answer.changes:
                     self.updates.uncertain[change.name] = change if sent else None
 
@@ -403,13 +400,13 @@ class Reconciler:
         for change in answer.changes:
             name = change.name
             live.assume(change.new)
-            if self._round.retried and (before := self._round.retried.pop(name, None)) is not None:
+            if self._sending.retried and (before := self._sending.retried.pop(name, None)) is not None:
                 released.add(before.cause)
-            if self._round.halfway and self._round.halfway.get(name) == change.new:
+            if self._sending.halfway and self._sending.halfway.get(name) == change.new:
                 split = True
-                del self._round.halfway[name]
+                del self._sending.halfway[name]
                 continue
-            split = split or name in self._round.split
+            split = split or name in self._sending.split
             self._note_accepted(change)
         self.unconfirmed.accept(answer.changes, now, split=split)
         recovered = self.acceptance.accepted(now)
@@ -476,7 +473,7 @@ class Reconciler:
         """Take a failed prerequisite: some name of the message is not as it was. A read, or trying, shows which."""
         updates = self.updates
         names = [change.name for change in answer.changes]
-        self._round.stale = True
+        self._learned.stale = True
         for name in names:
             updates.uncertain[name] = None
         if len(names) > 1:
@@ -487,7 +484,7 @@ class Reconciler:
                 updates.attempts.setdefault(name, 1)
             return
         attempts = updates.attempts[names[0]] = updates.attempts.get(names[0], 0) + 1
-        retried = self._round.retried.get(names[0])
+        retried = self._sending.retried.get(names[0])
         if attempts >= MOST_ATTEMPTS or (retried is not None and retried.cause is Cause.CHANGING):
             self._refuse(Refusal(answer.changes[0], Cause.CHANGING, now, answer.rcode, answer.error), now)
             return
@@ -495,7 +492,7 @@ class Reconciler:
             updates.delayed[names[0]] = now + min(FIRST_DELAY * 2 ** (attempts - PATIENT_ATTEMPTS), LONGEST_DELAY)
 
     def _refuse(self, refusal: Refusal, now: float) -> None:
-        before = self._round.retried.pop(refusal.name, None)
+        before = self._sending.retried.pop(refusal.name, None)
         if before is not None:
             refusal = msgspec.structs.replace(refusal, since=before.since)
         news = self.refusals.add(refusal, now)
@@ -536,13 +533,13 @@ class Reconciler:
             self._refuse_untried(plan.changes, answer, now)
 
     def _finished(self, now: float) -> None:
-        self._round.canary = None
-        results, self._round.results = self._round.results, set()
-        lost, self._round.lost = self._round.lost, None
+        self._sending.canary = None
+        results, self._sending.results = self._sending.results, set()
+        lost, self._sending.lost = self._sending.lost, None
         # What was retried and neither accepted nor refused is like any other name now.
-        self._round.retried.clear()
-        self._round.halfway.clear()
-        self._round.split.clear()
+        self._sending.retried.clear()
+        self._sending.halfway.clear()
+        self._sending.split.clear()
         if Result.ACCEPTED in results:
             self.updates.unread_since = self.updates.unread_since or now
             self.pauses.sent()
@@ -622,7 +619,7 @@ class Reconciler:
         return None
 
     def _read_changes(self) -> ReadChanges:
-        self._round.asked_changes = True
+        self._learned.asked_changes = True
         return ReadChanges(self.live.serial)
 
     def _wake_at(self, now: float) -> float:
@@ -657,7 +654,7 @@ class Reconciler:
             if not groups:
                 return None
         plan = plan or Plan(self.zone, self.live.serial, (), ())
-        if self._round.split_ttl:
+        if self._learned.split_ttl:
             plan, groups = self._split(plan, groups)
         return Send(plan, tuple(groups), canary)
 
@@ -669,14 +666,14 @@ class Reconciler:
             return None
         dirty = updates.dirty
         if updates.whole:
-            self._round.unread = self._unread
+            self._learned.unread = self._unread
             plan = planning.full(
                 self.desired,
                 self.live,
                 self.scope,
                 max_delete_percent=self._options.max_delete_percent,
                 seen=self.deletions.seen,
-                unread=self._round.unread,
+                unread=self._learned.unread,
             )
             self.deletions.plan(plan)
             self._facts.append(Planned(plan))
@@ -730,11 +727,11 @@ class Reconciler:
         due = self.refusals.due
         if due is None or due > now:
             return
-        longest = LONGEST_PAUSE if self.acceptance.refuses else refused.LONGEST_RETRY
+        longest = pausing.LONGEST_PAUSE if self.acceptance.refuses else refused.LONGEST_RETRY
         for name in self.refusals.sample(now, longest=longest):
             refusal = self.refusals.forget(name)
             if refusal is not None:
-                self._round.retried[name] = refusal
+                self._sending.retried[name] = refusal
                 yield [name]
 
     def _planned(self, names: list[bytes]) -> tuple[Change, ...]:
@@ -756,8 +753,8 @@ class Reconciler:
             return None
         # Where the primary fails, only a real change shows whether it can write; the next one takes it back.
         new = self._with_another_ttl(node) if self.acceptance.failing else node
-        self._round.canary = Change(node, new, Kind.CHANGE, self.scope.types)
-        return self._round.canary
+        self._sending.canary = Change(node, new, Kind.CHANGE, self.scope.types)
+        return self._sending.canary
 
     def _canary(self) -> Node | None:
         """Return a name of ours that the zone holds; None where there is none, as far as a short look shows."""
@@ -774,13 +771,13 @@ class Reconciler:
 
     def _nudge_at(self) -> float:
         oldest = self.unconfirmed.oldest
-        return inf if oldest is None else max(oldest + NUDGE_AFTER, self._round.nudged_at + NUDGE_EVERY)
+        return inf if oldest is None else max(oldest + NUDGE_AFTER, self._learned.nudged_at + NUDGE_EVERY)
 
     def _nudge(self, now: float) -> list[tuple[Change, ...]]:
         """Return one harmless change for a signed zone that stopped showing changes: BIND then shows the rest, too."""
         if not self.unconfirmed or not self.view.signed or now < self._nudge_at():
             return []
-        self._round.nudged_at = now
+        self._learned.nudged_at = now
         for name in self.unconfirmed.names():
             node = self.live.get(name)
             new = self._with_another_ttl(node)
@@ -804,8 +801,8 @@ class Reconciler:
                 if TXT in types:
                     types += change.types  # addresses without the ownership record would not be ours
                 middle = change.old.with_rrsets((), types=types)
-                self._round.halfway[change.name] = middle
-                self._round.split.add(change.name)
+                self._sending.halfway[change.name] = middle
+                self._sending.split.add(change.name)
                 first.append(msgspec.structs.replace(change, new=middle))
                 second.append(msgspec.structs.replace(change, old=middle))
             found += [tuple(first), tuple(second)] if second else [tuple(first)]
@@ -817,79 +814,3 @@ _ZONE_WIDE = frozenset({Cause.PERMISSION, Cause.ZONE, Cause.SERVER})
 
 def _changes_ttl(change: Change) -> bool:
     return any(old and new and old.ttl != new.ttl for old, new in change.rrsets())
-
-
-class Round:
-    """What belongs to the Send in progress, and what was learned about the server's ways."""
-
-    def __init__(self) -> None:
-        self.results: set[Result] = set()
-        self.lost: PrimaryError | None = None
-        self.retried: dict[bytes, Refusal] = {}
-        self.canary: Change | None = None
-        self.halfway: dict[bytes, Node] = {}
-        self.split: set[bytes] = set()
-        self.split_ttl = False
-        self.asked_changes = False
-        self.stale = False
-        self.unread: frozenset[str] = frozenset()
-        self.nudged_at = -inf
-        self.confirmed: OrderedDict[bytes, Change] = OrderedDict()
-
-    def remember(self, changes: Iterable[Change]) -> None:
-        """Keep the last changes that the zone has shown: who undoes them may be another controller."""
-        for change in changes:
-            self.confirmed[change.name] = change
-            self.confirmed.move_to_end(change.name)
-        while len(self.confirmed) > REMEMBERED:
-            self.confirmed.popitem(last=False)
-
-
-class Pauses:
-    """When the primary is tried again, for reads and for updates, what is wrong, and how often in a row it failed."""
-
-    def __init__(self, *, jitter: Jitter) -> None:
-        self._read = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=jitter, spread=0.5)
-        self._send = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=jitter, spread=0.5)
-        self.poll = Backoff(FIRST_POLL, LONGEST_POLL, jitter=jitter)
-        self._unread: PrimaryError | None = None
-        self._unsent: PrimaryError | None = None
-        self.until = 0.0
-        self.send_at = 0.0
-        self.failures = 0
-
-    @property
-    def problem(self) -> PrimaryError | None:
-        """What is wrong with the primary now."""
-        return self._unread or self._unsent
-
-    @property
-    def unanswered_reads(self) -> PrimaryError | None:
-        """Why the primary cannot be read now, None where it can: whatever is wrong concerns updates then."""
-        return self._unread
-
-    def failed(self, error: PrimaryError, now: float) -> None:
-        """Note that the primary could not be read, or took nothing at all."""
-        self.failures += 1
-        self.until = now + (self._read.next() if self._unread is not None else 0.0)
-        self._unread = error
-
-    def answered(self) -> bool:
-        """Note that the primary could be read; return whether it could not before."""
-        failed, self._unread = self._unread is not None, None
-        self.failures = 0 if self._unsent is None else self.failures
-        self._read.reset()
-        return failed
-
-    def unanswered(self, error: PrimaryError, now: float) -> None:
-        """Note that updates were not answered."""
-        self.failures += 1
-        self.send_at = now + (self._send.next() if self._unsent is not None else 0.0)
-        self._unsent = error
-
-    def sent(self) -> None:
-        """Note that updates were answered."""
-        self._unsent = None
-        self.failures = 0
-        self.send_at = 0.0
-        self._send.reset()
