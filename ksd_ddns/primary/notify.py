@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RateLimit:
     """How much NOTIFY is worth: `every` so many seconds a zone is reported, at most.
 
     `share` of one processor is used, after a burst of `burst` seconds of it.
@@ -65,9 +65,9 @@ class Listener:
         primaries: Collection[Server],
         keys: Collection[Rotating],
         heard: Callable[[bytes], None],
-        pace: Pace | None = None,
+        pace: RateLimit | None = None,
     ) -> None:
-        pace = pace or Pace()
+        pace = pace or RateLimit()
         self._primaries = tuple(primaries)
         self._keys = tuple(keys)
         self._report = _Report(heard, pace.every)

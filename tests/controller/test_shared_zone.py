@@ -40,7 +40,7 @@ OTHERS = (
     "TYPE65280 \\# 2 00{:02x}",
     'NAPTR 1 {} "s" "x" "" www.example.',
 )
-PATCHES = {"ksd_ddns.zone.reconciler.pace.BURST": 10_000, "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5}
+PATCHES = {"ksd_ddns.zone.reconciler.rate_limit.BURST": 10_000, "ksd_ddns.zone.reconciler.refusals.FIRST_RETRY": 0.5}
 
 Content = dict[str, dict[str, set[str]]]
 

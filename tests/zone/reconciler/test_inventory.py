@@ -10,7 +10,7 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.inventory import Inventory
-from ksd_ddns.zone.reconciler.pace import BURST, SLOWED, WINDOW
+from ksd_ddns.zone.reconciler.rate_limit import BURST, SLOWED, WINDOW
 from tests.zone.build import live, n, scope, txt_rules, vmi
 
 NAME = n("net1.db.prod.vm.example.")

@@ -5,7 +5,7 @@ import time
 from harness.kube import Kube
 from harness.servers import Bind
 from harness.vmis import vmi
-from ksd_ddns.zone.reconciler.pace import BURST
+from ksd_ddns.zone.reconciler.rate_limit import BURST
 from tests.controller.conftest import Run
 from tests.controller.running import answer
 
@@ -13,7 +13,7 @@ from tests.controller.running import answer
 def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run) -> None:
     name = "net1.flap.prod.vm."
     kube.put(vmi("flap", "prod", {"net1": ["10.1.0.0"]}))
-    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.pace.SLOWED": 2.0})
+    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.rate_limit.SLOWED": 2.0})
     ksd.wait_ready()
     for number in range(1, BURST + 1):
         kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))
@@ -34,7 +34,7 @@ def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run)
 
 def test_one_that_is_deleted_and_created_again_and_again_waits_too(bind: Bind, kube: Kube, run: Run) -> None:
     name = "net1.flap.prod.vm."
-    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.pace.SLOWED": 3.0})
+    ksd = run(bind, kube, patches={"ksd_ddns.zone.reconciler.rate_limit.SLOWED": 3.0})
     ksd.wait_ready()
     for number in range(BURST // 2):
         kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}, uid=f"uid-{number}"))
