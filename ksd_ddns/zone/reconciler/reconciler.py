@@ -25,7 +25,7 @@ import msgspec
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.wire.codec import Malformed
-from ksd_ddns.wire.rrset import TXT, Node, RRset
+from ksd_ddns.wire.rrset import Node, RRset
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.desired import Desired, Rules
@@ -69,6 +69,7 @@ from ksd_ddns.zone.reconciler.pauses import Pauses
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal, Refusals
 from ksd_ddns.zone.reconciler.sending import Sending
 from ksd_ddns.zone.reconciler.sources import Sources, VmiEvent
+from ksd_ddns.zone.reconciler.ttl_change import in_two_messages
 from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed, Verdict
 from ksd_ddns.zone.reconciler.updates import Updates
 from ksd_ddns.zone.reconciler.view import Need, View
@@ -655,7 +656,7 @@ class Reconciler:
                 return None
         plan = plan or Plan(self.zone, self.live.serial, (), ())
         if self._learned.split_ttl:
-            plan, groups = self._split(plan, groups)
+            plan, groups = in_two_messages(plan, groups, self._sending)
         return Send(plan, tuple(groups), canary)
 
     def _plan(self, now: float) -> Plan | None:
@@ -786,31 +787,5 @@ class Reconciler:
                 return [(Change(node, new, Kind.CHANGE, self.scope.types),)]
         return []
 
-    def _split(self, plan: Plan, groups: list[tuple[Change, ...]]) -> tuple[Plan, list[tuple[Change, ...]]]:
-        """Return the plan and groups with two messages for each change of TTL: the RRset goes, and comes back."""
-        whole = [change for change in plan.changes if not _changes_ttl(change)]
-        split = [change for change in plan.changes if _changes_ttl(change)]
-        found: list[tuple[Change, ...]] = []
-        for group in [*groups, *([tuple(split)] if split else [])]:
-            first, second = [], []
-            for change in group:
-                if not _changes_ttl(change):
-                    first.append(change)
-                    continue
-                types = [old.type for old, new in change.rrsets() if old and new and old.ttl != new.ttl]
-                if TXT in types:
-                    types += change.types  # addresses without the ownership record would not be ours
-                middle = change.old.with_rrsets((), types=types)
-                self._sending.halfway[change.name] = middle
-                self._sending.split.add(change.name)
-                first.append(msgspec.structs.replace(change, new=middle))
-                second.append(msgspec.structs.replace(change, old=middle))
-            found += [tuple(first), tuple(second)] if second else [tuple(first)]
-        return msgspec.structs.replace(plan, changes=tuple(whole)), found
-
 
 _ZONE_WIDE = frozenset({Cause.PERMISSION, Cause.ZONE, Cause.SERVER})
-
-
-def _changes_ttl(change: Change) -> bool:
-    return any(old and new and old.ttl != new.ttl for old, new in change.rrsets())
