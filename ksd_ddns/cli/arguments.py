@@ -21,7 +21,7 @@ _EXIT_CODES = """exit codes:
   2  a setting or the input is wrong: nothing was sent
   3  the primary does not answer
   4  the primary refuses the key, the zone, the transfer or the update
-  5  the primary breaks the protocol, a signature is wrong, or the zone keeps changing
+  5  the primary breaks the protocol, or a signature is wrong
   70  a bug: please report the line that begins with BUG
   74  the result could not be written to standard output
 """

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RateLimit:
     """Limits of the listener: each zone is reported at most once in `every` seconds.
 
     At most `share` of one processor is used, after a burst of `burst` seconds of it.
@@ -66,9 +66,9 @@ class Listener:
         primaries: Collection[Server],
         keys: Collection[Rotating],
         received: Callable[[bytes], None],
-        pace: Pace | None = None,
+        pace: RateLimit | None = None,
     ) -> None:
-        pace = pace or Pace()
+        pace = pace or RateLimit()
         self._primaries = tuple(primaries)
         self._keys = tuple(keys)
         self._report = _Report(received, pace.every)

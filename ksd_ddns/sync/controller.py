@@ -29,7 +29,7 @@ from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
 from ksd_ddns.zone.reconciler import Reconciler
-from ksd_ddns.zone.reconciler.events import Accepted, NotifyReceived, Planned, Refused, Wait
+from ksd_ddns.zone.reconciler.events import Accepted, NoticesChanged, NotifyReceived, Planned, Refused, Wait
 from ksd_ddns.zone.update import Limits
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
@@ -210,6 +210,8 @@ class Controller:
                     self._notifier.accepted(fact.change)
                 case Refused():
                     self._notifier.refused(fact.refusal)
+                case NoticesChanged():
+                    self._notifier.warnings(fact.vmis)
                 case Planned():
                     self._status.planned(fact)
                     self._notifier.conflicts(fact.plan.conflicts)

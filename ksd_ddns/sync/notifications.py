@@ -28,8 +28,18 @@ class Notifier:
             return
         vmis: Iterable[Vmi] = event.vmis if isinstance(event, VmisListed) else (event.vmi,)
         for vmi in vmis:
-            for warning in self._inventory.warnings(vmi.key):
-                self._notify(VmiWarning(vmi.key, vmi.uid, "NotPublished", message.warning(warning)))
+            self._warn_about(vmi)
+
+    def warnings(self, keys: Iterable[str]) -> None:
+        """Warn about VMIs of which less can be published because of other VMIs: a limit is reached."""
+        for key in keys:
+            vmi = self._inventory.get(key)
+            if vmi is not None:
+                self._warn_about(vmi)
+
+    def _warn_about(self, vmi: Vmi) -> None:
+        for warning in self._inventory.warnings(vmi.key):
+            self._notify(VmiWarning(vmi.key, vmi.uid, "NotPublished", message.warning(warning)))
 
     def conflicts(self, conflicts: Iterable[Conflict]) -> None:
         """Warn about names that exist and are not ours."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from ksd_ddns.errors import Unreachable, ZoneChanged
+from ksd_ddns.errors import Unreachable
 from ksd_ddns.kubevirt.events import VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.session import Session
@@ -25,9 +25,6 @@ from ksd_ddns.zone.update import Limits
 
 ATTEMPTS = 3
 """How often a primary that does not answer is asked before a pass gives up."""
-
-STALE_ATTEMPTS = 8
-"""How often a name that somebody else keeps changing is planned again before a pass gives up."""
 
 SHOWN = 20
 """Names of one cause of refusals that a report shows."""
@@ -107,8 +104,8 @@ class OnePass:
     def apply(self) -> Report:
         """Bring the zone to what is desired, once.
 
-        A name that changed meanwhile is planned again on what the zone holds now. Raises a PrimaryError where nothing
-        can be done at all, ZoneChanged where the zone keeps changing.
+        A name that changed meanwhile is planned again on what the zone holds now; one that keeps changing is refused.
+        Raises a PrimaryError where nothing can be done at all.
         """
         self.read()
         reconciler = self.reconciler
@@ -125,7 +122,6 @@ class OnePass:
                 continue
             self._sync.perform(action)
             self._check()
-            self._check_attempts()
         progress.take(reconciler)
         report = progress.report(reconciler)
         report.server = str(self._sync.session.server)
@@ -148,15 +144,6 @@ class OnePass:
             return
         if not isinstance(problem, Unreachable) or self.reconciler.pauses.failures >= ATTEMPTS:
             raise problem
-
-    def _check_attempts(self) -> None:
-        attempts = self.reconciler.updates.attempts
-        if attempts and max(attempts.values()) >= STALE_ATTEMPTS:
-            name = max(attempts, key=attempts.__getitem__)
-            raise ZoneChanged(
-                f"{names.to_text(name)} is not as desired after {STALE_ATTEMPTS} attempts: somebody else keeps "
-                "changing it; run apply again"
-            )
 
 
 class _Progress:
@@ -207,7 +194,7 @@ class _Progress:
 def _check_permission(report: Report) -> None:
     """Raise what the primary said where it accepts nothing and nothing of ours is there: then it is not the names."""
     found = sorted(report.refused, key=lambda refusal: not names.is_host_name(refusal.name))
-    errors = [refusal.error for refusal in found if refusal.error is not None]
+    errors = [refusal.error for refusal in found if refusal.error is not None and refusal.cause is not Cause.CHANGING]
     if errors and len(errors) == len(found) and not (report.applied or report.plan.owned):
         raise errors[0]  # of a name that nobody could object to, where there is one
 

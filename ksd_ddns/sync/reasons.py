@@ -45,6 +45,11 @@ def refusal_text(  # noqa: PLR0911 one for each cause
                 f"{server} acknowledged the change of {name}, but left out the ownership record: let its policy pass "
                 "TXT. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
             )
+        case Cause.CHANGING:
+            return (
+                f"{server} never holds {name} as the zone showed it: another program keeps changing "
+                "it, or the server stores records in another form than it shows. Delete it there, or rename the VM"
+            )
         case Cause.PERMISSION if accepts:
             return (
                 f"{server} refuses {name} ({_rcode(found)}), but accepts other names of {zone}: the key lacks "

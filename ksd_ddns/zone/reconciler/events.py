@@ -180,8 +180,15 @@ class RivalFound(msgspec.Struct, frozen=True):
     name: bytes
 
 
+class NoticesChanged(msgspec.Struct, frozen=True):
+    """What cannot be published of these VMIs (`namespace/name`) may have changed because of another VMI."""
+
+    vmis: frozenset[str]
+
+
 Fact: TypeAlias = (
     Planned
+    | NoticesChanged
     | Accepted
     | Refused
     | Released

@@ -11,7 +11,7 @@ from ksd_ddns.zone.desired import Desired, Effect, Rules
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
-from ksd_ddns.zone.reconciler.pace import Pace
+from ksd_ddns.zone.reconciler.rate_limit import RateLimit
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 _Hold = tuple[float, tuple[bytes, ...]]
@@ -41,7 +41,7 @@ class Inventory:
         self._blind: dict[str, float] = {}
         self._overdue: set[str] = set()
         self._timers: list[tuple[float, str]] = []
-        self._pace = Pace(timing)
+        self._rate_limit = RateLimit(timing)
         self._catch_up = timing.catch_up
 
     def __len__(self) -> int:
@@ -88,15 +88,15 @@ class Inventory:
         found = {vmi.key: vmi for vmi in told.vmis}
         gone = [key for key in self._vmis if key not in found and key not in told.unread and key.startswith(prefix)]
         self._unread = {key for key in self._unread if not key.startswith(prefix)} | told.unread
-        touched: set[bytes] = set()
+        dirty: set[bytes] = set()
         for key in gone:
-            touched |= self._forget(key, now)
+            dirty |= self._forget(key, now)
         for key, vmi in found.items():
             if key in self._slowed or self._vmis.get(key) != vmi:
                 # The first list is no change of anything, and neither is a VMI that was not there before.
-                changed = key in self._vmis or key in self._slowed or key in self._pace
-                touched |= self._take(vmi, live, now) if changed else self._put(vmi, live, now)
-        return touched
+                changed = key in self._vmis or key in self._slowed or key in self._rate_limit
+                dirty |= self._take(vmi, live, now) if changed else self._put(vmi, live, now)
+        return dirty
 
     def changed(self, told: VmiChanged, live: Live, now: float) -> set[bytes]:
         """Take one VMI as it is now; one that changes all the time waits for its turn."""
@@ -110,13 +110,13 @@ class Inventory:
 
     def tick(self, live: Live, now: float) -> set[bytes]:
         """Let holds end and slowed changes pass whose time has come."""
-        touched: set[bytes] = set()
+        dirty: set[bytes] = set()
         while self._timers and self._timers[0][0] <= now:
             _, key = heapq.heappop(self._timers)
-            if key in self._slowed and (due := self._pace.due(key, now)) > now:
+            if key in self._slowed and (due := self._rate_limit.due(key, now)) > now:
                 heapq.heappush(self._timers, (due, key))  # it was a hold that ended
             elif key in self._slowed:
-                touched |= self._take(self._slowed[key], live, now)
+                dirty |= self._take(self._slowed[key], live, now)
                 continue
             blind_until = self._blind_until(key)
             if blind_until == inf:
@@ -124,8 +124,8 @@ class Inventory:
             elif now < blind_until:
                 heapq.heappush(self._timers, (blind_until, key))
             elif key in self._held and key in self._vmis:
-                touched |= self._put(self._vmis[key], live, now)
-        return touched
+                dirty |= self._put(self._vmis[key], live, now)
+        return dirty
 
     def blind(self, scope: str, now: float, *, blind: bool) -> None:
         """Note that a source cannot be read, or that it can again: held addresses may have returned while it was down.
@@ -164,17 +164,17 @@ class Inventory:
         effective = _effective(vmi, holds)
         effect = self._desired.effect(effective)
         if effect is Effect.CHANGES:
-            due = self._pace.due(vmi.key, now)
+            due = self._rate_limit.due(vmi.key, now)
             if due > now:
                 if vmi.key not in self._slowed:
                     heapq.heappush(self._timers, (due, vmi.key))
                 known = self._vmis.get(vmi.key)
                 # The records of the one that had this name before go at once.
-                touched = self._forget(vmi.key, now) if known is not None and known.uid != vmi.uid else set()
+                dirty = self._forget(vmi.key, now) if known is not None and known.uid != vmi.uid else set()
                 self._slowed[vmi.key] = vmi
-                return touched
+                return dirty
         if effect is not Effect.NONE:
-            self._pace.passes(vmi.key, now)
+            self._rate_limit.passes(vmi.key, now)
         return self._accept(vmi, holds, effective)
 
     def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
@@ -229,10 +229,10 @@ class Inventory:
             self._ended.add(key)
         self._held.pop(key, None)
         self._slowed.pop(key, None)
-        touched = self._desired.remove(key)
-        if touched:
-            self._pace.passes(key, now)  # a deletion never waits, and counts: what is created again may have to
-        return touched
+        dirty = self._desired.remove(key)
+        if dirty:
+            self._rate_limit.passes(key, now)  # a deletion never waits, and counts: what is created again may have to
+        return dirty
 
 
 def _effective(vmi: Vmi, holds: dict[Vanished, _Hold]) -> Vmi:

@@ -17,7 +17,6 @@ Its theory of operation:
   name (see `refusals`). If nothing is accepted, a canary shows whether it is the names or the zone (see `acceptance`).
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import chain
 from math import inf
@@ -35,7 +34,7 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Plan, Scope
 from ksd_ddns.zone.reconciler import refusals as refused
 from ksd_ddns.zone.reconciler.acceptance import SAMPLE, SUSPICIOUS, Acceptance
-from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
+from ksd_ddns.zone.reconciler.backoff import Jitter
 from ksd_ddns.zone.reconciler.deletions import Deletions
 from ksd_ddns.zone.reconciler.events import (
     Accepted,
@@ -44,6 +43,7 @@ from ksd_ddns.zone.reconciler.events import (
     DriftFound,
     Event,
     Fact,
+    NoticesChanged,
     NotifyReceived,
     Planned,
     PrimaryFailed,
@@ -64,9 +64,13 @@ from ksd_ddns.zone.reconciler.events import (
     ZoneRefuses,
 )
 from ksd_ddns.zone.reconciler.inventory import Inventory
+from ksd_ddns.zone.reconciler.learned import Learned
+from ksd_ddns.zone.reconciler.pauses import Pauses
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal, Refusals
+from ksd_ddns.zone.reconciler.sending import Sending
 from ksd_ddns.zone.reconciler.sources import Sources, VmiEvent
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
+from ksd_ddns.zone.reconciler.ttl_change import in_two_messages
 from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed, Verdict
 from ksd_ddns.zone.reconciler.updates import Updates
 from ksd_ddns.zone.reconciler.view import Need, View
@@ -78,11 +82,11 @@ READ_BACK_WITHIN = 1.0
 PATIENT_ATTEMPTS = 2
 """Attempts at a name that somebody else keeps changing, before it has to wait between them."""
 
+MOST_ATTEMPTS = 8
+"""Attempts at such a name before it is refused."""
+
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds between further attempts at such a name."""
-
-FIRST_POLL, LONGEST_POLL = 0.05, 1.0
-"""Seconds between two looks at a zone that does not show yet what it accepted."""
 
 NUDGE_AFTER, NUDGE_EVERY = 2.0, 5.0
 """Seconds after which a signed zone that stopped showing changes gets one more update, which makes BIND show them."""
@@ -92,9 +96,6 @@ READ_SIGNED_EVERY = 15.0
 
 GROUP = 500
 """Names that are tried together when a cause of refusals is gone."""
-
-REMEMBERED = 1000
-"""Changes that are remembered to see whether somebody undoes them."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +131,8 @@ class Reconciler:
         self.rivalry = Rivalry()
         self.pauses = Pauses(jitter=jitter, timing=options.timing)
         self.synced = False
-        self._round = Round()
+        self._sending = Sending()
+        self._learned = Learned()
         self._facts: list[Fact] = []
 
     # What others may know
@@ -202,14 +204,20 @@ class Reconciler:
             self.deletions.seen |= dirty
             for name in dirty:
                 updates.received.setdefault(name, event.at)
-            if self._round.unread - self._unread:
+            if self._learned.unread - self._unread:
                 updates.whole = True  # of a namespace all is known now: something follows from absence
+        self._note_notices()
         if self.refusals or updates.suspects or updates.delayed:
             for name in dirty:
                 self.refusals.forget(name)
                 updates.delayed.pop(name, None)
             updates.suspects.forget(dirty)
         updates.dirty |= dirty
+
+    def _note_notices(self) -> None:
+        renoticed = self.desired.take_changed_warnings()
+        if renoticed:
+            self._facts.append(NoticesChanged(frozenset(renoticed)))
 
     @property
     def _unread(self) -> frozenset[str]:
@@ -246,6 +254,9 @@ class Reconciler:
         self._recovered(now)
         view, transfer = self.view, event.transfer
         whole = transfer.nodes is not None
+        asked_changes, self._learned.asked_changes = self._learned.asked_changes, False
+        if asked_changes and not event.elsewhere:
+            view.only_whole = whole  # then it is read less often
         if view.live is None:
             view.live = Live.of(self.zone, transfer)
             self._was_read(event, now)
@@ -282,7 +293,7 @@ class Reconciler:
     def _watch_rivals(self, changed: Iterable[bytes], now: float) -> None:
         """Look for another controller with our owner ID and other VMIs, which undoes what we do."""
         for name in changed:
-            before = self._round.confirmed.pop(name, None)
+            before = self._learned.confirmed.pop(name, None)
             if before is not None and is_undone(before, self.live.get(name), self.scope):
                 known = self.rivalry.names(now)
                 if self.rivalry.undone(name, now) and not known:
@@ -291,12 +302,8 @@ class Reconciler:
     def _was_read(self, event: ZoneRead, now: float) -> None:
         view = self.view
         whole = event.transfer.nodes is not None
-        if self._round.asked_changes and not event.elsewhere:
-            # Where only whole zones can be had, they are read less often.
-            view.only_whole = whole
-        self._round.asked_changes = False
         view.need = Need.NOTHING
-        self._round.stale = False
+        self._learned.stale = False
         self.updates.unread_since = None
         view.check_later(now)
         if whole:
@@ -309,7 +316,7 @@ class Reconciler:
         that is signed inline shows changes late: there a full read is worth its cost only now and then.
         """
         live = self.live
-        if serial != live.serial or self._round.stale:
+        if serial != live.serial or self._learned.stale:
             return True
         if not live.assumed:
             return False
@@ -333,7 +340,9 @@ class Reconciler:
         differing = {name: live.get(name) for name in changed if name in self.unconfirmed}
         settled: set[bytes] = set()
         accepted = {name: self.unconfirmed.change(name) for name in differing}
-        self._round.remember(self.unconfirmed.change(name) for name in self.unconfirmed.names() if name not in changed)
+        self._learned.remember(
+            self.unconfirmed.change(name) for name in self.unconfirmed.names() if name not in changed
+        )
         for name, verdict in self.unconfirmed.confirm(differing, now, signed=self.view.signed).items():
             match verdict:
                 case Verdict.LATE:
@@ -344,7 +353,7 @@ class Reconciler:
                     self._refuse(Refusal(accepted[name], cause, now), now)
                     settled.add(name)
                 case Verdict.TTL_KEPT:
-                    self._round.split_ttl = True
+                    self._learned.split_ttl = True
                 case Verdict.OTHER:
                     cap = planning.ttl_cap(accepted[name], live.get(name))
                     if cap is not None and cap != self.scope.ttl_cap:
@@ -365,12 +374,18 @@ class Reconciler:
     # Answers
 
     def _answered(self, answer: Answer, now: float) -> None:
-        canary = self._round.canary
+        canary = self._sending.canary
         if canary is not None and answer.changes == (canary,):
-            self._round.canary = None
+            self._sending.canary = None
             self._canary_answered(canary, answer, now)
             return
-        self._round.results.add(answer.result)
+        self._sending.results.add(answer.result)
+        halfway = self._sending.halfway
+        second = halfway and any(halfway.get(change.name) == change.old for change in answer.changes)
+        if second and answer.result is not Result.ACCEPTED:
+            # The first of two messages was not accepted, so the second says nothing about the names.
+            self.updates.uncertain.update(dict.fromkeys(change.name for change in answer.changes))
+            return
         match answer.result:
             case Result.ACCEPTED:
                 self._accepted(answer, now)
@@ -382,7 +397,7 @@ class Reconciler:
                 self._stale(answer, now)
             case Result.UNKNOWN | Result.UNSENT:
                 sent = answer.result is Result.UNKNOWN
-                self._round.lost = answer.error
+                self._sending.lost = answer.error
                 for change in answer.changes:
                     self.updates.uncertain[change.name] = change if sent else None
 
@@ -393,13 +408,13 @@ class Reconciler:
         for change in answer.changes:
             name = change.name
             live.assume(change.new)
-            if self._round.retried and (before := self._round.retried.pop(name, None)) is not None:
+            if self._sending.retried and (before := self._sending.retried.pop(name, None)) is not None:
                 released.add(before.cause)
-            if self._round.halfway and self._round.halfway.get(name) == change.new:
+            if self._sending.halfway and self._sending.halfway.get(name) == change.new:
                 split = True
-                del self._round.halfway[name]
+                del self._sending.halfway[name]
                 continue
-            split = split or name in self._round.split
+            split = split or name in self._sending.split
             self._note_accepted(change)
         self.unconfirmed.accept(answer.changes, now, split=split)
         recovered = self.acceptance.accepted(now)
@@ -439,7 +454,7 @@ class Reconciler:
         self._refuse(refusal, now)
 
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; send those that fail a check of host names separately."""
+        """Let the changes of a refused message be suspects; those that check-names would refuse go separately."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -466,27 +481,33 @@ class Reconciler:
         """Take a failed prerequisite: some name of the message is not as it was. A read, or trying, shows which."""
         updates = self.updates
         names = [change.name for change in answer.changes]
-        self._round.stale = True
+        self._learned.stale = True
         for name in names:
             updates.uncertain[name] = None
         if len(names) > 1:
             # The first time a read may show all there is to know; names are not counted for others in their message.
             if any(name in updates.attempts for name in names):
                 updates.suspects.divide(names)
-            updates.attempts.update(dict.fromkeys(names, 1))
+            for name in names:
+                updates.attempts.setdefault(name, 1)
             return
         attempts = updates.attempts[names[0]] = updates.attempts.get(names[0], 0) + 1
+        retried = self._sending.retried.get(names[0])
+        if attempts >= MOST_ATTEMPTS or (retried is not None and retried.cause is Cause.CHANGING):
+            self._refuse(Refusal(answer.changes[0], Cause.CHANGING, now, answer.rcode, answer.error), now)
+            return
         if attempts > PATIENT_ATTEMPTS:
             updates.delayed[names[0]] = now + min(FIRST_DELAY * 2 ** (attempts - PATIENT_ATTEMPTS), LONGEST_DELAY)
 
     def _refuse(self, refusal: Refusal, now: float) -> None:
-        before = self._round.retried.pop(refusal.name, None)
+        before = self._sending.retried.pop(refusal.name, None)
         if before is not None:
             refusal = msgspec.structs.replace(refusal, since=before.since)
         news = self.refusals.add(refusal, now)
         if news and (before is None or before.cause is not refusal.cause):
             self._facts.append(Refused(refusal))
         self.updates.received.pop(refusal.name, None)
+        self.updates.suspects.forget((refusal.name,))
         self.updates.done(refusal.name)
 
     def _refuse_untried(self, changes: Iterable[Change], answer: Answer, now: float) -> None:
@@ -521,13 +542,13 @@ class Reconciler:
             self._refuse_untried(plan.changes, answer, now)
 
     def _finished(self, now: float) -> None:
-        self._round.canary = None
-        results, self._round.results = self._round.results, set()
-        lost, self._round.lost = self._round.lost, None
+        self._sending.canary = None
+        results, self._sending.results = self._sending.results, set()
+        lost, self._sending.lost = self._sending.lost, None
         # What was retried and neither accepted nor refused is like any other name now.
-        self._round.retried.clear()
-        self._round.halfway.clear()
-        self._round.split.clear()
+        self._sending.retried.clear()
+        self._sending.halfway.clear()
+        self._sending.split.clear()
         if Result.ACCEPTED in results:
             self.updates.unread_since = self.updates.unread_since or now
             self.pauses.sent()
@@ -544,8 +565,8 @@ class Reconciler:
 
     def _sample(self, now: float) -> None:
         """Without a canary, let a sample decide about the names that were not tried alone."""
-        if self.acceptance.proven or self._canary() is not None:
-            return
+        if self.acceptance.proven or self.unconfirmed or self._canary() is not None:
+            return  # the zone accepted something, or a canary will tell
         acceptance, suspects = self.acceptance, self.updates.suspects
         if suspects and acceptance.streak >= SUSPICIOUS and not acceptance.sampled:
             acceptance.sampled = True
@@ -587,6 +608,8 @@ class Reconciler:
             self.pauses.sent()  # what was not answered is in the zone, or no longer wanted
             if not self.unconfirmed and since is None:
                 self.inventory.settled()
+            if self.acceptance.refuses and not self.refusals and self.acceptance.canary_at is None:
+                self.acceptance.reset()  # nothing is left that could show that it does
         return Wait(self._wake_at(now))
 
     def _may_read(self, now: float) -> bool:
@@ -605,12 +628,12 @@ class Reconciler:
         return None
 
     def _read_changes(self) -> ReadChanges:
-        self._round.asked_changes = True
+        self._learned.asked_changes = True
         return ReadChanges(self.live.serial)
 
     def _wake_at(self, now: float) -> float:
         view, updates = self.view, self.updates
-        due = [view.check_at, view.full_at]
+        due = [] if view.need is Need.CHANGES else [view.check_at, view.full_at]
         if view.need is Need.CHANGES or updates.unread_since is not None:
             due.append(view.not_before if view.only_whole else now)
         if self.sources.usable:
@@ -618,7 +641,7 @@ class Reconciler:
                 due.append(self.inventory.due)
             sends = [*updates.delayed.values(), self._nudge_at() if view.signed else inf]
             sends += [at for at in (self.refusals.due, self.acceptance.canary_at) if at is not None]
-            if updates.whole or updates.dirty or updates.suspects:
+            if updates.whole or updates.dirty or updates.suspects.ready(excluded=updates.uncertain):
                 sends.append(now)
             due.append(max(self.pauses.send_at, min(sends)))
         return max(now, min(due))
@@ -629,6 +652,7 @@ class Reconciler:
         if ended:
             self.deletions.seen |= ended
             self.updates.dirty |= ended
+            self._note_notices()
         if now < self.pauses.send_at:
             return None
         plan = self._plan(now)
@@ -639,8 +663,8 @@ class Reconciler:
             if not groups:
                 return None
         plan = plan or Plan(self.zone, self.live.serial, (), ())
-        if self._round.split_ttl:
-            plan, groups = self._split(plan, groups)
+        if self._learned.split_ttl:
+            plan, groups = in_two_messages(plan, groups, self._sending)
         return Send(plan, tuple(groups), canary)
 
     def _plan(self, now: float) -> Plan | None:
@@ -651,14 +675,14 @@ class Reconciler:
             return None
         dirty = updates.dirty
         if updates.whole:
-            self._round.unread = self._unread
+            self._learned.unread = self._unread
             plan = planning.full(
                 self.desired,
                 self.live,
                 self.scope,
                 max_delete_percent=self._options.max_delete_percent,
                 seen=self.deletions.seen,
-                unread=self._round.unread,
+                unread=self._learned.unread,
             )
             self.deletions.plan(plan)
             self._facts.append(Planned(plan))
@@ -669,6 +693,10 @@ class Reconciler:
             self._facts.append(Planned(plan, frozenset(dirty)))
         changing = {change.name for change in plan.changes}
         self._settle(dirty - changing)
+        if updates.attempts:
+            # What was stale alone is sent alone until it gets through, or others would wait for it.
+            alone = [name for name in changing if updates.attempts.get(name, 0) > 1 and name not in updates.suspects]
+            updates.suspects.add(sorted(name for name in alone if name not in updates.delayed), size=1)
         updates.whole = False
         updates.dirty = set()
         waits = self._waiting(changing)
@@ -713,7 +741,7 @@ class Reconciler:
         for name in self.refusals.sample(now, longest=longest):
             refusal = self.refusals.forget(name)
             if refusal is not None:
-                self._round.retried[name] = refusal
+                self._sending.retried[name] = refusal
                 yield [name]
 
     def _planned(self, names: list[bytes]) -> tuple[Change, ...]:
@@ -735,8 +763,8 @@ class Reconciler:
             return None
         # Where the primary fails, only a real change shows whether it can write; the next one takes it back.
         new = self._with_another_ttl(node) if self.acceptance.failing else node
-        self._round.canary = Change(node, new, Kind.CHANGE, self.scope.types)
-        return self._round.canary
+        self._sending.canary = Change(node, new, Kind.CHANGE, self.scope.types)
+        return self._sending.canary
 
     def _canary(self) -> Node | None:
         """Return a name of ours that the zone holds; None where there is none."""
@@ -757,13 +785,13 @@ class Reconciler:
 
     def _nudge_at(self) -> float:
         oldest = self.unconfirmed.oldest
-        return inf if oldest is None else max(oldest + NUDGE_AFTER, self._round.nudged_at + NUDGE_EVERY)
+        return inf if oldest is None else max(oldest + NUDGE_AFTER, self._learned.nudged_at + NUDGE_EVERY)
 
     def _nudge(self, now: float) -> list[tuple[Change, ...]]:
         """Return one harmless change for a signed zone that stopped showing changes: BIND then shows the rest, too."""
         if not self.unconfirmed or not self.view.signed or now < self._nudge_at():
             return []
-        self._round.nudged_at = now
+        self._learned.nudged_at = now
         for name in self.unconfirmed.names():
             node = self.live.get(name)
             new = self._with_another_ttl(node)
@@ -772,105 +800,5 @@ class Reconciler:
                 return [(Change(node, new, Kind.CHANGE, self.scope.types),)]
         return []
 
-    def _split(self, plan: Plan, groups: list[tuple[Change, ...]]) -> tuple[Plan, list[tuple[Change, ...]]]:
-        """Return the plan and groups with two messages for each change of TTL: the RRset goes, and comes back."""
-        whole = [change for change in plan.changes if not _changes_ttl(change)]
-        split = [change for change in plan.changes if _changes_ttl(change)]
-        found: list[tuple[Change, ...]] = []
-        for group in [*groups, *([tuple(split)] if split else [])]:
-            first, second = [], []
-            for change in group:
-                if not _changes_ttl(change):
-                    first.append(change)
-                    continue
-                types = [old.type for old, new in change.rrsets() if old and new and old.ttl != new.ttl]
-                middle = change.old.with_rrsets((), types=types)
-                self._round.halfway[change.name] = middle
-                self._round.split.add(change.name)
-                first.append(msgspec.structs.replace(change, new=middle))
-                second.append(msgspec.structs.replace(change, old=middle))
-            found += [tuple(first), tuple(second)] if second else [tuple(first)]
-        return msgspec.structs.replace(plan, changes=tuple(whole)), found
-
 
 _ZONE_WIDE = frozenset({Cause.PERMISSION, Cause.ZONE, Cause.SERVER})
-
-
-def _changes_ttl(change: Change) -> bool:
-    return any(old and new and old.ttl != new.ttl for old, new in change.rrsets())
-
-
-class Round:
-    """What belongs to the Send in progress, and what was learned about the server's ways."""
-
-    def __init__(self) -> None:
-        self.results: set[Result] = set()
-        self.lost: PrimaryError | None = None
-        self.retried: dict[bytes, Refusal] = {}
-        self.canary: Change | None = None
-        self.halfway: dict[bytes, Node] = {}
-        self.split: set[bytes] = set()
-        self.split_ttl = False
-        self.asked_changes = False
-        self.stale = False
-        self.unread: frozenset[str] = frozenset()
-        self.nudged_at = -inf
-        self.confirmed: OrderedDict[bytes, Change] = OrderedDict()
-
-    def remember(self, changes: Iterable[Change]) -> None:
-        """Keep the last changes that the zone has shown: who undoes them may be another controller."""
-        for change in changes:
-            self.confirmed[change.name] = change
-            self.confirmed.move_to_end(change.name)
-        while len(self.confirmed) > REMEMBERED:
-            self.confirmed.popitem(last=False)
-
-
-class Pauses:
-    """When the primary is tried again, for reads and for updates, what is wrong, and how often in a row it failed."""
-
-    def __init__(self, *, jitter: Jitter, timing: Timing) -> None:
-        self._read = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
-        self._send = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
-        self.poll = Backoff(FIRST_POLL, LONGEST_POLL, jitter=jitter)
-        self._unread: PrimaryError | None = None
-        self._unsent: PrimaryError | None = None
-        self.until = 0.0
-        self.send_at = 0.0
-        self.failures = 0
-
-    @property
-    def problem(self) -> PrimaryError | None:
-        """What is wrong with the primary now."""
-        return self._unread or self._unsent
-
-    @property
-    def unanswered_reads(self) -> PrimaryError | None:
-        """Why the primary cannot be read now, None where it can: whatever is wrong concerns updates then."""
-        return self._unread
-
-    def failed(self, error: PrimaryError, now: float) -> None:
-        """Note that the primary could not be read, or took nothing at all."""
-        self.failures += 1
-        self.until = now + (self._read.next() if self._unread is not None else 0.0)
-        self._unread = error
-
-    def answered(self) -> bool:
-        """Note that the primary could be read; return whether it could not before."""
-        failed, self._unread = self._unread is not None, None
-        self.failures = 0 if self._unsent is None else self.failures
-        self._read.reset()
-        return failed
-
-    def unanswered(self, error: PrimaryError, now: float) -> None:
-        """Note that updates were not answered."""
-        self.failures += 1
-        self.send_at = now + (self._send.next() if self._unsent is not None else 0.0)
-        self._unsent = error
-
-    def sent(self) -> None:
-        """Note that updates were answered."""
-        self._unsent = None
-        self.failures = 0
-        self.send_at = 0.0
-        self._send.reset()

@@ -40,6 +40,9 @@ class Cause(StrEnum):
     """NOERROR, but the zone does not hold the change."""
     NO_TXT = "no-txt"
     """NOERROR, but the ownership record was left out."""
+    CHANGING = "changing"
+    """The zone never holds what the last read of it showed: somebody keeps changing the name, or the server stores its
+    records in another form than it shows."""
     OTHER = "other"
     """Another rcode, or a message that is too large."""
 

@@ -57,6 +57,13 @@ class Suspects:
         self._groups.extendleft(reversed(later))
         return found
 
+    def ready(self, *, excluded: Collection[bytes]) -> bool:
+        """Return whether `take` would return a group."""
+        if not excluded:
+            return bool(self._names)
+        left = ([name for name in group if name in self._names] for group in self._groups)
+        return any(group and not any(name in excluded for name in group) for group in left)
+
     def forget(self, names: Iterable[bytes]) -> None:
         """Let `names` be like any other."""
         self._names.difference_update(names)

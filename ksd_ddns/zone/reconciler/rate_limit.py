@@ -11,7 +11,7 @@ MAX_TRACKED = 100_000
 """VMIs that are tracked at once; of more, those that have been still for longest are forgotten early."""
 
 
-class Pace:
+class RateLimit:
     """When the next change of each VMI may pass.
 
     A VMI that is deleted keeps its record until the window has passed, so deleting and creating it again is no way

@@ -1,4 +1,4 @@
-"""The inventory, event by event: which changes pass at once, which wait, and until when."""
+"""What is wanted, event by event: which changes pass at once, which wait, and until when."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,15 +10,13 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.inventory import Inventory
-from ksd_ddns.zone.reconciler.pace import WINDOW
+from ksd_ddns.zone.reconciler.rate_limit import WINDOW
 from ksd_ddns.zone.reconciler.timing import TIMING
 from tests.zone.build import live, n, scope, txt_rules, vmi
 
 NAME = n("net1.db.prod.vm.example.")
 STEP = 0.1
 """Seconds between two events."""
-
-BURST, SLOWED = TIMING.burst, TIMING.slowed
 
 
 class World:
@@ -79,18 +77,18 @@ def test_every_change_of_what_is_wanted_is_paced(state: Callable[[int], Vmi], li
     world = World()
     event = world.list if listed else world.put
     world.list(state(0))
-    for number in range(1, BURST + 1):
+    for number in range(1, TIMING.burst + 1):
         assert event(state(number))
         assert world.shows(state(number))
     event(state(11))
     event(state(12))
     assert not world.shows(state(12))
     assert world.known.due is not None
-    assert world.wait(SLOWED - 3 * STEP) == set()
+    assert world.wait(TIMING.slowed - 3 * STEP) == set()
     assert world.wait(3 * STEP)
     assert world.shows(state(12))  # only the last one is worth it
     event(state(13))
-    world.wait(SLOWED - 3 * STEP)
+    world.wait(TIMING.slowed - 3 * STEP)
     assert world.shows(state(12))
     world.wait(WINDOW)
     assert world.shows(state(13))
@@ -103,7 +101,7 @@ def test_every_change_of_what_is_wanted_is_paced(state: Callable[[int], Vmi], li
 def test_one_that_comes_and_goes_is_paced_and_goes_at_once(off: Vmi | None) -> None:
     world = World()
     world.list(vmi())
-    for _ in range(BURST // 2):
+    for _ in range(TIMING.burst // 2):
         assert world.put(off) if off else world.delete()
         assert len(world.desired) == 0
         assert world.put(vmi())
@@ -115,7 +113,7 @@ def test_one_that_comes_and_goes_is_paced_and_goes_at_once(off: Vmi | None) -> N
     # What is not published and goes again is no change, and so no reason to wait longer.
     world.put(off) if off else world.delete()
     world.put(vmi())
-    assert world.wait(SLOWED)
+    assert world.wait(TIMING.slowed)
     assert world.shows(vmi())
     assert world.put(off) if off else world.delete()
     assert len(world.desired) == 0
@@ -123,14 +121,14 @@ def test_one_that_comes_and_goes_is_paced_and_goes_at_once(off: Vmi | None) -> N
 
 def test_a_list_that_says_that_it_is_gone_is_a_change_too() -> None:
     world = World()
-    for _ in range(BURST // 2 + 1):
+    for _ in range(TIMING.burst // 2 + 1):
         world.list(vmi())
         assert world.shows(vmi())
         world.list()
         assert len(world.desired) == 0
     world.list(vmi())
     assert len(world.desired) == 0
-    world.wait(SLOWED)
+    world.wait(TIMING.slowed)
     assert world.shows(vmi())
 
 
@@ -140,19 +138,19 @@ def test_what_is_slowed_and_goes_does_not_come_back() -> None:
     for number in range(1, 15):
         world.put(address(number))
     assert world.delete()
-    world.wait(2 * SLOWED)
+    world.wait(2 * TIMING.slowed)
     assert len(world.desired) == 0
 
 
 def test_one_that_takes_the_name_of_another_waits_and_the_other_goes_at_once() -> None:
     world = World(hold_down=300.0)
     world.list(address(0))
-    for number in range(1, BURST + 1):
+    for number in range(1, TIMING.burst + 1):
         world.put(address(number))
     successor = vmi(interfaces={"net1": ["10.1.0.99"]}, uid="another")
     assert world.put(successor)
     assert len(world.desired) == 0
-    world.wait(SLOWED)
+    world.wait(TIMING.slowed)
     assert world.shows(successor)
 
 
@@ -170,7 +168,7 @@ BOTH = ["10.1.0.9", "10.1.0.8"]
 def test_what_only_removes_records_never_waits(before: Vmi, after: Vmi) -> None:
     world = World()
     world.list(address(0))
-    for number in range(1, BURST):
+    for number in range(1, TIMING.burst):
         world.put(address(number))
     world.put(before)
     assert world.put(after)
@@ -192,7 +190,7 @@ def test_what_changes_no_record_costs_nothing(states: Sequence[Vmi], rules: dict
     world = World(txt_rules(**rules), hold_down=hold_down)
     networks = vmi().networks
     world.list(vmi())
-    for number in range(5 * BURST):
+    for number in range(5 * TIMING.burst):
         state = states[number % 2]
         world.put(msgspec.structs.replace(state, networks=networks))
     world.put(address(1))

@@ -1,0 +1,59 @@
+"""The rate limit of one VMI: bursts pass, and then one change in a while."""
+
+from ksd_ddns.zone.reconciler.rate_limit import MAX_TRACKED, WINDOW, RateLimit
+from ksd_ddns.zone.reconciler.timing import TIMING
+
+
+def test_a_burst_passes_and_then_one_in_a_while() -> None:
+    limit = RateLimit()
+    for _ in range(TIMING.burst):
+        assert limit.due("a", 100.0) == 100.0
+        limit.passes("a", 100.0)
+    assert limit.due("a", 100.0) == 100.0 + TIMING.slowed
+    assert limit.due("b", 100.0) == 100.0
+    limit.passes("a", 110.0)
+    assert limit.due("a", 111.0) == 120.0
+
+
+def test_never_more_than_a_burst_and_a_little_in_any_window() -> None:
+    limit = RateLimit()
+    passed: list[float] = []
+    now = 0.0
+    while now < 600:
+        if limit.due("a", now) <= now:
+            limit.passes("a", now)
+            passed.append(now)
+        now += 0.25
+    assert all(
+        sum(start <= at < start + WINDOW for at in passed) <= TIMING.burst + WINDOW / TIMING.slowed for start in passed
+    )
+
+
+def test_one_that_keeps_still_is_forgotten() -> None:
+    limit = RateLimit()
+    for now in range(TIMING.burst):
+        limit.passes("a", float(now))
+    assert limit.due("a", 8.0 + WINDOW) == 8.0 + WINDOW
+    assert "a" in limit
+    assert limit.due("b", 9.0 + WINDOW) == 9.0 + WINDOW
+    assert "a" not in limit
+
+
+def test_no_more_is_kept_than_what_changed_within_the_window() -> None:
+    limit = RateLimit()
+    for number in range(10_000):
+        limit.passes(f"{number}", number / 10)
+    assert sum(f"{number}" in limit for number in range(10_000)) == WINDOW * 10
+    limit.passes("late", 10_000.0)
+    assert len(limit) == 1
+    for number in range(MAX_TRACKED + 10):
+        limit.passes(f"{number}", 10_000.0)
+    assert len(limit) == MAX_TRACKED
+
+
+def test_times_may_come_a_little_out_of_order() -> None:
+    limit = RateLimit()
+    limit.passes("a", 100.0)
+    limit.passes("b", 50.0)
+    assert limit.due("b", 111.0) == 111.0
+    assert limit.due("a", 111.0) == 111.0
