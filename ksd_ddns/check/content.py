@@ -78,7 +78,7 @@ def _name_server(setup: Setup, live: Live, base: bytes) -> Iterator[Finding]:
         yield warning(
             "name server",
             subject,
-            f"the only name server of {apex} is localhost.: nobody can delegate to it",
+            f"the only name server of {apex} is localhost.: no parent zone can delegate to it",
             "set NAME_SERVER_IP to the address of this server, unless its clients are pointed to it",
         )
 
@@ -113,7 +113,7 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
 
 
 def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator[Finding]:
-    """Yield that names are taken for ours which say themselves that they are somebody else's."""
+    """Yield that names that we would own have another owner's record."""
     marked: Counter[str] = Counter()
     for name in ours:
         there = live.get(name).get(TXT)
@@ -127,7 +127,7 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
 
 
 def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[Finding]:
-    yield ok("plan", subject, render.summary(plan).removeprefix("Plan: ").removesuffix("."))
+    yield ok("plan", subject, _summary(plan))
     if plan.conflicts:
         shown = _listed((f"{names.to_text(item.name)}: {item.reason}" for item in plan.conflicts), between="; ")
         yield failure("conflicts", subject, shown, "see ksd-ddns plan: free each name, or give the VM another one")
@@ -156,6 +156,17 @@ def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[F
     if notices:
         listed = _listed((f"VMI {notice.vmi}: {notice.text}" for notice in notices), between="; ")
         yield warning("VMIs", subject, listed, "what cannot be published is left out, the rest is published")
+
+
+def _summary(plan: Plan) -> str:
+    counts = [
+        f"{plan.count(Kind.ADD)} to add",
+        f"{plan.count(Kind.CHANGE)} to change",
+        f"{plan.count(Kind.DELETE)} to delete",
+    ]
+    counts += [render.conflicts_text(len(plan.conflicts))]
+    counts += [f"{len(plan.blocked)} blocked"] if plan.blocked else []
+    return ", ".join(counts)
 
 
 def _is_odd(change: Change) -> bool:

@@ -165,8 +165,8 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     try:
         key = line.probe.update_key()
         right = Right(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
-        nobody = nobody_below(branches[0])
-        first = line.probe.any_update(apex, nobody)
+        unused = nobody_below(branches[0])
+        first = line.probe.any_update(apex, unused)
         if first.key_rejected and key.name != line.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
             stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, right))
@@ -180,7 +180,7 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
                 for rdtype in types
                 if not _may(line, apex, nobody_below(branch), rdtype, right)
             ]
-            if scope.apex and not _may_name_server(line, apex, nobody, right):
+            if scope.apex and not _may_name_server(line, apex, unused, right):
                 missing.append(f"NS of {zone}")
     except KsdError as e:
         return failed("update", subject, e)
@@ -193,7 +193,7 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
         return failure("update", subject, text, cure, _stanzas(line, right))
     asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
     shown = ", ".join(right.types)
-    text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
+    text = f"key {key.name} may update {shown} (tried with {asked}, which is unused; servers check each name)"
     return ok("update", subject, text)
 
 
@@ -209,13 +209,13 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
     """Check the right to `name`, as far as the server judges it before the prerequisite."""
     subject = f"{names.to_text(name)} on {line.server}"
     try:
-        nobody = nobody_below(scope.base)
+        unused = nobody_below(scope.base)
         types = list(map(rdtype_text, scope.written))
         right = Right(names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True)
         missing = [
             rdtype_text(rdtype)
             for rdtype in scope.written
-            if not _granted(line, line.probe.addition(apex, nobody, rdtype, owner=name), rcodes.NXDOMAIN, right)
+            if not _granted(line, line.probe.addition(apex, unused, rdtype, owner=name), rcodes.NXDOMAIN, right)
         ]
     except KsdError as e:
         return failed("update", subject, e)
@@ -230,16 +230,16 @@ def _stanzas(line: Line, right: Right) -> tuple[Stanza, ...]:
     return grants.update(right, address=own_address(line.probe.server))
 
 
-def _may_name_server(line: Line, apex: bytes, nobody: bytes, right: Right) -> bool:
+def _may_name_server(line: Line, apex: bytes, unused: bytes, right: Right) -> bool:
     """Return whether the server lets us add an NS at the apex, as far as it judges that before the prerequisite."""
-    return _granted(line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, right)
+    return _granted(line, line.probe.addition(apex, unused, NS, owner=apex), rcodes.NXDOMAIN, right)
 
 
-def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, right: Right) -> bool:
+def _may(line: Line, apex: bytes, unused: bytes, rdtype: int, right: Right) -> bool:
     """Return whether the server lets us update records of `rdtype`, whichever it judges first (see probe)."""
-    added = line.probe.addition(apex, nobody, rdtype)
+    added = line.probe.addition(apex, unused, rdtype)
     return _granted(line, added, rcodes.NXDOMAIN, right) and _granted(
-        line, line.probe.deletion(apex, nobody, rdtype), rcodes.NOERROR, right
+        line, line.probe.deletion(apex, unused, rdtype), rcodes.NOERROR, right
     )
 
 
