@@ -191,9 +191,9 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
             "rndc thaw)"
         )
         return failure("update", subject, text, cure, _stanzas(line, right))
-    asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
+    asked = "one unused name" if len(branches) == 1 else f"one unused name in each of {len(branches)} namespaces"
     shown = ", ".join(right.types)
-    text = f"key {key.name} may update {shown} (tried with {asked}, which is unused; servers check each name)"
+    text = f"key {key.name} may update {shown} (tried with {asked}; servers check each name)"
     return ok("update", subject, text)
 
 
