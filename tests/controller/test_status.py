@@ -75,7 +75,7 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     assert now["update_outcomes_total{accepted}"] == 8
     assert now["events_total{listed}"] == 1
     assert now["events_total{changed}"] == 2
-    assert now["events_total{gone}"] == 1
+    assert now["events_total{deleted}"] == 1
     assert now["change_seconds_count"] == 4
     assert 0 < now["change_seconds_sum"] < 20
     assert now["transfers_total{axfr}"] >= 1

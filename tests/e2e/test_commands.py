@@ -473,7 +473,7 @@ def test_an_empty_flag_counts_as_unset_too(bind: Bind, ksd: Ksd) -> None:
 def test_a_base_outside_of_the_zone_is_a_wrong_setting(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, ZONE="example.com")("plan", vmi=[DB])
     assert (done.code, done.out) == (2, "")
-    assert "the base vm. is not in the zone example.com.: set DOMAIN, or ZONE" in done.err
+    assert "the base vm. is not in the zone example.com.: correct DOMAIN or ZONE" in done.err
 
 
 def test_selection_by_namespace_and_label(bind: Bind, ksd: Ksd) -> None:
