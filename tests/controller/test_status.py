@@ -80,7 +80,7 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     assert 0 < now["change_seconds_sum"] < 20
     assert now["transfers_total{axfr}"] >= 1
     assert (now["ready"], now["synced"]) == (1, 1)
-    assert (now["conflicts"], now["refused_names"], now["kept_back_deletions"], now["pending_names"]) == (0, 0, 0, 0)
+    assert (now["conflicts"], now["refused_names"], now["blocked_deletions"], now["pending_names"]) == (0, 0, 0, 0)
 
 
 def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
