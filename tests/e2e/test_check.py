@@ -879,7 +879,7 @@ def test_a_wildcard(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     assert finding(done, "wildcard")["text"].startswith("*.prod.vm.example. answers")
 
 
-def test_deletions_that_would_be_kept_back(bind: Bind, ksd: Ksd) -> None:
+def test_deletions_that_would_be_blocked(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, NAME_SERVER_IP="192.0.2.53")
     command("apply", vmi=[vmi(f"vm{i}", "prod") for i in range(10)])
     done = check(command, vmis=[])
