@@ -1,8 +1,7 @@
-"""Whether threads still work: each one beats while it makes progress, and others look at when it last did.
+"""Heartbeats of threads: each beats while it makes progress, and others check when it last did.
 
-A thread that hangs, or that died, looks like one that has nothing to do. So it beats at least every few seconds, also
-while it waits, and wherever a long piece of work gets ahead: `beat()` is for code that does not know which thread runs
-it, such as a transfer.
+A thread that hangs or died looks idle. So each beats at least every few seconds, also while it waits and during long
+work: `beat()` is for code that does not know which thread runs it, such as a transfer.
 """
 
 import threading
@@ -18,9 +17,9 @@ STUCK_AFTER = 60.0
 
 
 class Heartbeat:
-    """The progress of one thread, which runs within a `with` block of it; `what` says what stops with it.
+    """The progress of one thread, within a `with` block; `what` names its work. Reading is thread-safe.
 
-    Reading is safe from any thread. Times are in seconds of `clock`, which is monotonic.
+    Times are in seconds of `clock`, which is monotonic.
     """
 
     def __init__(self, what: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,11 +41,11 @@ class Heartbeat:
             self._died = f"{type(error).__name__}: {error}"
 
     def beat(self, *, ahead: float = 0.0) -> None:
-        """Note progress; for so many seconds `ahead` none is expected, since the thread waits for others."""
+        """Record progress; for `ahead` seconds none is expected, since the thread waits."""
         self._last = self._clock() + ahead
 
     def age(self) -> float:
-        """Return the seconds since the last progress: 0 before the thread has begun, and after its end."""
+        """Return the seconds since the last progress: 0 before the thread starts and after it ends."""
         last = self._last
         return 0.0 if last is None else max(0.0, self._clock() - last)
 
@@ -66,11 +65,11 @@ _current = _Current()
 
 
 def beat(*, ahead: float = 0.0) -> None:
-    """Note progress of the thread that calls, as `Heartbeat.beat`; harmless where it has no heartbeat."""
+    """Record progress of the calling thread, see `Heartbeat.beat`; does nothing if it has no heartbeat."""
     if _current.heartbeat is not None:
         _current.heartbeat.beat(ahead=ahead)
 
 
 def problem(heartbeats: Iterable[Heartbeat], limit: float) -> str:
-    """Return what is wrong with any of these threads, one line each; "" if all of them work."""
+    """Return the problems of these threads, one per line; "" if all work."""
     return "\n".join(found for each in heartbeats if (found := each.problem(limit)))

@@ -1,9 +1,8 @@
-"""TCP servers that no client can wear out: limits on connections, in all and per client, and on how long each lasts.
+"""TCP servers with limits on connections, in total and per client, and on the duration of each.
 
-Anybody who reaches a port can open connections and send nothing, or a byte now and then. A limit alone would lock
-everybody else out as soon as it is reached, so a new connection is never refused: an old one is closed for it. It is
-one of the client with the most connections, and an idle one where there is one. A client that opens one connection and
-asks at once, as a kubelet does, is served whatever the others do.
+Any client can open connections and send nothing, or a byte now and then. A limit alone would then lock out all others,
+so a new connection is never refused: an old one is closed instead, of the client with the most connections, and an idle
+one if possible. A client that opens one connection and sends its request at once, such as a kubelet, is always served.
 """
 
 import contextlib
@@ -24,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one server. Durations are in seconds.
+    """Limits of one server. Durations are in seconds.
 
-    `connections` in all, and `per_client`, as `client_of` distinguishes clients; `request_within`: until a request must
-    have arrived; `response_within`: until its answer must have been taken.
+    `connections` in total, and `per_client` (see `client_of`); `request_within`: to receive a request;
+    `response_within`: to send the response.
     """
 
     connections: int = 128
@@ -37,7 +36,7 @@ class Limits:
 
 
 def address_of(address: str) -> str:
-    """Return an IP address as it is written best: an IPv4 address as one, also where a socket maps it into IPv6."""
+    """Return an IP address in its normal form: IPv4 as such, even if a socket maps it into IPv6."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -47,14 +46,14 @@ def address_of(address: str) -> str:
 
 
 def client_of(address: str) -> str:
-    """Return what tells the client of that address from others: an IPv4 address, the /64 of an IPv6 address."""
+    """Return what identifies the client: its IPv4 address, or the /64 of its IPv6 address."""
     text = address_of(address)
     return str(ipaddress.ip_network((text, 64), strict=False)) if ":" in text else text
 
 
 @dataclass(slots=True)
 class _Open:
-    """A connection: whose, until when, and whether its request has come."""
+    """A connection: its client, deadline, and whether its request has arrived."""
 
     client: str
     until: float
@@ -62,21 +61,21 @@ class _Open:
 
 
 class _Workers:
-    """Threads that serve connections, begun when they are needed and kept: to begin one takes longer than to serve."""
+    """Threads that serve connections, started on demand and kept: starting one takes longer than serving."""
 
     def __init__(self, serve: Callable[[Any, Any], None], most: int) -> None:
         self._serve = serve
         self._most = most
-        self._begun = 0
+        self._started = 0
         self._idle = threading.Semaphore(0)
         self._work: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
 
     def put(self, request: Any, client_address: Any) -> None:
-        """Have a connection served; to be called from one thread."""
+        """Serve a connection; call from one thread only."""
         self._work.put((request, client_address))
-        if not self._idle.acquire(blocking=False) and self._begun < self._most:
+        if not self._idle.acquire(blocking=False) and self._started < self._most:
             threading.Thread(target=self._run, name="serving", daemon=True).start()
-            self._begun += 1
+            self._started += 1
 
     def _run(self) -> None:
         while True:
@@ -90,13 +89,13 @@ class Bounded(socketserver.ThreadingMixIn):
     A handler calls `answering` once it has read a request.
     """
 
-    request_queue_size = 1024  # where the kernel drops one, the client tries again after a second only
+    request_queue_size = 1024  # if the kernel drops a connection, the client retries only after a second
 
     def __init__(self, *arguments: Any, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._open: dict[socket.socket, _Open] = {}  # oldest first
         self._lock = threading.Lock()
-        # Those that were closed may still be at work for a moment.
+        # Those whose connection was closed may still run for a moment.
         self._workers = _Workers(self.process_request_thread, 2 * self._limits.connections)
         super().__init__(*arguments)
 
@@ -105,11 +104,11 @@ class Bounded(socketserver.ThreadingMixIn):
         try:
             return super().get_request()  # type: ignore[misc] # of the server that this is mixed into
         except OSError:
-            time.sleep(0.05)  # out of descriptors, perhaps: the next attempt follows at once
+            time.sleep(0.05)  # perhaps out of descriptors: do not retry at once
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection; where there are too many, close another one for it."""
+        """Serve a connection; if there are too many, close another one."""
         client = client_of(client_address[0])
         with self._lock:
             counts = Counter(each.client for each in self._open.values())
@@ -121,26 +120,26 @@ class Bounded(socketserver.ThreadingMixIn):
         self._workers.put(request, client_address)
 
     def answering(self, request: socket.socket) -> None:
-        """Note that the request has arrived: from now on its answer counts."""
+        """Record that the request has arrived: the deadline is now that of the response."""
         with self._lock:
             if found := self._open.get(request):
                 found.answering, found.until = True, time.monotonic() + self._limits.response_within
 
     def service_actions(self) -> None:
-        """Close the connections whose time is over; called twice a second, and after each new one."""
+        """Close connections past their deadline; called twice a second, and after each new one."""
         now = time.monotonic()
         with self._lock:
             for request in [request for request, each in self._open.items() if each.until <= now]:
                 self._hang_up(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """End a connection that has been served."""
+        """Close a connection that has been served."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)  # type: ignore[misc] # of the server that this is mixed into
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what went wrong with one client; the base class would print it between the log lines."""
+        """Log an error with one client; the base class would print it."""
         _log.debug("cannot serve a client", extra={"fields": {"client": client_address[0]}}, exc_info=True)
 
     def _close_one_of(self, client: str) -> None:
@@ -148,7 +147,7 @@ class Bounded(socketserver.ThreadingMixIn):
         self._hang_up(min(mine, key=lambda item: item[0])[1])
 
     def _hang_up(self, request: socket.socket) -> None:
-        """End a connection whose thread still has it; under the lock, so that it is not closed meanwhile."""
+        """Shut down a connection that a thread still uses; call under the lock, so that it is not closed meanwhile."""
         del self._open[request]
         with contextlib.suppress(OSError):
             request.shutdown(socket.SHUT_RDWR)

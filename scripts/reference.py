@@ -13,7 +13,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings
 _HEAD = """\
 # Settings
 
-<!-- Written by scripts/reference.py from ksd_ddns/settings.py: change it there. -->
+<!-- Written by scripts/reference.py from ksd_ddns/config/settings.py: change it there. -->
 
 Every setting is an environment variable and a flag. `DNS_SERVER` is `--dns-server`, and so on; a flag wins over the
 environment. White space around a value is ignored, and an empty value counts as not set. `ksd-ddns plan --help` shows

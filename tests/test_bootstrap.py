@@ -664,8 +664,10 @@ def test_a_directory_that_is_not_writable(server: str, directory: Path) -> None:
         pytest.param({"port": 0}, "port 0 is out of range", id="port-0"),
         pytest.param({"port": 65536}, "port 65536 is out of range", id="port-65536"),
         pytest.param({"name_server_ips": ("10.0.0.999",)}, "'10.0.0.999' is not an IP address", id="name-server"),
-        pytest.param({"name_server_ips": ("127.0.0.1",)}, "nobody can reach", id="name-server-on-loopback"),
-        pytest.param({"name_server_ips": ("0.0.0.0",)}, "nobody can reach", id="name-server-unspecified"),
+        pytest.param(
+            {"name_server_ips": ("127.0.0.1",)}, "not reachable from other hosts", id="name-server-on-loopback"
+        ),
+        pytest.param({"name_server_ips": ("0.0.0.0",)}, "not reachable from other hosts", id="name-server-unspecified"),
         pytest.param({"key_name": "my key"}, "key name 'my key' is not a domain name", id="key-name"),
         pytest.param({"ttl": -1}, "TTL -1 is out of range", id="ttl"),
         pytest.param({"directory": Path('/tmp/a"b')}, "quotes", id="directory-with-a-quote"),

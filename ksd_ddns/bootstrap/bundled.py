@@ -71,7 +71,7 @@ class BundledPrimary:
         for ip in map(ipaddress.ip_address, ips):
             if ip.is_unspecified or ip.is_multicast or ip.is_loopback or ip.is_link_local:
                 raise SettingsError(
-                    f"name server address {ip} is one that nobody can reach from elsewhere: give the address under"
+                    f"name server address {ip} is not reachable from other hosts: give the address under"
                     " which resolvers find this server, or none"
                 )
         object.__setattr__(self, "name_server_ips", ips)
@@ -101,7 +101,7 @@ class BundledSecondary:
     """What a BIND 9 is made from that follows a bundled primary: it serves the same zones, and is never written to.
 
     Which zones, it learns from the primary's catalog. `primaries` are IP addresses, where `primary_port` is asked with
-    the key in the file `transfer_key`; the rest is as with `BundledPrimary`. NOTIFY is taken from whoever signs it with
+    the key in the file `transfer_key`; the rest is as with `BundledPrimary`. NOTIFY is accepted if signed with
     that key, from any address. Where none comes, it asks for the serials every second.
 
     Raises SettingsError when a value is wrong, before anything is written.

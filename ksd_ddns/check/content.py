@@ -80,7 +80,7 @@ def _name_server(setup: Setup, live: Live, base: bytes) -> Iterator[Finding]:
         yield warning(
             "name server",
             subject,
-            f"the only name server of {apex} is localhost.: nobody can delegate to it",
+            f"the only name server of {apex} is localhost.: no parent zone can delegate to it",
             "set NAME_SERVER_IP to the address of this server, unless its clients are pointed to it",
         )
 
@@ -115,7 +115,7 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
 
 
 def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator[Finding]:
-    """Yield that names are taken for ours which say themselves that they are somebody else's."""
+    """Yield that names that we would own have another owner's record."""
     marked: Counter[str] = Counter()
     for name in ours:
         there = live.get(name).get(TXT)

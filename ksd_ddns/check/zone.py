@@ -165,8 +165,8 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
     try:
         key = line.probe.update_key()
         permission = Permission(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
-        nobody = unused_below(branches[0])
-        first = line.probe.any_update(apex, nobody)
+        unused = unused_below(branches[0])
+        first = line.probe.any_update(apex, unused)
         if first.key_rejected and key.name != line.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
             stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, permission))
@@ -182,7 +182,7 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
                 for rdtype in types
                 if not _may(line, apex, unused_below(branch), rdtype, permission)
             ]
-            if scope.apex and not _may_name_server(line, apex, nobody, permission):
+            if scope.apex and not _may_name_server(line, apex, unused, permission):
                 missing.append(f"NS of {zone}")
     except KsdError as e:
         return failed("update", subject, e)
@@ -193,9 +193,9 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
             "rndc thaw)"
         )
         return failure("update", subject, text, cure, _stanzas(line, permission))
-    asked = "one name" if len(branches) == 1 else f"one name in each of {len(branches)} namespaces"
+    asked = "one unused name" if len(branches) == 1 else f"one unused name in each of {len(branches)} namespaces"
     shown = ", ".join(permission.types)
-    text = f"key {key.name} may update {shown} (asked of {asked} that nobody has; servers judge each name)"
+    text = f"key {key.name} may update {shown} (tried with {asked}; servers check each name)"
     return ok("update", subject, text)
 
 
@@ -211,7 +211,7 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
     """Check the right to `name`, as far as the server judges it before the prerequisite."""
     subject = f"{names.to_text(name)} on {line.server}"
     try:
-        nobody = unused_below(scope.base)
+        unused = unused_below(scope.base)
         types = list(map(rdtype_text, scope.written))
         permission = Permission(
             names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True
@@ -219,7 +219,7 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
         missing = [
             rdtype_text(rdtype)
             for rdtype in scope.written
-            if not _granted(line, line.probe.addition(apex, nobody, rdtype, owner=name), rcodes.NXDOMAIN, permission)
+            if not _granted(line, line.probe.addition(apex, unused, rdtype, owner=name), rcodes.NXDOMAIN, permission)
         ]
     except KsdError as e:
         return failed("update", subject, e)
@@ -234,16 +234,16 @@ def _stanzas(line: Line, permission: Permission) -> tuple[Stanza, ...]:
     return grants.update(permission, address=own_address(line.probe.server))
 
 
-def _may_name_server(line: Line, apex: bytes, nobody: bytes, permission: Permission) -> bool:
+def _may_name_server(line: Line, apex: bytes, unused: bytes, permission: Permission) -> bool:
     """Return whether the server lets us add an NS at the apex, as far as it judges that before the prerequisite."""
-    return _granted(line, line.probe.addition(apex, nobody, NS, owner=apex), rcodes.NXDOMAIN, permission)
+    return _granted(line, line.probe.addition(apex, unused, NS, owner=apex), rcodes.NXDOMAIN, permission)
 
 
-def _may(line: Line, apex: bytes, nobody: bytes, rdtype: int, permission: Permission) -> bool:
+def _may(line: Line, apex: bytes, unused: bytes, rdtype: int, permission: Permission) -> bool:
     """Return whether the server lets us update records of `rdtype`, whichever it judges first (see probe)."""
-    added = line.probe.addition(apex, nobody, rdtype)
+    added = line.probe.addition(apex, unused, rdtype)
     return _granted(line, added, rcodes.NXDOMAIN, permission) and _granted(
-        line, line.probe.deletion(apex, nobody, rdtype), rcodes.NOERROR, permission
+        line, line.probe.deletion(apex, unused, rdtype), rcodes.NOERROR, permission
     )
 
 

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
+
+from pydantic.fields import FieldInfo
 
 from ksd_ddns import __version__
 from ksd_ddns.cli import output
@@ -192,7 +195,15 @@ def _add_flags(command: argparse.ArgumentParser, options: type[Options]) -> None
             groups[title] = command.add_argument_group(title)
         text = f"{info.description} [{name.upper()}] (default: {about.get('shown')})".replace("%", "%%")
         switch: dict[str, Any] = (
-            {"action": argparse.BooleanOptionalAction} if info.annotation is bool else {"metavar": "VALUE"}
+            {"action": argparse.BooleanOptionalAction} if info.annotation is bool else {"metavar": _metavar(name, info)}
         )
         # The settings parse the values: they know the environment, too.
         groups[title].add_argument(flag_of(name), dest=name, default=argparse.SUPPRESS, help=text, **switch)
+
+
+def _metavar(name: str, info: FieldInfo) -> str:
+    if info.annotation is float:
+        return "DURATION"
+    if info.annotation is int:
+        return "N"
+    return "FILE" if name.endswith("_file") or info.annotation == Path | None else "VALUE"

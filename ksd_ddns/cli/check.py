@@ -59,8 +59,8 @@ def _findings(asked: Options) -> Iterator[Finding]:
     try:
         chosen = loading.load(asked.flags)
     except SettingsError as e:
-        for line in str(e).splitlines():
-            yield checking.failed("settings", "", SettingsError(line))
+        for text in e.errors if isinstance(e, loading.WrongSettings) else (str(e),):
+            yield checking.failed("settings", "", SettingsError(text))
         yield checking.skipped("everything else", "")
         return
     if asked.verbose:
@@ -162,25 +162,27 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> S
 
 
 def _print(finding: Finding) -> None:
-    lines = [printable(line) for line in _lines(finding)]
+    first, *others = ((printable(line), style) for line, style in _lines(finding))
     if not output.is_terminal():
-        output.lines(lines)
+        output.lines(line for line, _ in (first, *others))
         output.flush()
         return
     with output.stdout() as stream:
         console = Console(file=stream, highlight=False, soft_wrap=True)
-        first, *others = lines
-        console.print(Text(first[:4], style=_STYLES[finding.sign]) + Text(first[4:]))
-        for line in others:
-            console.print(Text(line, style="dim" if not line.startswith(_INDENT + "=>") else ""))
+        sign, style = f"{_SIGNS[finding.sign]:<4}", _STYLES[finding.sign]
+        console.print(Text(sign, style=style) + Text(first[0][len(sign) :]))
+        for line, style in others:
+            console.print(Text(line, style=style))
 
 
-def _lines(finding: Finding) -> Iterator[str]:
+def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a finding, each with its style."""
     subject = f" {finding.subject}" if finding.subject else ""
-    yield f"{_SIGNS[finding.sign]:<4}  {finding.what}{subject}: {finding.text}"
+    yield f"{_SIGNS[finding.sign]:<4}  {finding.what}{subject}: {finding.text}", ""
     if finding.cure:
-        yield f"{_INDENT}=> {finding.cure}"
+        yield f"{_INDENT}=> {finding.cure}", ""
     for stanza in finding.stanzas:
         place = f", {stanza.place}" if stanza.place else ""
-        yield f"{_INDENT}{stanza.server}{place}:"
-        yield from (f"{_INDENT}    {line}" for line in stanza.text.splitlines())
+        yield f"{_INDENT}{stanza.server}{place}:", "dim"
+        for line in stanza.text.splitlines():
+            yield f"{_INDENT}    {line}", "dim"

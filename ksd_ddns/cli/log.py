@@ -6,9 +6,9 @@ An event is logged by its name in plain words, with its facts as fields:
 
 JSON holds the fields as keys of its own, text shows them as `key=value`.
 
-The controller must not wait for whoever reads its log: a pipe that is full would stop it in the middle of its work. So
-its lines, and what else is written to standard error, go to a thread that writes them; what does not fit is dropped,
-and counted in the log. (The queue of `logging.handlers` is not enough: its end waits for the reader, too.)
+The controller must not wait for the reader of its log: a full pipe would stop it. So everything for standard error goes
+to a writer thread; lines that do not fit are dropped, and counted in the log. (The queue of `logging.handlers` is not
+enough: it waits for the reader at the end.)
 """
 
 import contextlib
@@ -29,13 +29,13 @@ from typing import TextIO
 from ksd_ddns.printable import printable
 
 CAPACITY = 4 << 20
-"""Octets of lines that wait to be written."""
+"""Maximum octets of lines in the queue."""
 
 FLUSH_WITHIN = 0.5
-"""Seconds that the end of the process may wait for its last lines to be written."""
+"""Seconds that the process may wait for its last lines to be written when it ends."""
 
 _UNPRINTABLE = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""What a terminal obeys instead of showing it."""
+"""Characters that control a terminal."""
 
 _TEXT = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNPRINTABLE} | {
     ord("\t"): "\t",
@@ -112,10 +112,10 @@ def _text_value(value: object) -> str:
 
 
 class Writer:
-    """Writes lines to a file descriptor on a thread of its own; `put` never waits.
+    """Writes lines to a file descriptor on its own thread; `put` never blocks.
 
-    Lines beyond `capacity` octets, and those that cannot be written, are dropped. As soon as lines pass again, the line
-    that `dropped` returns for their number is written.
+    Lines beyond `capacity` octets, and those that cannot be written, are dropped. When lines can be written again, the
+    first one is `dropped` of their number.
     """
 
     def __init__(self, descriptor: int, dropped: Callable[[int], str], *, capacity: int = CAPACITY) -> None:
@@ -131,7 +131,7 @@ class Writer:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def put(self, line: str) -> None:
-        """Have `line` written soon; safe to call from any thread, and from a signal handler."""
+        """Write `line` soon; safe to call from any thread, and from a signal handler."""
         octets = _octets(line)
         with self._changed:
             if self._waiting + len(octets) > self._capacity:
@@ -143,7 +143,7 @@ class Writer:
             self._queue.put(octets)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything is written, no longer than `seconds`; return whether it is."""
+        """Wait until everything is written, at most `seconds`; return whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._announced, seconds)
 
@@ -173,12 +173,12 @@ class Writer:
                 self._changed.notify_all()
 
     def _write(self, octets: bytes) -> bool:
-        """Write, however long it takes; return whether it could be."""
+        """Write, however long it takes; return whether that worked."""
         rest = memoryview(octets)
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # somebody else who has the same pipe made it so
+            except BlockingIOError:  # another process with the same pipe set O_NONBLOCK
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()
@@ -188,7 +188,7 @@ class Writer:
 
 
 class _Handler(logging.Handler):
-    """Hands lines to a writer."""
+    """Passes lines to a writer."""
 
     def __init__(self, writer: Writer) -> None:
         super().__init__()
@@ -198,18 +198,18 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._writer.put(self.format(record))
-        except Exception:  # noqa: BLE001 a record that cannot be formatted is a bug, and no reason to stop
+        except Exception:  # noqa: BLE001 a bug, but no reason to stop
             self._writer.put(self.format(_record("BUG: cannot format a log line", event=record.msg)))
 
     def flush(self) -> None:
-        """Wait for the lines so far to be written; at the end of the process, FLUSH_WITHIN seconds in all."""
+        """Wait until all lines are written, FLUSH_WITHIN seconds in all."""
         if self._flush_until is None:
             self._flush_until = time.monotonic() + FLUSH_WITHIN
         self._writer.flush(max(0.0, self._flush_until - time.monotonic()))
 
 
 class _Stream(io.TextIOBase):
-    """Standard error by way of a writer: what others print there waits for nobody either."""
+    """Standard error through a writer: no print blocks."""
 
     def __init__(self, writer: Writer, stream: TextIO) -> None:
         self._writer = writer
@@ -237,17 +237,17 @@ class _Stream(io.TextIOBase):
 
 
 def set_up(*, verbose: bool, lines: bool) -> None:
-    """Log to standard error: as JSON where `lines` are asked for and it is no terminal; all of it where `verbose`.
+    """Log to standard error: JSON with `lines`, except on a terminal; INFO and above with `lines` or `verbose`.
 
-    With `lines` nothing that is written to standard error waits for its reader.
+    With `lines` no write to standard error blocks.
     """
-    logging.raiseExceptions = False  # a line that cannot be written is lost, and no traceback takes its place
+    logging.raiseExceptions = False  # a line that cannot be written is lost, without a traceback
     logging.basicConfig(level=logging.INFO if verbose or lines else logging.WARNING, handlers=[_handler(lines=lines)])
 
 
 def _handler(*, lines: bool) -> logging.Handler:
     stream: TextIO | None = sys.stderr
-    if stream is None:  # it was closed before we began; its number may be a socket's by now
+    if stream is None:  # closed before we started; its number may be a socket by now
         return logging.NullHandler()
     formatter = _Json() if lines and not stream.isatty() else _Text()
     handler: logging.Handler
@@ -262,7 +262,7 @@ def _handler(*, lines: bool) -> logging.Handler:
 
 
 def flush() -> None:
-    """Wait a moment for the last lines to be written: to be called before the process ends."""
+    """Wait a moment for the last lines to be written; call before the process ends."""
     for handler in logging.getLogger().handlers:
         with contextlib.suppress(OSError, ValueError):  # standard error is full or closed: those lines are lost
             handler.flush()

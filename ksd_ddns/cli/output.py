@@ -1,8 +1,7 @@
-"""Standard output and standard error: what is written there is printable, and a failure to write is not forgotten.
+"""Standard output and standard error: printable text only, and no write error is lost.
 
-Everything that a command says goes through here. Standard output holds results: where they cannot be written the
-command must not end as if they had been. Standard error holds what is said besides: where that cannot be written
-nothing follows from it.
+All output of a command goes through here. Standard output is for results: if they cannot be written, the command fails.
+Standard error is for messages: if they cannot be written, the command goes on.
 """
 
 import contextlib
@@ -16,11 +15,11 @@ from typing import TextIO
 from ksd_ddns.printable import printable, printable_json
 
 EXIT_CODE = 74
-"""What a command ends with when its result could not be written (EX_IOERR of sysexits.h)."""
+"""Exit code if the result could not be written (EX_IOERR of sysexits.h)."""
 
 
 class OutputError(Exception):
-    """Standard output cannot be written to. `code` is the exit code of what was done all the same, None of nothing."""
+    """Standard output cannot be written to. `code` is the exit code of what was done all the same, None if nothing."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"cannot write to standard output: {os.strerror(number)}")
@@ -53,7 +52,7 @@ def document(data: bytes) -> None:
 
 
 def flush() -> None:
-    """Write out what is still buffered. Raises OutputError: only now is it known whether the result was written."""
+    """Flush standard output. Raises OutputError: only now is it known whether the result was written."""
     if sys.stdout is not None:
         with stdout() as stream:
             stream.flush()
@@ -65,7 +64,7 @@ def is_terminal() -> bool:
 
 
 def say(text: str) -> None:
-    """Write `text` to standard error as far as that is possible."""
+    """Write `text` to standard error if possible."""
     if sys.stderr is None:
         return  # print() would take None for standard output
     with contextlib.suppress(OSError, ValueError):
@@ -75,7 +74,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def stdout() -> Iterator[TextIO]:
-    """Yield standard output for writing printable text. Raises OutputError where it is closed, full or broken."""
+    """Yield standard output for printable text. Raises OutputError if it is closed, full or broken."""
     if sys.stdout is None:
         raise OutputError(errno.EBADF)
     try:
@@ -85,7 +84,7 @@ def stdout() -> Iterator[TextIO]:
 
 
 def ended(command: Callable[[], int]) -> int:
-    """Return the exit code of `command`, or another one where its result could not be written."""
+    """Return the exit code of `command`, or another one if its result could not be written."""
     try:
         code = command()
         flush()

@@ -1,4 +1,4 @@
-"""`ksd-ddns run`: the controller, its status pages and its NOTIFY listener, until a signal ends them."""
+"""`ksd-ddns run`: controllers, status pages and NOTIFY listener, until a signal."""
 
 import logging
 import os
@@ -26,10 +26,10 @@ from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
-"""Seconds after a signal in which what is in flight may be answered; then it is unknown, as after a crash."""
+"""Seconds after a signal to wait for the responses to updates in flight."""
 
 OWNER_WITHIN = 300.0
-"""Seconds that the cluster may take to say its ID, or to not answer."""
+"""Seconds that reading the owner ID from the cluster may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             )
     election = sources.election(chosen, asked.source, timing.cluster)
     may_send = _always if election is None else election.leading
-    fleet = Supervisor(
+    supervisor = Supervisor(
         told_by,
         [
             Controller(
@@ -74,9 +74,9 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     status = StatusServer(
         chosen.status_address.host,
         chosen.status_address.port,
-        lambda: fleet.snapshots() if election is None or election.leading() else (),
-        fleet.owned,
-        healthy=lambda: fleet.stuck(timing.stuck_after),
+        lambda: supervisor.snapshots() if election is None or election.leading() else (),
+        supervisor.owned,
+        healthy=lambda: supervisor.stuck(timing.stuck_after),
     )
     status.start()
     if chosen.notify_listen is not None:
@@ -84,16 +84,16 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             chosen.notify_listen,
             primaries=primary.servers(chosen),
             keys=primary.shared_keys(chosen),
-            received=fleet.notified,
+            received=supervisor.notified,
         ).start()
-    signals.handle(_Ending(fleet, stop))
+    signals.handle(_Ending(supervisor, stop))
     _log.info("running", extra={"fields": {"status_port": status.port}})
     if election is None:
-        fleet.run()
+        supervisor.run()
     elif election.campaign(stop):
-        election.lead(_Lost(fleet))
-        fleet.run()
-        # Only now is nothing in flight any more, and another controller may send.
+        election.lead(_Lost(supervisor))
+        supervisor.run()
+        # Nothing is in flight now: another controller may send.
         election.resign()
     stop.set()
     lost = election is not None and election.lost
@@ -107,13 +107,13 @@ def _always() -> bool:
 
 
 class _Lost:
-    """Ends the controllers when leadership is lost, and the process soon after, should one of them be stuck."""
+    """Stops the controllers when leadership is lost, and ends the process soon after in case one is stuck."""
 
-    def __init__(self, fleet: Supervisor) -> None:
-        self._fleet = fleet
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
 
     def __call__(self) -> None:
-        self._fleet.stop()
+        self._supervisor.stop()
         last = threading.Timer(END_WITHIN, _exit_now, (1,))
         last.daemon = True
         last.start()
@@ -124,7 +124,7 @@ def _ignore(notification: Notification) -> None:
 
 
 class _Owner:
-    """Settles whose names they are when that is first needed: the cluster that says it may not answer at first."""
+    """Looks up the owner ID when it is first needed: the cluster may not be reachable at first."""
 
     def __init__(self, chosen: Settings, paths: Sequence[str], timing: Timing) -> None:
         self._chosen = chosen
@@ -134,13 +134,13 @@ class _Owner:
         self._lock = threading.Lock()
 
     def settings(self) -> Settings:
-        """Return the settings with their owner ID. Raises SourceError where the cluster does not say it."""
+        """Return the settings with their owner ID. Raises SourceError if the cluster cannot be read."""
         began = time.monotonic()
         heartbeat.beat(ahead=OWNER_WITHIN)
         with self._lock:
             if not self._settled:
                 if self._failed is not None and self._failed[0] > began:
-                    # Another zone asked meanwhile. One after the other they would look like stuck ones.
+                    # Another zone just tried; waiting in turn would make the zones look stuck.
                     raise SourceError(str(self._failed[1]))
                 try:
                     self._chosen = self._lookup()
@@ -182,21 +182,21 @@ def _options(  # noqa: PLR0913 one value of each part
 
 
 class _Ending:
-    """Ends the controllers at a signal, and the process soon after, should a primary be silent just then."""
+    """Stops the controllers at a signal, and ends the process soon after in case a primary does not respond."""
 
-    def __init__(self, fleet: Supervisor, stop: threading.Event) -> None:
-        self._fleet = fleet
+    def __init__(self, supervisor: Supervisor, stop: threading.Event) -> None:
+        self._supervisor = supervisor
         self._stop = stop
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
-        self._fleet.stop()
+        self._supervisor.stop()
         last = threading.Timer(END_WITHIN, _exit_now)
         last.daemon = True
         last.start()
 
 
 def _exit_now() -> None:
-    """End the process, whatever its threads wait for."""
+    """End the process without waiting for its threads."""
     log.flush()
     os._exit(0)

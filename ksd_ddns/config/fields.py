@@ -83,7 +83,7 @@ def _network(text: str) -> Network:
     if not prefix.isascii() or not prefix.isdigit() or int(prefix) > bits:
         raise ValueError(f"{text!r} is not a block of addresses, such as 10.0.0.0/8 or 2001:db8::/32")
     if int.from_bytes(packed, "big") & ((1 << (bits - int(prefix))) - 1):
-        raise ValueError(f"{text!r} has bits set behind its prefix: write the first address of the block")
+        raise ValueError(f"{text!r} has bits set after its prefix: write the first address of the block")
     return Network(packed, int(prefix))
 
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -16,6 +16,14 @@ from ksd_ddns.errors import SettingsError
 from ksd_ddns.printable import MASK, looks_secret, masked
 
 
+class WrongSettings(SettingsError):
+    """One or more settings are wrong; `errors` has a text for each."""
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = tuple(errors)
+
+
 def load(flags: Mapping[str, Any]) -> Settings:
     """Return the settings from `flags` (by field name) and the environment; flags win.
 
@@ -26,7 +34,7 @@ def load(flags: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as e:
-        raise SettingsError("\n".join(_error_text(error, flags) for error in e.errors())) from None
+        raise WrongSettings([_error_text(error, flags) for error in e.errors()]) from None
     _check_secrets(flags)
     primary.servers(settings)
     primary.secondaries(settings)
@@ -111,7 +119,7 @@ _NEEDED = {
 def _error_text(error: Any, flags: Mapping[str, Any]) -> str:
     field = str(error["loc"][0])
     given = _raw(field, flags)
-    reason = _NEEDED.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    reason = _NEEDED.get(error["type"]) or str(error.get("ctx", {}).get("error") or error["msg"])
     if error["type"] in {"greater_than_equal", "less_than_equal"}:
         reason = f"must be {allowed(Settings.model_fields[field])}"
     return f"{_where(field)} = {_shown(field, given)}: {masked(reason)}"

@@ -59,30 +59,32 @@ class Settings(BaseSettings):
 
     domain: Name = setting(
         names.ROOT,
-        "Domain below which the names stand: the base is vm.DOMAIN, or vm without it",
+        "parent domain: names are published below vm.DOMAIN, or below vm if empty",
         group=_NAMES,
         shown="empty",
     )
     name_server_ip: Addresses = setting(
         (),
-        "Address of the name server (comma list): NS and ns.<base> are kept in the zone where the base is its apex",
+        "addresses of the name server (comma list): publish NS and ns.<base> if the base is the zone's apex",
         group=_NAMES,
         shown="empty",
     )
-    record_ttl: int = setting(60, "TTL of the records, in seconds", group=_NAMES, ge=1, le=86_400)
-    default_record: bool = setting(True, "Publish <vm>.<namespace>.<base> beside the interfaces", group=_NAMES)
+    record_ttl: int = setting(60, "TTL of the records in seconds", group=_NAMES, ge=1, le=86_400)
+    default_record: bool = setting(
+        True, "publish <vm>.<namespace>.<base> in addition to the interface names", group=_NAMES
+    )
     hostname_scope: HostnameScope = setting(
-        HostnameScope.NAMESPACE, "How far the annotation ksd-ddns/hostname reaches: off, namespace, zone", group=_NAMES
+        HostnameScope.NAMESPACE, "scope of the annotation ksd-ddns/hostname: off, namespace, zone", group=_NAMES
     )
     max_addresses: int = setting(
-        16, "Addresses published of each address family of an interface, at most", group=_NAMES, ge=1, le=64
+        16, "maximum number of addresses per interface and address family", group=_NAMES, ge=1, le=64
     )
     max_names: int = setting(
-        50, "Names published of a VMI, at most: interfaces before annotations", group=_NAMES, ge=1, le=vmi.MAX_HOSTNAMES
+        50, "maximum number of names per VMI: interfaces before annotations", group=_NAMES, ge=1, le=vmi.MAX_HOSTNAMES
     )
     max_names_per_namespace: int = setting(
         0,
-        "Names published of a namespace, at most: the oldest VMIs keep theirs; 0 is no limit",
+        "maximum number of names per namespace: oldest VMIs first; 0 means unlimited",
         group=_NAMES,
         shown="0",
         ge=0,
@@ -90,89 +92,103 @@ class Settings(BaseSettings):
     )
     max_rrset: int = setting(
         90,
-        "Records of one type at one name, at most: those of the oldest VMIs. BIND refuses more than 100 by default",
+        "maximum number of records of one type per name: oldest VMIs first; BIND's own limit is 100 by default",
         group=_NAMES,
         ge=1,
         le=1_000,
     )
     publish_cidrs: Networks = setting(
-        (), "Publish only addresses in these blocks (comma list)", group=_NAMES, shown="all"
+        (), "publish only addresses in these CIDR blocks (comma list)", group=_NAMES, shown="all"
     )
     exclude_cidrs: Networks = setting(
-        (), "Never publish addresses in these blocks (comma list)", group=_NAMES, shown="none"
+        (), "never publish addresses in these CIDR blocks (comma list)", group=_NAMES, shown="none"
     )
     reverse_zones: ReverseZones = setting(
         (),
-        "Where PTR records are published: reverse zones by name, or by block of addresses (comma list)",
+        "reverse zones to publish PTR records in: names or CIDR blocks (comma list)",
         group=_NAMES,
         shown="nowhere",
     )
     namespaces: Namespaces = setting(
-        frozenset(), "Namespaces whose VMIs are published (comma list)", group=_NAMES, shown="all"
+        frozenset(), "publish only VMIs in these namespaces (comma list)", group=_NAMES, shown="all"
     )
     label_selector: Labels = setting(
-        selector.parse(""), "Labels of the VMIs that are published, as kubectl -l takes them", group=_NAMES, shown="all"
+        selector.parse(""),
+        "publish only VMIs with these labels, in the syntax of kubectl -l",
+        group=_NAMES,
+        shown="all",
     )
 
     dns_server: Texts = setting(
         ("127.0.0.1",),
-        "The primary: host[:port], IPv6 in brackets; of several (comma list) the first that answers",
+        "primary as host[:port], IPv6 in brackets; of several (comma list) the first that responds is used",
         group=_PRIMARY,
         shown="127.0.0.1",
         min_length=1,
     )
-    dns_port: int = setting(5353, "Port of a primary in DNS_SERVER without one", group=_PRIMARY, ge=1, le=65_535)
+    dns_port: int = setting(5353, "default port of DNS_SERVER", group=_PRIMARY, ge=1, le=65_535)
     dns_timeout: Duration = setting(
-        5.0, "Longest silence of the primary that is waited out", group=_PRIMARY, shown="5s", ge=0.05, le=300
+        5.0, "timeout for a response from the primary", group=_PRIMARY, shown="5s", ge=0.05, le=300
     )
     zone: Name | None = setting(
-        None, "Zone that is updated", group=_PRIMARY, shown="the enclosing zone of the base, asked of the primary"
+        None, "zone to update", group=_PRIMARY, shown="the zone that encloses the base, found by an SOA query"
     )
-    update_batch: int = setting(500, "Names in one UPDATE message at most", group=_PRIMARY, ge=1, le=10_000)
-    update_octets: int = setting(60_000, "Octets of one UPDATE message at most", group=_PRIMARY, ge=4_096, le=65_535)
+    update_batch: int = setting(500, "maximum number of names per UPDATE message", group=_PRIMARY, ge=1, le=10_000)
+    update_octets: int = setting(
+        60_000, "maximum size of an UPDATE message in octets", group=_PRIMARY, ge=4_096, le=65_535
+    )
 
-    dns_tls: bool = setting(False, "Speak TLS with the primary (RFC 9103)", group=_PRIMARY)
+    dns_tls: bool = setting(False, "use TLS for updates and transfers (RFC 9103)", group=_PRIMARY)
     dns_tls_ca: Path | None = setting(
-        None, "File with the CA certificates of the primary, in PEM", group=_PRIMARY, shown="the system's"
+        None, "PEM file with the CA certificates for the primary", group=_PRIMARY, shown="the system's"
     )
-    dns_tls_cert: Path | None = setting(None, "File with our certificate, in PEM", group=_PRIMARY, shown="none")
+    dns_tls_cert: Path | None = setting(None, "PEM file with the client certificate", group=_PRIMARY, shown="none")
     dns_tls_key: Path | None = setting(
-        None, "File with its private key, in PEM", group=_PRIMARY, shown="in DNS_TLS_CERT"
+        None, "PEM file with the private key of the client certificate", group=_PRIMARY, shown="in DNS_TLS_CERT"
     )
     dns_tls_hostname: str | None = setting(
-        None, "Name that the primary's certificate is for", group=_PRIMARY, shown="the host in DNS_SERVER"
+        None, "host name in the primary's certificate", group=_PRIMARY, shown="the host in DNS_SERVER"
     )
     tsig_key_file: Paths = setting(
         (),
-        "File with the TSIG key, as tsig-keygen writes it; several (comma list) are one for each of DNS_SERVER",
+        "TSIG key file as written by tsig-keygen; one, or one per DNS_SERVER (comma list)",
         group=_KEYS,
         shown="none",
     )
     tsig_key_name: KeyName | None = setting(
-        None, "Name of the TSIG key, instead of a key file", group=_KEYS, shown="none"
+        None, "name of the TSIG key, instead of a key file", group=_KEYS, shown="none"
     )
     tsig_algorithm: Algorithm = setting(
-        "hmac-sha256", "Its algorithm: hmac-sha224, -sha256, -sha384, -sha512 (or -sha1, weak)", group=_KEYS
+        "hmac-sha256", "algorithm of the TSIG key: hmac-sha224, -sha256, -sha384, -sha512 (or -sha1, weak)", group=_KEYS
     )
-    tsig_secret: SecretStr | None = setting(None, "Its secret, in base64", group=_KEYS, shown="none")
-    tsig_secret_file: Path | None = setting(None, "File with its secret, in base64", group=_KEYS, shown="none")
+    tsig_secret: SecretStr | None = setting(None, "secret of the TSIG key in base64", group=_KEYS, shown="none")
+    tsig_secret_file: Path | None = setting(
+        None, "file with the secret of the TSIG key in base64", group=_KEYS, shown="none"
+    )
     transfer_tsig_key_file: Paths = setting(
-        (), "File with another key, for zone transfers; several as above", group=_KEYS, shown="the key for updates"
+        (),
+        "TSIG key file for zone transfers; one, or one per DNS_SERVER (comma list)",
+        group=_KEYS,
+        shown="the key for updates",
     )
     transfer_tsig_key_name: KeyName | None = setting(
-        None, "Name of another key, for zone transfers", group=_KEYS, shown="the key for updates"
+        None, "name of the TSIG key for zone transfers", group=_KEYS, shown="the key for updates"
     )
-    transfer_tsig_algorithm: Algorithm = setting("hmac-sha256", "Its algorithm", group=_KEYS)
-    transfer_tsig_secret: SecretStr | None = setting(None, "Its secret, in base64", group=_KEYS, shown="none")
-    transfer_tsig_secret_file: Path | None = setting(None, "File with its secret, in base64", group=_KEYS, shown="none")
+    transfer_tsig_algorithm: Algorithm = setting("hmac-sha256", "algorithm of the transfer key", group=_KEYS)
+    transfer_tsig_secret: SecretStr | None = setting(
+        None, "secret of the transfer key in base64", group=_KEYS, shown="none"
+    )
+    transfer_tsig_secret_file: Path | None = setting(
+        None, "file with the secret of the transfer key in base64", group=_KEYS, shown="none"
+    )
     gss_tsig: bool = setting(
         False,
-        "Negotiate the key by Kerberos, as Active Directory wants it (GSS-TSIG; needs the extra gss)",
+        "authenticate with GSS-TSIG (Kerberos), as for Active Directory; needs the extra gss",
         group=_KEYS,
     )
     gss_tsig_hostname: Texts = setting(
         (),
-        "Host name in the primary's service DNS/<host>; several (comma list) are one for each of DNS_SERVER",
+        "host name in the Kerberos principal DNS/<host>; one, or one per DNS_SERVER (comma list)",
         group=_KEYS,
         shown="the host in DNS_SERVER",
     )
@@ -189,12 +205,12 @@ class Settings(BaseSettings):
     policy: Policy = setting(Policy.SYNC, "sync, or upsert-only: never delete a name", group=_SAFETY)
     adopt: bool = setting(False, "take over unowned names whose addresses are exactly the wanted ones", group=_SAFETY)
     max_delete_percent: int = setting(
-        30, "Keep deletions back that exceed this part of the owned names", group=_SAFETY, ge=0, le=100
+        30, "block deletions of more than this percentage of the owned names", group=_SAFETY, ge=0, le=100
     )
 
     hold_down: Duration = setting(
         300.0,
-        "How long addresses that vanish from the status of a living VMI are held",
+        "how long to keep addresses that vanish from the status of a live VMI",
         group=_CONTROLLER,
         shown="300s",
         ge=0,
@@ -202,7 +218,7 @@ class Settings(BaseSettings):
     )
     drift_interval: Duration = setting(
         30.0,
-        "How often the zone's serial is asked for, to see what others change",
+        "how often to poll the zone's serial for foreign changes",
         group=_CONTROLLER,
         shown="30s",
         ge=0.5,
@@ -210,29 +226,29 @@ class Settings(BaseSettings):
     )
     full_read_interval: Duration = setting(
         3600.0,
-        "How often the whole zone is read, to see changes that left its serial as it was",
+        "how often to read the whole zone, to find changes that did not change its serial",
         group=_CONTROLLER,
         shown="1h",
         ge=1,
         le=604_800,
     )
     leader_election: bool = setting(
-        False, "Let one of several controllers work at a time, by a Lease in its own namespace", group=_CONTROLLER
+        False, "elect one of several controllers with a Lease in the pod's namespace", group=_CONTROLLER
     )
     notify_listen: Listener | None = setting(
         None,
-        "Address to listen on for NOTIFY from the primary, as addr:port; with a TSIG key set, only signed ones count",
+        "address:port to listen on for NOTIFY from the primary; if a TSIG key is set, it must be signed",
         group=_CONTROLLER,
         shown="nowhere",
     )
     notify_secondaries: Texts = setting(
         (),
-        "Secondaries that are sent NOTIFY: host[:port], of a name all addresses (comma list; without a port: 53)",
+        "secondaries to send NOTIFY to, as host[:port] (comma list; default port: 53); all addresses of a name",
         group=_CONTROLLER,
         shown="none",
     )
     status_address: Listener = setting(
-        Server("", 8081), "Where health, metrics and the status page are", group=_CONTROLLER, shown=":8081"
+        Server("", 8081), "address:port of health checks, metrics and the status page", group=_CONTROLLER, shown=":8081"
     )
 
     @property

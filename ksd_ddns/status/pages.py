@@ -1,7 +1,7 @@
-"""What there is to see: health, readiness, metrics, and the state of each zone, for people and as JSON.
+"""Pages: health, readiness, metrics, and the state of each zone as HTML and JSON.
 
-The pages are asked for by anybody, and zones are large. So what people and probes read is cut short, with a count of
-what is left out; `/records` has everything, and is made while it is sent.
+Any client may request them, and zones are large. So pages for people and probes are cut short;
+`/records` is complete, and generated while it is sent.
 """
 
 import json
@@ -55,10 +55,10 @@ _LEAST = 200
 """Octets of a list that are shown however little room there is."""
 
 _BUSY_SHARE = 10
-"""A page is made again after this many times the processor time that it took to make, at the earliest."""
+"""A page is cached for this multiple of the CPU time that it took to make."""
 
 _AT_ONCE, _IN_LINE, _WAIT = 2, 8, 2.0
-"""How many clients are sent all records at once, how many more may wait for that, and for how many seconds."""
+"""Clients that get `/records` at the same time, clients that may wait for it, and seconds that they wait."""
 
 _CHUNK = 1 << 16
 
@@ -90,7 +90,7 @@ def plain(status: HTTPStatus, text: str, **headers: str) -> Page:
 
 
 class Pages:
-    """Makes the pages of the zones that `snapshots` and `owned` tell of, in the same order.
+    """Makes the pages from `snapshots` and `owned`, which have the zones in the same order.
 
     `healthy` returns why the process should be restarted, "" while it works.
     """
@@ -185,7 +185,7 @@ class Pages:
 
 
 class _Cached:
-    """What `make` returns, made again only now and then if that is costly: anybody may ask for it all the time."""
+    """The result of `make`, cached if it is costly: any client may request it all the time."""
 
     def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make

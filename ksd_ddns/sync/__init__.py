@@ -1,4 +1,4 @@
-"""The drivers of the reconciler: one pass for `plan` and `apply`, and the controllers of `run`."""
+"""Drivers of the reconciler: one pass for `plan` and `apply`, controllers for `run`."""
 
 from ksd_ddns.sync.controller import Controller, Options
 from ksd_ddns.sync.supervisor import Source, Supervisor

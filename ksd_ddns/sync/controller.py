@@ -1,7 +1,7 @@
-"""The controller of one zone: one thread that owns the reconciler, reads one queue, and carries out what is asked for.
+"""The controller of one zone: one thread that owns the reconciler, reads one queue and carries out actions.
 
-Sources and the NOTIFY listener run on threads of their own, and only put events into the queue. An idle controller
-sends at once; while it waits for answers, more events gather.
+Sources and the NOTIFY listener run on their own threads, and only put events into the queue. An idle controller sends
+at once; while it waits for responses, more events gather.
 """
 
 import logging
@@ -36,13 +36,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds between attempts to find the zone, or the owner ID."""
 
 AT_ONCE = 10_000
-"""Events that are taken out of the queue between two actions, at most."""
+"""Maximum number of events taken from the queue between two actions."""
 
 PUBLISH_EVERY = 0.1
-"""Seconds between two snapshots while there is more to do."""
+"""Seconds between two snapshots while busy."""
 
 BEAT_EVERY = 5.0
-"""Seconds between two heartbeats of a controller that has nothing to do."""
+"""Seconds between two heartbeats while idle."""
 
 _NOTIFIED = NotifyReceived()
 _KINDS: dict[type[SourceEvent], str] = {VmisListed: "listed", VmiChanged: "changed", VmiDeleted: "deleted"}
@@ -60,11 +60,11 @@ def _no_announcement(zone: bytes) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which zone is kept, and how. Durations are in seconds.
+    """Which zone is kept in sync, and how. Durations are in seconds.
 
-    `zone` may be unknown (None) until the primary is asked which one holds `base`; `rules` and `scope` are made when it
-    is known, and may raise SettingsError. `notify` gets notifications for VMI owners, `announce` the zone each time
-    it was read with another serial; neither may block. `may_send` is asked right before each update.
+    `zone` is None if the primary must be asked which zone holds `base`; `rules` and `scope` are called when the zone is
+    known, and may raise SettingsError. `notify` gets notifications for VMI owners, `announce` the zone each time
+    it was read with another serial; neither may block. `may_send` is called right before each update.
     """
 
     zone: bytes | None
@@ -79,7 +79,7 @@ class Options:
 
 
 class Controller:
-    """Keeps one zone as the VMIs are; `scopes` are the parts in which they are listed."""
+    """Keeps one zone in sync with the VMIs; `scopes` are the parts in which they are listed."""
 
     def __init__(self, session: Session, scopes: Collection[str], options: Options) -> None:
         self._session = session
@@ -100,38 +100,38 @@ class Controller:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is known now; safe to read from any thread."""
+        """The current state; thread-safe."""
         return self._status.snapshot
 
     def owned(self) -> Owned | None:
-        """Return what is ours in the zone, None before it has been read; safe to call from any thread."""
+        """Return what we own in the zone, None before it has been read; thread-safe."""
         sync = self._sync
         if sync is None or sync.reconciler.view.live is None:
             return None
         live = sync.reconciler.view.live
         return Owned(Live(live.zone, live.serial, live.nodes.copy(), live.cuts.copy()), sync.reconciler.scope)
 
-    def tell(self, told: SourceEvent) -> None:
-        """Take an event of a source; safe to call from any thread."""
-        self._queue.put(told)
+    def put(self, event: SourceEvent) -> None:
+        """Queue an event of a source; thread-safe."""
+        self._queue.put(event)
 
     def notified(self, zone: bytes) -> None:
-        """Take a NOTIFY for `zone`; safe to call from any thread."""
+        """Queue a NOTIFY if it is for our zone; thread-safe."""
         if self._sync is not None and self._sync.reconciler.zone == zone:
             self._queue.put(_NOTIFIED)
 
     def stop(self) -> None:
-        """End `run` as soon as what is in flight is done; safe to call from a signal handler."""
+        """End `run` when the updates in flight are done; safe to call from a signal handler."""
         self._stop.set()
         self._queue.put(None)
 
     def give_up(self, reason: str) -> None:
-        """Record that this zone cannot be kept, for `reason`, once `run` has ended."""
+        """Report `reason` as a problem for good, after `run` has failed."""
         self._status.stopped(reason)
         self._publish(force=True)
 
     def run(self) -> None:
-        """Keep the zone until `stop`. Raises SettingsError where the zone and the settings do not fit."""
+        """Keep the zone in sync until `stop`. Raises SettingsError if the settings do not fit the zone."""
         with self.heartbeat:
             while not self._stop.is_set():
                 now = time.monotonic()
@@ -144,7 +144,7 @@ class Controller:
             self._session.close()
 
     def _begin(self, now: float) -> None:
-        """Find the zone; where the primary, or the cluster that knows the owner ID, fails, wait before trying again."""
+        """Find the zone and the owner ID; if that fails, back off."""
         options = self._options
         try:
             zone = options.zone or self._session.enclosing_zone(options.base)
@@ -173,19 +173,19 @@ class Controller:
         )
         self._notifier = Notifier(reconciler.inventory, options.notify)
         self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send, observer=self._status)
-        for told in self._early:
-            self._handle(told, now)
+        for event in self._early:
+            self._handle(event, now)
         self._early.clear()
 
     def _may_send(self) -> bool:
         return not self._stop.is_set() and self._options.may_send()
 
     def _back_off(self, now: float) -> None:
-        self._paused_until = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 spreads, hides nothing
+        self._paused_until = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 jitter
         self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
 
     def _turn(self, sync: ZoneSync) -> float:
-        """Carry out the next action; return how many seconds there is nothing to do, unless an event comes."""
+        """Carry out the next action; return the seconds until the next one, if no event comes."""
         reconciler = sync.reconciler
         now = time.monotonic()
         action = reconciler.next(now, busy=not self._queue.empty())
@@ -229,7 +229,7 @@ class Controller:
             return
 
     def _first(self, seconds: float) -> SourceEvent | NotifyReceived | None:
-        """Return the first event of the queue, after waiting for it for at most `seconds`. Raises Empty."""
+        """Return the next event, waiting at most `seconds`. Raises Empty."""
         until = time.monotonic() + seconds
         while True:
             left = min(until - time.monotonic(), BEAT_EVERY)
@@ -240,33 +240,33 @@ class Controller:
                 if time.monotonic() >= until:
                     raise
 
-    def _take_one(self, told: SourceEvent | NotifyReceived | None) -> None:
-        if told is None:
+    def _take_one(self, event: SourceEvent | NotifyReceived | None) -> None:
+        if event is None:
             return
         now = time.monotonic()
-        if isinstance(told, NotifyReceived):
+        if isinstance(event, NotifyReceived):
             if self._sync is not None:
-                self._sync.reconciler.handle(told, now)
+                self._sync.reconciler.handle(event, now)
             return
-        if isinstance(told, SourceFailed):
-            self._status.source(told.scope, told.reason)
+        if isinstance(event, SourceFailed):
+            self._status.source(event.scope, event.reason)
         else:
-            self._status.event(_KINDS[type(told)])
+            self._status.event(_KINDS[type(event)])
         if self._sync is None:
-            self._early.append(told)
+            self._early.append(event)
         else:
-            self._handle(told, now)
+            self._handle(event, now)
 
-    def _handle(self, told: SourceEvent, now: float) -> None:
+    def _handle(self, event: SourceEvent, now: float) -> None:
         assert self._sync is not None
         assert self._notifier is not None
-        self._sync.reconciler.handle(told, now)
-        if not isinstance(told, SourceFailed):
-            self._notifier.vmis(told)
+        self._sync.reconciler.handle(event, now)
+        if not isinstance(event, SourceFailed):
+            self._notifier.vmis(event)
 
     def _publish(self, *, force: bool) -> None:
         now = time.monotonic()
-        # Under load a snapshot now and then will do: the last one comes when the queue is empty.
+        # Under load, now and then is enough: the last one is made when the queue is empty.
         if not force and now < self._published + PUBLISH_EVERY:
             return
         self._published = now

@@ -1,4 +1,4 @@
-"""`plan` and `apply`: the reconciler driven until its first Send, or until nothing is left to do."""
+"""`plan` and `apply`: drive the reconciler until its first plan, or until nothing is left to do."""
 
 import random
 import time
@@ -24,15 +24,15 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.update import Limits
 
 ATTEMPTS = 3
-"""How often a primary that does not answer is asked before a pass gives up."""
+"""Attempts at a primary that does not respond before a pass fails."""
 
 SHOWN = 20
-"""Names of one cause of refusals that a report shows."""
+"""Refused names shown per cause."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What one pass did: the last plan for the whole zone, what was changed, and the names that are refused."""
+    """The result of a pass: the last plan for the whole zone, accepted changes, and refused names."""
 
     plan: Plan
     applied: list[Change] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether the zone is now as desired, with nothing refused, in conflict, or blocked."""
+        """Whether nothing is refused, in conflict or blocked."""
         return not (self.refused or self.plan.conflicts or self.plan.blocked)
 
     def refusals(self) -> Iterator[str]:
@@ -147,7 +147,7 @@ class OnePass:
 
 
 class _Progress:
-    """What a pass has done so far."""
+    """The progress of a pass."""
 
     def __init__(self) -> None:
         self._plan: Plan | None = None
@@ -156,7 +156,7 @@ class _Progress:
         self._refused: set[bytes] = set()
 
     def take(self, reconciler: Reconciler) -> None:
-        """Take the facts that the reconciler has found out."""
+        """Collect the facts of the reconciler."""
         for fact in reconciler.take_facts():
             match fact:
                 case Planned():
@@ -182,7 +182,7 @@ class _Progress:
             self._conflicts.setdefault(conflict.name, []).append(conflict)
 
     def report(self, reconciler: Reconciler) -> Report:
-        """Return the whole of it."""
+        """Return the result."""
         assert self._plan is not None, "a pass ends with a plan"
         conflicts = tuple(item for found in self._conflicts.values() for item in found)
         plan = msgspec.structs.replace(self._plan, serial=reconciler.live.serial, changes=(), conflicts=conflicts)
@@ -192,15 +192,15 @@ class _Progress:
 
 
 def _check_permission(report: Report) -> None:
-    """Raise what the primary said where it accepts nothing and nothing of ours is there: then it is not the names."""
+    """Raise the primary's error if it accepts nothing and we own nothing: the permission is missing, not a name."""
     found = sorted(report.refused, key=lambda refusal: not names.is_host_name(refusal.name))
     errors = [refusal.error for refusal in found if refusal.error is not None and refusal.cause is not Cause.CHANGING]
     if errors and len(errors) == len(found) and not (report.applied or report.plan.owned):
-        raise errors[0]  # of a name that nobody could object to, where there is one
+        raise errors[0]  # preferably that of a valid host name
 
 
 def enclosing_zone(session: Session, name: bytes) -> bytes:
-    """Return the apex of the zone that holds `name`; a primary that does not answer is asked again."""
+    """Return the apex of the zone that holds `name`; retry if the primary does not respond."""
     return Retrying(
         retry=retry_if_exception_type(Unreachable),
         stop=stop_after_attempt(ATTEMPTS),

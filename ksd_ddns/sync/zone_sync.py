@@ -1,4 +1,4 @@
-"""Carries out what a reconciler asks for: reads the zone, checks its serial, sends updates, reports the outcome."""
+"""Carries out the actions of a reconciler: reads the zone, checks its serial, sends updates, reports the outcome."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ from ksd_ddns.zone.reconciler.events import (
 from ksd_ddns.zone.update import Batch, Limits, batches, touch
 
 Step = Callable[[str, int, int | None], None]
-"""SourceEvent what is being done, how much of it is done, and of how much where that is known."""
+"""Reports progress: what is being done, how much is done, and the total if known."""
 
 _SHOWN_EVERY = 100
 
@@ -39,19 +39,19 @@ def _no_progress(what: str, done: int, total: int | None) -> None:
 
 
 class Observer(Protocol):
-    """Counts what is exchanged with the primary."""
+    """Counts transfers and responses."""
 
     def transferred(self, kind: str) -> None:
         """Count a transfer: `axfr` or `ixfr`."""
 
     def answered(self, answer: Answer) -> None:
-        """Count what became of one message."""
+        """Count the result of one message."""
 
 
 class ZoneSync:
-    """One zone on one session.
+    """Keeps one zone in sync over one session.
 
-    `may_send` is asked right before each update; `step` gets the progress, `observer` counts.
+    `may_send` is called right before each update; `step` gets the progress.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ZoneSync:
         self._sent_at: int | None = None
 
     def perform(self, action: Action) -> None:
-        """Carry out `action`, and let the reconciler handle the outcome; a primary that fails is an outcome, too."""
+        """Carry out `action`, and let the reconciler handle the outcome, which may be PrimaryFailed."""
         try:
             match action:
                 case ReadZone():
@@ -150,7 +150,7 @@ class ZoneSync:
             reconciler.handle(UpdateFinished(), time.monotonic())
 
     def _messages(self, action: Send) -> Iterator[Batch]:
-        """Yield the messages of `action`; they are made while the server works at those before."""
+        """Yield the messages of `action`: each is made while the server handles those before it."""
         if action.canary is not None:
             if action.canary.old == action.canary.new:
                 yield touch(action.canary)

@@ -82,7 +82,7 @@ def test_metrics_count_right(bind: Bind, kube: Kube, run: Run) -> None:
     assert 0 < now["change_seconds_sum"] < 20
     assert now["transfers_total{axfr}"] >= 1
     assert (now["ready"], now["synced"]) == (1, 1)
-    assert (now["conflicts"], now["refused_names"], now["kept_back_deletions"], now["pending_names"]) == (0, 0, 0, 0)
+    assert (now["conflicts"], now["refused_names"], now["blocked_deletions"], now["pending_names"]) == (0, 0, 0, 0)
 
 
 def test_the_pages_show_what_is_published(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
@@ -354,9 +354,9 @@ def test_counters_are_there_from_the_start(asked: Callable[..., Asked]) -> None:
     status = Status()
     status.publish(None, server="192.0.2.53:53", zone="vm.", now=0.0)
     families = {f.name: f for f in text_string_to_metric_families(asked(status.snapshot).get("/metrics")[1])}
+    labels = {"changes": "kind", "update_outcomes": "result", "transfers": "kind", "events": "kind"}
     kinds = {
-        name: {tuple(s.labels.values())[-1]: s.value for s in families[f"ksd_ddns_{name}"].samples}
-        for name in ("changes", "update_outcomes", "transfers", "events")
+        name: {s.labels[label]: s.value for s in families[f"ksd_ddns_{name}"].samples} for name, label in labels.items()
     }
     assert kinds == {
         "changes": dict.fromkeys(("add", "change", "delete"), 0.0),

@@ -557,7 +557,7 @@ def test_a_zone_that_is_delegated(make_bind: Callable[..., Bind], ksd: Ksd) -> N
 def test_a_base_outside_of_the_zone(bind: Bind, ksd: Ksd) -> None:
     done = check(ksd(bind, DOMAIN="example", ZONE="vm"))
     assert bad(done) == {"zone vm.example."}
-    assert "set DOMAIN, or ZONE" in finding(done, "zone")["text"]
+    assert "correct DOMAIN or ZONE" in finding(done, "zone")["text"]
 
 
 def test_a_secondary_is_no_primary(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
@@ -687,7 +687,8 @@ def test_a_name_outside_of_the_base_needs_a_right_of_its_own(make_either: Make, 
     refused = command("apply", vmi=[asking])
     assert "!   db.example.\n" in refused.out
     if isinstance(primary, Bind):
-        assert 'grant "ksd-ddns." name "db.example." A AAAA TXT;' in refused.out
+        stanzas = [stanza["text"] for item in done.json["findings"] for stanza in item["stanzas"]]
+        assert any('grant "ksd-ddns." name "db.example." A AAAA TXT;' in text for text in stanzas)
     for item in done.json["findings"]:
         if item["subject"].startswith("db.example."):
             apply(primary, item["stanzas"])
@@ -878,7 +879,7 @@ def test_a_wildcard(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     assert finding(done, "wildcard")["text"].startswith("*.prod.vm.example. answers")
 
 
-def test_deletions_that_would_be_kept_back(bind: Bind, ksd: Ksd) -> None:
+def test_deletions_that_would_be_blocked(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, NAME_SERVER_IP="192.0.2.53")
     command("apply", vmi=[vmi(f"vm{i}", "prod") for i in range(10)])
     done = check(command, vmis=[])

@@ -349,7 +349,7 @@ def listener() -> Iterator[socket.socket]:
         pytest.param("DOMAIN", "x" * 64, ("label", "1 to 63"), id="domain-with-long-label"),
         pytest.param("ZONE", "*.example.com", ("domain name",), id="zone-wildcard"),
         pytest.param("NAME_SERVER_IP", "10.0.0.999", ("not an IPv4 or IPv6 address",), id="name-server-ip"),
-        pytest.param("PUBLISH_CIDRS", "10.0.0.1/8", ("bits set behind its prefix",), id="cidr-with-host-bits"),
+        pytest.param("PUBLISH_CIDRS", "10.0.0.1/8", ("bits set after its prefix",), id="cidr-with-host-bits"),
         pytest.param("EXCLUDE_CIDRS", "10.0.0.0/33", ("block of addresses",), id="cidr-too-long"),
         pytest.param("OWNERSHIP", "dns", ("'txt'", "'zone'"), id="ownership"),
         pytest.param("POLICY", "never", ("'sync'", "'upsert-only'"), id="policy"),
@@ -473,7 +473,7 @@ def test_an_empty_flag_counts_as_unset_too(bind: Bind, ksd: Ksd) -> None:
 def test_a_base_outside_of_the_zone_is_a_wrong_setting(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, ZONE="example.com")("plan", vmi=[DB])
     assert (done.code, done.out) == (2, "")
-    assert "the base vm. is not in the zone example.com.: set DOMAIN, or ZONE" in done.err
+    assert "the base vm. is not in the zone example.com.: correct DOMAIN or ZONE" in done.err
 
 
 def test_selection_by_namespace_and_label(bind: Bind, ksd: Ksd) -> None:

@@ -228,7 +228,7 @@ def test_a_bug_is_one_line_without_the_message_of_the_exception(verbose: bool) -
     )
     assert (done.returncode, done.stdout) == (70, "")
     first, *more = done.stderr.splitlines()
-    assert re.fullmatch(r"BUG: ValueError at commands\.py:\d+ in plan, please report it", first)
+    assert re.fullmatch(r"BUG: ValueError at plan\.py:\d+ in main, please report it", first)
     assert bool(more) is verbose
     assert "Traceback" not in done.stderr
     assert SECRET not in done.stderr

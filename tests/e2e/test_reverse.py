@@ -368,12 +368,12 @@ def test_json_of_several_zones_is_one_document(make_bind: Callable[..., Bind], k
         pytest.param("g.ip6.arpa", "no reverse zone of a block", id="no-nibble"),
         pytest.param("10.0.0.0/12", "between two labels", id="between-octets"),
         pytest.param("2001:db8::/33", "between two labels", id="between-nibbles"),
-        pytest.param("10.1.0.0/8", "bits set behind its prefix", id="host-bits"),
+        pytest.param("10.1.0.0/8", "bits set after its prefix", id="host-bits"),
         pytest.param("10.0.0.0/8,nowhere/8", "not an IPv4 or IPv6 address", id="no-address"),
     ],
 )
 def test_what_is_no_reverse_zone(bind: Bind, ksd: Ksd, value: str, words: str) -> None:
     done = ksd(bind, REVERSE_ZONES=value)("plan", vmi=[])
     assert done.code == 2
-    assert "REVERSE_ZONES = " in done.err
+    assert "REVERSE_ZONES (--reverse-zones) = " in done.err
     assert words in done.err

@@ -168,7 +168,7 @@ def test_a_script_without_changes_is_a_comment(bind: Bind, ksd: Ksd) -> None:
     assert bind.serial() == serial
 
 
-def test_conflicts_and_what_is_kept_back_are_comments(bind: Bind, ksd: Ksd) -> None:
+def test_conflicts_and_blocked_deletions_are_comments(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     command("apply", vmi=many(10))
     bind.nsupdate("update add db.prod.vm. 60 A 192.0.2.1")

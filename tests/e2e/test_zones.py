@@ -263,7 +263,7 @@ def test_upsert_only_never_deletes_a_name(primary: Server, ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_many_deletions_are_kept_back_and_the_rest_goes(bind: Bind, ksd: Ksd, ownership: str) -> None:
+def test_many_deletions_are_blocked_and_the_rest_is_applied(bind: Bind, ksd: Ksd, ownership: str) -> None:
     command = ksd(bind, OWNERSHIP=ownership)
     five = [vmi(f"vm{i}", "ns") for i in range(5)]
     command("apply", vmi=five)  # ten names
