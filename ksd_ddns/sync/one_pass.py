@@ -55,7 +55,13 @@ class Report:
             groups.setdefault(one.cause, []).append(one)
         zone = names.to_text(self.plan.zone)
         for found in sorted(groups.values(), key=len, reverse=True):
-            reason = reasons.refusal_text(found[0], zone=zone, server=self.server, accepts=self.accepts)
+            reason = reasons.refusal_text(
+                found[0],
+                zone=zone,
+                server=self.server,
+                accepts=self.accepts,
+                owned=len(self.applied) + self.plan.owned,
+            )
             yield f"{len(found)} {'name' if len(found) == 1 else 'names'} refused: {reason}"
             found.sort(key=lambda one: names.canonical(one.name))
             yield from (f"  {names.to_text(one.name)}" for one in found[:SHOWN])

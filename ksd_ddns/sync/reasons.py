@@ -11,11 +11,19 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
     """Return why a name is refused, and what helps, as a sentence."""
     accepts = not reconciler.acceptance.refuses
-    return refusal_text(found, zone=names.to_text(reconciler.zone), server=server, accepts=accepts)
+    return refusal_text(
+        found,
+        zone=names.to_text(reconciler.zone),
+        server=server,
+        accepts=accepts,
+        owned=reconciler.deletions.owned,
+    )
 
 
-def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> str:
-    """Return the same, for a zone that `accepts` other updates, or none."""
+def refusal_text(  # noqa: PLR0911 one for each cause
+    found: Refusal, *, zone: str, server: str, accepts: bool, owned: int
+) -> str:
+    """Return the same, for a zone that `accepts` other updates, or none, and holds `owned` names of ours."""
     name = names.to_text(found.name)
     match found.cause:
         case Cause.HOST_NAME:
@@ -39,13 +47,14 @@ def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool) -> st
                 f"{server} acknowledged the change of {name}, but left out the ownership record: let its policy pass "
                 "TXT. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
             )
-        case Cause.PERMISSION if accepts:
+        case Cause.PERMISSION | Cause.ZONE if accepts and owned:
             return (
                 f"{server} refuses {name} ({_rcode(found)}), but accepts other names of {zone}: the key lacks "
                 "permission for this name or its types. Look at the update-policy of the zone (BIND) or its acl (Knot)"
             )
-        case Cause.ZONE | Cause.PERMISSION | Cause.SERVER | Cause.OTHER:
-            return str(found.error) if found.error is not None else f"{server} refuses {name}"
+    if owned and not accepts and found.cause in {Cause.PERMISSION, Cause.ZONE}:
+        return _refuses_all(zone, server, found)
+    return str(found.error) if found.error is not None else f"{server} refuses {name}"
 
 
 def primary(reconciler: Reconciler, server: str) -> str:
@@ -62,13 +71,17 @@ def primary(reconciler: Reconciler, server: str) -> str:
     zone = names.to_text(reconciler.zone)
     first = next(iter(reconciler.refusals), None)
     if reconciler.deletions.owned:
-        rcode = f" ({_rcode(first)})" if first else ""
-        return (
-            f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc "
-            "thaw), the server is a secondary, its disk is full, or the permission of the key was removed"
-        )
+        return _refuses_all(zone, server, first)
     error = first.error if first else None
     return str(error) if error is not None else f"{server} accepts no update of {zone}"
+
+
+def _refuses_all(zone: str, server: str, found: Refusal | None) -> str:
+    rcode = f" ({_rcode(found)})" if found else ""
+    return (
+        f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc "
+        "thaw), the server is a secondary, its disk is full, or the permission of the key was removed"
+    )
 
 
 def deletions(reconciler: Reconciler) -> str:

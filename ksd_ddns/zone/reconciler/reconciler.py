@@ -18,7 +18,8 @@ Its theory of operation:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain, islice
 from math import inf
 
 import msgspec
@@ -33,7 +34,7 @@ from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Plan, Scope
 from ksd_ddns.zone.reconciler import refusals as refused
-from ksd_ddns.zone.reconciler.acceptance import SAMPLE, SUSPICIOUS, Acceptance
+from ksd_ddns.zone.reconciler.acceptance import CANARIES, SAMPLE, SUSPICIOUS, Acceptance
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
 from ksd_ddns.zone.reconciler.deletions import Deletions
 from ksd_ddns.zone.reconciler.events import (
@@ -93,6 +94,8 @@ READ_SIGNED_EVERY = 15.0
 
 GROUP = 500
 """Names that are tried together when a cause of refusals is gone."""
+
+REFUSED = 5
 
 REMEMBERED = 1000
 """Changes that are remembered to see whether somebody undoes them."""
@@ -404,6 +407,10 @@ class Reconciler:
             self.refusals.hurry(Cause, now)
         elif Cause.ZONE in self.refusals.causes():
             released.add(Cause.ZONE)
+        if Cause.HOST_NAME in self.refusals.causes() and any(map(refused.is_checked, answer.changes)):
+            # The server does not refuse all of them: each is tried from now on.
+            self._round.accepts_checked = True
+            self.updates.suspects.add(self.refusals.release_untried(Cause.HOST_NAME), size=GROUP)
         for cause in released:
             self._release(cause)
 
@@ -424,7 +431,16 @@ class Reconciler:
         changes = answer.changes
         if len(changes) > 1:
             if self.acceptance.refuses:
-                self._refuse_untried(changes, answer, now)
+                self._refuse_untried(changes, Cause.ZONE, answer, now)
+            elif self._are_alike(changes, answer):
+                # A few of them show what the server does with all names that are no host names. Permissions are given
+                # by namespace, so each namespace is in the sample.
+                sample = {change.name for change in changes[:: len(changes) // refused.SAMPLE]}
+                spaces = {self.inventory.vmi_of(change.name).partition("/")[0]: change.name for change in changes}
+                sample.update(spaces.values())
+                rest = [change for change in changes if change.name not in sample]
+                self._refuse_untried(rest, Cause.HOST_NAME, answer, now)
+                self.updates.suspects.add(sorted(sample), size=1, first=True)
             else:
                 self._divide(changes)
             return
@@ -433,8 +449,17 @@ class Reconciler:
         refusal = Refusal(change, refused.cause_of(answer), now, answer.rcode, answer.error)
         self._refuse(refusal, now)
 
+    def _are_alike(self, changes: Collection[Change], answer: Answer) -> bool:
+        """Return whether many names were refused together, none of which a check of host names would accept."""
+        return (
+            answer.rcode == REFUSED
+            and len(changes) > SUSPICIOUS
+            and not self._round.accepts_checked
+            and all(map(refused.is_checked, changes))
+        )
+
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; those that a check of host names would refuse go separately."""
+        """Let the changes of a refused message be suspects, in groups by whether they hold only host names."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -484,9 +509,9 @@ class Reconciler:
         self.updates.received.pop(refusal.name, None)
         self.updates.done(refusal.name)
 
-    def _refuse_untried(self, changes: Iterable[Change], answer: Answer, now: float) -> None:
+    def _refuse_untried(self, changes: Iterable[Change], cause: Cause, answer: Answer, now: float) -> None:
         for change in changes:
-            self._refuse(Refusal(change, Cause.ZONE, now, answer.rcode, answer.error, tried=False), now)
+            self._refuse(Refusal(change, cause, now, answer.rcode, answer.error, tried=False), now)
 
     def _canary_answered(self, canary: Change, answer: Answer, now: float) -> None:
         match answer.result:
@@ -501,7 +526,10 @@ class Reconciler:
                     self._release(Cause.ZONE)
                     self.refusals.hurry(Cause, now)
             case Result.REFUSED | Result.FAILED:
-                self._zone_refuses(answer, now)
+                if self.acceptance.canary_refused(canary.name) and self._canary() is not None:
+                    self.acceptance.canary_at = now  # it may be another single name that is refused
+                else:
+                    self._zone_refuses(answer, now)
             case _:
                 self.updates.uncertain[canary.name] = None
                 self.acceptance.canary_at = None  # the next refusal asks for another
@@ -512,7 +540,7 @@ class Reconciler:
         names = list(self.updates.suspects.drain())
         plan = planning.partial(names, self.desired, self.live, self.scope) if names else None
         if plan is not None:
-            self._refuse_untried(plan.changes, answer, now)
+            self._refuse_untried(plan.changes, Cause.ZONE, answer, now)
 
     def _finished(self, now: float) -> None:
         self._round.canary = None
@@ -538,7 +566,7 @@ class Reconciler:
 
     def _sample(self, now: float) -> None:
         """Without a canary, let a sample decide about the names that were not tried alone."""
-        if self._canary() is not None:
+        if self.acceptance.has_accepted(now) or self._canary() is not None:
             return
         acceptance, suspects = self.acceptance, self.updates.suspects
         if suspects and acceptance.streak >= SUSPICIOUS and not acceptance.sampled:
@@ -552,7 +580,7 @@ class Reconciler:
             plan = planning.partial(rest, self.desired, self.live, self.scope)
             last = next(iter(self.refusals), None)
             answer = Answer((), Result.REFUSED, last.rcode if last else None, last.error if last else None)
-            self._refuse_untried(plan.changes, answer, now)
+            self._refuse_untried(plan.changes, Cause.ZONE, answer, now)
         elif not suspects and any(one.cause in _ZONE_WIDE for one in self.refusals.firsts()):
             if acceptance.zone_refuses(now):
                 self._facts.append(ZoneRefuses(refuses=True))
@@ -732,13 +760,25 @@ class Reconciler:
         return self._round.canary
 
     def _canary(self) -> Node | None:
-        """Return a name of ours that the zone holds; None where there is none, as far as a short look shows."""
-        live = self.live
-        held = (live.get(refusal.name) for refusal in self.refusals.firsts() if refusal.change.kind is not Kind.ADD)
-        for node in (*held, *self.view.spots(self.desired)):
-            if node.rrsets and node.name not in self.unconfirmed and planning.is_owned(node, live, self.scope):
-                return node
-        return None
+        """Return a name of ours that the zone holds; None where there is none.
+
+        A name that is refused itself says little about the zone, so it is the last choice. The others come from all
+        over the zone: the permission for one namespace may be gone.
+        """
+        live, tried = self.live, self.acceptance.canaries
+        known = list(self.desired.names())
+        start = len(known) * len(tried) // CANARIES
+        for name in chain(islice(known, start, None), islice(known, start)):
+            if name not in self.refusals and live.get(name) == self.desired.get(name) and self._is_canary(name):
+                return live.get(name)
+        held = (one.name for one in self.refusals.firsts() if one.change.kind is not Kind.ADD)
+        return next((live.get(name) for name in held if self._is_canary(name)), None)
+
+    def _is_canary(self, name: bytes) -> bool:
+        if name in self.acceptance.canaries or name in self.unconfirmed:
+            return False
+        node = self.live.get(name)
+        return bool(node.rrsets) and planning.is_owned(node, self.live, self.scope)
 
     def _with_another_ttl(self, node: Node) -> Node:
         other = [RRset(item.type, item.ttl + 1, item.rdatas) for item in node.rrsets if item.type in self.scope.types]
@@ -802,6 +842,7 @@ class Round:
         self.split_ttl = False
         self.asked_changes = False
         self.stale = False
+        self.accepts_checked = False
         self.unread: frozenset[str] = frozenset()
         self.nudged_at = -inf
         self.confirmed: OrderedDict[bytes, Change] = OrderedDict()
