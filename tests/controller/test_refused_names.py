@@ -1,4 +1,4 @@
-"""Names that the primary refuses: the others are not delayed, and the controller stays ready as long as any is accepted."""
+"""Names that the primary refuses delay no other names, and the controller stays ready while others are accepted."""
 
 import time
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_a_denied_namespace_on_knot_after_a_restart(make_knot: Callable[..., Kno
 
 
 def test_odd_names_at_the_first_start(make_bind: MakeBind, kube: Kube, run: Run) -> None:
-    """The zone has just accepted names, none of which a read has confirmed: it is not taken for one that refuses all."""
+    """A zone that has just accepted names does not refuse all, also while no read has confirmed them."""
     primary = make_bind(zones={"vm.": ""})
     _put(kube, *(vmi(f"app{i}", "apps", {"net_1": [f"10.1.0.{i}"]}) for i in range(60)), *_others())
     ksd = run(primary, kube)
