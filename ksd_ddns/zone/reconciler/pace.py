@@ -1,6 +1,6 @@
 """Rate limiting: a VMI that changes all the time is slowed down, the others are not."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 BURST = 10
 """Changes of one VMI that pass at once within WINDOW seconds."""
@@ -22,7 +22,8 @@ class Pace:
 
     def __init__(self) -> None:
         # In the order of the last change, so that what is over is found at the front.
-        self._passed: OrderedDict[str, deque[float]] = OrderedDict()
+        # Most VMIs have one entry or two, for which a tuple takes a tenth of what a deque takes.
+        self._passed: OrderedDict[str, tuple[float, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._passed)
@@ -36,17 +37,17 @@ class Pace:
         passed = self._passed.get(key)
         if passed is None:
             return now
-        while passed and passed[0] <= now - WINDOW:
-            passed.popleft()
+        passed = tuple(at for at in passed if at > now - WINDOW)
         if not passed:
             del self._passed[key]
             return now
+        self._passed[key] = passed
         return now if len(passed) < BURST else max(now, passed[-1] + SLOWED)
 
     def passes(self, key: str, now: float) -> None:
         """Count a change of the VMI `key`."""
         self._forget(now)
-        self._passed.setdefault(key, deque(maxlen=BURST)).append(now)
+        self._passed[key] = (*self._passed.get(key, ()), now)[-BURST:]
         self._passed.move_to_end(key)
         if len(self._passed) > MAX_TRACKED:
             self._passed.popitem(last=False)
