@@ -168,22 +168,28 @@ class Election:
         try:
             lease = self._read()
         except Missing:
+            # Its holder may not know yet that it was deleted.
+            if self._is_held(self._seen[0] if self._seen else None, None, self._timing.duration):
+                return False
             began = _now()
             meta = _Meta(self._name, self._namespace)
             self._api.send("POST", self._path, msgspec.to_builtins(_Lease(meta, self._ours(None))))
             return self._won(began)
         spec = lease.spec or _Spec()
-        renewal = (spec.holder_identity, spec.renew_time)
-        if renewal != self._seen:
-            self._seen, self._seen_at = renewal, _now()
-        self.leader = spec.holder_identity or ""
         duration = max(spec.lease_duration_seconds or self._timing.duration, 1)
-        if self.leader not in {"", self._identity} and _now() - self._seen_at < duration:
+        if self._is_held(spec.holder_identity, spec.renew_time, duration):
             return False
         lease.spec = self._ours(spec)
         began = _now()
         self._write(lease)
         return self._won(began)
+
+    def _is_held(self, holder: str | None, renew_time: str | None, duration: float) -> bool:
+        """Note who holds the Lease; return whether that is another candidate, within `duration` of its last change."""
+        if (holder, renew_time) != self._seen:
+            self._seen, self._seen_at = (holder, renew_time), _now()
+        self.leader = holder or ""
+        return self.leader not in {"", self._identity} and _now() - self._seen_at < duration
 
     def _won(self, began: float) -> bool:
         """Record that the renewal sent at `began` succeeded."""

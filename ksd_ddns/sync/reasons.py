@@ -50,13 +50,12 @@ def refusal_text(  # noqa: PLR0911 one for each cause
                 f"{server} never holds {name} as the zone showed it: another program keeps changing "
                 "it, or the server stores records in another form than it shows. Delete it there, or rename the VM"
             )
-        case Cause.PERMISSION if accepts:
+        case Cause.PERMISSION | Cause.ZONE if accepts and ours:
             return (
                 f"{server} refuses {name} ({_rcode(found)}), but accepts other names of {zone}: the key lacks "
                 "permission for this name or its types. Look at the update-policy of the zone (BIND) or its acl (Knot)"
             )
-        case Cause.ZONE | Cause.PERMISSION | Cause.SERVER | Cause.OTHER:
-            return str(found.error) if found.error is not None else f"{server} refuses {name}"
+    return str(found.error) if found.error is not None else f"{server} refuses {name}"
 
 
 def primary(reconciler: Reconciler, server: str) -> str:

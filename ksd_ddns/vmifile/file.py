@@ -9,7 +9,7 @@ import codecs
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -22,6 +22,9 @@ from ksd_ddns.vmifile.documents import CURE, Document, ListMeta, documents
 from ksd_ddns.vmifile.events import Progress
 
 STDIN: Final = "-"
+
+MAX_OCTETS: Final = 1 << 30
+"""Octets of one file: as many as 100,000 VMIs take."""
 
 
 def read(
@@ -94,7 +97,10 @@ def _content(name: str, path: str) -> bytes:
     if path == STDIN and sys.stdin is None:
         raise SourceError(f"{name}: it is closed; pipe `kubectl get vmi -A -o yaml` into it, or name a file")
     try:
-        return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+        if path == STDIN:
+            return _bounded(name, sys.stdin.buffer)
+        with Path(path).open("rb") as file:
+            return _bounded(name, file)
     except FileNotFoundError as e:
         raise SourceError(f"{name}: there is no such file; `kubectl get vmi -A -o yaml > FILE` writes one") from e
     except IsADirectoryError as e:
@@ -103,6 +109,16 @@ def _content(name: str, path: str) -> bytes:
         raise SourceError(f"{name}: permission denied; let the user that runs ksd-ddns read it") from e
     except (OSError, ValueError) as e:  # ValueError: a NUL in the path
         raise SourceError(f"{name}: cannot be read: {e}") from e
+
+
+def _bounded(name: str, file: BinaryIO) -> bytes:
+    """Return all of `file`, which may be a pipe or a device that never ends."""
+    data = file.read(MAX_OCTETS + 1)
+    if len(data) > MAX_OCTETS:
+        raise SourceError(
+            f"{name}: larger than {MAX_OCTETS >> 20} MiB, too large for a list of VMIs; name another file"
+        )
+    return data
 
 
 def _utf8(name: str, data: bytes) -> bytes:

@@ -100,6 +100,44 @@ def test_a_lease_without_holder_is_acquired(kube: Kube, candidate: Candidate, sp
     assert holder(kube) == "first"
 
 
+def test_a_lease_that_somebody_deletes_stays_with_its_holder(kube: Kube, candidate: Candidate) -> None:
+    """The holder may not know yet, and still send: no other candidate leads before its time is over."""
+    lost = Event()
+    first, second = candidate("first"), candidate("second")
+    assert first.campaign(Event())
+    stop = Event()
+    standby = Thread(target=second.campaign, args=(stop,))
+    standby.start()
+    time.sleep(3 * QUICK.renew_every)
+    kube.delete("default", "secondary-dns", LEASES)
+    deleted = time.monotonic()
+    wait(lambda: not first.leading(), "the first leads no longer")
+    assert not second.leading()
+    wait(second.leading, "the second leads")
+    assert time.monotonic() >= deleted + QUICK.duration
+    stop.set()
+    standby.join()
+    assert not lost.is_set()
+
+
+def test_a_leader_whose_lease_is_deleted_leads_on(kube: Kube, candidate: Candidate) -> None:
+    lost = Event()
+    first, second = candidate("first"), candidate("second")
+    assert first.campaign(Event())
+    first.lead(lost.set)
+    stop = Event()
+    standby = Thread(target=second.campaign, args=(stop,))
+    standby.start()
+    for _ in range(5):
+        time.sleep(3 * QUICK.renew_every)
+        kube.delete("default", "secondary-dns", LEASES)
+    time.sleep(3 * QUICK.renew_every)
+    assert first.leading()
+    assert not second.leading()
+    stop.set()
+    standby.join()
+
+
 def test_a_clock_that_another_one_set_wrong_does_not_matter(kube: Kube, candidate: Candidate) -> None:
     """What counts is when a renewal is seen: by its time this one ended decades ago, or begins in decades."""
     for year in ("1999", "2099"):

@@ -175,7 +175,7 @@ def test_a_journal_that_cannot_be_written(make_bind: Callable[..., Bind], ksd: K
 
 
 def test_a_zone_that_is_frozen(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
-    """What is shown is the whole right, whatever it was that was refused."""
+    """The zone holds our names, so the permission is not the first that comes to mind."""
     bind = make_bind(zones={"vm.": ""})
     assert ksd(bind)("apply", vmi=[DB]).code == 0
     bind.rndc("freeze", "vm")
@@ -183,7 +183,7 @@ def test_a_zone_that_is_frozen(make_bind: Callable[..., Bind], ksd: Ksd) -> None
         done = ksd(bind)("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.99"]})])
     assert done.code == 1
     assert "rndc thaw" in done.out
-    assert 'grant "ksd-ddns." subdomain "vm." A AAAA TXT;' in done.out
+    assert "grant" not in done.out
 
 
 # The way between, and servers that are none

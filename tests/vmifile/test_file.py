@@ -7,7 +7,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +352,24 @@ def test_tags_of_the_core_are_fine(file: File) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"absent.yaml: there is no such file; `kubectl get vmi -A -o yaml > FILE`"):
         vmifile.read(str(tmp_path / "absent.yaml"))
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_file_that_never_ends(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ksd_ddns.vmifile.file.MAX_OCTETS", 1 << 20)
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+
+        def feed() -> None:
+            with suppress(BrokenPipeError), path.open("wb") as pipe:
+                while True:
+                    pipe.write(b"- " * 1000)
+
+        threading.Thread(target=feed, daemon=True).start()
+    with pytest.raises(SourceError, match="larger than 1 MiB"):
+        read_all([str(path)])
 
 
 def test_a_directory(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ FIRST_RETRY, LONGEST_RETRY = 0.5, 30.0
 VALID_FOR = 2.0
 """Seconds in which an accepted canary is not repeated, whatever is refused meanwhile."""
 
+CANARIES = 3
+"""Different names that must be refused as a canary, one after the other, before the zone is believed to refuse all."""
+
 SUSPICIOUS = 16
 """Names refused one by one, with none accepted, after which a sample decides for the rest, without a canary."""
 
@@ -35,6 +38,7 @@ class Acceptance:
         self.failing = False
         self.proven = False
         self.canary_at: float | None = None
+        self.canaries: set[bytes] = set()
 
     def accepted(self, now: float) -> bool:
         """Note that an update was accepted; return whether the zone was believed to refuse them."""
@@ -42,10 +46,15 @@ class Acceptance:
         self.proven = True
         self._valid_until = now + VALID_FOR
         self._refused.clear()
+        self.canaries.clear()
         self.sampled = self.failing = False
         self.canary_at = None
         self._backoff.reset()
         return refused
+
+    def has_accepted(self, now: float) -> bool:
+        """Return whether an update was accepted a moment ago; what that changed may be no canary yet."""
+        return now < self._valid_until
 
     def refused(self, name: bytes, *, failing: bool) -> None:
         """Note that the primary does not accept `name`, alone in its message."""
@@ -57,6 +66,11 @@ class Acceptance:
         if self.canary_at is None:
             self.canary_at = max(now, self._valid_until)
 
+    def canary_refused(self, name: bytes) -> bool:
+        """Note that the canary `name` was refused; return whether another one is to be tried before that counts."""
+        self.canaries.add(name)
+        return not self.refuses and len(self.canaries) < CANARIES
+
     @property
     def streak(self) -> int:
         """How many names were refused since one was accepted."""
@@ -65,6 +79,7 @@ class Acceptance:
     def zone_refuses(self, now: float) -> bool:
         """Note that the zone accepts nothing; return whether that is news."""
         news, self.refuses = not self.refuses, True
+        self.canaries.clear()
         self.canary_at = now + self._backoff.next()
         return news
 
@@ -74,4 +89,5 @@ class Acceptance:
         self.canary_at = None
         self._valid_until = float("-inf")
         self._refused.clear()
+        self.canaries.clear()
         self._backoff.reset()

@@ -14,13 +14,15 @@ class Learned:
     """What earlier answers showed.
 
     `split_ttl`: a TTL changes only in two messages. `asked_changes`: an IXFR is in progress. `stale`: a prerequisite
-    failed since the last read. `unread` are the namespaces that the last plan left alone because they were not listed.
+    failed since the last read. `accepts_checked`: names that are not host names are accepted. `unread` are the
+    namespaces that the last plan left alone because they were not listed.
     """
 
     def __init__(self) -> None:
         self.split_ttl = False
         self.asked_changes = False
         self.stale = False
+        self.accepts_checked = False
         self.unread: frozenset[str] = frozenset()
         self.nudged_at = -inf
         self.confirmed: OrderedDict[bytes, Change] = OrderedDict()

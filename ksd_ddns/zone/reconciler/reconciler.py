@@ -17,8 +17,8 @@ Its theory of operation:
   name (see `refusals`). If nothing is accepted, a canary shows whether it is the names or the zone (see `acceptance`).
 """
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Collection, Iterable
+from itertools import chain, islice
 from math import inf
 
 import msgspec
@@ -33,7 +33,7 @@ from ksd_ddns.zone.desired import Desired, Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Kind, Plan, Scope
 from ksd_ddns.zone.reconciler import refusals as refused
-from ksd_ddns.zone.reconciler.acceptance import SAMPLE, SUSPICIOUS, Acceptance
+from ksd_ddns.zone.reconciler.acceptance import CANARIES, SAMPLE, SUSPICIOUS, Acceptance
 from ksd_ddns.zone.reconciler.backoff import Jitter
 from ksd_ddns.zone.reconciler.deletions import Deletions
 from ksd_ddns.zone.reconciler.events import (
@@ -96,6 +96,8 @@ READ_SIGNED_EVERY = 15.0
 
 GROUP = 500
 """Names that are tried together when a cause of refusals is gone."""
+
+REFUSED = 5
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -424,6 +426,10 @@ class Reconciler:
             self.refusals.hurry(Cause, now)
         elif Cause.ZONE in self.refusals.causes():
             released.add(Cause.ZONE)
+        if Cause.HOST_NAME in self.refusals.causes() and any(map(refused.is_checked, answer.changes)):
+            # The server does not refuse all of them: each is tried from now on.
+            self._learned.accepts_checked = True
+            self.updates.suspects.add(self.refusals.release_untried(Cause.HOST_NAME), size=GROUP)
         for cause in released:
             self._release(cause)
 
@@ -444,7 +450,16 @@ class Reconciler:
         changes = answer.changes
         if len(changes) > 1:
             if self.acceptance.refuses:
-                self._refuse_untried(changes, answer, now)
+                self._refuse_untried(changes, Cause.ZONE, answer, now)
+            elif self._are_alike(changes, answer):
+                # A few of them show what the server does with all names that are no host names. Permissions are given
+                # by namespace, so each namespace is in the sample.
+                sample = {change.name for change in changes[:: len(changes) // refused.SAMPLE]}
+                spaces = {self.inventory.vmi_of(change.name).partition("/")[0]: change.name for change in changes}
+                sample.update(spaces.values())
+                rest = [change for change in changes if change.name not in sample]
+                self._refuse_untried(rest, Cause.HOST_NAME, answer, now)
+                self.updates.suspects.add(sorted(sample), size=1, first=True)
             else:
                 self._divide(changes)
             return
@@ -453,8 +468,17 @@ class Reconciler:
         refusal = Refusal(change, refused.cause_of(answer), now, answer.rcode, answer.error)
         self._refuse(refusal, now)
 
+    def _are_alike(self, changes: Collection[Change], answer: Answer) -> bool:
+        """Return whether many names were refused together, none of which a check of host names would accept."""
+        return (
+            answer.rcode == REFUSED
+            and len(changes) > SUSPICIOUS
+            and not self._learned.accepts_checked
+            and all(map(refused.is_checked, changes))
+        )
+
     def _divide(self, changes: Iterable[Change]) -> None:
-        """Let the changes of a refused message be suspects; those that check-names would refuse go separately."""
+        """Let the changes of a refused message be suspects, in groups by whether they hold only host names."""
         checked = [change.name for change in changes if refused.is_checked(change)]
         plain = [change.name for change in changes if not refused.is_checked(change)]
         for names in (checked, plain):
@@ -510,9 +534,9 @@ class Reconciler:
         self.updates.suspects.forget((refusal.name,))
         self.updates.done(refusal.name)
 
-    def _refuse_untried(self, changes: Iterable[Change], answer: Answer, now: float) -> None:
+    def _refuse_untried(self, changes: Iterable[Change], cause: Cause, answer: Answer, now: float) -> None:
         for change in changes:
-            self._refuse(Refusal(change, Cause.ZONE, now, answer.rcode, answer.error, tried=False), now)
+            self._refuse(Refusal(change, cause, now, answer.rcode, answer.error, tried=False), now)
 
     def _canary_answered(self, canary: Change, answer: Answer, now: float) -> None:
         match answer.result:
@@ -528,7 +552,10 @@ class Reconciler:
                     self._release(Cause.PERMISSION)
                     self.refusals.hurry(Cause, now)
             case Result.REFUSED | Result.FAILED:
-                self._zone_refuses(answer, now)
+                if self.acceptance.canary_refused(canary.name) and self._canary() is not None:
+                    self.acceptance.canary_at = now  # it may be another single name that is refused
+                else:
+                    self._zone_refuses(answer, now)
             case _:
                 self.updates.uncertain[canary.name] = None
                 self.acceptance.canary_at = None  # the next refusal asks for another
@@ -539,7 +566,7 @@ class Reconciler:
         names = list(self.updates.suspects.drain())
         plan = planning.partial(names, self.desired, self.live, self.scope) if names else None
         if plan is not None:
-            self._refuse_untried(plan.changes, answer, now)
+            self._refuse_untried(plan.changes, Cause.ZONE, answer, now)
 
     def _finished(self, now: float) -> None:
         self._sending.canary = None
@@ -579,7 +606,7 @@ class Reconciler:
             plan = planning.partial(rest, self.desired, self.live, self.scope)
             last = next(iter(self.refusals), None)
             answer = Answer((), Result.REFUSED, last.rcode if last else None, last.error if last else None)
-            self._refuse_untried(plan.changes, answer, now)
+            self._refuse_untried(plan.changes, Cause.ZONE, answer, now)
         elif not suspects and any(one.cause in _ZONE_WIDE for one in self.refusals.firsts()):
             if acceptance.zone_refuses(now):
                 self._facts.append(ZoneRefuses(refuses=True))
@@ -767,17 +794,27 @@ class Reconciler:
         return self._sending.canary
 
     def _canary(self) -> Node | None:
-        """Return a name of ours that the zone holds; None where there is none."""
-        live = self.live
-        held = (live.get(refusal.name) for refusal in self.refusals.firsts() if refusal.change.kind is not Kind.ADD)
-        for node in chain(held, live.nodes.values() if self.holds_our_names else ()):
-            if self._is_ours_for_sure(node):
-                return node
-        return None
+        """Return a name of ours that the zone holds; None where there is none.
 
-    def _is_ours_for_sure(self, node: Node) -> bool:
+        A name that is refused itself says little about the zone, so it is the last choice. The others come from all
+        over the zone: the permission for one namespace may be gone.
+        """
+        live, tried = self.live, self.acceptance.canaries
+        known = list(self.desired.names())
+        start = len(known) * len(tried) // CANARIES
+        for name in chain(islice(known, start, None), islice(known, start)):
+            if name not in self.refusals and live.get(name) == self.desired.get(name) and self._is_canary(name):
+                return live.get(name)
+        held = (one.name for one in self.refusals.firsts() if one.change.kind is not Kind.ADD)
+        others = live.nodes if self.holds_our_names else ()
+        return next((live.get(name) for name in chain(held, others) if self._is_canary(name)), None)
+
+    def _is_canary(self, name: bytes) -> bool:
+        if name in self.acceptance.canaries or name in self.unconfirmed:
+            return False
+        node = self.live.get(name)
         published = any(item.type in self.scope.types for item in node.rrsets)
-        return published and node.name not in self.unconfirmed and planning.is_owned(node, self.live, self.scope)
+        return published and planning.is_owned(node, self.live, self.scope)
 
     def _with_another_ttl(self, node: Node) -> Node:
         other = [RRset(item.type, item.ttl + 1, item.rdatas) for item in node.rrsets if item.type in self.scope.types]

@@ -177,6 +177,13 @@ class Refusals:
             del self._refusals[name]
         return found
 
+    def release_untried(self, cause: Cause) -> list[bytes]:
+        """Let those of `cause` that were not tried alone be like any other; return them."""
+        found = [name for name in self.names_of(cause) if not self._refusals[name].tried]
+        for name in found:
+            self.forget(name)
+        return found
+
     @property
     def due(self) -> float | None:
         """When the next sample is to be tried; None where no name is refused."""
