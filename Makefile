@@ -28,8 +28,9 @@ test: ## every test, against real named and knotd on free loopback ports (ARGS="
 bench: ## speed against dig and nsupdate in the same run, as ratios (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
 
-lint: ## style and likely bugs: ruff, and shellcheck for the scripts
-	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts)
+lint: ## check style, likely bugs and spelling: ruff, shellcheck, codespell, scripts/words
+	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \
+	    codespell && scripts/words ksd_ddns docs README.md deploy examples
 
 types: ## mypy, strict
 	@scripts/setup && mypy

@@ -5,6 +5,8 @@ import io
 import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -54,6 +56,22 @@ def test_examples_say_what_the_page_shows(page: Path, bind: Bind, tmp_path: Path
     text = page.read_text(encoding="utf-8")
     said = examples.played(text, bind, tmp_path)
     assert examples.comparable(said) == examples.comparable(text), f"python -m tests.examples {page}"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        pytest.param("It deletes the records that are no longer wanted.\n", 0, id="plain"),
+        pytest.param("what nobody has\n", 1, id="word"),
+        pytest.param("Told by the server\n", 1, id="upper-case"),
+        pytest.param('"kept_back": []\n', 1, id="identifier"),
+        pytest.param("Troubleshooting, remarkable, storyteller\n", 0, id="part-of-a-word"),
+    ],
+)
+def test_word_list_finds_words(line: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(line, encoding="utf-8")
+    command = [sys.executable, str(ROOT / "scripts" / "words"), str(tmp_path)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == code
 
 
 @every_page
