@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0
 SPECIAL = frozenset(
     {
-        "tls", "active-directory",
+        "first-name", "tls", "active-directory",
         "company-bind", "company-knot", "powerdns", "several-clusters", "reverse-zones",
     }
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How-to pages whose primary is a special one: their configuration is what it runs with, their commands are run."""
+"""The tutorial and the how-to pages with a primary of their own: its configuration is used, the commands are run."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from harness.kerberos import Realm
 from harness.servers import PATH, Bind, Key, Port
-from tests import examples
+from tests import examples, tutorial
 
 HOW_TO = examples.ROOT / "docs" / "how-to"
 HOST = "ns1.example.com"
@@ -43,6 +43,12 @@ def shell(script: str, directory: Path, environment: dict[str, str] | None = Non
 def compare(text: str, server: Bind, directory: Path, replaced: dict[str, str]) -> None:
     said = examples.played(text, server, directory, replaced=replaced)
     assert examples.comparable(said) == examples.comparable(text)
+
+
+def test_tutorial() -> None:
+    text = tutorial.PAGE.read_text(encoding="utf-8")
+    printed = tutorial.played(text)
+    assert examples.comparable(printed) == examples.comparable(text), "python -m tests.tutorial"
 
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["", "mutual"])
