@@ -38,10 +38,10 @@ def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str)
     cluster.authorize(documents)
     secrets = {"secondary-dns-transfer": {"tsig.key": key}}
     # By the names of the Services.
-    readers, primaries = {"secondary-dns-readers": READER}, {"secondary-dns-primary": PRIMARY}
+    secondaries, primaries = {"secondary-dns-secondaries": READER}, {"secondary-dns-primary": PRIMARY}
     with (
-        Pod(documents, kube=cluster, secrets=secrets, hosts=readers) as primary,
-        Pod(documents, name="secondary-dns-readers", secrets=secrets, hosts=primaries) as reader,
+        Pod(documents, kube=cluster, secrets=secrets, hosts=secondaries) as primary,
+        Pod(documents, name="secondary-dns-secondaries", secrets=secrets, hosts=primaries) as reader,
     ):
         primary.connect(reader, PRIMARY, READER)
         (waiting,) = reader.init_containers
