@@ -195,7 +195,7 @@ def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> 
     }
 
 
-def test_readers_are_restricted_as_the_primary_is_and_know_nothing_of_the_api_server() -> None:
+def test_secondaries_are_restricted_as_the_primary_is_and_have_no_access_to_the_api_server() -> None:
     objects = rendered.documents("secondaries")
     primary = pod_of(objects)
     secondaries = one(objects, "Deployment", "secondary-dns-secondaries")["spec"]["template"]
