@@ -1,9 +1,9 @@
-"""The tutorial, played: its commands run one after another in one shell, and their output is compared.
+"""Run the commands of the tutorial one after another.
 
-A command that ends with `&` keeps running until the end. Ports 5353 and 8081 are free ones of this machine. What `dig`
-prints follows a change after a moment, so it is repeated until it prints what the page shows.
+A command that ends with `&` keeps running until the end. Ports 5353 and 8081 are replaced by free ones. A
+change appears in DNS after a moment, so `dig` is repeated until it prints what the page shows.
 
-`python -m tests.tutorial` writes what the commands really print into the page.
+`python -m tests.tutorial` writes the output of the commands into the page.
 """
 
 import os
@@ -96,7 +96,7 @@ class Shell:
 
 
 def played(text: str) -> str:
-    """Return the page `text` with what its commands print now."""
+    """Return the page `text` with the current output of its commands."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ports = [Port.reserve(), Port.reserve()]
@@ -118,7 +118,7 @@ def played(text: str) -> str:
 
 
 def main() -> None:
-    """Write what the commands print into the page."""
+    """Write the output of the commands into the page."""
     PAGE.write_text(played(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
