@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes ksd-ddns from the cluster, and waits until it is gone.
+# Remove ksd-ddns from the cluster, and wait until it is gone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Into the nodes of the development cluster: cluster/cli.sh ssh [NODE] [COMMAND...], cluster/cli.sh nodes, and
-# cluster/cli.sh ports, which says what of this machine leads into it.
+# Access the nodes of the development cluster: cluster/cli.sh ssh [NODE] [COMMAND...], cluster/cli.sh nodes, and
+# cluster/cli.sh ports, which lists the forwarded ports of this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sourced, from the root of the clone, by the scripts beside it: which cluster, and how to reach it. Where KUBECONFIG is
-# set it is that one; else a kind cluster of ours, with its kubeconfig in build/.
+# Sourced by the other scripts in this directory, from the root of the clone: selects the cluster. This is the cluster of
+# KUBECONFIG if that is set, else a kind cluster of this clone, with its kubeconfig in build/.
 PATH=$PWD/.venv/bin:$PATH
 
 export KSD_CLUSTER=${KSD_CLUSTER:-ksd-ddns}
@@ -13,7 +13,7 @@ fi
 say() { printf 'cluster: %s\n' "$*" >&2; }
 die() { say "$*" && exit 1; }
 
-# need COMMAND...: or say which is missing.
+# need COMMAND...: exit with a message if one is missing.
 need() {
     local command
     for command; do
@@ -21,7 +21,7 @@ need() {
     done
 }
 
-# The container engine: OCI_BIN, or the first that works.
+# Print the container engine: OCI_BIN, or the first that works.
 engine() {
     local candidate
     for candidate in ${OCI_BIN:-podman docker}; do
@@ -30,6 +30,6 @@ engine() {
     die "missing: podman or docker that works (OCI_BIN=...)"
 }
 
-# kind with our engine.
+# kind with this engine.
 kind() { KIND_EXPERIMENTAL_PROVIDER=$(engine) command kind "$@"; }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends the kind cluster of this clone; a cluster of your own (KUBECONFIG) is left alone.
+# Delete the kind cluster of this clone. A cluster of your own (KUBECONFIG) is not changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh

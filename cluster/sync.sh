@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the images, brings them and VARIANT (bind9) into the cluster, and waits until it serves on port 31111.
-# With KUBECONFIG the images go through REGISTRY.
+# Build the images, load them into the cluster, deploy VARIANT (bind9), and wait until port 31111 answers.
+# With KUBECONFIG the images are pushed to REGISTRY.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh
 need make
 
-# A new tag each time: the pods are replaced, and never take another image for it.
+# A new tag each time, so that the pods are replaced and never use an older image.
 IMAGE_TAG=dev-$(date +%s)
 export IMAGE_TAG
 make build
@@ -20,4 +20,4 @@ else
 fi
 make deploy create-nodeport
 cluster/kubectl.sh -n secondary rollout status deployment secondary-dns --timeout 5m
-say "serving: nslookup -port=31111 NAME 127.0.0.1, and make functest"
+say "ready. Try: nslookup -port=31111 NAME 127.0.0.1, and make functest"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A kind cluster with KubeVirt and Multus, whose port 31111 is 127.0.0.1:31111 here. With KUBECONFIG: KubeVirt and Multus
-# into that cluster, each unless it is there already.
+# Create a kind cluster with KubeVirt and Multus, with its port 31111 on 127.0.0.1:31111. With KUBECONFIG, install KubeVirt
+# and Multus into that cluster if they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source cluster/common.sh
@@ -15,7 +15,7 @@ if [ -n "${OURS:-}" ]; then
     mkdir -p build
     kind get clusters | grep -qx "$KSD_CLUSTER" || kind create cluster --name "$KSD_CLUSTER" --config cluster/kind.yaml --wait 3m
     kind get kubeconfig --name "$KSD_CLUSTER" >"$KUBECONFIG"
-    # kind's nodes have no "static" among their CNI plugins.
+    # kind's nodes lack the CNI plugin "static".
     for node in $(kind get nodes --name "$KSD_CLUSTER"); do
         cluster/cli.sh ssh "$node" bash -euc "
             [ ! -e /opt/cni/bin/static ] || exit 0
@@ -36,4 +36,4 @@ if ! kubectl get crd kubevirts.kubevirt.io >/dev/null 2>&1; then
     kubectl apply -f cluster/kubevirt.yaml
 fi
 kubectl -n kubevirt wait kubevirt kubevirt --for condition=Available --timeout 15m
-say "the cluster is up: make cluster-sync"
+say "the cluster is up. Next: make cluster-sync"

@@ -1,15 +1,15 @@
 """End-to-end tests in a cluster where ksd-ddns runs: `make functest`.
 
-KUBECONFIG               the cluster; by default the development cluster (make cluster-up)
-FUNCTEST_NAMESPACE       the namespace of ksd-ddns in it, `secondary` by default
-FUNCTEST_DNS             where it answers, as address:port; 127.0.0.1:31111 by default
-FUNCTEST_DOMAIN          its DOMAIN; by default that of the ConfigMap
-FUNCTEST_SIMULATE_STATUS true: nothing runs VMs there, and the tests write the status of VMIs themselves
-FUNCTEST_SECONDS         how long a VM may take until it has an address, 300 by default
+KUBECONFIG               the cluster; default: the development cluster (make cluster-up)
+FUNCTEST_NAMESPACE       the namespace of ksd-ddns; default: secondary
+FUNCTEST_DNS             address:port of the name server; default: 127.0.0.1:31111
+FUNCTEST_DOMAIN          DOMAIN of ksd-ddns; default: that of the ConfigMap
+FUNCTEST_SIMULATE_STATUS true: the cluster runs no VMs, and the tests write the status of VMIs themselves
+FUNCTEST_SECONDS         timeout for the first address of a VM; default: 300
 
-Each test has a namespace of its own, which is removed afterwards.
+Each test has its own namespace, which is deleted afterwards.
 
-A test is skipped where the cluster has no CRD of KubeVirt or Multus, and where there is neither a Deployment nor
-FUNCTEST_DNS. With FUNCTEST_DNS a controller outside of the cluster is tested, too, and the primary of a company: only
-the tests of the pods need the Deployment.
+The tests are skipped if the cluster has no CRD of KubeVirt or Multus, and if there is neither a Deployment nor
+FUNCTEST_DNS. Set FUNCTEST_DNS to test a controller outside of the cluster, or your own primary. Only the tests of the
+pods need the Deployment.
 """

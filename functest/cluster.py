@@ -76,7 +76,7 @@ class Cluster:
         return os.environ.get("FUNCTEST_NAMESPACE") or "secondary"
 
     def ask(self, name: str, rdtype: str = "A") -> tuple[str, list[str]]:
-        """Return response code and sorted rdata; TIMEOUT where nobody answers."""
+        """Return response code and sorted rdata; TIMEOUT if there is no answer."""
         question = dns.message.make_query(f"{name}.{self.base}", rdtype)
         try:
             answer, _ = dns.query.udp_with_fallback(question, self.dns[0], port=self.dns[1], timeout=3)
@@ -99,7 +99,7 @@ class Cluster:
 
 
 def wait(condition: Callable[[], T], what: Callable[[], str], *, seconds: float) -> T:
-    """Return what `condition` returns as soon as it is true; AssertionError that tells `what` when it takes longer."""
+    """Return what `condition` returns once it is true. Raises AssertionError with `what` after the timeout."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what()}"
@@ -182,7 +182,7 @@ class Namespace:
         self._patch(name, {"status": {"phase": "Running", "interfaces": interfaces}})
 
     def unplug(self, name: str, interface: str) -> None:
-        """Take an interface out of a simulated VM."""
+        """Remove an interface from a simulated VM."""
         vmi = self._vmi(name)
         keep = [item for item in vmi["spec"]["networks"] if item["name"] != interface]
         devices = [item for item in vmi["spec"]["domain"]["devices"]["interfaces"] if item["name"] != interface]
@@ -190,7 +190,7 @@ class Namespace:
         self.simulate(name)
 
     def stop(self, name: str) -> None:
-        """Delete a VM, and wait until it is gone."""
+        """Delete a VM and wait until it is gone."""
         self.cluster.custom.delete_namespaced_custom_object(*self._path(VMIS), name)
 
         def gone() -> bool:

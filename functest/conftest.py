@@ -26,7 +26,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[Namespace]:
-    """Yield a new namespace, which is removed with all that is in it."""
+    """Yield a new namespace, which is deleted afterwards."""
     name = f"secondary-test-{secrets.token_hex(3)}"
     cluster.core.create_namespace({"metadata": {"name": name}})
     yield Namespace(cluster, name)

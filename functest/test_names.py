@@ -1,4 +1,4 @@
-"""VMs in a cluster, and what DNS says of them."""
+"""VMs in a cluster, and their names in DNS."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_a_vm_that_comes_back_with_another_address_is_found_there(cluster: Clust
     cluster.wait_dns(f"nic1.vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.6"]))
 
 
-def test_a_vm_that_is_deleted_is_not_found_any_more(cluster: Cluster, namespace: Namespace) -> None:
+def test_a_vm_that_is_deleted_is_no_longer_found(cluster: Cluster, namespace: Namespace) -> None:
     namespace.network("ptp-conf", "10.10.0.5")
     namespace.start("vmi-sec", {"nic1": "ptp-conf"})
     cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NOERROR", ["10.10.0.5"]))
@@ -41,9 +41,9 @@ def test_a_vm_that_is_deleted_is_not_found_any_more(cluster: Cluster, namespace:
     cluster.wait_dns(f"vmi-sec.{namespace.name}", ("NXDOMAIN", []))
 
 
-def test_an_interface_that_is_unplugged_is_not_found_any_more(cluster: Cluster, namespace: Namespace) -> None:
+def test_an_interface_that_is_unplugged_is_no_longer_found(cluster: Cluster, namespace: Namespace) -> None:
     if not cluster.simulated:
-        pytest.skip("an interface is unplugged by migrating the VM, which takes two nodes")
+        pytest.skip("an interface is unplugged by migrating the VM, which needs two nodes")
     namespace.network("first", "10.10.1.5")
     namespace.network("second", "10.10.2.5")
     namespace.start("vmi-two", {"nic1": "first", "nic2": "second"})

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Shows ksd-ddns at work on a primary of its own: plan, apply, ask; change an address, ask again; then the controller.
+"""Demonstrate ksd-ddns with its own primary: plan, apply and query, change an address, then run the controller.
 
-Everything happens in a temporary directory and on 127.0.0.1. On a terminal both are left running until Ctrl-C.
-Exits 0 when every command and every answer was right, 1 when one was not, 2 when the primary cannot run here.
+All files are in a temporary directory, all servers on 127.0.0.1. On a terminal the servers run until Ctrl-C.
+Exit codes: 0 if every command and answer was right, 1 if one was wrong, 2 if the primary cannot run here.
 """
 
 import argparse
@@ -31,18 +31,18 @@ import dns.query
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "vmis.yaml"
 ADDRESS = "127.0.0.1"
 DAEMONS = {"bind9": "named", "knot": "knotd"}
-# The demo must not reach another primary because of settings that the shell happens to hold: nothing else passes.
+# Settings in the environment of the shell could lead to another primary, so only these variables are passed on.
 KEPT_VARIABLES = ("PATH", "HOME", "TERM", "COLORTERM", "LANG", "LC_ALL", "NO_COLOR", "COLUMNS")
 START_SECONDS = 10.0
 CHANGE_SECONDS = 10.0
 
 
 class Wrong(Exception):
-    """A command or an answer was not as it must be."""
+    """A command or an answer was wrong."""
 
 
 class Stage:
-    """A directory and an environment in which commands are shown, run and judged."""
+    """A directory and an environment in which commands are printed, run and checked."""
 
     def __init__(self, directory: Path, settings: dict[str, str]) -> None:
         self.directory = directory
@@ -51,23 +51,23 @@ class Stage:
         self.colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def heading(self, text: str) -> None:
-        """Print what comes next, set off from what came before."""
+        """Print the title of the next step."""
         print(f"\n{self._styled('1;36', text)}", flush=True)
 
     def say(self, *lines: str) -> None:
-        """Print explanations, a little in the background."""
+        """Print explanations, dimmed."""
         for line in lines:
             print(self._styled("2", line), flush=True)
 
     def run(self, command: str, *, expected: int = 0) -> None:
-        """Show `command` and run it with our own standard output, so that it colours as it would for anyone."""
+        """Print and run `command` with our own standard output, so that its output has colours."""
         self._show(command)
         status = subprocess.run(shlex.split(command), cwd=self.directory, env=self.environment, check=False).returncode
         if status != expected:
-            raise Wrong(f"{command}: ended with {status}, not {expected}")
+            raise Wrong(f"{command}: exit code {status}, expected {expected}")
 
     def read(self, command: str) -> str:
-        """Show and run `command`, print what it says and return it."""
+        """Print and run `command`, print its output and return it."""
         self._show(command)
         done = subprocess.run(
             shlex.split(command),
@@ -81,7 +81,7 @@ class Stage:
         return done.stdout
 
     def ask(self, command: str, *expected: str) -> None:
-        """Show and run a query, and compare the addresses in its answer with those expected."""
+        """Print and run a query, and compare the addresses in its answer with `expected`."""
         answer = self.read(command)
         # "Address: X" of nslookup (that of the server has a tab), "NAME TTL IN TYPE X" of dig
         addresses = re.findall(r"^Address: (\S+)$|\sIN\s+A{1,4}\s+(\S+)$", answer, re.MULTILINE)
@@ -89,7 +89,7 @@ class Stage:
         if found == sorted(expected):
             print(self._styled("32", f"  right: {', '.join(found) or 'no address'}"), flush=True)
         else:
-            raise Wrong(f"{command}: answered {found or 'nothing'}, not {sorted(expected)}")
+            raise Wrong(f"{command}: answered {found or 'nothing'}, expected {sorted(expected)}")
 
     def _show(self, command: str) -> None:
         print(f"\n{self._styled('1', f'$ {command}')}", flush=True)
@@ -99,14 +99,14 @@ class Stage:
 
 
 def main() -> int:
-    """Play the demo and return its exit code."""
+    """Run the demo and return its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--primary", choices=sorted(DAEMONS), default="bind9")
     parser.add_argument("--port", type=int, default=5353)
     options = parser.parse_args()
 
     for end in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(end, lambda number, _: sys.exit(128 + number))  # so that everything is cleaned up then, too
+        signal.signal(end, lambda number, _: sys.exit(128 + number))  # clean up in this case, too
     refuse_taken_port(options.port)
     directory = Path(tempfile.mkdtemp(prefix="ksd-ddns-demo."))
     settings = {
@@ -131,38 +131,40 @@ def main() -> int:
 
 
 def play(stage: Stage, primary: str, port: int) -> None:
-    """Start the primary and show everything. Raises Wrong at the first thing that is not right."""
+    """Run all steps. Raises Wrong at the first error."""
     nslookup = f"nslookup -port={port}"
     dig = f"dig @{ADDRESS} -p {port} +noall +answer"
 
-    stage.heading(f"1. A primary: {DAEMONS[primary]} on {ADDRESS}, port {port}, with a key and the empty zone vm.")
+    stage.heading(
+        f"1. Start a primary: {DAEMONS[primary]} on {ADDRESS}, port {port}, with a key and the empty zone vm."
+    )
     said = stage.read(f"ksd-ddns bootstrap --server {primary} --dir primary --address {ADDRESS} --port {port}")
     _, found, start = said.partition("start it with: ")
     if not found:
-        fail("ksd-ddns bootstrap did not say how to start the primary")
+        fail("ksd-ddns bootstrap did not print how to start the primary")
     with running(stage, start.strip(), port):
-        stage.heading("2. What would be sent for the example VMIs? Nothing is sent yet.")
-        stage.say("These settings are the same for every command:", *(f"  {k}={v}" for k, v in stage.settings.items()))
+        stage.heading("2. Plan: what would change for the example VMIs. Nothing is sent.")
+        stage.say("Settings of all commands:", *(f"  {k}={v}" for k, v in stage.settings.items()))
         shutil.copy(EXAMPLE, stage.directory / "vmis.yaml")
         stage.run("ksd-ddns plan --from vmis.yaml")
 
-        stage.heading("3. Send it, as signed dynamic updates (RFC 2136), and ask.")
+        stage.heading("3. Apply: send the plan as signed dynamic updates (RFC 2136), then query.")
         stage.run("ksd-ddns apply --from vmis.yaml")
         stage.ask(f"{nslookup} nic1.vmi-sec.secondary-test.vm {ADDRESS}", "10.10.0.5")
         stage.ask(f"{dig} data.db-0.prod.vm A data.db-0.prod.vm AAAA", "10.20.0.10", "2001:db8:20::10")
         stage.ask(f"{dig} db.prod.vm A front.web.eu.shop.vm AAAA", "192.168.50.20", "2001:db8:30::80")
         stage.ask(f"{dig} vlan_12.legacy.shop.vm A", "10.12.0.7", "10.12.0.8")
 
-        stage.heading("4. A VMI gets another address. Only the difference is sent.")
+        stage.heading("4. Change the address of a VMI. Only the difference is sent.")
         stage.run("sed -i s/10.10.0.5/10.10.0.77/ vmis.yaml")
         stage.run("ksd-ddns plan --from vmis.yaml")
         stage.run("ksd-ddns apply --from vmis.yaml")
         stage.ask(f"{nslookup} nic1.vmi-sec.secondary-test.vm {ADDRESS}", "10.10.0.77")
 
-        stage.heading("5. Nothing is left to do: the zone holds what the file says.")
+        stage.heading("5. Plan again: the zone is in sync with the file.")
         stage.run("ksd-ddns plan --from vmis.yaml --exit-code")
 
-        stage.heading("6. The controller does all of this by itself: it follows the file, or a cluster.")
+        stage.heading("6. Run the controller: it follows the file, or a cluster.")
         status = free_port()
         with background(
             stage,
@@ -180,10 +182,10 @@ def play(stage: Stage, primary: str, port: int) -> None:
 
 
 def changed(stage: Stage, port: int, name: str, old: str, new: str) -> None:
-    """Change an address in the file and tell how long it takes until the primary answers with the new one."""
+    """Change an address in the file and print the time until the primary answers with the new one."""
     path = stage.directory / "vmis.yaml"
     text = path.read_text()
-    stage.say("", f"$ sed -i s/{old}/{new}/ vmis.yaml     # and the clock runs")
+    stage.say("", f"$ sed -i s/{old}/{new}/ vmis.yaml     # start the clock")
     written = path.with_suffix(".new")
     written.write_text(text.replace(old, new))
     query = dns.message.make_query(name, "A")
@@ -196,25 +198,25 @@ def changed(stage: Stage, port: int, name: str, old: str, new: str) -> None:
                 f"  {1000 * (time.perf_counter() - began):.0f} ms from the change of the file to the changed answer"
             )
             return
-    raise Wrong(f"the controller did not bring {new} into the zone within {CHANGE_SECONDS:g} s")
+    raise Wrong(f"the controller did not publish {new} within {CHANGE_SECONDS:g} s")
 
 
 def wait(stage: Stage, nslookup: str) -> None:
-    """Leave the primary running until Ctrl-C, and say what to try."""
+    """Keep the primary running until Ctrl-C, and print what to try."""
     lines = [
         f"export {name}={shlex.quote(value)}\n"
         for name, value in {"PATH": os.environ["PATH"], **stage.settings}.items()
     ]
     (stage.directory / "env").write_text("".join(lines))
     print(f"""
-Primary and controller keep running. Try it from another terminal:
+The primary and the controller are running. Try this in another terminal:
 
     cd {stage.directory}
     . ./env
     {nslookup} vmi-sec.secondary-test.vm {ADDRESS}
     ksd-ddns list
-    sed -i s/10.10.0.99/10.10.0.5/ vmis.yaml       # the controller follows the file: ask again
-    ksd-ddns plan --from vmis.yaml -o nsupdate     # nothing to do
+    sed -i s/10.10.0.99/10.10.0.5/ vmis.yaml       # the controller follows the file: query again
+    ksd-ddns plan --from vmis.yaml -o nsupdate     # nothing to change
 
 Ctrl-C stops both and removes the directory.""")
     with contextlib.suppress(KeyboardInterrupt):
@@ -224,18 +226,18 @@ Ctrl-C stops both and removes the directory.""")
 
 @contextlib.contextmanager
 def running(stage: Stage, command: str, port: int) -> Iterator[None]:
-    """Run the primary from `stage`'s directory; it serves when the block is entered and is gone when it is left."""
+    """Run the primary in the directory of `stage`, until the block is left. It serves when the block is entered."""
     with background(stage, command, lambda: serves(port), what=f"the primary does not serve {ADDRESS}:{port}"):
         yield
 
 
 @contextlib.contextmanager
 def background(stage: Stage, command: str, is_up: Callable[[], bool], *, what: str) -> Iterator[None]:
-    """Run `command` from `stage`'s directory: it is up when the block is entered and gone when it is left."""
+    """Run `command` in the directory of `stage`, until the block is left. It is up when the block is entered."""
     log = stage.directory / f"{Path(shlex.split(command)[0]).name}.log"
     stage.say("", f"$ {command} &")
     with log.open("w") as output:
-        # A session of its own: Ctrl-C is for the demo, which then stops the primary in order.
+        # Its own session: Ctrl-C goes only to the demo, which then stops the primary.
         process = subprocess.Popen(
             shlex.split(command),
             cwd=stage.directory,
@@ -248,7 +250,7 @@ def background(stage: Stage, command: str, is_up: Callable[[], bool], *, what: s
         deadline = time.monotonic() + START_SECONDS
         while not is_up():
             if process.poll() is not None or time.monotonic() > deadline:
-                fail(f"{what}. It said:\n{log.read_text()[-3000:]}")
+                fail(f"{what}. Its output:\n{log.read_text()[-3000:]}")
             time.sleep(0.05)
         yield
     finally:
@@ -261,7 +263,7 @@ def background(stage: Stage, command: str, is_up: Callable[[], bool], *, what: s
 
 
 def serves(port: int) -> bool:
-    """Return whether the zone is answered for with authority, over UDP and TCP."""
+    """Return whether the server is authoritative for the zone, over UDP and TCP."""
     query = dns.message.make_query("vm.", "SOA")
     try:
         answers = [ask(query, ADDRESS, port=port, timeout=1) for ask in (dns.query.udp, dns.query.tcp)]
@@ -271,7 +273,7 @@ def serves(port: int) -> bool:
 
 
 def ready(port: int) -> bool:
-    """Return whether the controller says that the zone is as the file says."""
+    """Return whether the controller is ready."""
     try:
         with urllib.request.urlopen(f"http://{ADDRESS}:{port}/readyz", timeout=1) as answer:
             return bool(answer.status == HTTPStatus.OK)
@@ -280,7 +282,7 @@ def ready(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody uses now."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port: int = probe.getsockname()[1]
@@ -288,9 +290,9 @@ def free_port() -> int:
 
 
 def refuse_taken_port(port: int) -> None:
-    """End the demo if the port cannot be had.
+    """End the demo if the port cannot be used.
 
-    Trying is the only way to know: an mDNS responder on 0.0.0.0:5353 does not stand in the way of 127.0.0.1:5353.
+    Only binding it shows that: an mDNS responder on 0.0.0.0:5353 does not conflict with 127.0.0.1:5353.
     """
     for kind, transport in ((socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")):
         with socket.socket(socket.AF_INET, kind) as probe:
@@ -302,7 +304,7 @@ def refuse_taken_port(port: int) -> None:
             except OSError as e:
                 fail(
                     f"{transport} port {port} on {ADDRESS} cannot be used: {e.strerror}. "
-                    f"Who has it: ss -ltunp 'sport = {port}'. Another port: make demo PORT=5454"
+                    f"Find the process with: ss -ltunp 'sport = {port}'. Use another port with: make demo PORT=5454"
                 )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/reference/settings.md from the settings model; with --check only says whether it is up to date."""
+"""Write docs/reference/settings.md from the settings model. With --check, only compare it."""
 
 import sys
 from pathlib import Path
@@ -13,21 +13,21 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings
 _HEAD = """\
 # Settings
 
-<!-- Written by scripts/reference.py from ksd_ddns/config/settings.py: change it there. -->
+<!-- Written by scripts/reference.py from ksd_ddns/config/settings.py. Change the text there. -->
 
-Every setting is an environment variable and a flag. `DNS_SERVER` is `--dns-server`, and so on; a flag wins over the
-environment. White space around a value is ignored, and an empty value counts as not set. `ksd-ddns plan --help` shows
-the same list.
+Every setting is an environment variable and a flag: `DNS_SERVER` is `--dns-server`. A flag overrides the environment
+variable. `ksd-ddns plan --help` prints the same list.
 
-A wrong setting ends the command with exit code 2, before the primary is asked anything. The message names the setting,
-its value and what is allowed; secrets are never shown. Keys are best given as files: a secret in a flag can be seen in
-the list of processes.
+A wrong setting ends the command with exit code 2, before the primary is contacted. The message shows the setting, its
+value and the allowed values. Secrets are never shown. Put keys into files: a secret in a flag is visible in the process
+list.
 
-- A **comma list** may have spaces around its commas.
-- A **duration** is a number and a unit, such as `500ms`, `30s`, `1m30s` or `1h`; a number alone is seconds.
+- White space around a value is ignored. An empty value means that the setting is not set.
+- A **comma list** may have spaces around the commas.
+- A **duration** is a number and a unit, such as `500ms`, `30s`, `1m30s` or `1h`. A number alone is in seconds.
 - A **switch** is `true` or `false` in the environment. As a flag it is `--adopt` or `--no-adopt`, without a value.
-- A **block of addresses** is written as `10.0.0.0/8` or `2001:db8::/32`, a single address without the slash.
-- A **name** may have its final dot or not. Upper case is folded.
+- A **block of addresses** is a CIDR such as `10.0.0.0/8` or `2001:db8::/32`, or a single address.
+- A **name** may end with a dot or not. Upper case is folded.
 """
 
 
@@ -48,7 +48,7 @@ def page() -> str:
 
 def _shown(default: object) -> str:
     text = str(default)
-    # Words say what happens; what could be typed is code.
+    # A description is text, a value is code.
     return text if " " in text or text in {"empty", "all", "none", "nowhere"} else f"`{text}`"
 
 
@@ -59,7 +59,7 @@ def _meaning(info: FieldInfo) -> str:
 
 
 def _allowed(info: FieldInfo) -> str:
-    """Return the limits of a number; what else is allowed stands in the description."""
+    """Return the limits of a number; other rules are in the description."""
     limits = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
     if len(limits) < 2:
         return ""
@@ -67,13 +67,13 @@ def _allowed(info: FieldInfo) -> str:
 
 
 def main() -> int:
-    """Write the page, or compare it; return the exit code."""
+    """Write or compare the page; return the exit code."""
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(page(), encoding="utf-8")
         return 0
     if PAGE.read_text(encoding="utf-8") == page():
         return 0
-    print(f"{PAGE} is not what the settings are: run scripts/reference.py", file=sys.stderr)
+    print(f"{PAGE} is out of date: run scripts/reference.py", file=sys.stderr)
     return 1
 
 

@@ -1,11 +1,10 @@
-"""The how-to pages for the primaries of others, played from top to bottom against a server of that kind.
+"""Run the how-to pages for company primaries from top to bottom, against a server of that kind.
 
-In a page, a ```conf block with a name is what its admin writes into the server's configuration; a ```sh block without
-one is run, and must not fail; a ```console block is run, and its output compared; all other blocks with a name are
-files. `rndc reconfig` and `knotc reload` make the server read what the page has said so far. The primary is
-10.0.0.53:53.
+A ```conf block with a name is added to the server's configuration. A ```sh block without a name is run and must not
+fail. A ```console block is run and its output compared. All other blocks with a name are files. `rndc reconfig` and
+`knotc reload` make the server read the configuration so far. The primary is 10.0.0.53:53.
 
-`python -m tests.companies [PAGE...]` writes what the commands really say into the pages.
+`python -m tests.companies [PAGE...]` writes the output of the commands into the pages.
 """
 
 import re
@@ -42,12 +41,12 @@ Configure = Callable[[Mapping[str, str]], None]
 
 
 def comparable(text: str) -> str:
-    """Return `text` without serials that come from the clock."""
+    """Return `text` without serials derived from the clock."""
     return _CHANGING.sub("...", text)
 
 
 class Page:
-    """One page, played in a directory of its own."""
+    """One page, run in its own directory."""
 
     def __init__(self, text: str, directory: Path) -> None:
         self._text = text
@@ -57,7 +56,7 @@ class Page:
         self._wrap("ksd-ddns", f'"{sys.executable}" -m ksd_ddns')
 
     def played(self, server: Server, configure: Configure) -> str:
-        """Return the page with what its commands say now."""
+        """Return the page with the current output of its commands."""
         self._tools(server)
         said: dict[str, str] = {}
 
@@ -96,7 +95,7 @@ class Page:
         return done.returncode, done.stdout
 
     def _there(self, text: str, server: Server) -> str:
-        """Return what a page says with the server that there really is."""
+        """Return `text` with the address of the real server."""
         for separator in (":", " ", " -p "):
             text = text.replace(separator.join(PRIMARY), f"{server.address}{separator}{server.port}")
         return text.replace(CLUSTER, "127.0.0.0/8")
@@ -107,7 +106,7 @@ class Page:
         return text
 
     def _tools(self, server: Server) -> None:
-        """Let the tools of the server's admin find it."""
+        """Wrap the server's admin tools so that they find it."""
         if isinstance(server, Bind):
             key = server._control_key.file(server.directory)
             self._wrap("rndc", f"{program('rndc')} -k {key} -s {server.address} -p {server._spare[0].number}")
@@ -177,7 +176,7 @@ def powerdns(text: str, directory: Path) -> Iterator[tuple[Server, Configure]]:
 
 @contextmanager
 def shared(text: str, directory: Path) -> Iterator[tuple[Server, Configure]]:
-    """Yield a BIND with the zones of the pages, and the rights of the page where it has some."""
+    """Yield a BIND with the zones of the pages, and the permissions of the page, if it has some."""
     rights = _written(text, "zone.conf") if "conf zone.conf" in text else None
     zones = {ZONE: CONTENT, "1.10.in-addr.arpa.": "", "8.b.d.0.1.0.0.2.ip6.arpa.": ""}
     grant = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub A AAAA TXT; };'
@@ -203,7 +202,7 @@ PAGES = {
 
 
 def play(name: str, directory: Path) -> tuple[str, str]:
-    """Return a page as it stands, and with what its commands say now."""
+    """Return a page as it is, and with the current output of its commands."""
     text = (HOW_TO / f"{name}.md").read_text(encoding="utf-8")
     with PAGES[name](text, directory) as (server, configure):
         return text, Page(text, directory).played(server, configure)

@@ -1,12 +1,12 @@
-"""The examples in the documentation, played: each `console` block is run against a primary, its output compared.
+"""Run the examples in the documentation: the commands of each `console` block against a primary.
 
-The blocks of a page share one directory and one primary, a BIND as bootstrap sets it up, with the empty zone vm. A
-block with a file name behind its language (```yaml vmis.yaml) is a file that the commands find. Where a page says
-5353, it is the port of that primary.
+The blocks of a page share one directory and one primary, a BIND with the empty zone vm., configured as by bootstrap. A
+block with a file name after its language (```yaml vmis.yaml) is a file in the directory. Port 5353 in a page is the
+port of that primary.
 
-Pages that need a special server are played by tests of their own (SPECIAL, test_how_to, test_companies).
+Pages that need a special server have their own tests (SPECIAL, test_how_to, test_companies).
 
-`python -m tests.examples PAGE...` writes what the commands really say into the pages.
+`python -m tests.examples PAGE...` writes the output of the commands into the pages.
 """
 
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0
 SPECIAL = frozenset(
     {
-        "tls", "active-directory",
+        "first-name", "tls", "active-directory",
         "company-bind", "company-knot", "powerdns", "several-clusters", "reverse-zones",
     }
 )  # fmt: skip
@@ -35,19 +35,19 @@ _PASSING = re.compile(r"\b\d{9,10}\b|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
 
 
 def has_examples(page: Path) -> bool:
-    """Return whether there is something to play in `page`."""
+    """Return whether `page` has commands to run."""
     return any(block["language"] == "console" for block in _BLOCK.finditer(page.read_text(encoding="utf-8")))
 
 
 def comparable(text: str) -> str:
-    """Return `text` without what is different each time: serials and times."""
+    """Return `text` without serials and times, which change with each run."""
     return _PASSING.sub("...", text)
 
 
 def played(text: str, server: Server, directory: Path, *, replaced: Mapping[str, str] | None = None) -> str:
-    """Return the page `text` with what its commands say now; they run in `directory`, which is filled here.
+    """Return the page `text` with the current output of its commands. They run in `directory`, which is filled here.
 
-    With `replaced` the page itself says all settings; it is what must be otherwise in its files.
+    With `replaced` the page has all settings itself. Its keys are replaced by its values in the files of the page.
     """
     shutil.copy(server.key_file, directory / "ksd-ddns.key")
     shutil.copytree(ROOT / "examples", directory / "examples")

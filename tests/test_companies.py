@@ -1,4 +1,4 @@
-"""The how-to pages for the primaries of others say what their commands say."""
+"""The how-to pages for company primaries show what their commands print."""
 
 from pathlib import Path
 

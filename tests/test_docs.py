@@ -1,10 +1,12 @@
-"""The documentation is true: what can be compared with the code is."""
+"""The documentation matches the code, where they can be compared."""
 
 import contextlib
 import io
 import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -29,7 +31,7 @@ ERRORS = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
 every_page = pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 
 
-def test_settings_page_is_what_the_settings_are() -> None:
+def test_settings_page_is_up_to_date() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
     assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run scripts/reference.py"
 
@@ -50,10 +52,26 @@ def test_status_page_names_every_metric() -> None:
         if examples.has_examples(page) and page.stem not in examples.SPECIAL
     ],
 )
-def test_examples_say_what_the_page_shows(page: Path, bind: Bind, tmp_path: Path) -> None:
+def test_examples_print_what_the_page_shows(page: Path, bind: Bind, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    said = examples.played(text, bind, tmp_path)
-    assert examples.comparable(said) == examples.comparable(text), f"python -m tests.examples {page}"
+    printed = examples.played(text, bind, tmp_path)
+    assert examples.comparable(printed) == examples.comparable(text), f"python -m tests.examples {page}"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        pytest.param("It deletes the records that are no longer wanted.\n", 0, id="plain"),
+        pytest.param("what nobody has\n", 1, id="word"),
+        pytest.param("Told by the server\n", 1, id="upper-case"),
+        pytest.param('"kept_back": []\n', 1, id="identifier"),
+        pytest.param("Troubleshooting, remarkable, storyteller\n", 0, id="part-of-a-word"),
+    ],
+)
+def test_word_list_finds_words(line: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(line, encoding="utf-8")
+    command = [sys.executable, str(ROOT / "scripts" / "words"), str(tmp_path)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == code
 
 
 @every_page
@@ -68,7 +86,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors that the headings of a page have on the usual forges."""
+    """Return the anchors of the headings of a page, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -101,14 +119,14 @@ def test_command_is_described_with_every_flag_of_its_own(command: str) -> None:
 
 def flags_of(command: str) -> set[str]:
     """Return the long flags in the help of a command."""
-    said = io.StringIO()
+    printed = io.StringIO()
     with (
-        contextlib.redirect_stdout(said),
+        contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
         mock.patch.dict(os.environ, COLUMNS="500"),  # no flag is cut in two
     ):
         arguments.parse([command, "--help"])
-    return set(re.findall(r"--[a-z][a-z-]+", said.getvalue().partition("exit codes:")[0]))
+    return set(re.findall(r"--[a-z][a-z-]+", printed.getvalue().partition("exit codes:")[0]))
 
 
 def test_exit_codes_are_those_of_the_help() -> None:
@@ -128,8 +146,8 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_message_is_one_that_is_said(message: str) -> None:
+def test_message_exists_in_the_code(message: str) -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "ksd_ddns").rglob("*.py")))
-    joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that go on in the next line
+    joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that continue on the next line
     for piece in message.split("…"):
         assert piece.strip() in joined

@@ -1,4 +1,4 @@
-"""How-to pages whose primary is a special one: their configuration is what it runs with, their commands are run."""
+"""The tutorial and the how-to pages with a primary of their own: its configuration is used, the commands are run."""
 
 import os
 import re
@@ -9,14 +9,14 @@ import pytest
 
 from harness.kerberos import Realm
 from harness.servers import PATH, Bind, Key, Port
-from tests import examples
+from tests import examples, tutorial
 
 HOW_TO = examples.ROOT / "docs" / "how-to"
 HOST = "ns1.example.com"
 
 
 def scripts(text: str) -> list[str]:
-    """Return the shell blocks without a file name: what an admin does before there is a server."""
+    """Return the shell blocks without a file name: the steps before the server exists."""
     return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -41,8 +41,14 @@ def shell(script: str, directory: Path, environment: dict[str, str] | None = Non
 
 
 def compare(text: str, server: Bind, directory: Path, replaced: dict[str, str]) -> None:
-    said = examples.played(text, server, directory, replaced=replaced)
-    assert examples.comparable(said) == examples.comparable(text)
+    printed = examples.played(text, server, directory, replaced=replaced)
+    assert examples.comparable(printed) == examples.comparable(text)
+
+
+def test_tutorial() -> None:
+    text = tutorial.PAGE.read_text(encoding="utf-8")
+    printed = tutorial.played(text)
+    assert examples.comparable(printed) == examples.comparable(text), "python -m tests.tutorial"
 
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["", "mutual"])
@@ -59,7 +65,7 @@ def test_tls(tmp_path: Path, mutual: bool) -> None:
         options=file(text, "options.conf").replace("853", str(port.number)).replace("any;", "127.0.0.1;"),
         zone_options=file(text, "zone.conf"),
     ) as bind:
-        # Before a server that asks for a certificate, only the command that has one works.
+        # With a server that requires a client certificate, only the command with one works.
         (tmp_path / "settings-mutual").write_text(file(text, "settings-mutual"))
         text = text.replace(". ./settings;", ". ./settings-mutual;") if mutual else text
         compare(
@@ -99,17 +105,19 @@ FOREIGN = (
     "Cannot contact any KDC for realm", "Client '", "Server ", "' not found in Kerberos database",
     "not found in Kerberos database",
 )  # fmt: skip
-"""What OpenSSL and MIT Kerberos say; that they do is proved where they are made to."""
+"""Messages of OpenSSL and MIT Kerberos. Tests in tests/primary provoke them."""
 
 
 @pytest.mark.parametrize("page", ["active-directory", "tls", "troubleshooting"])
-def test_messages_are_said(page: str) -> None:
+def test_messages_exist_in_the_code(page: str) -> None:
     text = (HOW_TO / f"{page}.md").read_text(encoding="utf-8")
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((examples.ROOT / "ksd_ddns").rglob("*.py")))
-    joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that go on in the next line
+    joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that continue on the next line
     cells = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
     messages = [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
     assert messages
     for message in messages:
         for piece in filter(None, (part.strip(" :(") for part in message.split("…"))):
-            assert piece.strip(" :") in joined or any(piece in said or said in piece for said in FOREIGN), piece
+            assert piece.strip(" :") in joined or any(piece in foreign or foreign in piece for foreign in FOREIGN), (
+                piece
+            )

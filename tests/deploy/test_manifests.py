@@ -195,11 +195,11 @@ def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> 
     }
 
 
-def test_readers_are_restricted_as_the_primary_is_and_know_nothing_of_the_api_server() -> None:
+def test_secondaries_are_restricted_as_the_primary_is_and_have_no_access_to_the_api_server() -> None:
     objects = rendered.documents("secondaries")
     primary = pod_of(objects)
-    readers = one(objects, "Deployment", "secondary-dns-readers")["spec"]["template"]
-    pod = readers["spec"]
+    secondaries = one(objects, "Deployment", "secondary-dns-secondaries")["spec"]["template"]
+    pod = secondaries["spec"]
     for part in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "priorityClassName"):
         assert pod[part] == primary[part]
     for container in (*pod["initContainers"], *pod["containers"]):

@@ -1,4 +1,4 @@
-"""Secondaries that follow a bundled primary, as deploy/secondaries has them."""
+"""Secondaries of a bundled primary, with the manifests of deploy/secondaries."""
 
 import subprocess
 import time
@@ -14,7 +14,7 @@ from harness.vmis import vmi
 from tests.deploy import rendered
 from tests.deploy.pod import Pod
 
-PRIMARY, READER = "10.88.0.1", "10.88.0.2"
+PRIMARY, SECONDARY = "10.88.0.1", "10.88.0.2"
 NAME = "nic1.vmi-sec.secondary-test.vm."
 
 
@@ -33,18 +33,18 @@ def ask(pod: Pod, name: str = NAME) -> list[str] | str:
     return [str(item) for rrset in answer.answer for item in rrset] or dns.rcode.to_text(answer.rcode())
 
 
-def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str) -> None:
+def test_a_change_reaches_the_secondaries_in_about_a_second(cluster: Kube, key: str) -> None:
     documents = rendered.documents("secondaries")
     cluster.authorize(documents)
     secrets = {"secondary-dns-transfer": {"tsig.key": key}}
     # By the names of the Services.
-    readers, primaries = {"secondary-dns-readers": READER}, {"secondary-dns-primary": PRIMARY}
+    secondaries, primaries = {"secondary-dns-secondaries": SECONDARY}, {"secondary-dns-primary": PRIMARY}
     with (
-        Pod(documents, kube=cluster, secrets=secrets, hosts=readers) as primary,
-        Pod(documents, name="secondary-dns-readers", secrets=secrets, hosts=primaries) as reader,
+        Pod(documents, kube=cluster, secrets=secrets, hosts=secondaries) as primary,
+        Pod(documents, name="secondary-dns-secondaries", secrets=secrets, hosts=primaries) as secondary,
     ):
-        primary.connect(reader, PRIMARY, READER)
-        (waiting,) = reader.init_containers
+        primary.connect(secondary, PRIMARY, SECONDARY)
+        (waiting,) = secondary.init_containers
         waiting.start()
         while "waiting until secondary-dns-primary:5353 serves its catalog" not in waiting.log():
             time.sleep(0.05)
@@ -53,34 +53,34 @@ def test_a_change_reaches_the_readers_in_about_a_second(cluster: Kube, key: str)
         primary.wait_ready()
         assert waiting.process is not None
         assert waiting.process.wait(20) == 0
-        reader.start()
-        reader.wait_ready()
-        assert ask(reader) == ["10.10.0.5"]
+        secondary.start()
+        secondary.wait_ready()
+        assert ask(secondary) == ["10.10.0.5"]
         # Ready is who has every zone that the catalog names.
-        (copy,) = reader.volume("secdns-zones").glob("__catz__*.db")
+        (copy,) = secondary.volume("secdns-zones").glob("__catz__*.db")
         copy.rename(copy.with_suffix(".away"))
-        assert reader.ready()
+        assert secondary.ready()
         copy.with_suffix(".away").rename(copy)
-        assert not reader.ready()
+        assert not secondary.ready()
         for address in ("10.10.0.6", "10.10.0.7"):
             cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": [address]}))
             begin = time.monotonic()
-            while ask(reader) != [address]:
-                assert time.monotonic() - begin < 10, ask(reader)
+            while ask(secondary) != [address]:
+                assert time.monotonic() - begin < 10, ask(secondary)
                 time.sleep(0.02)
             assert time.monotonic() - begin < 5
-        assert "received notify for zone 'vm': TSIG 'transfer'" in reader["secondary-dns"].log()
-        assert "refused" not in reader["secondary-dns"].log()
+        assert "received notify for zone 'vm': TSIG 'transfer'" in secondary["secondary-dns"].log()
+        assert "refused" not in secondary["secondary-dns"].log()
 
         # It goes on without the primary, and follows it again when that comes back.
         primary["secondary-dns"].kill()
-        assert ask(reader) == ["10.10.0.7"]
-        assert not reader.ready()
+        assert ask(secondary) == ["10.10.0.7"]
+        assert not secondary.ready()
         cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": ["10.10.0.8"]}))
         primary["secondary-dns"].start()
         begin = time.monotonic()
-        while ask(reader) != ["10.10.0.8"]:
-            assert time.monotonic() - begin < 30, ask(reader)
+        while ask(secondary) != ["10.10.0.8"]:
+            assert time.monotonic() - begin < 30, ask(secondary)
             time.sleep(0.05)
 
 
