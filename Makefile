@@ -2,6 +2,8 @@
 PRIMARY ?= bind9
 PORT ?= 5353
 ARGS ?=
+# Tests mostly wait for servers: more of them than cores run at a time.
+JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server ip
@@ -23,7 +25,7 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(kerberos) openssl && pytest -n auto $(ARGS)
+	@scripts/setup --gss $(servers) $(kerberos) openssl && pytest -n $(JOBS) $(ARGS)
 
 bench: ## compare the speed with dig and nsupdate in the same run (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
