@@ -1,5 +1,6 @@
-"""One zone is reconciled here: events in, actions out, no I/O."""
+"""The reconciler of one zone: events in, actions out, no I/O."""
 
-from ksd_ddns.zone.reconciler.reconciler import Options, Reconciler
+from ksd_ddns.zone.reconciler.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.state import Options
 
 __all__ = ["Options", "Reconciler"]

@@ -1,32 +1,33 @@
-"""Whether the primary accepts updates of the zone at all, or refuses single names.
+"""Whether the primary refuses single names, or all updates of the zone.
 
-A primary may refuse one name. A frozen zone, a secondary, and a key that lost its permission refuse every name. A
-canary shows the difference: an update that changes nothing, of a name of ours that the zone holds.
+A primary may refuse one name. It refuses all names if the zone is frozen, if it is a secondary, or if the key lost its
+permission. A canary shows the difference: an update without effect, of a name of ours that the zone holds.
 """
 
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
 
 FIRST_RETRY, LONGEST_RETRY = 0.5, 30.0
-"""Seconds between two canaries while none is accepted."""
+"""Shortest and longest pause between canaries while none is accepted, in seconds."""
 
 VALID_FOR = 2.0
-"""Seconds in which an accepted canary is not repeated, whatever is refused meanwhile."""
+"""Seconds after an accepted update during which no canary is sent."""
 
 CANARIES = 3
-"""Different names that must be refused as a canary, one after the other, before the zone is believed to refuse all."""
+"""Different canaries that must be refused in a row before the zone counts as refusing all updates."""
 
 SUSPICIOUS = 16
-"""Names refused one by one, with none accepted, after which a sample decides for the rest, without a canary."""
+"""Names refused in a row, without a canary to send, after which only a sample of the other names is tried."""
 
 SAMPLE = 64
-"""Names from all over the plan that are tried then: a branch with a smaller part of the names than that is missed."""
+"""Size of that sample, spread over the plan. It misses a branch that holds a smaller share of the names."""
 
 
 class Acceptance:
-    """What is known about whether the zone accepts updates.
+    """Whether the zone accepts updates, as far as is known.
 
-    `proven`: it accepted one since this server answers. `refuses`: it accepts none. `sampled`: a sample was chosen.
-    `failing`: the last refusals were SERVFAIL, which an update without an effect does not show.
+    `proven`: this server accepted an update. `refuses`: it accepts none. `sampled`: a sample was tried. `failing`: the
+    last refusal was SERVFAIL, which an update without effect may not trigger. `canary_at` is when to send the next
+    canary, `canaries` are the names refused as canaries so far.
     """
 
     def __init__(self, *, jitter: Jitter) -> None:
@@ -41,7 +42,7 @@ class Acceptance:
         self.canaries: set[bytes] = set()
 
     def accepted(self, now: float) -> bool:
-        """Note that an update was accepted; return whether the zone was believed to refuse them."""
+        """Note that an update was accepted; return whether the zone refused updates before."""
         refused, self.refuses = self.refuses, False
         self.proven = True
         self._valid_until = now + VALID_FOR
@@ -53,38 +54,38 @@ class Acceptance:
         return refused
 
     def has_accepted(self, now: float) -> bool:
-        """Return whether an update was accepted a moment ago; what that changed may be no canary yet."""
+        """Return whether an update was accepted within the last VALID_FOR seconds."""
         return now < self._valid_until
 
     def refused(self, name: bytes, *, failing: bool) -> None:
-        """Note that the primary does not accept `name`, alone in its message."""
+        """Note that the primary refused `name`, alone in its message; `failing`: by SERVFAIL."""
         self._refused.add(name)
         self.failing = failing
 
     def doubt(self, now: float) -> None:
-        """Note that none of the last messages was accepted: a canary is due."""
+        """Note that no message of the last Send was accepted: a canary is due."""
         if self.canary_at is None:
             self.canary_at = max(now, self._valid_until)
 
     def canary_refused(self, name: bytes) -> bool:
-        """Note that the canary `name` was refused; return whether another one is to be tried before that counts."""
+        """Note that the canary `name` was refused; return whether to try another one first."""
         self.canaries.add(name)
         return not self.refuses and len(self.canaries) < CANARIES
 
     @property
     def streak(self) -> int:
-        """How many names were refused since one was accepted."""
+        """The number of names refused since the last accepted update."""
         return len(self._refused)
 
     def zone_refuses(self, now: float) -> bool:
-        """Note that the zone accepts nothing; return whether that is news."""
+        """Note that the zone accepts no update; return whether that is new."""
         news, self.refuses = not self.refuses, True
         self.canaries.clear()
         self.canary_at = now + self._backoff.next()
         return news
 
     def reset(self) -> None:
-        """Forget what was known: another server answers now."""
+        """Start again: another server answers now."""
         self.refuses = self.sampled = self.failing = self.proven = False
         self.canary_at = None
         self._valid_until = float("-inf")

@@ -1,4 +1,4 @@
-"""Growing pauses between attempts, as a value: the reconciler schedules, and never sleeps."""
+"""Exponential backoff as a value: it computes pauses, and the caller schedules."""
 
 from collections.abc import Callable
 
@@ -22,5 +22,5 @@ class Backoff:
         return self._pause * (1.0 - self._spread * self._jitter())
 
     def reset(self) -> None:
-        """Begin with the shortest pause again."""
+        """Start with the shortest pause again."""
         self._pause = 0.0

@@ -1,4 +1,4 @@
-"""Deletions: which were seen to be right, and which the deletion limit blocks."""
+"""Deletions: which are certain, and which the deletion limit blocks."""
 
 from collections.abc import Callable, Collection
 
@@ -6,7 +6,10 @@ from ksd_ddns.zone.plan import Blocked, Change, Plan
 
 
 class Deletions:
-    """The names whose VMI was seen to go (`seen`: no limit applies to them), and the deletions that are blocked."""
+    """The names whose VMI was seen to be deleted or changed (`seen`: no limit applies), and the blocked deletions.
+
+    Of the last full plan, `limits` are those that block, and `owned` is the number of our names in the zone.
+    """
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
@@ -15,13 +18,13 @@ class Deletions:
         self.owned = 0
 
     def plan(self, plan: Plan) -> None:
-        """Take what a plan for the whole zone blocks."""
+        """Take the blocked deletions of a full plan."""
         self.blocked = {change.name: change for change in plan.blocked}
         self.limits = plan.limits
         self.owned = plan.owned
 
     def release(self, dirty: Collection[bytes], wants: Callable[[bytes], bool]) -> None:
-        """Let those of `dirty` be planned that are wanted again, or whose VMI was seen to go."""
+        """Unblock those of `dirty` that are wanted again, or whose deletion is certain."""
         if self.blocked:
             for name in self.blocked.keys() & dirty:
                 if name in self.seen or wants(name):

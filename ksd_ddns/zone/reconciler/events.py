@@ -1,4 +1,4 @@
-"""What a reconciler is told (events), what it asks for (actions), and what it has found out (facts).
+"""The input of a reconciler (events) and its output (actions and facts).
 
 All times are by the monotonic clock, in seconds.
 """
@@ -19,10 +19,10 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
 class ZoneRead(msgspec.Struct, frozen=True):
-    """A transfer is complete: the whole zone, or what changed since the serial that was asked for.
+    """A transfer is complete: the full zone, or the changes since the requested serial.
 
-    `elsewhere`: it comes from another server than the one before, which may hold another zone, and count its serials in
-    its own way. `began` is when it was asked for.
+    `elsewhere`: another server answered than last time; its zone and serials may differ. `began` is the time of the
+    request.
     """
 
     transfer: Transfer
@@ -31,7 +31,7 @@ class ZoneRead(msgspec.Struct, frozen=True):
 
 
 class SerialChecked(msgspec.Struct, frozen=True):
-    """The primary answered a serial check. `wrong` are the names of the spot check whose records are not as expected.
+    """The primary answered a serial check. `wrong` are the names whose spot check failed.
 
     `elsewhere` is as in ZoneRead; `reconnected`: the answer came over a new connection.
     """
@@ -43,23 +43,23 @@ class SerialChecked(msgspec.Struct, frozen=True):
 
 
 class UpdateAnswered(msgspec.Struct, frozen=True):
-    """One message of a Send has come to its end."""
+    """One message of a Send was answered, lost, or not sent."""
 
     answer: Answer
 
 
 class UpdateFinished(msgspec.Struct, frozen=True):
-    """All messages of a Send have come to their end."""
+    """All messages of a Send are finished."""
 
 
 class PrimaryFailed(msgspec.Struct, frozen=True):
-    """An action failed; of a Send, what was not answered was reported before."""
+    """An action failed. After a Send, its unanswered messages were reported first."""
 
     error: PrimaryError
 
 
 class NotifyReceived(msgspec.Struct, frozen=True):
-    """The primary says that the zone may have changed (RFC 1996)."""
+    """A NOTIFY: the zone may have changed (RFC 1996)."""
 
 
 Event: TypeAlias = (
@@ -80,26 +80,26 @@ Event: TypeAlias = (
 
 
 class ReadZone(msgspec.Struct, frozen=True):
-    """Read the whole zone (AXFR), then report ZoneRead."""
+    """Read the full zone (AXFR), then report ZoneRead."""
 
 
 class ReadChanges(msgspec.Struct, frozen=True):
-    """Read what changed since `serial` (IXFR, or AXFR where that fails), then report ZoneRead."""
+    """Read the changes since `serial` (IXFR, or AXFR if that fails), then report ZoneRead."""
 
     serial: int
 
 
 class CheckSerial(msgspec.Struct, frozen=True):
-    """Ask for the serial, and whether the zone holds `spots` as they are; then report SerialChecked."""
+    """Query the serial and the records of `spots`; then report SerialChecked."""
 
     spots: tuple[Node, ...]
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send updates: the changes of `plan`, filled into messages, and then each of `groups` in messages of its own.
+    """Send updates: the changes of `plan` in as few messages as possible, then each of `groups` in its own messages.
 
-    `canary` shows whether the zone accepts any update; where its old and its new node are equal, it changes nothing
-    (see `zone.update.touch`). Report UpdateAnswered for each message and UpdateFinished at the end.
+    `canary` shows whether the zone accepts any update; if its old and new nodes are equal, it changes nothing (see
+    `zone.update.touch`). Report UpdateAnswered for each message and UpdateFinished at the end.
     """
 
     plan: Plan
@@ -108,7 +108,7 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """There is nothing to do before `until`, unless an event comes."""
+    """Do nothing until the next event, or until `until`."""
 
     until: float
 
@@ -120,68 +120,68 @@ Action: TypeAlias = ReadZone | ReadChanges | CheckSerial | Send | Wait
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A plan was made: for the whole zone (`dirty` is None), or for the names in `dirty`."""
+    """A new plan: for the full zone (`dirty` is None), or for the names in `dirty`."""
 
     plan: Plan
     dirty: frozenset[bytes] | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The primary accepted a change. `since` is when its cause was received from a source, None where unknown."""
+    """The primary accepted a change. `since` is when its cause was received from a source, None if unknown."""
 
     change: Change
     since: float | None
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A name is refused, and was not before, or for another cause."""
+    """A name is newly refused, or for a new cause."""
 
     refusal: Refusal
 
 
 class Released(msgspec.Struct, frozen=True):
-    """Names that were refused are accepted, or no longer wanted."""
+    """Names are no longer refused: one was accepted, or they need no change."""
 
     count: int
 
 
 class Unanswered(msgspec.Struct, frozen=True):
-    """Updates were not answered: the zone is read again to find out what became of them."""
+    """Updates were not answered. A read of the zone shows which of them were applied."""
 
     error: PrimaryError
 
 
 class ZoneRefuses(msgspec.Struct, frozen=True):
-    """The primary accepts no update of the zone, or (`refuses` is false) it does again."""
+    """The primary accepts no update of the zone, or (`refuses` is false) accepts updates again."""
 
     refuses: bool
 
 
 class ServerChanged(msgspec.Struct, frozen=True):
-    """Another server answers than the one that the zone was read from."""
+    """Another server answered than the one from which the zone was read."""
 
 
 class DriftFound(msgspec.Struct, frozen=True):
-    """The zone differed from what was expected; with `spots`, although its serial did not."""
+    """The zone changed unexpectedly; with `spots`, without a change of its serial."""
 
     names: int
     spots: bool = False
 
 
 class TtlLowered(msgspec.Struct, frozen=True):
-    """The server lowers TTLs above `seconds`: accepted, and not changed back."""
+    """The server lowers TTLs above `seconds`. The lower TTL is accepted."""
 
     seconds: int
 
 
 class RivalFound(msgspec.Struct, frozen=True):
-    """Somebody with our owner ID keeps undoing our changes, for example of `name`."""
+    """Another client with our owner ID keeps undoing our changes, for example of `name`."""
 
     name: bytes
 
 
 class NoticesChanged(msgspec.Struct, frozen=True):
-    """What cannot be published of these VMIs (`namespace/name`) may have changed because of another VMI."""
+    """The warnings of these VMIs (`namespace/name`) may have changed because of another VMI."""
 
     vmis: frozenset[str]
 

@@ -1,4 +1,4 @@
-"""The VMIs as the source tells them, and what the zone should hold for them: hold-down and fairness included."""
+"""The VMIs as last reported, and the records they need, with hold-down and rate limiting applied."""
 
 import heapq
 from math import inf
@@ -11,17 +11,18 @@ from ksd_ddns.zone.desired import Desired, Effect, Rules
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.reconciler.outages import Outages
 from ksd_ddns.zone.reconciler.rate_limit import RateLimit
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 _Hold = tuple[float, tuple[bytes, ...]]
-"""Until when, and which addresses: none any more of a hold that has ended."""
+"""The end of the hold, and the held addresses; none if the hold has ended."""
 
 _ENDED: _Hold = (0.0, ())
 
 
 class Inventory:
-    """Takes what the source tells, and returns the owner names whose wanted content that may change.
+    """Takes the events of a source, and returns the owner names whose wanted records they may change.
 
     All times are by the monotonic clock, in seconds. `due` is when to call `tick` next.
     """
@@ -38,11 +39,9 @@ class Inventory:
         self._ended: set[str] = set()
         self._slowed: dict[str, Vmi] = {}
         self._unread: set[str] = set()
-        self._blind: dict[str, float] = {}
-        self._overdue: set[str] = set()
+        self._outages = Outages(timing.catch_up)
         self._timers: list[tuple[float, str]] = []
         self._rate_limit = RateLimit(timing)
-        self._catch_up = timing.catch_up
 
     def __len__(self) -> int:
         return len(self._vmis)
@@ -54,11 +53,11 @@ class Inventory:
 
     @property
     def unread(self) -> frozenset[str]:
-        """The namespaces with VMIs that could not be read: nothing follows from absence there."""
+        """The namespaces with VMIs that could not be read: one that is missing there may still exist."""
         return frozenset(key.partition("/")[0] for key in self._unread)
 
     def get(self, key: str) -> Vmi | None:
-        """Return the VMI `namespace/name` as it was last told, None where there is none."""
+        """Return the VMI `namespace/name` as last reported; None if there is none."""
         return self._vmis.get(key)
 
     def vmi_of(self, name: bytes) -> str:
@@ -66,99 +65,88 @@ class Inventory:
         return self._desired.vmi_of(name)
 
     def warnings(self, key: str) -> tuple[VmiWarning, ...]:
-        """Return what of the VMI `namespace/name` cannot be published, and why."""
+        """Return what cannot be published of the VMI `namespace/name`, and why."""
         return self._desired.warnings_of(key)
 
     def wants(self, name: bytes) -> bool:
-        """Return whether anything is wanted at the owner name."""
+        """Return whether any record is wanted at the owner name."""
         return self._desired.get(name) is not None
 
     def held(self, now: float) -> int:
-        """Return the number of address families that are held."""
+        """Return the number of held address families."""
         return sum(self._lasts(key, each, now) for key, families in self._held.items() for each in families.values())
 
     @property
     def due(self) -> float | None:
-        """When the next hold ends, or the next slowed change is due; None where nothing waits."""
+        """When the next hold ends or the next rate-limited change is due; None if there is none."""
         return self._timers[0][0] if self._timers else None
 
-    def listed(self, told: VmisListed, live: Live, now: float) -> set[bytes]:
-        """Take a whole list: what is missing in it is gone."""
-        prefix = f"{told.scope}/" if told.scope else ""
-        found = {vmi.key: vmi for vmi in told.vmis}
-        gone = [key for key in self._vmis if key not in found and key not in told.unread and key.startswith(prefix)]
-        self._unread = {key for key in self._unread if not key.startswith(prefix)} | told.unread
+    def listed(self, event: VmisListed, live: Live, now: float) -> set[bytes]:
+        """Take a full list: a VMI that is missing in it is gone."""
+        prefix = f"{event.scope}/" if event.scope else ""
+        found = {vmi.key: vmi for vmi in event.vmis}
+        gone = [key for key in self._vmis if key not in found and key not in event.unread and key.startswith(prefix)]
+        self._unread = {key for key in self._unread if not key.startswith(prefix)} | event.unread
         dirty: set[bytes] = set()
         for key in gone:
             dirty |= self._forget(key, now)
         for key, vmi in found.items():
             if key in self._slowed or self._vmis.get(key) != vmi:
-                # The first list is no change of anything, and neither is a VMI that was not there before.
+                # The first list and a new VMI do not count as changes.
                 changed = key in self._vmis or key in self._slowed or key in self._rate_limit
                 dirty |= self._take(vmi, live, now) if changed else self._put(vmi, live, now)
         return dirty
 
-    def changed(self, told: VmiChanged, live: Live, now: float) -> set[bytes]:
-        """Take one VMI as it is now; one that changes all the time waits for its turn."""
-        self._unread.discard(told.vmi.key)
-        return self._take(told.vmi, live, now)
+    def changed(self, event: VmiChanged, live: Live, now: float) -> set[bytes]:
+        """Take a new or changed VMI; one that changes too often has to wait."""
+        self._unread.discard(event.vmi.key)
+        return self._take(event.vmi, live, now)
 
-    def gone(self, told: VmiDeleted) -> set[bytes]:
-        """Take the deletion of one VMI."""
-        self._unread.discard(told.key)
-        return self._forget(told.key, told.at)
+    def gone(self, event: VmiDeleted) -> set[bytes]:
+        """Take the deletion of a VMI."""
+        self._unread.discard(event.key)
+        return self._forget(event.key, event.at)
 
     def tick(self, live: Live, now: float) -> set[bytes]:
-        """Let holds end and slowed changes pass whose time has come."""
+        """End the holds and apply the rate-limited changes that are due."""
         dirty: set[bytes] = set()
         while self._timers and self._timers[0][0] <= now:
             _, key = heapq.heappop(self._timers)
             if key in self._slowed and (due := self._rate_limit.due(key, now)) > now:
-                heapq.heappush(self._timers, (due, key))  # it was a hold that ended
+                heapq.heappush(self._timers, (due, key))  # the timer was that of a hold
             elif key in self._slowed:
                 dirty |= self._take(self._slowed[key], live, now)
                 continue
-            blind_until = self._blind_until(key)
-            if blind_until == inf:
-                self._overdue.add(key)
-            elif now < blind_until:
-                heapq.heappush(self._timers, (blind_until, key))
+            outage_until = self._outages.until(key)
+            if outage_until == inf:
+                self._outages.wait(key)
+            elif now < outage_until:
+                heapq.heappush(self._timers, (outage_until, key))
             elif key in self._held and key in self._vmis:
                 dirty |= self._put(self._vmis[key], live, now)
         return dirty
 
     def blind(self, scope: str, now: float, *, blind: bool) -> None:
-        """Note that a source cannot be read, or that it can again: held addresses may have returned while it was down.
-
-        No hold of a VMI in `scope` ends before that is known; those of other scopes do.
-        """
+        """Note that the source of `scope` cannot be read (`blind`), or can be read again."""
         if blind:
-            self._blind[scope] = inf
-        elif self._blind.get(scope) == inf:
-            self._blind[scope] = now + self._catch_up
-            for key in self._overdue:
-                heapq.heappush(self._timers, (now + self._catch_up, key))
-            self._overdue.clear()
-
-    def _blind_until(self, key: str) -> float:
-        """Return until when the VMI `key` may have changed unseen."""
-        return max(
-            (until for scope, until in self._blind.items() if not scope or key.startswith(f"{scope}/")), default=0.0
-        )
+            self._outages.begin(scope)
+            return
+        for key in self._outages.end(scope, now):
+            heapq.heappush(self._timers, (now, key))
 
     def _lasts(self, key: str, each: _Hold, now: float) -> bool:
         until, addresses = each
-        return bool(addresses) and (until > now or now < self._blind_until(key))
+        return bool(addresses) and (until > now or now < self._outages.until(key))
 
     def settled(self) -> None:
-        """Take note that the zone has followed all deletions: what stands there now belongs to living VMIs."""
+        """Note that the zone reflects all deletions: its records belong to existing VMIs."""
         self._ended.clear()
 
     def _take(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
-        """Take a VMI as it is now, unless it has to wait because it changes too often.
+        """Take a new or changed VMI, unless it has to wait because it changes too often.
 
-        Only what changes the records that it wants counts, whatever it is: addresses, annotations, the phase. What only
-        removes records counts, too, and never waits.
+        Only changes of its wanted records count, for whatever reason: addresses, annotations, the phase. A change that
+        only removes records counts too, but never waits.
         """
         holds = self._held_by(vmi, live, now)
         effective = _effective(vmi, holds)
@@ -168,9 +156,9 @@ class Inventory:
             if due > now:
                 if vmi.key not in self._slowed:
                     heapq.heappush(self._timers, (due, vmi.key))
-                known = self._vmis.get(vmi.key)
-                # The records of the one that had this name before go at once.
-                dirty = self._forget(vmi.key, now) if known is not None and known.uid != vmi.uid else set()
+                previous = self._vmis.get(vmi.key)
+                # The records of the previous VMI of this name are deleted at once.
+                dirty = self._forget(vmi.key, now) if previous is not None and previous.uid != vmi.uid else set()
                 self._slowed[vmi.key] = vmi
                 return dirty
         if effect is not Effect.NONE:
@@ -178,7 +166,7 @@ class Inventory:
         return self._accept(vmi, holds, effective)
 
     def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
-        """Take a VMI as it is now, however often it changes."""
+        """Take a VMI without rate limiting."""
         holds = self._held_by(vmi, live, now)
         return self._accept(vmi, holds, _effective(vmi, holds))
 
@@ -195,29 +183,29 @@ class Inventory:
         return self._desired.put(effective)
 
     def _held_by(self, vmi: Vmi, live: Live, now: float) -> dict[Vanished, _Hold]:
-        """Return what is held of a VMI: nothing where it took the name of another one."""
+        """Return the holds of a VMI; none if it took the name of a deleted one."""
         key = vmi.key
-        known = self._vmis.get(key)
-        successor = key in self._ended or (known is not None and known.uid != vmi.uid)
+        previous = self._vmis.get(key)
+        successor = key in self._ended or (previous is not None and previous.uid != vmi.uid)
         if successor or self._hold_down <= 0:
             return {}
-        return self._holds(vmi, known, self._held.get(key, {}), live, now)
+        return self._holds(vmi, previous, self._held.get(key, {}), live, now)
 
     def _holds(
-        self, vmi: Vmi, known: Vmi | None, before: dict[Vanished, _Hold], live: Live, now: float
+        self, vmi: Vmi, previous: Vmi | None, before: dict[Vanished, _Hold], live: Live, now: float
     ) -> dict[Vanished, _Hold]:
-        """Return until when which vanished families of `vmi` are held, or were.
+        """Return the holds of the address families that are missing from `vmi`.
 
-        What it had when it was last heard of vanished now; of a VMI that is new here, the zone tells what it had.
-        A hold that has ended is remembered as long as the family is missing, so that it does not begin anew.
+        The held addresses are those last reported, or for a new VMI those in the zone. A hold that has ended is
+        remembered until the family returns, so that it does not start again.
         """
         holds: dict[Vanished, _Hold] = {}
         for vanished in hold.missing(vmi):
             if vanished in before:
                 holds[vanished] = before[vanished] if self._lasts(vmi.key, before[vanished], now) else _ENDED
                 continue
-            if known is not None:
-                addresses = hold.previous(known, vanished)
+            if previous is not None:
+                addresses = hold.previous(previous, vanished)
             else:
                 addresses = hold.published(vmi, vanished, live, self._rules, self._scope)
             if addresses:
@@ -231,11 +219,11 @@ class Inventory:
         self._slowed.pop(key, None)
         dirty = self._desired.remove(key)
         if dirty:
-            self._rate_limit.passes(key, now)  # a deletion never waits, and counts: what is created again may have to
+            self._rate_limit.passes(key, now)  # a deletion never waits, but counts against the next creation
         return dirty
 
 
 def _effective(vmi: Vmi, holds: dict[Vanished, _Hold]) -> Vmi:
-    """Return `vmi` with what is held."""
+    """Return `vmi` with its held addresses."""
     present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
     return hold.with_held(vmi, present) if present else vmi

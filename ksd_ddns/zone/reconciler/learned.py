@@ -1,4 +1,4 @@
-"""What was learned about the server's ways, and about the zone, while it was kept."""
+"""Behaviour of the server, as learned from its answers."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -7,15 +7,16 @@ from math import inf
 from ksd_ddns.zone.plan import Change
 
 REMEMBERED = 1000
-"""Changes that are remembered to see whether somebody undoes them."""
+"""Confirmed changes that are remembered to detect a client that undoes them."""
 
 
 class Learned:
     """What earlier answers showed.
 
     `split_ttl`: a TTL changes only in two messages. `asked_changes`: an IXFR is in progress. `stale`: a prerequisite
-    failed since the last read. `accepts_checked`: names that are not host names are accepted. `unread` are the
-    namespaces that the last plan left alone because they were not listed.
+    failed since the last read. `accepts_checked`: the server accepts names that are not host names. `unread` are the
+    namespaces in which the last full plan deleted nothing, because not all of their VMIs are known. `nudged_at` is when
+    the last nudge was sent. `confirmed` holds the latest confirmed changes.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Learned:
         self.confirmed: OrderedDict[bytes, Change] = OrderedDict()
 
     def remember(self, changes: Iterable[Change]) -> None:
-        """Keep the last changes that the zone has shown: who undoes them may be another controller."""
+        """Keep confirmed changes: a client that undoes them may be another controller."""
         for change in changes:
             self.confirmed[change.name] = change
             self.confirmed.move_to_end(change.name)

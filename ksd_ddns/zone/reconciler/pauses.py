@@ -1,15 +1,15 @@
-"""When the primary is tried again after a failure, for reads and for updates."""
+"""When to try the primary again after a failure, for reads and for updates."""
 
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 FIRST_POLL, LONGEST_POLL = 0.05, 1.0
-"""Seconds between two looks at a zone that does not show yet what it accepted."""
+"""Shortest and longest pause between serial checks while the zone does not show accepted changes, in seconds."""
 
 
 class Pauses:
-    """When the primary is tried again, for reads and for updates, what is wrong, and how often in a row it failed."""
+    """When to try the primary again (`until`), when to send updates (`send_at`), and the `failures` in a row."""
 
     def __init__(self, *, jitter: Jitter, timing: Timing = TIMING) -> None:
         self._read = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
@@ -23,22 +23,22 @@ class Pauses:
 
     @property
     def problem(self) -> PrimaryError | None:
-        """What is wrong with the primary now."""
+        """Why the last read or update failed; None if neither did."""
         return self._unread or self._unsent
 
     @property
     def unanswered_reads(self) -> PrimaryError | None:
-        """Why the primary cannot be read now, None where it can: whatever is wrong concerns updates then."""
+        """Why the last read failed; None if it did not."""
         return self._unread
 
     def failed(self, error: PrimaryError, now: float) -> None:
-        """Note that the primary could not be read, or took nothing at all."""
+        """Note that the primary could not be read or reached."""
         self.failures += 1
         self.until = now + (self._read.next() if self._unread is not None else 0.0)
         self._unread = error
 
     def answered(self) -> bool:
-        """Note that the primary could be read; return whether it could not before."""
+        """Note that the primary could be read; return whether the read before failed."""
         failed, self._unread = self._unread is not None, None
         self.failures = 0 if self._unsent is None else self.failures
         self._read.reset()

@@ -1,27 +1,27 @@
-"""Rate limiting: a VMI that changes all the time is slowed down, the others are not."""
+"""Rate limiting: a VMI that changes too often has to wait, and delays no other VMI."""
 
 from collections import OrderedDict
 
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 WINDOW = 60.0
-"""Seconds in which the changes of one VMI are counted."""
+"""Seconds for which a change of a VMI counts."""
 
 MAX_TRACKED = 100_000
-"""VMIs that are tracked at once; of more, those that have been still for longest are forgotten early."""
+"""Most VMIs that are tracked; beyond that, those unchanged for longest are forgotten early."""
 
 
 class RateLimit:
     """When the next change of each VMI may pass.
 
-    A VMI that is deleted keeps its record until the window has passed, so deleting and creating it again is no way
-    around it. What is kept is what changed within the last WINDOW seconds.
+    Only the changes of the last WINDOW seconds are kept. A deleted VMI keeps them too, so deleting and creating it
+    again does not evade the limit.
     """
 
     def __init__(self, timing: Timing = TIMING) -> None:
         self._timing = timing
-        # In the order of the last change, so that what is over is found at the front.
-        # Most VMIs have one entry or two, for which a tuple takes a tenth of what a deque takes.
+        # Sorted by the last change, so that expired entries are at the front.
+        # Most VMIs have one or two changes: a tuple takes a tenth of the memory of a deque.
         self._passed: OrderedDict[str, tuple[float, ...]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class RateLimit:
         return key in self._passed
 
     def due(self, key: str, now: float) -> float:
-        """Return when a change of the VMI `key` may pass: `now` where it may at once."""
+        """Return when a change of the VMI `key` may pass: `now` if it need not wait."""
         self._forget(now)
         passed = self._passed.get(key)
         if passed is None:

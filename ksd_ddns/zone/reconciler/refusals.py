@@ -1,8 +1,8 @@
-"""Names that the primary does not accept: grouped by cause, retried by samples.
+"""Refused names: grouped by cause, retried by samples.
 
-A refused name waits alone: it delays no other name, and is not sent again until its turn comes, or what is wanted there
-changes. Names with one cause share one backoff. When it ends, a few of them are tried; if one is accepted, the cause is
-gone and all of them are tried again.
+A refused name delays no other name. It is sent again when its turn comes or its wanted records change. Names with the
+same cause share one backoff. When that ends, a few of them are retried; if one is accepted, the cause is gone and all
+of them are sent again.
 """
 
 from collections import OrderedDict
@@ -20,37 +20,37 @@ from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
 SAMPLE = 4
-"""Names of one cause that are tried at a time."""
+"""Names per cause that are retried at a time."""
 
 
 class Cause(StrEnum):
-    """Why a name is refused, as far as it can be told from the answer, the name and the records."""
+    """Why a name is refused, as far as the answer, the name and the records show."""
 
     HOST_NAME = "host-name"
-    """REFUSED, and the name is no host name: BIND checks the owners of A and AAAA records (check-names)."""
+    """REFUSED, and the name is not a host name: BIND checks the owners of A and AAAA records (check-names)."""
     PERMISSION = "permission"
     """REFUSED or NOTAUTH: the key may not update this name."""
     ZONE = "zone"
-    """The primary accepts no update of the zone at all: it is frozen, a secondary, or the permission is gone."""
+    """The primary accepts no update of the zone: it is frozen, a secondary, or the permission is gone."""
     LIMIT = "limit"
     """SERVFAIL for a name with several records of one type: BIND limits them (max-records-per-type)."""
     SERVER = "server"
-    """SERVFAIL: the primary fails, and does not say why."""
+    """SERVFAIL for another, unknown reason."""
     NOT_SHOWN = "not-shown"
     """NOERROR, but the zone does not hold the change."""
     NO_TXT = "no-txt"
-    """NOERROR, but the ownership record was left out."""
+    """NOERROR, but the zone does not hold the ownership record."""
     CHANGING = "changing"
-    """The zone never holds what the last read of it showed: somebody keeps changing the name, or the server stores its
-    records in another form than it shows."""
+    """Prerequisites keep failing after a read: another client keeps changing the name, or the server stores its records
+    in another form than it transfers."""
     OTHER = "other"
     """Another rcode, or a message that is too large."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """One refused name. `since` is by the monotonic clock, in seconds; `error` is what the primary said, if anything.
+    """One refused name. `since` is by the monotonic clock, in seconds; `error` is the error that the primary reported.
 
-    `tried` is false while only others of its kind have been tried.
+    `tried` is false if the name was not sent alone, but is refused because similar names were.
     """
 
     change: Change
@@ -67,7 +67,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The refused names of one cause: how many, the first of them, and when some are tried again (monotonic)."""
+    """The refused names of one cause: their count, the first refusal, and when a sample is retried (monotonic)."""
 
     cause: Cause
     count: int
@@ -84,7 +84,7 @@ class _Waiting:
         self.due = now + backoff.next()
 
     def sample(self) -> list[bytes]:
-        """Return the next few names, each in its turn."""
+        """Return the next few names, in rotation."""
         found = list(self.names)[:SAMPLE] if len(self.names) <= SAMPLE else []
         while not found or len(found) < min(SAMPLE, len(self.names)):
             name, _ = self.names.popitem(last=False)
@@ -116,7 +116,7 @@ class Refusals:
         return self._refusals.keys()
 
     def get(self, name: bytes) -> Refusal | None:
-        """Return the refusal of `name`, None where it is not refused."""
+        """Return the refusal of `name`; None if it is not refused."""
         return self._refusals.get(name)
 
     def causes(self) -> Collection[Cause]:
@@ -124,7 +124,7 @@ class Refusals:
         return self._waiting.keys()
 
     def names_of(self, cause: Cause) -> Collection[bytes]:
-        """Return the names that are refused for `cause`."""
+        """Return the names refused for `cause`."""
         return self._waiting[cause].names.keys() if cause in self._waiting else ()
 
     def firsts(self) -> list[Refusal]:
@@ -132,7 +132,7 @@ class Refusals:
         return [self._refusals[next(iter(waiting.names))] for waiting in self._waiting.values()]
 
     def groups(self) -> tuple[Group, ...]:
-        """Return the causes, the one with the most names first."""
+        """Return the groups, largest first."""
         found = [
             Group(cause, len(waiting.names), self._refusals[next(iter(waiting.names))], waiting.due)
             for cause, waiting in self._waiting.items()
@@ -140,7 +140,7 @@ class Refusals:
         return tuple(sorted(found, key=lambda group: -group.count))
 
     def add(self, refusal: Refusal, now: float) -> bool:
-        """Take a refused name; return whether it is new, or refused for another cause than before."""
+        """Add a refused name; return whether the name or its cause is new."""
         before = self._refusals.get(refusal.name)
         if before is not None and before.cause is refusal.cause:
             self._refusals[refusal.name] = msgspec.structs.replace(refusal, since=before.since)
@@ -156,21 +156,21 @@ class Refusals:
         return True
 
     def forget(self, name: bytes) -> Refusal | None:
-        """Let `name` be one like any other; return the refusal that it had."""
+        """Remove `name`; return its refusal."""
         refusal = self._refusals.pop(name, None)
         if refusal is not None:
             self._leave(name, refusal.cause)
         return refusal
 
     def forget_all(self) -> set[bytes]:
-        """Let all names be like any other; return them."""
+        """Remove and return all names."""
         found = set(self._refusals)
         self._refusals.clear()
         self._waiting.clear()
         return found
 
     def release(self, cause: Cause) -> set[bytes]:
-        """Let all names of `cause` be like any other, since one was accepted; return them."""
+        """Remove and return all names of `cause`, because one was accepted."""
         waiting = self._waiting.pop(cause, None)
         found = set(waiting.names) if waiting else set()
         for name in found:
@@ -178,7 +178,7 @@ class Refusals:
         return found
 
     def release_untried(self, cause: Cause) -> list[bytes]:
-        """Let those of `cause` that were not tried alone be like any other; return them."""
+        """Remove and return the names of `cause` that were not tried alone."""
         found = [name for name in self.names_of(cause) if not self._refusals[name].tried]
         for name in found:
             self.forget(name)
@@ -186,11 +186,11 @@ class Refusals:
 
     @property
     def due(self) -> float | None:
-        """When the next sample is to be tried; None where no name is refused."""
+        """When to retry the next sample; None if no name is refused."""
         return min((waiting.due for waiting in self._waiting.values()), default=None)
 
     def sample(self, now: float, *, longest: float) -> list[bytes]:
-        """Return the names to try now, of each cause that is due; the next pause is not longer than `longest`."""
+        """Return the names to retry now, of each cause that is due; the next pause is at most `longest`."""
         found: list[bytes] = []
         for waiting in self._waiting.values():
             if waiting.due <= now:
@@ -199,7 +199,7 @@ class Refusals:
         return found
 
     def hurry(self, causes: Iterable[Cause], now: float) -> None:
-        """Try names of `causes` now, and with short pauses again: what was in the way may be gone."""
+        """Retry names of `causes` now, and start with short pauses again: the cause may be gone."""
         for cause in causes:
             if cause in self._waiting:
                 self._waiting[cause].backoff.reset()
@@ -213,7 +213,7 @@ class Refusals:
 
 
 def cause_of(answer: Answer) -> Cause:
-    """Return why the one change of `answer`, which was refused, or failed at, was not accepted."""
+    """Return why the only change of `answer` was refused or failed."""
     (change,) = answer.changes
     if answer.result is Result.FAILED:
         several = any(len(item.rdatas) > 1 for item in change.new.rrsets if item.type != TXT)
@@ -224,7 +224,7 @@ def cause_of(answer: Answer) -> Cause:
 
 
 def is_checked(change: Change) -> bool:
-    """Return whether BIND's check-names would refuse `change`: what it adds has, or points to, what is no host name."""
+    """Return whether BIND's check-names would refuse `change`: it adds an owner or target that is not a host name."""
     for item in change.new.rrsets:
         if item.type in {A, AAAA} and not names.is_host_name(change.name):
             return True

@@ -1,4 +1,4 @@
-"""The Send in progress: what is known of it until UpdateFinished."""
+"""The Send in progress, until UpdateFinished."""
 
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.wire.rrset import Node
@@ -8,9 +8,10 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
 class Sending:
-    """One Send: the results so far, why messages were lost, the refused names that are retried in it, and its canary.
+    """One Send: its results so far, why messages were `lost`, the refused names that it retries, and its canary.
 
-    `split` are the names with two messages each, `halfway` what stands there after the first, until it is accepted.
+    `split` are the names with two messages each. `halfway` holds their nodes after the first message, until that is
+    accepted.
     """
 
     def __init__(self) -> None:

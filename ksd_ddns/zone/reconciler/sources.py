@@ -1,4 +1,4 @@
-"""Which sources have listed their VMIs, which fail, and what they reported before the zone was read."""
+"""The sources of VMIs: which have listed, which fail, and their events from before the zone was read."""
 
 from collections.abc import Collection
 from typing import TypeAlias
@@ -25,7 +25,7 @@ class Sources:
             self._listed += 1
 
     def failed(self, event: SourceFailed) -> None:
-        """Note that a scope cannot be read, or with an empty reason that it can."""
+        """Note that a scope cannot be read, or (with an empty reason) can be read again."""
         if event.reason:
             self.failing[event.scope] = event.reason
         else:
@@ -33,21 +33,21 @@ class Sources:
 
     @property
     def complete(self) -> bool:
-        """Whether every scope was listed: nothing follows from absence before."""
+        """Whether every scope was listed: only then a missing VMI is known to be gone."""
         return not self._unlisted
 
     @property
     def unlisted(self) -> frozenset[str]:
-        """The scopes that were not listed yet."""
+        """The scopes that are not listed yet."""
         return frozenset(self._unlisted)
 
     @property
     def usable(self) -> bool:
-        """Whether VMIs are known well enough to plan: one scope that cannot be read holds up no other."""
+        """Whether planning can start: every scope was listed or fails, and at least one was listed."""
         return self._listed > 0 and self._unlisted <= self.failing.keys()
 
     def keep(self, event: VmiEvent) -> None:
-        """Keep what a source reports until the zone has been read: of each VMI what still counts."""
+        """Keep an event until the zone is read; it replaces earlier events that no longer matter."""
         if isinstance(event, VmisListed):
             self._lists[event.scope] = event
             prefix = f"{event.scope}/" if event.scope else ""
@@ -55,12 +55,12 @@ class Sources:
         elif isinstance(event, VmiDeleted):
             self._news[event.key] = [event]
         else:
-            # A VMI that takes the name of a deleted one inherits nothing: the deletion must not be forgotten.
+            # Keep the deletion: a VMI that takes the name of a deleted one must not inherit its addresses.
             before = [item for item in self._news.get(event.vmi.key, ()) if isinstance(item, VmiDeleted)]
             self._news[event.vmi.key] = [*before, event]
 
     def kept(self) -> list[VmiEvent]:
-        """Return what was kept, and keep it no longer."""
+        """Return the kept events, and clear them."""
         found = [*self._lists.values(), *(item for news in self._news.values() for item in news)]
         self._lists, self._news = {}, {}
         return found

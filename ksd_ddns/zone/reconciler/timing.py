@@ -1,4 +1,4 @@
-"""How long the reconciler of a zone waits between attempts."""
+"""Timing of a zone: pauses between attempts, and the rate limit."""
 
 import msgspec
 
@@ -6,9 +6,9 @@ import msgspec
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Durations in seconds, and the burst of the rate limiter.
 
-    Attempts at a primary that does not answer wait from `first_pause` up to `longest_pause`, samples of refused names
-    from `first_retry` up to `longest_retry`. A VMI may change `burst` times a minute, then once every `slowed`. A
-    source that recovers has reported all it missed within `catch_up`.
+    Pauses between attempts at a primary that does not answer grow from `first_pause` to `longest_pause`; those between
+    samples of refused names from `first_retry` to `longest_retry`. A VMI may change `burst` times a minute, then once
+    every `slowed`. A source that recovers reports all missed changes within `catch_up`.
     """
 
     first_pause: float = 0.25

@@ -1,4 +1,4 @@
-"""A change of TTL in two messages, for servers that ignore a new TTL where the records are added again (Knot 3.5)."""
+"""TTL changes in two messages, for servers that ignore a new TTL when a message re-adds the records (Knot 3.5)."""
 
 import msgspec
 
@@ -10,9 +10,9 @@ _Group = tuple[Change, ...]
 
 
 def in_two_messages(plan: Plan, groups: list[_Group], sending: Sending) -> tuple[Plan, list[_Group]]:
-    """Return the plan and groups with two messages for each change of TTL: the RRset goes, and comes back.
+    """Return the plan and groups with two messages for each TTL change: one deletes the RRset, one adds it again.
 
-    Notes in `sending` which names are split, and what their first message leaves there.
+    Notes the split names in `sending`, with their nodes after the first message.
     """
     unsplit = [change for change in plan.changes if not _changes_ttl(change)]
     split = [change for change in plan.changes if _changes_ttl(change)]
@@ -26,7 +26,7 @@ def in_two_messages(plan: Plan, groups: list[_Group], sending: Sending) -> tuple
                 continue
             types = [old.type for old, new in change.rrsets() if old and new and old.ttl != new.ttl]
             if TXT in types:
-                types += change.types  # addresses without the ownership record would not be ours
+                types += change.types  # without the ownership record, the addresses would not be ours
             middle = change.old.with_rrsets((), types=types)
             sending.halfway[change.name] = middle
             sending.split.add(change.name)

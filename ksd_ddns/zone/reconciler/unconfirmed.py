@@ -1,9 +1,8 @@
-"""Accepted changes that the zone has not shown yet.
+"""Accepted changes that the zone does not show yet.
 
-NOERROR is not proof: a server may drop records without a word (an address next to a CNAME, limits of an update-policy),
-lower or keep a TTL, leave the ownership record out, or show a change late. A zone that is signed inline shows changes
-seconds later, and BIND sometimes only after the next update was accepted. So each accepted change is compared with what
-is read.
+NOERROR is no proof: a server may silently drop records (an address next to a CNAME, limits of an update-policy), lower
+or keep a TTL, leave out the ownership record, or show a change late. With inline signing, a zone shows changes seconds
+later, and with BIND sometimes only after the next update. So each accepted change is compared with a read of the zone.
 """
 
 from collections.abc import Collection
@@ -15,29 +14,29 @@ from ksd_ddns.wire.rrset import TXT, Node
 from ksd_ddns.zone.plan import Change, Kind, ttl_cap
 
 SHOWN_WITHIN = 3.0
-"""Seconds in which a zone shows an accepted change at the latest."""
+"""Seconds within which a zone must show an accepted change."""
 
 SHOWN_WITHIN_SIGNED = 60.0
-"""The same where the zone is signed: its server may sign it in a copy (inline signing)."""
+"""The same for a signed zone: with inline signing, its server signs a copy."""
 
 
 class Verdict(Enum):
-    """What a read of the zone says about an accepted change that it does not show as it was sent."""
+    """The result of comparing an accepted change with a read of the zone that differs from it."""
 
     LATE = auto()
-    """The zone shows what was there before, and may yet show the change."""
+    """The zone shows an earlier state, and may still show the change."""
     NOT_SHOWN = auto()
-    """The zone shows what was there before, and it is too late, or a change that came later is shown."""
+    """The zone shows an earlier state, and time is up or it shows a later change."""
     NO_TXT = auto()
-    """All but the ownership record is there."""
+    """The zone shows all records except the ownership record."""
     TTL_KEPT = auto()
-    """All is there but a new TTL: the server ignores that in the message that adds the records again (Knot 3.5)."""
+    """The zone shows all but the new TTL: the server ignores it when a message re-adds the records (Knot 3.5)."""
     OTHER = auto()
-    """The zone shows something else: somebody changed it afterwards."""
+    """The zone shows something else: another client changed it afterwards."""
 
 
 class _Sent(msgspec.Struct):
-    """`change` leads from what was there when the name was last confirmed, `earlier`, to what was accepted last."""
+    """The last accepted `change` of a name, and its `earlier` nodes since the name was last confirmed."""
 
     change: Change
     earlier: list[Node]
@@ -47,7 +46,7 @@ class _Sent(msgspec.Struct):
 
 
 class Unconfirmed:
-    """The accepted changes of one zone that no read has confirmed."""
+    """The accepted changes of one zone that no read has confirmed, and the names with a `nudged` TTL."""
 
     def __init__(self) -> None:
         self._sent: dict[bytes, _Sent] = {}
@@ -70,31 +69,31 @@ class Unconfirmed:
 
     @property
     def oldest(self) -> float | None:
-        """When the change that has waited longest was accepted; None where all are confirmed."""
+        """When the oldest unconfirmed change was accepted; None if all are confirmed."""
         return next(iter(self._sent.values())).accepted_at if self._sent else None
 
     def overdue(self, now: float, *, signed: bool) -> bool:
-        """Return whether the zone should have shown a change by now."""
+        """Return whether the zone should show a change by now, but does not."""
         oldest = self.oldest
         return oldest is not None and now - oldest >= _patience(signed=signed)
 
     def change(self, name: bytes) -> Change:
-        """Return the change that waits at `name`."""
+        """Return the unconfirmed change at `name`."""
         return self._sent[name].change
 
     def names(self) -> Collection[bytes]:
-        """Return the names that wait."""
+        """Return the names with unconfirmed changes."""
         return self._sent.keys()
 
     def clear(self) -> None:
-        """Expect nothing more: another server answers now."""
+        """Forget all changes: another server answers now."""
         self._sent.clear()
         self.nudged.clear()
 
     def confirm(self, differing: dict[bytes, Node], now: float, *, signed: bool) -> dict[bytes, Verdict]:
-        """Compare with a read of the zone: `differing` holds what it found where that is not what was accepted.
+        """Compare with a read of the zone: `differing` holds the nodes that differ from the accepted changes.
 
-        Returns a verdict for each accepted change that differs. All but the late ones are forgotten here.
+        Returns a verdict for each of them. Only late changes stay unconfirmed.
         """
         shown = {sent.message for name, sent in self._sent.items() if name not in differing}
         latest = max(shown, default=0)
@@ -105,7 +104,7 @@ class Unconfirmed:
             sent, found = self._sent[name], differing[name]
             verdict = _verdict(sent, found)
             if verdict is Verdict.LATE:
-                # Messages are applied whole and in order; where the zone is signed, shown late and in part.
+                # Messages are applied in full and in order, but a signed zone may show them late and in part.
                 dropped = sent.message in shown or (not signed and sent.message < latest)
                 if dropped or now - sent.accepted_at >= patience:
                     verdict = Verdict.NOT_SHOWN
@@ -125,7 +124,7 @@ def _verdict(sent: _Sent, found: Node) -> Verdict:
     if not sent.split and _only_ttl_kept(change, found):
         return Verdict.TTL_KEPT
     if sent.split and ttl_cap(change, found) is not None:
-        return Verdict.OTHER  # not in two messages either: the server lowers the TTL
+        return Verdict.OTHER  # two messages did not help either: the server lowers the TTL
     if found in sent.earlier:
         return Verdict.LATE
     if change.kind is Kind.ADD and found == change.new.with_rrsets((), types=(TXT,)):
@@ -134,7 +133,7 @@ def _verdict(sent: _Sent, found: Node) -> Verdict:
 
 
 def _only_ttl_kept(change: Change, found: Node) -> bool:
-    """Return whether `found` is the new node but for TTLs, which are those of before."""
+    """Return whether `found` is the new node with the old TTLs."""
     if found == change.old and not change.old.rrsets:
         return False
     expected, kept = [], False

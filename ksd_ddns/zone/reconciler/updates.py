@@ -1,4 +1,4 @@
-"""The updates in progress: which names are to be planned, which wait for a read, and which share a suspect message."""
+"""The updates in progress: names to plan, names that wait for a read, and suspects."""
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
@@ -7,14 +7,14 @@ from itertools import islice
 from ksd_ddns.zone.plan import Change
 
 PARTS = 4
-"""Into how many messages the names of a message that was not accepted are divided."""
+"""Number of messages into which a refused message is divided."""
 
 SUSPECTS_AT_ONCE = 16
-"""Messages with suspects in one Send: changes that come meanwhile wait for no more than these."""
+"""Most messages with suspects in one Send, so that new changes do not wait for long."""
 
 
 class Suspects:
-    """Names that shared a message that was not accepted, in groups: which of them is to blame is found by dividing."""
+    """Names from refused messages, in groups that are divided until each refused name is alone."""
 
     def __init__(self) -> None:
         self._groups: deque[tuple[bytes, ...]] = deque()
@@ -27,7 +27,7 @@ class Suspects:
         return name in self._names
 
     def divide(self, names: Collection[bytes]) -> None:
-        """Take the names of a message that was not accepted: they go first, in PARTS messages."""
+        """Add the names of a refused message: they go first, in PARTS messages."""
         ordered = tuple(names)
         size = -(-len(ordered) // PARTS)
         parts = [ordered[start : start + size] for start in range(0, len(ordered), size)]
@@ -35,14 +35,14 @@ class Suspects:
         self._names.update(ordered)
 
     def add(self, names: Iterable[bytes], *, size: int, first: bool = False) -> None:
-        """Take names, in groups of `size`; they go last, or `first`."""
+        """Add names, in groups of `size`; they go last, or `first`."""
         rest = iter(names)
         while group := tuple(islice(rest, size)):
             (self._groups.appendleft if first else self._groups.append)(group)
             self._names.update(group)
 
     def take(self, *, excluded: Collection[bytes]) -> list[list[bytes]]:
-        """Return the next groups, without the names that are no suspects any longer; `excluded` ones stay."""
+        """Remove and return the next groups, without forgotten names; groups with an `excluded` name stay."""
         found: list[list[bytes]] = []
         later: list[tuple[bytes, ...]] = []
         while self._groups and len(found) < SUSPECTS_AT_ONCE:
@@ -65,11 +65,11 @@ class Suspects:
         return any(group and not any(name in excluded for name in group) for group in left)
 
     def forget(self, names: Iterable[bytes]) -> None:
-        """Let `names` be like any other."""
+        """Remove `names`."""
         self._names.difference_update(names)
 
     def drain(self) -> Iterator[bytes]:
-        """Return all of them, and let none wait."""
+        """Remove and return all names."""
         found, self._names = self._names, set()
         waiting = [name for group in self._groups for name in group if name in found]
         self._groups.clear()
@@ -77,11 +77,11 @@ class Suspects:
 
 
 class Updates:
-    """What is to be sent: `dirty` names are planned next, with `whole` all of them.
+    """The names to plan next: `dirty` ones, or all of them (`whole`).
 
-    `uncertain` names hold something that only a read of the zone shows; the change that was sent last stands with them,
-    if there was one. `attempts` counts how often in a row a name was not sent successfully, `delayed` says until when a
-    name with several attempts waits. `received` is when the cause of a change was received from a source.
+    `uncertain` names must be read first; each has the last change sent, if it may have been applied. `attempts` counts
+    failed attempts at a name in a row, `delayed` is when to try it again. `received` is when the cause of a change was
+    received from a source. `unread_since` is when the first update after the last read was accepted.
     """
 
     def __init__(self) -> None:
@@ -96,23 +96,23 @@ class Updates:
 
     @property
     def pending(self) -> int:
-        """The number of names that are not yet as they should be, as far as that is not the primary's doing."""
+        """The number of names with changes in progress; refused names do not count."""
         return len(self.dirty) + len(self.uncertain) + len(self.suspects) + len(self.delayed)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to be planned, read or sent."""
+        """Whether no name is left to plan, read or send."""
         return not (self.whole or self.dirty or self.uncertain or self.suspects or self.delayed)
 
     def done(self, name: bytes) -> None:
-        """Note that the last change of `name` was accepted, or that there is nothing to change."""
+        """Note that the last change of `name` was accepted, or that it needs none."""
         if self.attempts:
             self.attempts.pop(name, None)
         if self.delayed:
             self.delayed.pop(name, None)
 
     def due(self, now: float) -> list[bytes]:
-        """Let the names whose delay is over be dirty; return them."""
+        """Make the names dirty whose delay is over; return them."""
         over = [name for name, at in self.delayed.items() if at <= now]
         for name in over:
             del self.delayed[name]

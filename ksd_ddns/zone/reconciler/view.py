@@ -1,4 +1,4 @@
-"""The zone as far as it is known, and when which part of it is to be read again."""
+"""The zone as last read, and the timetable of reads and serial checks."""
 
 from collections.abc import Iterator
 from enum import IntEnum
@@ -9,19 +9,19 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.backoff import Jitter
 
 SPOTS = 4
-"""Names of a spot check: together with the serial they fit into one round trip."""
+"""Names in a spot check: they fit into one round trip with the serial."""
 
 SPOTS_AFTER_RECONNECT = 32
-"""Names of the spot check after a reconnect: another server may answer there, with a zone of the same serial."""
+"""Names in the spot check after a reconnect: another server may answer, with another zone of the same serial."""
 
 TRANSFER_SHARE = 20
-"""A transfer of the whole zone may take one of this many seconds."""
+"""Full transfers may take at most one of this many seconds."""
 
 DNSKEY = 48
 
 
 class Need(IntEnum):
-    """What must be read before anything is planned."""
+    """What to read before the next plan."""
 
     NOTHING = 0
     CHANGES = 1
@@ -29,7 +29,10 @@ class Need(IntEnum):
 
 
 class View:
-    """The live zone, and the timetable of serial checks and full reads."""
+    """The live zone, and the timetable of serial checks and full reads.
+
+    `only_whole`: the server has no IXFR, so reading changes has to wait until `not_before`.
+    """
 
     def __init__(self, *, drift_interval: float, full_read_interval: float, jitter: Jitter) -> None:
         self._drift_interval = drift_interval
@@ -51,27 +54,27 @@ class View:
         return self.live is not None and self.live.get(self.live.zone).get(DNSKEY) is not None
 
     def ask(self, need: Need) -> None:
-        """Let at least `need` be read before anything is planned."""
+        """Read at least `need` before the next plan."""
         self.need = max(self.need, need)
 
     def check_later(self, now: float) -> None:
-        """Let the next serial check be one interval away."""
+        """Schedule the next serial check in one interval."""
         self.check_at = now + self._drift_interval * (0.9 + 0.2 * self._jitter())
 
     def was_read_whole(self, began: float, now: float) -> None:
-        """Note that the whole zone was read between these two moments."""
+        """Note that a full read began at `began` and ended `now`."""
         self.read_whole_at = now
         self.not_before = now + TRANSFER_SHARE * (now - began)
         interval = max(self._full_read_interval, TRANSFER_SHARE * (now - began))
         self.full_at = now + interval * (0.9 + 0.2 * self._jitter())
 
     def spots(self, desired: Desired) -> tuple[Node, ...]:
-        """Return some names that the zone holds as they are wanted, each in its turn."""
+        """Return a few names that are in sync, in rotation."""
         if self.live is None:
             return ()
         wanted = SPOTS_AFTER_RECONNECT if self.reconnected else SPOTS
         found: list[Node] = []
-        for _ in range(4 * wanted):  # most names are right; where they are not, there is other work to do
+        for _ in range(4 * wanted):  # most names are in sync; if not, there is other work to do
             name = next(self._turn, None)
             if name is None:
                 self._turn = iter(list(desired.names()))

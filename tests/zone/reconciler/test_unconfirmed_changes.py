@@ -4,8 +4,8 @@ import pytest
 
 from ksd_ddns.wire.rrset import TXT
 from ksd_ddns.zone.answer import Result
+from ksd_ddns.zone.reconciler.composing import NUDGE_AFTER
 from ksd_ddns.zone.reconciler.events import Accepted, ReadChanges, ReadZone, RivalFound, TtlLowered, Unanswered
-from ksd_ddns.zone.reconciler.reconciler import NUDGE_AFTER
 from ksd_ddns.zone.reconciler.refusals import Cause
 from tests.zone.build import a, mark, n, node, sshfp, txt, vmi
 from tests.zone.reconciler.model import Server, World, address

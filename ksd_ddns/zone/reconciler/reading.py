@@ -1,0 +1,178 @@
+"""Reads of the zone and serial checks: what they confirm, and which names they make dirty."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ksd_ddns.wire.codec import Malformed
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.reconciler import outcomes, vmis
+from ksd_ddns.zone.reconciler.events import DriftFound, RivalFound, SerialChecked, ServerChanged, TtlLowered, ZoneRead
+from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
+from ksd_ddns.zone.reconciler.state import State
+from ksd_ddns.zone.reconciler.unconfirmed import Verdict
+from ksd_ddns.zone.reconciler.view import Need
+from ksd_ddns.zone.rivalry import is_undone
+
+READ_SIGNED_EVERY = 15.0
+"""Seconds between two full reads of a signed zone whose serial stays the same although it accepted changes."""
+
+
+def handle_zone(state: State, event: ZoneRead, now: float) -> None:
+    """Handle a read of the zone, full or incremental."""
+    _recover(state, now)
+    view, transfer = state.view, event.transfer
+    whole = transfer.nodes is not None
+    asked_changes, state.learned.asked_changes = state.learned.asked_changes, False
+    if asked_changes and not event.elsewhere:
+        view.only_whole = whole  # the server has no IXFR: read less often
+    if view.live is None:
+        view.live = Live.of(state.zone, transfer)
+        _note_read(state, event, now)
+        for kept in state.sources.kept():
+            vmis.handle(state, kept, now)
+        return
+    if event.elsewhere:
+        _start_over(state)
+    elif not whole and not transfer.deltas and _hides_changes(state, transfer.serial, now):
+        view.ask(Need.ZONE)
+        return
+    try:
+        changed = view.live.follow(transfer)
+    except Malformed:
+        # The deltas do not fit the zone as it is here. (A full zone always does.)
+        view.ask(Need.ZONE)
+        return
+    _note_read(state, event, now)
+    expected = state.unconfirmed.names() | state.updates.uncertain.keys()
+    changed -= _confirm(state, changed, now)
+    _watch_rivals(state, changed - expected, now)
+    drift = sum(1 for name in changed - expected if state.desired.get(name) is not None)
+    if drift and state.synced:
+        state.facts.append(DriftFound(drift))
+    uncertain, state.updates.uncertain = state.updates.uncertain, {}
+    for name, change in uncertain.items():
+        if change is not None and view.live.get(name) == change.new:
+            outcomes.accept(state, change)
+    again = changed | uncertain.keys()
+    if state.updates.suspects or state.updates.delayed:
+        again = {name for name in again if name not in state.updates.suspects and name not in state.updates.delayed}
+    state.updates.dirty |= again
+
+
+def handle_serial(state: State, event: SerialChecked, now: float) -> None:
+    """Handle a serial check: read the zone if it changed, or should have."""
+    view = state.view
+    was_reconnected, view.reconnected = view.reconnected, event.reconnected
+    view.check_later(now)
+    if view.live is None:
+        return
+    if event.reconnected and not was_reconnected:
+        view.check_at = now  # check again, with a larger spot check
+    if event.elsewhere or event.serial != view.live.serial:
+        view.ask(Need.CHANGES)
+    elif event.wrong - _expected(state):
+        state.facts.append(DriftFound(len(event.wrong), spots=True))
+        view.ask(Need.ZONE)
+    elif state.unconfirmed.overdue(now, signed=view.signed):
+        view.ask(Need.CHANGES)
+    elif state.unconfirmed:
+        _poll(state, now)
+
+
+def _note_read(state: State, event: ZoneRead, now: float) -> None:
+    view = state.view
+    whole = event.transfer.nodes is not None
+    view.need = Need.NOTHING
+    state.learned.stale = False
+    state.updates.unread_since = None
+    view.check_later(now)
+    if whole:
+        view.was_read_whole(event.began, now)
+
+
+def _hides_changes(state: State, serial: int, now: float) -> bool:
+    """Return whether an IXFR that reports no changes must be wrong.
+
+    The primary may have been restored from a backup, or may change the zone without changing the serial. A zone with
+    inline signing shows changes late, so it gets a full read only every READ_SIGNED_EVERY seconds.
+    """
+    live = state.live
+    if serial != live.serial or state.learned.stale:
+        return True
+    if not live.assumed:
+        return False
+    return not state.view.signed or now >= state.view.read_whole_at + READ_SIGNED_EVERY
+
+
+def _start_over(state: State) -> None:
+    """Forget what the previous server accepted and refused: another server answers now."""
+    state.facts.append(ServerChanged())
+    state.unconfirmed.clear()
+    state.acceptance.reset()
+    state.refusals.forget_all()
+    state.updates.suspects.drain()
+    state.updates.delayed.clear()
+    state.updates.attempts.clear()
+    state.updates.whole = True
+
+
+def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
+    """Compare the zone with the accepted changes; return the names that need no new plan."""
+    live = state.live
+    nudged = [name for name in state.unconfirmed.nudged if name not in changed]
+    differing = {name: live.get(name) for name in changed if name in state.unconfirmed}
+    settled: set[bytes] = set()
+    accepted = {name: state.unconfirmed.change(name) for name in differing}
+    state.learned.remember(state.unconfirmed.change(name) for name in state.unconfirmed.names() if name not in changed)
+    for name, verdict in state.unconfirmed.confirm(differing, now, signed=state.view.signed).items():
+        match verdict:
+            case Verdict.LATE:
+                live.assume(accepted[name].new)
+                settled.add(name)
+            case Verdict.NOT_SHOWN | Verdict.NO_TXT:
+                cause = Cause.NOT_SHOWN if verdict is Verdict.NOT_SHOWN else Cause.NO_TXT
+                outcomes.refuse(state, Refusal(accepted[name], cause, now), now)
+                settled.add(name)
+            case Verdict.TTL_KEPT:
+                state.learned.split_ttl = True
+            case Verdict.OTHER:
+                cap = planning.ttl_cap(accepted[name], live.get(name))
+                if cap is not None and cap != state.scope.ttl_cap:
+                    state.scope = msgspec.structs.replace(state.scope, ttl_cap=cap)
+                    state.facts.append(TtlLowered(cap))
+    for name in nudged:
+        del state.unconfirmed.nudged[name]
+        state.updates.dirty.add(name)
+    if state.unconfirmed:
+        _poll(state, now)
+    else:
+        state.pauses.poll.reset()
+    return settled
+
+
+def _watch_rivals(state: State, changed: Iterable[bytes], now: float) -> None:
+    """Look for another controller with our owner ID and other VMIs, which undoes our changes."""
+    for name in changed:
+        before = state.learned.confirmed.pop(name, None)
+        if before is not None and is_undone(before, state.live.get(name), state.scope):
+            known = state.rivalry.names(now)
+            if state.rivalry.undone(name, now) and not known:
+                state.facts.append(RivalFound(name))
+
+
+def _recover(state: State, now: float) -> None:
+    """Note that the primary can be read; after an outage, retry refused names now."""
+    if state.pauses.answered():
+        state.refusals.hurry(Cause, now)
+
+
+def _expected(state: State) -> set[bytes]:
+    """Return the names that may differ from the last read: their changes are not confirmed yet."""
+    return {*state.unconfirmed.names(), *state.updates.uncertain}
+
+
+def _poll(state: State, now: float) -> None:
+    """Schedule an early serial check, for changes that the zone does not show yet."""
+    state.view.check_at = min(state.view.check_at, now + state.pauses.poll.next())

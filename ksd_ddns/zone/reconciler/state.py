@@ -1,0 +1,83 @@
+"""The state of one zone, shared by the modules that act on it (see `reconciler`)."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from ksd_ddns.zone.desired import Desired, Rules
+from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.reconciler.acceptance import Acceptance
+from ksd_ddns.zone.reconciler.backoff import Jitter
+from ksd_ddns.zone.reconciler.deletions import Deletions
+from ksd_ddns.zone.reconciler.events import Fact
+from ksd_ddns.zone.reconciler.inventory import Inventory
+from ksd_ddns.zone.reconciler.learned import Learned
+from ksd_ddns.zone.reconciler.pauses import Pauses
+from ksd_ddns.zone.reconciler.refusals import Refusals
+from ksd_ddns.zone.reconciler.sending import Sending
+from ksd_ddns.zone.reconciler.sources import Sources
+from ksd_ddns.zone.reconciler.timing import TIMING, Timing
+from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed
+from ksd_ddns.zone.reconciler.updates import Updates
+from ksd_ddns.zone.reconciler.view import View
+from ksd_ddns.zone.rivalry import Rivalry
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a zone. Durations are in seconds."""
+
+    max_delete_percent: int = 30
+    hold_down: float = 300.0
+    drift_interval: float = 30.0
+    full_read_interval: float = 3600.0
+    timing: Timing = TIMING
+
+
+class State:
+    """The parts of the state, each with a subject of its own.
+
+    `scope` includes the TTL limit that the server was found to apply. `synced`: the zone was in sync at least once.
+    `facts` are what was found out since they were last taken.
+    """
+
+    def __init__(
+        self, zone: bytes, *, rules: Rules, scope: Scope, scopes: Iterable[str], options: Options, jitter: Jitter
+    ) -> None:
+        timing = options.timing
+        self.zone: Final = zone
+        self.options: Final = options
+        self.desired: Final = Desired(rules)
+        self.inventory: Final = Inventory(self.desired, rules, scope, hold_down=options.hold_down, timing=timing)
+        self.sources: Final = Sources(tuple(scopes))
+        self.view: Final = View(
+            drift_interval=options.drift_interval, full_read_interval=options.full_read_interval, jitter=jitter
+        )
+        self.updates: Final = Updates()
+        self.sending: Final = Sending()
+        self.unconfirmed: Final = Unconfirmed()
+        self.refusals: Final = Refusals(jitter=jitter, timing=timing)
+        self.acceptance: Final = Acceptance(jitter=jitter)
+        self.deletions: Final = Deletions()
+        self.rivalry: Final = Rivalry()
+        self.pauses: Final = Pauses(jitter=jitter, timing=timing)
+        self.learned: Final = Learned()
+        self.scope = scope
+        self.synced = False
+        self.facts: list[Fact] = []
+
+    @property
+    def live(self) -> Live:
+        """The zone as last read, with the accepted changes; empty before the first read."""
+        return self.view.live or Live(self.zone, 0, {})
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The namespaces whose VMIs are not all known: one that is missing there may still exist."""
+        return self.inventory.unread | self.sources.unlisted
+
+    @property
+    def holds_our_names(self) -> bool:
+        """Whether the zone is known to hold names of ours."""
+        return self.acceptance.proven or self.deletions.owned > 0
