@@ -14,10 +14,12 @@ ever holds a secret. `exit_code` is the exit code of the command where nothing c
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
+
+import msgspec
 
 
-class Stanza(NamedTuple):
+class Stanza(msgspec.Struct, frozen=True):
     """A piece of server configuration: for which `server` software, where it goes, the full text, and one line."""
 
     server: str

@@ -6,6 +6,8 @@ BIND and Knot limit a key to a subtree and to record types; PowerDNS lets a key 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from ksd_ddns.errors import Stanza
 
 _KEY_PLACE = "new, or replacing the one of that name"
@@ -110,7 +112,9 @@ def bare_notauth(key: str) -> tuple[Stanza, ...]:
     if _is_principal(key):
         return ()
     _, knot, powerdns = known(key, "ALGORITHM")
-    return knot._replace(place="in knot.conf", short=f"{knot.short}, and an acl of the zone with key: {key}"), powerdns
+    return msgspec.structs.replace(
+        knot, place="in knot.conf", short=f"{knot.short}, and an acl of the zone with key: {key}"
+    ), powerdns
 
 
 def _is_principal(key: str) -> bool:

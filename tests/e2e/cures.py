@@ -5,13 +5,17 @@ import shlex
 from harness.servers import Bind, Knot, PowerDns, Server
 
 
-def apply(server: Server, stanzas: list[list[str]], *, secret: str = "") -> None:
-    """Put those of `stanzas` (server, place, text) that are for `server` into its configuration, and let it read it.
+def apply(server: Server, stanzas: list[dict[str, str]], *, secret: str = "") -> None:
+    """Put those of `stanzas` that are for `server` into its configuration, and let it read it.
 
     `secret` is what SECRET stands for.
     """
     names: dict[str, type[Server]] = {"BIND": Bind, "Knot": Knot, "PowerDNS": PowerDns}
-    mine = [(place, text.replace("SECRET", secret)) for kind, place, text in stanzas if type(server) is names.get(kind)]
+    mine = [
+        (stanza["place"], stanza["text"].replace("SECRET", secret))
+        for stanza in stanzas
+        if type(server) is names.get(stanza["server"])
+    ]
     assert mine, f"nothing for {server}"
     for place, text in mine:
         if isinstance(server, Bind):
