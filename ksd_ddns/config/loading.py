@@ -122,6 +122,8 @@ def _error_text(error: Any, flags: Mapping[str, Any]) -> str:
     reason = _NEEDED.get(error["type"]) or str(error.get("ctx", {}).get("error") or error["msg"])
     if error["type"] in {"greater_than_equal", "less_than_equal"}:
         reason = f"must be {allowed(Settings.model_fields[field])}"
+    elif error["type"] in {"enum", "literal_error"}:
+        reason = f"must be {error['ctx']['expected']}"
     return f"{_where(field)} = {_shown(field, given)}: {masked(reason)}"
 
 

@@ -52,8 +52,8 @@ def _update_keys(chosen: Settings, servers: Sequence[Server]) -> Sequence[KeySou
     if not chosen.gss_tsig:
         if not shared:
             raise SettingsError(
-                "no TSIG key is set: TSIG_KEY_FILE must name a file that tsig-keygen wrote, or TSIG_KEY_NAME and "
-                "TSIG_SECRET (or TSIG_SECRET_FILE) the key, or GSS_TSIG=true have it negotiated by Kerberos"
+                "no TSIG key is set: set TSIG_KEY_FILE to a file written by tsig-keygen, or TSIG_KEY_NAME and "
+                "TSIG_SECRET (or TSIG_SECRET_FILE), or GSS_TSIG=true to negotiate a key by Kerberos"
             )
         if chosen.gss_tsig_hostname:
             raise SettingsError("GSS_TSIG_HOSTNAME is set without GSS_TSIG=true: set both, or none")

@@ -82,8 +82,8 @@ def update_error(rcode: int, *, server: str, permission: Permission, signed: boo
     elif rcode == REFUSED:
         problem = f"{server} refused the update of {zone} with key {key} (REFUSED)"
         remedy = (
-            "allow it there, thaw the zone where it is frozen (rndc thaw), or set DNS_SERVER to the zone's primary "
-            "where this server is a secondary"
+            "allow it there; if the zone is frozen, thaw it (rndc thaw); if this server is a secondary, set DNS_SERVER "
+            "to the zone's primary"
         )
         stanzas = grants.update(permission)
     elif rcode == NOTAUTH and signed:

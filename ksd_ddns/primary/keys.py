@@ -170,7 +170,7 @@ def read_key_file(path: Path) -> Key:
     except UnicodeDecodeError:
         raise SettingsError(f"key file {path} is not text: make one with tsig-keygen > {path}") from None
     except OSError as e:
-        raise SettingsError(f"key file {path} cannot be read: {e.strerror or e}") from e
+        raise SettingsError(f"key file {path} cannot be read: {e.strerror or e}; check its path, owner and mode") from e
     clauses = list(_KEY_CLAUSE.finditer(_COMMENT.sub(lambda match: match[1] or " ", text)))
     if len(clauses) != 1:
         found = f"{len(clauses)} key clauses" if clauses else "no key clause"

@@ -44,6 +44,14 @@ def test_what_is_built_is_what_is_deployed(variables: dict[str, str], prefix: st
     assert deployed <= set(built)
 
 
+@pytest.mark.parametrize("arguments", [pytest.param((), id="none"), pytest.param(("kont",), id="misspelled")])
+def test_an_unknown_variant_is_answered_with_the_variants(arguments: tuple[str, ...]) -> None:
+    done = run("scripts/manifests", *arguments, variables={})
+    use = "use bind9, knot, ksd, secondaries, nodeport or loadbalancer"
+    assert done.stderr == f"manifests: no variant '{''.join(arguments)}': {use}\n"
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """Return a directory with what scripts/images needs, and a bin/ for programs in the place of others."""

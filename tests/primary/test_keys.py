@@ -118,7 +118,7 @@ def test_a_key_file_without_permission(tmp_path: Path) -> None:
     except PermissionError:
         done = Command(tmp_path, {"TSIG_KEY_FILE": str(path)})("plan", vmi=[])
         assert done.code == 2
-        assert f"key file {path} cannot be read: Permission denied" in done.err
+        assert f"key file {path} cannot be read: Permission denied; check its path, owner and mode" in done.err
     else:
         pytest.skip("root reads everything")
 
