@@ -243,7 +243,7 @@ def test_the_permission_is_revoked_and_granted_again(make_bind: Callable[..., Bi
     primary.rndc("reconfig")
     kube.put(vmi("web", "prod"))
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
-    ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
+    ksd.wait_problem("primary", "REFUSED", "permission")
     primary.configuration.write_text(before)
     primary.rndc("reconfig")
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
@@ -262,7 +262,7 @@ def test_a_permission_that_is_granted_later(make_bind: Callable[..., Bind], kube
     for number in range(50):
         kube.put(vmi(f"db-{number}", "prod"))
     ksd = run(primary, kube, timing=QUICK)
-    ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
+    ksd.wait_problem("primary", "REFUSED", "permission")
     primary.configuration.write_text(granted)
     primary.rndc("reconfig")
     ksd.wait(lambda: len(addresses(primary)) == 100, "all names")

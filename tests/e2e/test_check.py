@@ -433,8 +433,8 @@ def test_a_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make,
         assert done.code == 4
         for words in (
             "does not accept key other.",
-            "Knot: in knot.conf, under key, the item id: other.",
-            "an acl with",
+            "Knot",
+            "an acl",
         ):
             assert words in done.err
 

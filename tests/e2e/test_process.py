@@ -364,7 +364,7 @@ def test_exit_codes(bind: Bind, ksd: Ksd, verb: str, change: dict[str, str], cod
 
 def test_a_bad_source_ends_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
     for verb in ("plan", "apply", "run"):
-        done = ksd(bind)(verb, "--from", "-" if verb == "run" else tmp_path / "missing")
+        done = ksd(bind).process(verb, "--from", "-" if verb == "run" else tmp_path / "missing")
         assert (done.code, done.out) == (2, "")
 
 

@@ -92,6 +92,8 @@ def refresh(session: Session, live: Live) -> Refreshed:
     """Bring `live` up to date by IXFR, or by AXFR where that makes no sense, as the reconciler does."""
     before = session.read_from(live.zone)
     transfer = session.transfer(live.zone, live.serial)
+    if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
+        transfer = session.transfer(live.zone)  # the primary is behind what was read
     try:
         changed = live.follow(transfer)
     except Malformed:

@@ -201,7 +201,7 @@ def test_an_account_that_is_gone_locked_or_expired(realm: Realm, ksd: Command) -
     realm.admin("modprinc -expire yesterday going")
     failed(command("plan", vmi=[DB]), 4, "expired", "extend the account")
     realm.admin("delprinc -force going")
-    failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "make a new keytab")
+    failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "create a new keytab")
 
 
 def test_a_wrong_service_name(ksd: Command) -> None:

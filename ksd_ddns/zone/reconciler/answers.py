@@ -152,8 +152,9 @@ def _handle_stale(state: State, answer: Answer, now: float) -> None:
     updates = state.updates
     names = [change.name for change in answer.changes]
     state.learned.stale = True
-    for name in names:
-        updates.uncertain[name] = None
+    for change in answer.changes:
+        # If the zone holds the change all the same, an earlier message was applied, and its answer was lost.
+        updates.uncertain[change.name] = change
     if len(names) > 1:
         # Only divide if a read has not helped before. A failed shared message is no further attempt at each name.
         if any(name in updates.attempts for name in names):
