@@ -262,7 +262,7 @@ def test_a_permission_that_is_granted_later(make_bind: Callable[..., Bind], kube
     for number in range(50):
         kube.put(vmi(f"db-{number}", "prod"))
     ksd = run(primary, kube, timing=QUICK)
-    ksd.wait_problem("primary", "REFUSED", "permission")
+    ksd.wait_problem("primary", "REFUSED", "update-policy", key.name)
     primary.configuration.write_text(granted)
     primary.rndc("reconfig")
     ksd.wait(lambda: len(addresses(primary)) == 100, "all names")
