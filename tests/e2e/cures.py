@@ -6,12 +6,14 @@ from harness.servers import Bind, Knot, PowerDns, Server
 
 
 def apply(server: Server, stanzas: list[list[str]], *, secret: str = "") -> None:
-    """Put those of `stanzas` (server, place, text) that are for `server` into its configuration, and let it read it.
+    """Put those of `stanzas` (server, place, text, short) that are for `server` into its configuration, and reload it.
 
     `secret` is what SECRET stands for.
     """
     names: dict[str, type[Server]] = {"BIND": Bind, "Knot": Knot, "PowerDNS": PowerDns}
-    mine = [(place, text.replace("SECRET", secret)) for kind, place, text in stanzas if type(server) is names.get(kind)]
+    mine = [
+        (place, text.replace("SECRET", secret)) for kind, place, text, *_ in stanzas if type(server) is names.get(kind)
+    ]
     assert mine, f"nothing for {server}"
     for place, text in mine:
         if isinstance(server, Bind):
