@@ -52,8 +52,8 @@ def _update_keys(chosen: Settings, servers: Sequence[Server]) -> Sequence[KeySou
     if not chosen.gss_tsig:
         if not shared:
             raise SettingsError(
-                "no TSIG key is set: TSIG_KEY_FILE must name a file that tsig-keygen wrote, or TSIG_KEY_NAME and "
-                "TSIG_SECRET (or TSIG_SECRET_FILE) the key, or GSS_TSIG=true have it negotiated by Kerberos"
+                "no TSIG key is set: set TSIG_KEY_FILE to a file written by tsig-keygen, or TSIG_KEY_NAME and "
+                "TSIG_SECRET (or TSIG_SECRET_FILE), or GSS_TSIG=true to negotiate a key by Kerberos"
             )
         if chosen.gss_tsig_hostname:
             raise SettingsError("GSS_TSIG_HOSTNAME is set without GSS_TSIG=true: set both, or none")
@@ -66,10 +66,10 @@ def _update_keys(chosen: Settings, servers: Sequence[Server]) -> Sequence[KeySou
     for host in hosts:
         if not _HOSTNAME.match(host) or host.replace(".", "").isdigit():
             raise SettingsError(
-                f"GSS_TSIG=true: the service of the primary goes by its host name, and {host!r} is none: set "
-                "GSS_TSIG_HOSTNAME, or a name in DNS_SERVER"
+                f"GSS_TSIG=true: Kerberos needs the host name of the primary, and {host!r} is not one: set "
+                "GSS_TSIG_HOSTNAME, or a host name in DNS_SERVER"
             )
-    # One each, even for servers of one name: a server knows only the keys that were negotiated with it.
+    # One per server, even if they share a name: a server knows only the keys negotiated with it.
     return [Negotiated(hosts[i % len(hosts)].rstrip(".")) for i in range(len(servers))]
 
 

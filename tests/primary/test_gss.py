@@ -119,7 +119,7 @@ def test_a_principal_that_may_not(realm: Realm, bind: Bind, tmp_path: Path) -> N
 def test_check_says_the_same(realm: Realm, bind: Bind, ksd: Command) -> None:
     done = ksd("check", vmi=[DB])
     assert done.code == 0, done.out
-    assert f"{KSD} with gss-tsig is known there" in done.out
+    assert f"{KSD} with gss-tsig is accepted" in done.out
     done = ksd.but(**realm.client("stranger"))("check", vmi=[DB])
     assert done.code == 1
     for words in (
@@ -201,7 +201,7 @@ def test_an_account_that_is_gone_locked_or_expired(realm: Realm, ksd: Command) -
     realm.admin("modprinc -expire yesterday going")
     failed(command("plan", vmi=[DB]), 4, "expired", "extend the account")
     realm.admin("delprinc -force going")
-    failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "make a new keytab")
+    failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "create a new keytab")
 
 
 def test_a_wrong_service_name(ksd: Command) -> None:
