@@ -1,7 +1,7 @@
 """The program `ksd-ddns`, and `python -m ksd_ddns`: the process around a command.
 
-The handlers of signals come first, then everything that takes time to import. Whatever happens, the process ends with
-an exit code that says so, and without a traceback.
+The signal handlers are installed first, then the slow imports follow. Whatever happens, the process ends with a
+meaningful exit code and without a traceback.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 
 try:
     from ksd_ddns.cli import signals
-except KeyboardInterrupt:  # the handlers are not there yet
+except KeyboardInterrupt:  # no signal handlers yet
     os._exit(130)
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
@@ -50,7 +50,7 @@ def _run() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Make 0, 1 and 2 descriptors that exist: a socket that got such a number would receive what is printed."""
+    """Open descriptors 0, 1 and 2 if they are closed: a socket with such a number would receive what is printed."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -71,9 +71,9 @@ def _release_standard_streams() -> None:
 
 
 def _bug(kind: type[BaseException], error: BaseException | None, at: "TracebackType | None", where: str = "") -> int:
-    """Report an exception that nobody expected, in one line; return the exit code.
+    """Report an unexpected exception in one line; return the exit code.
 
-    Its message is not shown: it may hold a secret. With --verbose the lines of code that led there are.
+    Its message is not shown, because it may contain a secret. With --verbose the stack is.
     """
     import traceback  # noqa: PLC0415 seldom needed
 
@@ -104,7 +104,7 @@ def _thread_bug(args: "threading.ExceptHookArgs") -> None:
 
 
 def _unraisable(args: "sys.UnraisableHookArgs") -> None:
-    """Say nothing of an exception in a destructor, or at the end: nothing follows from it."""
+    """Hide exceptions in destructors and at shutdown, which have no consequences, except with --verbose."""
     if {"-v", "--verbose"} & set(sys.argv) and not isinstance(args.exc_value, signals.Interrupted):
         _bug(args.exc_type, args.exc_value, args.exc_traceback, " (in a destructor)")
 

@@ -20,7 +20,7 @@ import msgspec
 
 
 class Stanza(msgspec.Struct, frozen=True):
-    """A piece of server configuration: for which `server` software, where it goes, the full text, and one line."""
+    """Server configuration for the software `server`: the `place` to put it, the full `text`, and one line, `short`."""
 
     server: str
     place: str
@@ -56,7 +56,7 @@ class SourceError(KsdError):
 
 
 class PrimaryError(KsdError):
-    """The primary did not do what it was asked to do.
+    """The primary did not carry out a request.
 
     `server`, `zone`, `key` (its name) and `name` are text, empty where they do not apply. `rcode` is the response code,
     None without a response. `stanzas` is configuration of the server that fixes it, one for each server software.
@@ -98,7 +98,7 @@ class PrimaryError(KsdError):
 
 
 class Unreachable(PrimaryError):
-    """No connection, or no response in time. Whether a message that was sent took effect is unknown."""
+    """No connection, or no response in time. A sent message may have taken effect."""
 
 
 class Denied(PrimaryError):
@@ -108,7 +108,7 @@ class Denied(PrimaryError):
 
 
 class ZoneChanged(PrimaryError):
-    """A prerequisite failed: the zone is not what the plan was made from."""
+    """A prerequisite failed: the zone changed since the plan was made."""
 
     exit_code = 5
 

@@ -26,7 +26,7 @@ list.
 - A **comma list** may have spaces around the commas.
 - A **duration** is a number and a unit, such as `500ms`, `30s`, `1m30s` or `1h`. A number alone is in seconds.
 - A **switch** is `true` or `false` in the environment. As a flag it is `--adopt` or `--no-adopt`, without a value.
-- A **block of addresses** is a CIDR such as `10.0.0.0/8` or `2001:db8::/32`, or a single address.
+- A **CIDR block** is a prefix such as `10.0.0.0/8` or `2001:db8::/32`, or a single address.
 - A **name** may end with a dot or not. Upper case is folded.
 """
 

@@ -10,9 +10,9 @@ from ksd_ddns.bootstrap.zones import CATALOG, CATALOG_FILE
 
 def configuration(primary: BundledPrimary, *, key_name: str, transfer_key_name: str | None = None) -> str:
     """Return the named.conf of `primary` (BIND 9.16 and later)."""
-    readers = f'key "{key_name}"; key "{transfer_key_name}";' if transfer_key_name else f'key "{key_name}";'
+    transfer_keys = f'key "{key_name}"; key "{transfer_key_name}";' if transfer_key_name else f'key "{key_name}";'
     more = f'include "{primary.directory / TRANSFER_KEY_FILE}";\n' if transfer_key_name else ""
-    zones = "\n".join(_zone(primary, zone, key_name=key_name, readers=readers) for zone in primary.zones)
+    zones = "\n".join(_zone(primary, zone, key_name=key_name, transfer_keys=transfer_keys) for zone in primary.zones)
     if transfer_key_name:
         zones += f"""
 zone "{CATALOG}" {{
@@ -23,14 +23,14 @@ zone "{CATALOG}" {{
 }};
 """
     return f"""\
-// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written again.
+// Written once by ksd-ddns bootstrap. Edit it freely, or delete it to have it written again.
 // {purpose.line(primary)}
 include "{primary.key_file}";
 {more}
 options {{
 {_options(primary.directory, primary.address, primary.port)}
     serial-update-method increment;
-    // Of each zone: all of them have room in a directory of 256 MB.
+    // Per zone, so that all zones fit into a directory of 256 MB.
     max-journal-size 16m;
     // Secondaries: name them with also-notify, and allow them in allow-transfer.
     notify explicit;
@@ -45,7 +45,7 @@ controls {{ }};
 {zones}"""
 
 
-def _zone(primary: BundledPrimary, zone: str, *, key_name: str, readers: str) -> str:
+def _zone(primary: BundledPrimary, zone: str, *, key_name: str, transfer_keys: str) -> str:
     types = "A AAAA TXT" if zone == primary.base else "PTR TXT"
     grants = [f'grant "{key_name}" subdomain "{zone}" {types};']
     if zone == primary.base:
@@ -55,7 +55,7 @@ def _zone(primary: BundledPrimary, zone: str, *, key_name: str, readers: str) ->
 zone "{zone}" {{
     type primary;
     file "{primary.zone_file(zone).name}";
-    allow-transfer {{ {readers} }};
+    allow-transfer {{ {transfer_keys} }};
     update-policy {{
 {lines}    }};
 }};
@@ -66,28 +66,28 @@ def secondary_configuration(secondary: BundledSecondary, *, key_name: str) -> st
     """Return the named.conf of `secondary` (BIND 9.18.3 and later)."""
     primaries = " ".join(f'{ip} port {secondary.primary_port} key "{key_name}";' for ip in secondary.primaries)
     return f"""\
-// Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written again.
+// Written once by ksd-ddns bootstrap. Edit it freely, or delete it to have it written again.
 // {purpose.line(secondary)}
 include "{secondary.directory / TRANSFER_KEY_FILE}";
 
 options {{
 {_options(secondary.directory, secondary.address, secondary.port)}
-    // Who knows the key may say that a zone changed: it is not the primary that does, but the controller beside it.
+    // The controller sends NOTIFY, not the primary, so allow it by key.
     allow-notify {{ key "{key_name}"; }};
-    // A datagram may be lost, and a secondary may be new: serials are asked for every second besides.
-    // (By UDP alone: a primary that refuses a connection would not be asked again for minutes.)
+    // Also poll the serials every second, in case a NOTIFY is lost or this secondary is new. Use UDP only: after a
+    // refused TCP connection BIND would not poll the primary for minutes.
     try-tcp-refresh no;
     min-refresh-time 1;
     max-refresh-time 1;
     min-retry-time 1;
     max-retry-time 1;
-    // No limit, but how long a question waits for others: 10 ms. With the default of 20 it is half a second.
+    // Send queries of serials without delay. With the default of 20 per second they wait up to half a second.
     serial-query-rate 1000;
-    // Of each zone: all of them have room in a directory of 256 MB.
+    // Per zone, so that all zones fit into a directory of 256 MB.
     max-journal-size 16m;
     notify no;
     allow-transfer {{ none; }};
-    // Zones that the catalog names are as these options say, each in a file __catz__...db.
+    // These options apply to the zones of the catalog. Each is stored in a file __catz__...db.
     catalog-zones {{
         zone "{CATALOG}" default-primaries {{ {primaries} }} min-update-interval 1;
     }};
@@ -128,7 +128,7 @@ def _options(directory: Path, address: str, port: int) -> str:
     hostname none;
     server-id none;
 
-    // Per network and question. What exceeds it is answered truncated (slip 1), so resolvers come back over TCP.
+    // Per network and query. Responses beyond the limit are truncated (slip 1), so resolvers retry over TCP.
     rate-limit {{
         responses-per-second {ANSWERS_PER_SECOND};
         slip 1;

@@ -14,11 +14,11 @@ def configuration(primary: BundledPrimary, *, key_name: str) -> str:
     """Return the knot.conf of `primary` (Knot DNS 3.2 and later)."""
     addresses = [primary.address]
     if primary.address == ALL:
-        # Unlike BIND, Knot ends where it cannot listen: a kernel booted with ipv6.disable=1 knows no such sockets.
+        # Unlike BIND, Knot exits if it cannot listen, as on IPv6 with a kernel booted with ipv6.disable=1.
         addresses = [ALL_V4, ALL] if _kernel_has_ipv6() else [ALL_V4]
     listen = "".join(f"\n    listen: {address}@{primary.port}" for address in addresses)
     return f"""\
-# Written by ksd-ddns bootstrap, and not touched again: change what you like, or remove it to have it written again.
+# Written once by ksd-ddns bootstrap. Edit it freely, or delete it to have it written again.
 # {purpose.line(primary)}
 include: "{primary.directory / KEY_FILE}"
 
@@ -30,9 +30,9 @@ server:{listen}
     udp-workers: {WORKERS}
     tcp-workers: {2 * WORKERS}
     background-workers: {WORKERS}
-    # The default of 10 s would close the controller's connection between two looks at the serial.
+    # The default of 10 s would close the controller's connection between two polls of the serial.
     tcp-idle-timeout: 60
-    # Milliseconds. With the default of 500 a reader that pauses in a long transfer is cut off.
+    # Milliseconds. With the default of 500, Knot closes the connection if the client pauses in a long transfer.
     tcp-io-timeout: 3000
 
 log:
@@ -41,7 +41,7 @@ log:
 
 database:
     storage: "{primary.directory}"
-    # An update is answered when it is on the disk.
+    # Answer an update only after it is on the disk.
     journal-db-mode: robust
     journal-db-max-size: 1G
 
@@ -49,7 +49,7 @@ acl:
   - id: read
     key: {key_name}
     action: [query, transfer]
-  # One rule for all types: a message must satisfy a single rule, and one message may hold the NS of the apex too.
+  # One rule for all types: a message must match a single rule, and it may have the NS of the apex, too.
   - id: update
     key: {key_name}
     action: update
@@ -59,8 +59,8 @@ acl:
     action: update
     update-type: [PTR, TXT]
 
-# Per network and question, since Knot 3.4 per address. What exceeds it is answered truncated (slip 1), so resolvers
-# come back over TCP.
+# Per network and query, since Knot 3.4 per address. Responses beyond the limit are truncated (slip 1), so resolvers
+# retry over TCP.
 mod-rrl:
   - id: default
     rate-limit: {ANSWERS_PER_SECOND}
@@ -82,12 +82,12 @@ def _zone(primary: BundledPrimary, zone: str) -> str:
     file: "{primary.zone_file(zone).name}"
     acl: [read, {"update" if zone == primary.base else "update-pointers"}]
     serial-policy: increment
-    # At a start the zone file is loaded and then the changes since: nothing that was acknowledged is lost.
+    # At startup, load the zone file and then the journal, so that no acknowledged change is lost.
     zonefile-load: whole
     journal-content: changes
     zonefile-sync: 15m
     journal-max-depth: 10000
-    # Of each zone: all of them have room in a directory of 256 MB.
+    # Per zone, so that all zones fit into a directory of 256 MB.
     journal-max-usage: 32M
 """
 

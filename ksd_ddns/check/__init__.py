@@ -1,7 +1,7 @@
-"""Walks through a set-up, and says of each thing that can be wrong whether it is, and what cures it.
+"""Checks a setup step by step, and yields a finding for each step: what is wrong, and the cure.
 
-It changes nothing: the zone is read, and rights are asked for with messages that cannot have an effect. What depends on
-something that failed is not checked, and said to be so.
+Nothing is changed: the zone is only read, and permissions are tested with updates that cannot have an effect. If a step
+fails, the steps that depend on it are reported as not checked.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from ksd_ddns.errors import KsdError
 from ksd_ddns.kubevirt.vmi import Vmi
 
 SHOWN = 5
-"""How many namespaces are named, at most."""
+"""Maximum number of namespaces in a message."""
 
 __all__ = ["Finding", "Setup", "Sign", "failed", "findings", "ok", "skipped", "warning"]
 
 
 def findings(setup: Setup) -> Iterator[Finding]:
-    """Check everything; yield each finding as soon as it is there."""
+    """Check everything; yield each finding as soon as it is known."""
     found = Found()
     yield from _cluster(setup, found)
     for peer in setup.peers:
@@ -48,21 +48,21 @@ def _vmis(vmis: tuple[Vmi, ...]) -> Finding:
     text = f"{len(vmis)} can be read, {with_addresses} of them with addresses of secondary interfaces"
     if with_addresses:
         return ok("VMIs", "", text)
-    cure = "addresses come from the guest agent in the VMs (qemu-guest-agent), or from the network: is one there?"
+    cure = "install the guest agent (qemu-guest-agent) in the VMs, or use a network where KubeVirt knows the addresses"
     return warning("VMIs", "", text, cure)
 
 
 def _no_vmis(setup: Setup) -> Finding:
-    """Say that there is no VMI, or that NAMESPACES and LABEL_SELECTOR match none of those that there are."""
+    """Report that no VMI exists, or that NAMESPACES and LABEL_SELECTOR match none of the existing ones."""
     nothing = "0 can be read, 0 of them with addresses of secondary interfaces"
     if not setup.namespaces and not setup.selector:
         return ok("VMIs", "", nothing)
     named = (("NAMESPACES", setup.namespaces), ("LABEL_SELECTOR", setup.selector))
     names = " and ".join(name for name, value in named if value)
-    cure = f"correct {names}: names that are in the zone would be deleted"
+    cure = f"correct {names}: apply would delete the published names"
     try:
         every = setup.every_vmi()
-    except KsdError:  # it may be that only some namespaces can be read
+    except KsdError:  # the account may be limited to some namespaces
         return warning("VMIs", "", f"no VMI matches {names}", cure)
     if not every:
         return ok("VMIs", "", nothing)

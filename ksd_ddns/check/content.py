@@ -1,4 +1,4 @@
-"""What stands in a zone: whose it is, what would be done to it, and what is in the way."""
+"""The content of a zone: the owners of its names, what apply would change, and what prevents it."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ from ksd_ddns.zone.render import message
 from ksd_ddns.zone.render import text as render
 
 SHOWN = 3
-"""How many names are shown as examples, at most."""
+"""Maximum number of names in a message."""
 
 _LOCALHOST = names.from_text("localhost.")
 
 
 def findings(setup: Setup, base: bytes, found: Found) -> Iterator[Finding]:
-    """Check what stands in the zone that holds `base`, as the first server has it that could be read."""
+    """Check the content of the zone that contains `base`, as read from the first readable server."""
     subject = names.to_text(base)
     reads = found.zones.get(base, [])
     if not reads or found.owner is None:
@@ -48,15 +48,13 @@ def findings(setup: Setup, base: bytes, found: Found) -> Iterator[Finding]:
 
 def _agreement(subject: str, reads: list[Read]) -> Finding:
     first, *others = reads
-    excluded = [other for other in others if other.live.nodes != first.live.nodes]
-    if not excluded:
-        return ok("servers", subject, f"{len(reads)} hold the same")
+    different = [other for other in others if other.live.nodes != first.live.nodes]
+    if not different:
+        return ok("servers", subject, f"{len(reads)} servers have the same content")
     text = (
-        f"{first.server} (serial {first.live.serial}) and {_listed(_with_serial(other) for other in excluded)} differ"
+        f"{first.server} (serial {first.live.serial}) and {_listed(_with_serial(other) for other in different)} differ"
     )
-    cure = (
-        "DNS_SERVER must name primaries of one and the same zone; a secondary is none, and several copies drift apart"
-    )
+    cure = "DNS_SERVER must list primaries that serve the same zone, neither secondaries nor independent copies of it"
     return warning("servers", subject, text, cure)
 
 
@@ -70,8 +68,8 @@ def _name_server(setup: Setup, live: Live, base: bytes) -> Iterator[Finding]:
         yield warning(
             "name server",
             subject,
-            f"NAME_SERVER_IP is set, and not published: the base is not the apex of {apex}",
-            "leave NAME_SERVER_IP empty: an NS there would be a delegation, and hide everything below it",
+            f"NAME_SERVER_IP is set, but not published: the base is not the apex of {apex}",
+            "leave NAME_SERVER_IP empty: an NS record at the base would be a delegation, and hide all names below it",
         )
     elif setup.name_server:
         yield ok("name server", subject, "NAME_SERVER_IP is published at the apex")
@@ -81,7 +79,7 @@ def _name_server(setup: Setup, live: Live, base: bytes) -> Iterator[Finding]:
             "name server",
             subject,
             f"the only name server of {apex} is localhost.: no parent zone can delegate to it",
-            "set NAME_SERVER_IP to the address of this server, unless its clients are pointed to it",
+            "set NAME_SERVER_IP to the address of this server, unless its clients query it directly",
         )
 
 
@@ -99,9 +97,9 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
         unmarked += not owners
         if name[:2] == b"\1*":
             wildcards.append(name)
-    shares = [f"{len(ours)} of our names"]
+    shares = [f"{len(ours)} {'name is' if len(ours) == 1 else 'names are'} ours"]
     shares += [f"{count} of owner {owner}" for owner, count in sorted(others.items())]
-    shares += [f"{unmarked} of others"] if unmarked else []
+    shares += [f"{unmarked} without an ownership record"] if unmarked else []
     yield ok("records", subject, ", ".join(shares))
     if scope.ownership is Ownership.ZONE:
         yield from _taken(subject, live, scope, ours)
@@ -110,12 +108,12 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
             "wildcard",
             subject,
             f"{_names(wildcards)} answers for every name that is not published",
-            "remove it, unless that is what you want: who asks for a VM that is gone gets another address",
+            "remove it, unless you want it: a query for a deleted VM is answered with another address",
         )
 
 
 def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator[Finding]:
-    """Yield that names that we would own have another owner's record."""
+    """Yield a failure if names that we would own have the ownership record of another owner."""
     marked: Counter[str] = Counter()
     for name in ours:
         there = live.get(name).get(TXT)
@@ -123,9 +121,9 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
         marked.update({record.owner for record in records if record})
     if marked:
         types = " and ".join(map(rdtype_text, scope.types))
-        whose = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(marked.items()))
-        text = f"OWNERSHIP=zone takes every {types} below it for ours, also {whose}"
-        cure = "set OWNERSHIP=txt where the zone is shared; where it is not, remove these records"
+        shares = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(marked.items()))
+        text = f"OWNERSHIP=zone makes every {types} below it ours, including {shares}"
+        cure = "set OWNERSHIP=txt if the zone is shared; otherwise remove these ownership records"
         yield failure("ownership", subject, text, cure)
 
 
@@ -137,30 +135,30 @@ def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[F
         )
         yield failure("conflicts", subject, shown, "see ksd-ddns plan: free each name, or give the VM another one")
     if plan.blocked:
-        kept = _names(change.name for change in plan.blocked)
-        text = f"{len(plan.blocked)} of {plan.owned} owned names are blocked: {kept}"
-        cure = "is the list of VMIs complete? apply --force (MAX_DELETE_PERCENT=100) lets them pass"
+        blocked = _names(change.name for change in plan.blocked)
+        text = f"refusing to delete {len(plan.blocked)} of {plan.owned} owned names: {blocked}"
+        cure = "is the list of VMIs complete? apply --force (MAX_DELETE_PERCENT=100) deletes them"
         yield warning("deletions", subject, text, cure)
     doomed = [change.name for change in plan.changes if change.kind is Kind.DELETE]
     if doomed and scope.ownership is Ownership.ZONE:
         yield warning(
             "deletions",
             subject,
-            f"no VMI wants {_names(doomed)}: gone with the first apply, as OWNERSHIP=zone takes them for ours",
-            "set OWNERSHIP=txt where they are somebody else's",
+            f"no VMI has {_names(doomed)}: the first apply deletes them, because OWNERSHIP=zone makes them ours",
+            "set OWNERSHIP=txt if they belong to another program",
         )
     odd = [change.name for change in plan.changes if _is_odd(change)]
     if odd:
         yield warning(
             "host names",
             subject,
-            f"{_names(odd)}: no host names, which a BIND that checks names refuses",
-            "check-names ignore; in the zone, or other names for the interfaces",
+            f"not valid host names: {_names(odd)}; BIND refuses them if it checks names",
+            "add check-names ignore; to the zone, or rename the interfaces",
         )
     warnings = wanted.warnings()
     if warnings:
         listed = _listed((f"VMI {item.vmi}: {message.warning(item)}" for item in warnings), between="; ")
-        yield warning("VMIs", subject, listed, "what cannot be published is left out, the rest is published")
+        yield warning("VMIs", subject, listed, "correct them; everything else is published")
 
 
 def _is_odd(change: Change) -> bool:
@@ -172,7 +170,7 @@ def _names(found: Iterable[bytes]) -> str:
 
 
 def _listed(texts: Iterable[str], *, between: str = ", ") -> str:
-    """Return the first of `texts`, and how many more there are."""
+    """Return the first SHOWN of `texts`, and the number of the others."""
     found = list(texts)
     more = f"{between}and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return between.join(found[:SHOWN]) + more

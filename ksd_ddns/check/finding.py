@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check."""
 
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ class Sign(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one check found: `what` was checked of what `subject`; for what is not right `cure` and `stanzas`."""
+    """The result of one check: `what` was checked, on which `subject`; `cure` and `stanzas` fix a problem."""
 
     sign: Sign
     what: str
@@ -28,25 +28,25 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ok(what: str, subject: str, text: str) -> Finding:
-    """Return that it is as it should be."""
+    """Return a finding without a problem."""
     return Finding(sign=Sign.OK, what=what, subject=subject, text=text)
 
 
 def warning(what: str, subject: str, text: str, cure: str) -> Finding:
-    """Return that it works, and somebody should look at it."""
+    """Return a finding that works, but needs attention."""
     return Finding(sign=Sign.WARN, what=what, subject=subject, text=text, cure=cure)
 
 
 def failure(what: str, subject: str, text: str, cure: str, stanzas: tuple[Stanza, ...] = ()) -> Finding:
-    """Return that it does not work."""
+    """Return a failure."""
     return Finding(sign=Sign.FAIL, what=what, subject=subject, text=text, cure=cure, stanzas=stanzas)
 
 
 def failed(what: str, subject: str, error: KsdError) -> Finding:
-    """Return the failure that `error` is: its message says the cause and the cure."""
+    """Return `error` as a failure; its message includes cause and cure."""
     return Finding(sign=Sign.FAIL, what=what, subject=subject, text=str(error))
 
 
 def skipped(what: str, subject: str) -> Finding:
-    """Return that it was not checked, since something before it failed."""
+    """Return that this was not checked, because an earlier check failed."""
     return Finding(sign=Sign.SKIPPED, what=what, subject=subject, text="not checked")

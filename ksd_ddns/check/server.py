@@ -1,4 +1,4 @@
-"""One server: can it be reached, does it take our key, does its clock go right; and then each zone on it."""
+"""Checks one server: connection, key and clock, and then each zone on it."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,20 +16,19 @@ from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import names
 
 CLOCK_WARNING = 60
-"""Seconds by which the clocks may differ before that is worth a word; beyond FUDGE nothing is accepted."""
+"""Difference between the clocks, in seconds, from which to warn; beyond FUDGE the server accepts nothing."""
 
 MANY_ZONES = 100
-"""Zones on one server that its defaults are made for."""
+"""The number of zones that the defaults of a server are sufficient for."""
 
 ROUNDING = 2
-"""Seconds of a difference that may come from whole seconds and the way between."""
+"""Difference between the clocks, in seconds, that rounding and network latency may cause."""
 
-_SAME_KEY = "name, algorithm and secret must be the same on both sides (SECRET is that of the key file)"
+_SAME_KEY = "name, algorithm and secret must be the same on both sides (replace SECRET by the secret in the key file)"
 _NOT_SAID = (
-    "it does not know the key, has another secret or algorithm for it, or the clocks differ; it does not say which, "
-    "its log does"
+    "it does not know the key, has another secret or algorithm for it, or the clocks differ; its log shows which"
 )
-_NTP = "set the clock of both by NTP"
+_NTP = "use NTP on both machines"
 
 
 def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
@@ -45,7 +44,7 @@ def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
                 yield skipped(what, server)
             usable = False
         else:
-            yield ok("connection", server, "stands, by TLS" if peer.tls else "stands, by TCP")
+            yield ok("connection", server, "reachable over TLS" if peer.tls else "reachable over TCP")
             if peer.tls is None:
                 yield _udp(setup, peer)
             known, clock = _key_and_clock(setup, probe)
@@ -61,9 +60,9 @@ def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
         yield warning(
             "zones",
             server,
-            f"{len(zones)} zones on one server: at a start each is transferred, and each is polled on its own",
+            f"{len(zones)} zones on one server: each is transferred at startup, and polled separately",
             "raise its limits for clients and transfers (BIND: tcp-clients, 150 by default, and transfers-out, 10), or "
-            "let one reverse zone hold a larger block, such as 10.in-addr.arpa",
+            "use reverse zones of larger blocks, such as 10.in-addr.arpa",
         )
 
 
@@ -72,16 +71,16 @@ def _udp(setup: Setup, peer: Peer) -> Finding:
     try:
         rcode = rcode_over_udp(peer.server, setup.zone or setup.bases[0], timeout=min(UDP_TIMEOUT, setup.timeout))
     except Unreachable as e:
-        cure = "ksd-ddns itself needs TCP alone, but resolvers ask by UDP: let it through"
+        cure = "allow UDP: ksd-ddns uses only TCP, but resolvers use UDP"
         return warning("UDP", server, str(e), cure)
     if rcode in {rcodes.NOERROR, rcodes.NXDOMAIN}:
         return ok("UDP", server, "answers")
-    text = f"a question without a signature is answered with {rcodes.text(rcode)}"
-    return warning("UDP", server, text, "resolvers must get answers (BIND: allow-query), here or at a secondary")
+    text = f"an unsigned query returns {rcodes.text(rcode)}"
+    return warning("UDP", server, text, "allow queries from resolvers (BIND: allow-query), here or on a secondary")
 
 
 def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
-    """Check the key that signs what is read, and with it the clock. Another key for updates shows with those."""
+    """Check the key for reads, and the clock. A separate key for updates is checked with the update."""
     server = str(probe.server)
     try:
         key = probe.read_key()
@@ -95,9 +94,9 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
     if answer.key_rejected:
         return _unknown(setup, probe, key, answer), skipped("clock", server)
     if answer.message.tsig is None:
-        # A refusal without a signature: the zone's own check says what it means.
+        # An unsigned refusal: the check of the zone reports its cause.
         return skipped("key", server), skipped("clock", server)
-    return ok("key", server, f"{key.name} with {key.algorithm} is known there"), _clock(server, answer.ahead or 0)
+    return ok("key", server, f"{key.name} with {key.algorithm} is accepted"), _clock(server, answer.ahead or 0)
 
 
 def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
@@ -107,7 +106,7 @@ def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
     text = str(error) if error is not None else f"{server} does not accept key {key.name} (NOTAUTH): {_NOT_SAID}"
     stanzas = grants.known(key.name, key.algorithm)
     if answer.tsig != BADSIG and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
-        # Knot says so of a key that it knows, too, where no rule of the zone names it.
+        # Knot also returns BADKEY for a known key that no acl of the zone names.
         read = grants.transfer(names.to_text(apex), key.name)
         stanzas += tuple(stanza for stanza in read if stanza.server == "Knot")
     return failure("key", server, text, _SAME_KEY, stanzas)
@@ -115,12 +114,12 @@ def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
 
 def _clock(server: str, ahead: int) -> Finding:
     if abs(ahead) < CLOCK_WARNING:
-        return ok("clock", server, "goes with ours" if abs(ahead) <= ROUNDING else _by(ahead))
-    return warning("clock", server, f"{_by(ahead)}; beyond {FUDGE} s nothing is accepted", _NTP)
+        return ok("clock", server, "in sync" if abs(ahead) <= ROUNDING else _by(ahead))
+    return warning("clock", server, f"{_by(ahead)}; beyond {FUDGE} s the server accepts nothing", _NTP)
 
 
 def _wrong_time(server: str, answer: Answer) -> Finding:
-    by = _by(answer.ahead) if answer.ahead is not None else "it does not say by how much"
+    by = _by(answer.ahead) if answer.ahead is not None else "the server does not report its time"
     return failure("clock", server, f"more than {FUDGE} s from ours: {by} (BADTIME)", _NTP)
 
 

@@ -1,4 +1,4 @@
-"""What is checked, and what the checks have found so far that others build on."""
+"""What is checked, and the results that later checks use."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from ksd_ddns.zone.plan import Scope
 class Setup:
     """What is checked.
 
-    `vmis` and `owner` ask the cluster, or files, and may raise a KsdError, as may `every_vmi`, which asks for those
-    that `namespaces` and `selector` leave out, too; `rules` (of a zone, and a base in it) and
-    `scope` are asked for after `owner`. `bases` are the names below which records are published, that of the VMIs'
-    names first, `zone` is the zone of that one where it is set. `timeout` is in seconds.
+    `vmis`, `every_vmi` and `owner` read the cluster or files, and may raise a KsdError. `every_vmi` ignores
+    `namespaces` and `selector`. Call `rules` (with a zone and a base in it) and `scope` after `owner`. Records are
+    published below `bases`; the first one is the base of the VMIs' names, and `zone` is its zone, if set. `timeout` is
+    in seconds.
     """
 
     peers: Sequence[Peer]
@@ -37,12 +37,12 @@ class Setup:
     max_delete_percent: int = 30
 
     def zone_of(self, base: bytes) -> bytes | None:
-        """Return the zone of `base` where it is set."""
+        """Return the configured zone of `base`, None if there is none."""
         return self.zone if base == self.bases[0] else None
 
 
 class Read(NamedTuple):
-    """The zone of a base as one server holds it."""
+    """The zone of a base, as read from one server."""
 
     server: str
     live: Live
@@ -50,9 +50,9 @@ class Read(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """What the checks have found so far; None is what could not be read.
+    """The results so far; None means that it could not be read.
 
-    `zones` are by base, `primaries` are where the servers may be that SOA records name.
+    `zones` are by base. `primaries` are the addresses of the servers that SOA records name.
     """
 
     vmis: tuple[Vmi, ...] | None = None

@@ -1,4 +1,4 @@
-"""One zone on one server: does it serve it with authority, may we transfer it, may we update it."""
+"""Checks one zone on one server: authority, and the permissions to transfer and to update it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,16 +28,16 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Scope
 
 BRANCHES = 8
-"""In the branches of how many namespaces the right to update is asked for, at most."""
+"""Maximum number of namespaces, or of names outside the base, for which the permission to update is tested."""
 
 LONG_NEGATIVE = 600
-"""Seconds that resolvers may remember that a name does not exist, before that is worth a word."""
+"""Negative TTL, in seconds, from which to warn."""
 
 
 class Line(NamedTuple):
-    """Two connections to one server: one that asks what it may, and one that reads as it will be read.
+    """Two connections to one server: `probe` tests permissions, `session` reads as the controller does.
 
-    `zones` are the zones that were found on it.
+    `zones` are the zones found on the server so far.
     """
 
     probe: Probe
@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 
 def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Finding]:
-    """Check the zone that holds `base`."""
+    """Check the zone that contains `base`."""
     server = line.server
     subject = f"{names.to_text(base)} on {server}"
     try:
@@ -75,7 +75,7 @@ def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Fi
     update = _update(line, apex, scope, _branches(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3])))
     yield update
     for name in _outside(setup, apex, scope, found) if base == setup.bases[0] else ():
-        # Only a server that is known to heed prerequisites is asked about names that somebody may have.
+        # Test names that may exist only if the server is known to check prerequisites.
         usable = update.sign is Sign.OK
         yield _update_of(line, apex, scope, name) if usable else skipped("update", f"{names.to_text(name)} on {server}")
     if live is not None:
@@ -83,13 +83,13 @@ def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Fi
 
 
 def unchecked(base: bytes, server: str) -> Iterator[Finding]:
-    """Yield what is not checked of a zone where its server cannot be used."""
+    """Yield the checks of a zone that are skipped because its server cannot be used."""
     for what in ("zone", "transfer", "update"):
         yield skipped(what, f"{names.to_text(base)} on {server}")
 
 
 def _apex(setup: Setup, session: Session, base: bytes) -> bytes:
-    """Return the apex of the zone that holds `base`. Raises PrimaryError where this server does not serve it."""
+    """Return the apex of the zone that contains `base`. Raises PrimaryError if the server does not serve it."""
     zone = setup.zone_of(base)
     if zone is None:
         return session.enclosing_zone(base)
@@ -103,14 +103,14 @@ def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
     if negative <= LONG_NEGATIVE:
         return ok("zone", subject, text)
     cure = (
-        "who asks for a name before it is published goes on without it for that long: set the last field of the SOA, "
-        "or its TTL, to 30 or so"
+        "a resolver that queries a name too early caches that it does not exist: set the last field of the SOA, or its "
+        "TTL, to about 30"
     )
     return warning("zone", subject, text, cure)
 
 
 def _primary(setup: Setup, line: Line, apex: bytes, rdata: bytes, found: Found) -> Iterator[Finding]:
-    """Warn where the primary that the SOA names is ahead: then this server is one of its secondaries."""
+    """Warn if the primary that the SOA names has a newer serial: then this server is one of its secondaries."""
     name, serial = names.to_text(codec.soa_primary(rdata)), codec.soa_serial(rdata)
     if name not in found.primaries:
         found.primaries[name] = other_addresses(line.probe.server, name)
@@ -139,18 +139,18 @@ def _transfer(line: Line, apex: bytes) -> tuple[Live | None, Finding]:
         live = line.session.read(apex)
     except Denied:
         text = f"key {key} may not transfer the zone"
-        cure = "allow it beside what stands there: what the zone holds must be known before anything in it is changed"
+        cure = "allow it in addition to the existing permissions: ksd-ddns must read the zone before it changes it"
         return None, failure("transfer", subject, text, cure, grants.transfer(zone, key))
     except KsdError as e:
         return None, failed("transfer", subject, e)
-    return live, ok("transfer", subject, f"of {len(live.nodes)} names, with key {key}")
+    return live, ok("transfer", subject, f"{len(live.nodes)} names, with key {key}")
 
 
-# The right to update
+# The permission to update
 
 
 def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
-    """Return below which names the right is asked for: the namespaces', as far as they are known, else the base."""
+    """Return the names below which the permission is tested: one for each known namespace, or the base."""
     if base != setup.bases[0]:
         return [base]
     namespaces = setup.namespaces or {vmi.namespace for vmi in found.vmis or ()}
@@ -193,14 +193,14 @@ def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, pri
             "rndc thaw)"
         )
         return failure("update", subject, text, cure, _stanzas(line, permission))
-    asked = "one unused name" if len(branches) == 1 else f"one unused name in each of {len(branches)} namespaces"
+    tested = "one unused name" if len(branches) == 1 else f"one unused name in each of {len(branches)} namespaces"
     shown = ", ".join(permission.types)
-    text = f"key {key.name} may update {shown} (tried with {asked}; servers check each name)"
+    text = f"key {key.name} may update {shown} (tested with {tested}; servers check each name)"
     return ok("update", subject, text)
 
 
 def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[bytes]:
-    """Return names that VMIs want outside of the base; without ownership records none is published there."""
+    """Return the names of VMIs outside the base; without ownership records they are not published."""
     if scope.ownership is not Ownership.TXT:
         return []
     wanted = desired(found.vmis or (), setup.rules(apex, scope.base)).names()
@@ -208,7 +208,7 @@ def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[byte
 
 
 def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
-    """Check the right to `name`, as far as the server judges it before the prerequisite."""
+    """Check the permission for `name`, if the server checks it before the prerequisite."""
     subject = f"{names.to_text(name)} on {line.server}"
     try:
         unused = unused_below(scope.base)
@@ -224,9 +224,9 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
     except KsdError as e:
         return failed("update", subject, e)
     if not missing:
-        return ok("update", subject, f"key {permission.key} may update {', '.join(types)} of this name, too")
-    text = f"key {permission.key} may not update {', '.join(missing)} of this name, which a VMI asks for"
-    cure = "grant it beside the rest, or keep VMIs to their own branch: HOSTNAME_SCOPE=namespace"
+        return ok("update", subject, f"key {permission.key} may update {', '.join(types)} of this name")
+    text = f"key {permission.key} may not update {', '.join(missing)} of this name, which a VMI needs"
+    cure = "grant it in addition to the rest, or limit VMIs to their namespace: HOSTNAME_SCOPE=namespace"
     return failure("update", subject, text, cure, _stanzas(line, permission))
 
 
@@ -235,12 +235,12 @@ def _stanzas(line: Line, permission: Permission) -> tuple[Stanza, ...]:
 
 
 def _may_name_server(line: Line, apex: bytes, unused: bytes, permission: Permission) -> bool:
-    """Return whether the server lets us add an NS at the apex, as far as it judges that before the prerequisite."""
+    """Return whether we may add an NS at the apex, if the server checks that before the prerequisite."""
     return _granted(line, line.probe.addition(apex, unused, NS, owner=apex), rcodes.NXDOMAIN, permission)
 
 
 def _may(line: Line, apex: bytes, unused: bytes, rdtype: int, permission: Permission) -> bool:
-    """Return whether the server lets us update records of `rdtype`, whichever it judges first (see probe)."""
+    """Return whether we may update records of `rdtype`, whichever the server checks first (see probe)."""
     added = line.probe.addition(apex, unused, rdtype)
     return _granted(line, added, rcodes.NXDOMAIN, permission) and _granted(
         line, line.probe.deletion(apex, unused, rdtype), rcodes.NOERROR, permission
@@ -248,7 +248,7 @@ def _may(line: Line, apex: bytes, unused: bytes, rdtype: int, permission: Permis
 
 
 def _granted(line: Line, answer: Answer, expected: int, permission: Permission) -> bool:
-    """Return whether the answer is the `expected` one, and not that we may not. Raises PrimaryError for all others."""
+    """Return true for the `expected` response, false for a refusal. Raises PrimaryError for all others."""
     if answer.tsig == BADKEY:
         return False
     if answer.error is not None:
@@ -260,7 +260,7 @@ def _granted(line: Line, answer: Answer, expected: int, permission: Permission) 
         return True
     if rcode == rcodes.NOERROR:
         raise BadResponse(
-            f"{line.server} acknowledged an update whose prerequisite does not hold: it ignores prerequisites (RFC "
-            "2136, 2.4), and what others write could be overwritten; use another server"
+            f"{line.server} acknowledged an update although its prerequisite failed: it ignores prerequisites (RFC "
+            "2136, 2.4), so records of others could be overwritten; use another server"
         )
     raise diagnosis.update_error(rcode, server=line.server, permission=permission)

@@ -1,4 +1,4 @@
-"""Notifications -> log lines: each warning once, and never a flood of them."""
+"""Notifications -> log lines: each warning once, at a limited rate."""
 
 import logging
 import threading
@@ -9,19 +9,19 @@ from ksd_ddns.sync.notifications import Notify
 from ksd_ddns.zone.notification import Notification, VmiWarning
 
 REMEMBERED = 20_000
-"""Warnings that are remembered, so that none is logged twice."""
+"""Maximum number of warnings to remember, so that none is logged twice."""
 
 FORGOTTEN_AFTER = 3600.0
-"""Seconds after which a warning that comes again is logged again."""
+"""Seconds after which a repeated warning is logged again."""
 
 AT_ONCE = 50
-"""Lines in one burst; then one per second, and the rest is counted."""
+"""Maximum lines in a burst; after it one line per second is logged, and the rest is counted."""
 
 SUMMARY_EVERY = 10.0
-"""Seconds between two lines with the count of what was not logged."""
+"""Seconds between two lines with the number of warnings not logged."""
 
 _ELSEWHERE = frozenset({"UpdateRefused"})
-"""What the controller logs, grouped by cause."""
+"""Reasons that the controller logs itself, grouped by cause."""
 
 _TEXTS = {"NameConflict": "name conflict", "NotPublished": "VMI not fully published"}
 
@@ -41,7 +41,7 @@ class NotificationLog:
         threading.Thread(target=self._run, args=(stop,), name="notifications", daemon=True).start()
 
     def __call__(self, notification: Notification) -> None:
-        """Take a notification; it may be the same one several times."""
+        """Process a notification; the same one may come several times."""
         if self._also is not None:
             self._also(notification)
         if not isinstance(notification, VmiWarning) or notification.reason in _ELSEWHERE:

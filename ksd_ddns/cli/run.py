@@ -46,8 +46,8 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     timing = timing or Timing()
     chosen = loading.load(asked.flags)
     owner = _Owner(chosen, asked.source, timing)
-    told_by = sources.followed(chosen, asked.source, timing.cluster)
-    scopes = [source.scope for source in told_by]
+    vmi_sources = sources.followed(chosen, asked.source, timing.cluster)
+    scopes = [source.scope for source in vmi_sources]
     stop = threading.Event()
     notify = sources.recorder(asked.source, stop, timing.cluster)
     # Signed with the key for transfers, where there is one: secondaries have it.
@@ -61,7 +61,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     election = sources.election(chosen, asked.source, timing.cluster)
     may_send = _always if election is None else election.leading
     supervisor = Supervisor(
-        told_by,
+        vmi_sources,
         [
             Controller(
                 session, scopes, _options(chosen, owner, base, notify, announcer.changed, may_send, timing=timing)
@@ -120,7 +120,7 @@ class _Lost:
 
 
 def _ignore(notification: Notification) -> None:
-    """Notify nobody."""
+    """Drop the notification."""
 
 
 class _Owner:

@@ -1,4 +1,4 @@
-"""Where the VMIs of a command come from: files, or the cluster; and whose names they are."""
+"""The VMIs of a command, from files or the cluster, and the owner ID for their names."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ _LEASE = "secondary-dns"
 
 
 def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
-    """Return the VMIs that the files at `paths`, or without any the cluster, hold now."""
+    """Return the VMIs that the files at `paths`, or without any the cluster, have now."""
     step("reading VMIs", 0, None)
     if paths:
         _check_paths(paths)
@@ -36,7 +36,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
             selector=chosen.label_selector,
             progress=lambda part: step("reading VMIs", round(100 * part), 100),
         )
-    from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 half a second, for those only who ask a cluster
+    from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 takes half a second, needed for a cluster only
 
     return tuple(
         vmi for watch in watches(namespaces=chosen.namespaces, selector=chosen.label_selector) for vmi in watch.vmis()
@@ -44,7 +44,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
 
 
 def followed(chosen: Settings, paths: Sequence[str], timing: Timing | None = None) -> tuple[Source, ...]:
-    """Return the sources that tell what the files at `paths`, or without any the cluster, hold from now on."""
+    """Return sources that follow the files at `paths`, or the cluster if there are none."""
     if vmifile.STDIN in paths:
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
@@ -64,7 +64,7 @@ def _check_paths(paths: Sequence[str]) -> None:
 
 
 def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
-    """Return the settings with the owner ID that they go by, for a command that ends. Raises SourceError."""
+    """Return the settings with the owner ID, for a command that ends. Raises SourceError."""
     found = owner_lookup(chosen, paths)
     if chosen.owner_id or paths:
         return found()
@@ -74,11 +74,11 @@ def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
 
 
 def owner_lookup(chosen: Settings, paths: Sequence[str] | None, timing: Timing | None = None) -> Callable[[], Settings]:
-    """Return what returns the settings with the owner ID that they go by, or raises SourceError.
+    """Return a function that returns the settings with the owner ID, or raises SourceError.
 
-    Without OWNER_ID it is the UID of the cluster's namespace kube-system, so that clusters that share a zone do not
-    need to be set apart by hand; with files it is `default`. `paths` is None where nothing says which of the two:
-    then it is the cluster's where one is set up by KUBECONFIG or by a pod's service account.
+    Without OWNER_ID it is the UID of the cluster's namespace kube-system, so that clusters that share a zone differ
+    without any configuration; with files it is `default`. If `paths` is None, the command reads no VMIs: then the
+    cluster is used if KUBECONFIG or a pod's service account configures one.
     """
     if paths is None and not (os.environ.get("KUBECONFIG") or os.environ.get("KUBERNETES_SERVICE_HOST")):
         return lambda: chosen

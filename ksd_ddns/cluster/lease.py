@@ -1,4 +1,4 @@
-"""Leader election with a Lease: one controller works, the others stand by.
+"""Leader election with a Lease: one controller works, the others wait.
 
 Two controllers never send at the same time. The leader counts from *before* it sent its last successful renewal, and
 stops `lead_for` seconds later. Another candidate counts from when it *saw* that renewal, and waits for `duration`,

@@ -1,4 +1,4 @@
-"""What it means that an API server answers a request with an error, and what helps."""
+"""HTTP errors of an API server: cause and cure."""
 
 import threading
 import time
@@ -114,7 +114,7 @@ def _missing(message: str, server: str, path: str) -> SourceError:
     cure = (
         "check that it is the API server of a cluster; if it is, set OWNER_ID"
         if path.startswith(_NAMESPACES)
-        else "KubeVirt is not installed there; install it, ksd-ddns then continues on its own"
+        else "KubeVirt is not installed there; install it, and ksd-ddns continues on its own"
     )
     return SourceError(f"the API server {server} does not know {path} (404): {cure}")
 

@@ -1,7 +1,7 @@
 """Field types of the settings: text -> values, and how each is described.
 
-Values are parsed here, and only here: outside this module no duration, address or name is text. A value that is not
-allowed raises ValueError with what is allowed; it never holds the value of a secret.
+Values are parsed only here: outside this module no duration, address or name is text. An invalid value raises
+ValueError with the valid values, and never with a secret.
 """
 
 import re
@@ -81,9 +81,9 @@ def _network(text: str) -> Network:
     if not slash:
         return Network(packed, bits)
     if not prefix.isascii() or not prefix.isdigit() or int(prefix) > bits:
-        raise ValueError(f"{text!r} is not a block of addresses, such as 10.0.0.0/8 or 2001:db8::/32")
+        raise ValueError(f"{text!r} is not a CIDR block, such as 10.0.0.0/8 or 2001:db8::/32")
     if int.from_bytes(packed, "big") & ((1 << (bits - int(prefix))) - 1):
-        raise ValueError(f"{text!r} has bits set after its prefix: write the first address of the block")
+        raise ValueError(f"{text!r} has bits set after its prefix: write the first address of the CIDR block")
     return Network(packed, int(prefix))
 
 
@@ -97,8 +97,10 @@ def _reverse_zone(text: str) -> bytes:
         return names.reverse(network.address, network.prefix)
     name = names.from_text(text)
     if not names.is_reverse_block(name):
-        # Names like 0-63.2.0.192.in-addr.arpa (RFC 2317) are no address's own: aliases lead there.
-        raise ValueError(f"{text!r} is no reverse zone of a block of addresses, such as 10.in-addr.arpa or 10.0.0.0/8")
+        # Names like 0-63.2.0.192.in-addr.arpa (RFC 2317) are only the targets of aliases.
+        raise ValueError(
+            f"{text!r} is not a reverse zone of a CIDR block; write one such as 10.in-addr.arpa or 10.0.0.0/8"
+        )
     return name
 
 
@@ -172,7 +174,7 @@ def setting(default: Any, description: str, *, group: str, shown: str | None = N
 
 
 def server(text: str, port: int, *, where: str = "DNS_SERVER (--dns-server)") -> Server:
-    """Return host and port of `text`, `port` where it says none. Raises SettingsError."""
+    """Return host and port of `text`, with `port` as the default port. Raises SettingsError."""
     match = _SERVER.match(text)
     if match is None or (match["port"] and not 1 <= int(match["port"]) <= 65_535) or not _is_host(match):
         raise SettingsError(

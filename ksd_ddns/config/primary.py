@@ -66,10 +66,10 @@ def _update_keys(chosen: Settings, servers: Sequence[Server]) -> Sequence[KeySou
     for host in hosts:
         if not _HOSTNAME.match(host) or host.replace(".", "").isdigit():
             raise SettingsError(
-                f"GSS_TSIG=true: the service of the primary goes by its host name, and {host!r} is none: set "
-                "GSS_TSIG_HOSTNAME, or a name in DNS_SERVER"
+                f"GSS_TSIG=true: Kerberos needs the host name of the primary, and {host!r} is not one: set "
+                "GSS_TSIG_HOSTNAME, or a host name in DNS_SERVER"
             )
-    # One each, even for servers of one name: a server knows only the keys that were negotiated with it.
+    # One per server, even if they share a name: a server knows only the keys negotiated with it.
     return [Negotiated(hosts[i % len(hosts)].rstrip(".")) for i in range(len(servers))]
 
 

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _stripped(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Cut off white space, which mounted files and quoted variables often end with; what is empty is not set."""
+        """Cut off white space, with which mounted files and quoted variables often end; an empty value is not set."""
         stripped = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
         return {name: value for name, value in stripped.items() if value != ""}
 
@@ -258,7 +258,7 @@ class Settings(BaseSettings):
 
     @property
     def owner(self) -> str:
-        """The owner ID: `default` where neither a setting nor a cluster says it."""
+        """The owner ID; `default` if it is neither set nor read from a cluster."""
         return self.owner_id or "default"
 
 

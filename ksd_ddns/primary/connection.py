@@ -1,7 +1,7 @@
 """A TCP connection to a primary: messages with their length in front (RFC 1035, 4.2.2; RFC 7766).
 
 Timeouts measure progress: a peer times out when no octet moves in either direction. A slow link gets the time that the
-octets in flight need, as far as exchanges have shown how fast it is. An overall deadline stops a peer that trickles.
+octets in flight need at the speed measured so far. An overall deadline stops a peer that sends too slowly.
 Every failure of the kernel or the peer is raised as Lost.
 """
 
@@ -41,14 +41,14 @@ _STEP = 0.25
 """Seconds between two checks of how much of our data the peer has acknowledged."""
 
 _CONNECT_WITHIN = 300.0
-"""Seconds that name servers without an answer may take, each for each search domain, and then every address."""
+"""Seconds to allow for name servers that do not answer, for all search domains, and then for every address."""
 
 _CHECK_LOG = "check its log, or set a longer DNS_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a primary listens: a name or an address, and a port."""
+    """The host name or address of a primary, and its port."""
 
     host: str
     port: int
@@ -101,7 +101,7 @@ class Connection:
     def usable(self) -> bool:
         """Whether the peer still listens. To be checked between exchanges only, when no response is due."""
         try:
-            # Readable is what a peer has closed; with TLS also a session ticket, which is no data.
+            # A closed connection is readable; with TLS so is one with a session ticket, which is not data.
             return not self._wait(select.POLLIN, 0) or not self._fill()
         except (Unreachable, OSError, ValueError):
             return False
@@ -266,7 +266,7 @@ class Connection:
                 return False
 
     def _unsent(self) -> int:
-        """Return how many octets of ours the peer's kernel has not acknowledged, as far as our kernel says it."""
+        """Return how many of our octets the peer's kernel has not acknowledged; 0 if our kernel does not report it."""
         try:
             found = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, ValueError):

@@ -14,7 +14,7 @@ def query_error(rcode: int, *, server: str, name: str, key: str) -> PrimaryError
         return Denied(
             f"{server} refused the query for the SOA of {name} (REFUSED): it serves no zone that holds this name, or "
             "does not accept our queries",
-            "correct DOMAIN, ZONE or REVERSE_ZONES, set DNS_SERVER to the zone's primary, or check its allow-query",
+            "correct DOMAIN, ZONE or REVERSE_ZONES, set DNS_SERVER to the zone's primary, or correct its allow-query",
             server=server,
             key=key,
             name=name,
@@ -59,8 +59,8 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str, signed: bool
         )
     if rcode == NOTAUTH:
         return Denied(
-            f"{server} is not authoritative for {zone}, or key {key} may not transfer it (NOTAUTH; PowerDNS answers so "
-            "to a wrong key or clock, too)",
+            f"{server} is not authoritative for {zone}, or key {key} may not transfer it (NOTAUTH; PowerDNS also "
+            "returns this for a wrong key or clock)",
             "set ZONE to a zone that this server is primary of, or allow the transfer",
             server=server,
             zone=zone,

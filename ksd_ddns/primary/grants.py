@@ -1,6 +1,6 @@
-"""The configuration that gives a key a permission: for BIND, Knot, PowerDNS and Active Directory, in full and in short.
+"""The server configuration that grants a permission to a key, for BIND, Knot, PowerDNS and Active Directory.
 
-BIND and Knot limit a key to a subtree and to record types; PowerDNS lets a key change a whole zone.
+BIND and Knot limit a key to a subtree and to record types; PowerDNS lets a key change the full zone.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ import msgspec
 
 from ksd_ddns.errors import Stanza
 
-_KEY_PLACE = "new, or replacing the one of that name"
+_KEY_PLACE = "added, or replacing the one with that name"
 _KNOT_PLACE = "next to the existing rules of the zone"
 _DIRECTORY = "Active Directory"
 _DIRECTORY_PLACE = "in the properties of the zone"
 
 
 class Permission(NamedTuple):
-    """What an update needs: `key` may update the `types` of records at and below `base`, or only at it (`alone`).
+    """What an update needs: `key` may update the `types` of records at and below `base`; with `alone` only at `base`.
 
-    Names are absolute, as text. `apex` are types that are needed at the apex itself, where the base is one.
+    Names are absolute, as text. `apex` are the types needed at the apex, if any.
     """
 
     zone: str
@@ -31,7 +31,7 @@ class Permission(NamedTuple):
 
 
 def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
-    """Return what lets `key` transfer `zone`."""
+    """Return the configuration that allows `key` to transfer `zone`."""
     bare = _bare(zone)
     rule = f"ksd-ddns-read-{bare}"
     allow = f'allow-transfer {{ key "{key}"; }};'
@@ -52,7 +52,7 @@ def transfer(zone: str, key: str) -> tuple[Stanza, ...]:
 
 
 def update(permission: Permission, *, address: str = "ADDRESS") -> tuple[Stanza, ...]:
-    """Return what gives `permission` to clients at `address`, and no more than that where the server can limit it."""
+    """Return the configuration that grants `permission` to clients at `address`, limited where the server can."""
     zone, base, key, types, apex, alone = permission
     bare = _bare(zone)
     grants = [f'grant "{key}" {"name" if alone else "subdomain"} "{base}" {" ".join(types)};']
@@ -92,7 +92,7 @@ def update(permission: Permission, *, address: str = "ADDRESS") -> tuple[Stanza,
 
 
 def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
-    """Return what adds `key` to a server; SECRET stands for its secret, which is never shown."""
+    """Return the configuration that adds `key` to a server, with the placeholder SECRET for its secret."""
     command = f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"
     text = f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'
     return (
@@ -108,7 +108,7 @@ def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
 
 
 def bare_notauth(key: str) -> tuple[Stanza, ...]:
-    """Return what makes the servers accept `key` that answer NOTAUTH without a signature: Knot 3.4, PowerDNS."""
+    """Return the configuration that adds `key`, for servers that send NOTAUTH unsigned: Knot 3.4 and PowerDNS."""
     if _is_principal(key):
         return ()
     _, knot, powerdns = known(key, "ALGORITHM")

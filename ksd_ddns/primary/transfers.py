@@ -1,4 +1,4 @@
-"""Zone transfers: AXFR, and IXFR as far as the server answers it. Every message is verified."""
+"""Zone transfers: AXFR, and IXFR if the server supports it. Every message is verified."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a transfer may cost, so that no server can keep us busy forever or exhaust the memory.
+    """Limits of a transfer, so that no server can keep us busy forever or exhaust the memory.
 
     The largest zones that a primary serves to hundreds of clients have some million names. `seconds` is for the whole
     transfer, `octets_per_second` what must arrive in the long run.
@@ -86,7 +86,7 @@ class IxfrPauses:
 
 
 class _Deadline:
-    """Ends a transfer that would never end."""
+    """Aborts an endless transfer."""
 
     def __init__(self, limits: Limits, timeout: float) -> None:
         self._limits = limits
@@ -94,7 +94,7 @@ class _Deadline:
         self._began = time.monotonic()
 
     def check(self, records: int, octets: int) -> None:
-        """Raise Malformed where more than `Limits` arrived, Silent where it takes too long."""
+        """Raise Malformed if more than `Limits` arrived, Silent if it takes too long."""
         limits = self._limits
         if records > limits.records:
             raise Malformed(f"more than {limits.records} records, and no end")
@@ -106,7 +106,7 @@ class _Deadline:
 
 
 def see_alive(exchange: Exchange, zone: bytes) -> None:
-    """Wait for any response unless one came recently: a dead server must not get the time that a large zone takes."""
+    """Wait for any response unless one came recently: the long timeout of a transfer is not for a dead server."""
     if time.monotonic() >= exchange.connection.link.received_at + ALIVE:
         exchange.ask(codec.query(exchange.new_id(), zone, SOA))
 
@@ -179,7 +179,7 @@ class _Receiving:
             if not transfer.done:
                 deadline.check(transfer.records, octets)
                 if transfer.lone and self._probe is None:
-                    # Whether more follows shows when the response to a later query comes first.
+                    # If the response to a later query arrives, nothing more follows.
                     self._probe = exchange.prepare(codec.query(exchange.new_id(), self._zone, SOA))
                     exchange.send(self._probe)
             if progress:

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 def _ignore(notification: Notification) -> None:
-    """Notify nobody."""
+    """Drop the notification."""
 
 
 def _no_announcement(zone: bytes) -> None:

@@ -79,7 +79,7 @@ class FactLog:
             case ServerChanged():
                 self._write(logging.WARNING, "switched to another server, zone read again", reconciler)
             case DriftFound() if fact.spots:
-                event = "spot check failed, reading the whole zone"
+                event = "spot check failed, reading the full zone"
                 self._write(logging.INFO, event, reconciler, names=fact.names)
             case DriftFound():
                 self._write(logging.INFO, "foreign changes found in the zone", reconciler, names=fact.names)

@@ -32,7 +32,7 @@ SHOWN = 20
 
 @dataclass(slots=True)
 class Report:
-    """The result of a pass: the last plan for the whole zone, accepted changes, and refused names."""
+    """The result of a pass: the last plan for the full zone, accepted changes, and refused names."""
 
     plan: Plan
     applied: list[Change] = field(default_factory=list)
@@ -90,7 +90,7 @@ class OnePass:
         return self.reconciler.live
 
     def plan(self) -> Plan:
-        """Return the plan for the whole zone; nothing is sent. Raises a PrimaryError."""
+        """Return the plan for the full zone; nothing is sent. Raises a PrimaryError."""
         self.read()
         self.reconciler.handle(VmisListed("", self._vmis), time.monotonic())
         while True:

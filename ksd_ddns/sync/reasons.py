@@ -19,7 +19,7 @@ def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
 def refusal_text(  # noqa: PLR0911 one for each cause
     found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool
 ) -> str:
-    """Return the same, for a zone that `accepts` other updates, or none, and that holds names of ours, or none."""
+    """Return the same; `accepts` is whether the zone accepts other updates, `ours` whether it has names of ours."""
     name = names.to_text(found.name)
     if ours and not accepts and found.cause in {Cause.ZONE, Cause.PERMISSION, Cause.SERVER}:
         return _zone_refuses(found, zone=zone, server=server)
@@ -37,17 +37,17 @@ def refusal_text(  # noqa: PLR0911 one for each cause
             )
         case Cause.NOT_SHOWN:
             return (
-                f"{server} acknowledged the change of {name}, but it is not in the zone: a limit of its update-policy, "
-                "or inline signing that is slow"
+                f"{server} acknowledged the change of {name}, but it is not in the zone: its update-policy "
+                "ignores it, or inline signing is slow"
             )
         case Cause.NO_TXT:
             return (
-                f"{server} acknowledged the change of {name}, but left out the ownership record: let its policy pass "
-                "TXT. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
+                f"{server} acknowledged the change of {name}, but left out the ownership record: allow TXT in "
+                "its policy. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
             )
         case Cause.CHANGING:
             return (
-                f"{server} never holds {name} as the zone showed it: another program keeps changing "
+                f"{name} on {server} always differs from the zone that was just read: another program keeps changing "
                 "it, or the server stores records in another form than it shows. Delete it there, or rename the VM"
             )
         case Cause.PERMISSION | Cause.ZONE if accepts and ours:
@@ -64,7 +64,7 @@ def primary(reconciler: Reconciler, server: str) -> str:
         return str(reconciler.pauses.unanswered_reads)
     if reconciler.problem is not None:
         return (
-            f"updates of {names.to_text(reconciler.zone)} are not answered, queries are: {reconciler.problem}. "
+            f"{server} answers queries but no updates of {names.to_text(reconciler.zone)}: {reconciler.problem}. "
             "Is the zone frozen (Knot: knotc zone-thaw), or does something between here and the server drop updates?"
         )
     if not reconciler.acceptance.refuses:

@@ -56,7 +56,7 @@ class Status:
         self._stopped = reason
 
     def planned(self, fact: Planned) -> None:
-        """Record the conflicts of a plan for the whole zone, or for some names."""
+        """Record the conflicts of a plan for the full zone, or for some names."""
         if self._conflicts:
             for name in tuple(self._conflicts) if fact.dirty is None else fact.dirty:
                 if self._conflicts.pop(name, None):

@@ -14,7 +14,7 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Malformed, Record, soa_serial
 from ksd_ddns.wire.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, rrset
 
-# What a signing server adds by itself: never compared, and no evidence that a name is in use.
+# Types that a signing server adds: never compared, and no sign that a name is in use.
 GENERATED = frozenset({RRSIG, NSEC, NSEC3})
 
 
@@ -103,7 +103,7 @@ class Transfer:
         self.serial = soa_serial(rdata)
 
     def _decided(self, second: Record) -> "_Form":
-        """See in the second record whether the answer is a whole zone or deltas (RFC 1995, 4)."""
+        """Detect from the second record whether the answer is the full zone or deltas (RFC 1995, 4)."""
         name, rdtype, _, rdata = second
         if rdtype != SOA or name != self._zone or self._asked is None or soa_serial(rdata) != self._asked:
             return _Form.ZONE

@@ -1,7 +1,7 @@
 """Hold-down: addresses that vanished from the status of a living VMI stay in DNS for a while.
 
 A guest agent that restarts and a migration make addresses disappear from the status for seconds, although the guest
-never lost them. After a restart of the controller, what is held is what stands in the live zone.
+never lost them. After a restart of the controller, held addresses are read from the live zone.
 """
 
 import msgspec
@@ -20,10 +20,10 @@ _OCTETS = {A: 4, AAAA: 16}
 
 
 def missing(vmi: Vmi) -> list[Vanished]:
-    """Return the address families that `vmi` could have and has not.
+    """Return the address families that the interfaces of `vmi` lack.
 
-    Only of interfaces that are in `spec`, of a VMI that lives and is published, and only whole families: where one of
-    two addresses went, it went.
+    This covers only interfaces in `spec` of a live, published VMI, and only full families: if one of two addresses
+    vanishes, it is not held.
     """
     if not vmi.live or vmi.ignored:
         return []
@@ -37,7 +37,7 @@ def missing(vmi: Vmi) -> list[Vanished]:
 
 
 def previous(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
-    """Return the addresses of a family that `vmi` has, none where it is not published."""
+    """Return the addresses of a family that `vmi` has, none if it is not published."""
     if not vmi.live or vmi.ignored:
         return ()
     network, rdtype = vanished
@@ -46,7 +46,7 @@ def previous(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
 
 
 def published(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Scope) -> tuple[bytes, ...]:
-    """Return the addresses that stand in the zone for a family of `vmi`, none where the name is not that VMI's."""
+    """Return the published addresses of a family of `vmi`, none if the name does not belong to that VMI."""
     network, rdtype = vanished
     name = interface_name(vmi, network, rules)
     if rules.reverse:
@@ -59,14 +59,14 @@ def published(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Sco
 
 
 def _pointed(target: bytes, octets: int, live: Live, scope: Scope) -> tuple[bytes, ...]:
-    """Return the addresses of a family whose reverse names, as far as they are ours, point to `target`."""
+    """Return the addresses of a family with a PTR record of ours to `target`."""
     owned = (name for name in sorted(live.pointers(target)) if is_owned(live.get(name), live, scope))
     addresses = (names.reversed_address(name) for name in owned)
     return tuple(address for address in addresses if address is not None and len(address) == octets)
 
 
 def with_held(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
-    """Return `vmi` with the addresses of `held` beside its own."""
+    """Return `vmi` with the addresses of `held` in addition to its own."""
     if not held:
         return vmi
     addresses = {interface.name: interface.addresses for interface in vmi.interfaces}

@@ -1,4 +1,4 @@
-"""The zone as the primary holds it: nodes by owner name, and the serial they belong to."""
+"""The content of the zone on the primary: nodes by owner name, and their serial."""
 
 from collections.abc import Iterable
 
@@ -10,34 +10,34 @@ from ksd_ddns.wire.transfer import CUTTING, GENERATED, Transfer
 class Live:
     """A zone read by transfer and kept up to date by deltas.
 
-    The SOA stands in `serial` only, and what a signing server generates (RRSIG, NSEC, NSEC3) is not kept: `nodes` holds
-    the names that exist in the sense of an RFC 2136 prerequisite, with what stands there.
+    `nodes` has the names that exist in the sense of an RFC 2136 prerequisite, without the SOA, which is only in
+    `serial`, and without the records that a signing server generates (RRSIG, NSEC, NSEC3).
     """
 
-    __slots__ = ("_pointers", "_proven", "cuts", "nodes", "serial", "zone")
+    __slots__ = ("_confirmed", "_pointers", "cuts", "nodes", "serial", "zone")
 
     def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node], cuts: set[bytes] | None = None) -> None:
         self.zone = zone
         self.serial = serial
         self.nodes = nodes
-        self._proven: dict[bytes, Node] = {}
+        self._confirmed: dict[bytes, Node] = {}
         self._pointers: dict[bytes, set[bytes]] | None = None
-        # Delegations and DNAMEs, looked for unless they are known.
+        # Delegations and DNAMEs; found here unless the caller knows them.
         self.cuts = {name for name, node in nodes.items() if self._is_cut(node)} if cuts is None else cuts
 
     @classmethod
     def of(cls, zone: bytes, transfer: Transfer) -> "Live":
-        """Return the zone that a complete transfer of the whole zone carried."""
+        """Return the zone from a complete transfer of the full zone (AXFR)."""
         if transfer.nodes is None:
-            raise Malformed("the server answered with changes where the whole zone was asked for")
+            raise Malformed("the server answered a request for the full zone with changes")
         return cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
 
     def get(self, name: bytes) -> Node:
-        """Return what stands at `name`: a node without RRsets where the name does not exist."""
+        """Return the node at `name`, without RRsets if the name does not exist."""
         return self.nodes.get(name) or Node(name)
 
     def put(self, node: Node) -> None:
-        """Let `node` be what stands at its name."""
+        """Replace the node at the name of `node`."""
         name = node.name
         if self._pointers is not None:
             self._unpoint(self.get(name))
@@ -72,23 +72,22 @@ class Live:
                 self._pointers[target].discard(node.name)
 
     def assume(self, node: Node) -> None:
-        """Let `node` be what stands at its name until a transfer proves it, or proves otherwise.
+        """Replace the node at the name of `node` tentatively, until `follow` confirms or corrects it.
 
-        For a change that the primary has acknowledged: the next plan builds on it, `follow` judges it.
+        For a change that the primary has acknowledged, so that the next plan builds on it.
         """
-        self._proven.setdefault(node.name, self.get(node.name))
+        self._confirmed.setdefault(node.name, self.get(node.name))
         self.put(node)
 
     @property
     def assumed(self) -> int:
-        """The number of names that hold what was assumed, not yet what was read."""
-        return len(self._proven)
+        """The number of names with tentative nodes."""
+        return len(self._confirmed)
 
     def follow(self, transfer: Transfer) -> set[bytes]:
-        """Apply a complete transfer, whole or incremental; return the names that are not as they were believed to be.
+        """Apply a complete transfer, full or incremental; return the names that differ from the nodes before it.
 
-        Afterwards nothing is assumed any more. Raises Malformed, with nothing applied, where the deltas do not fit what
-        is here.
+        Afterwards no node is tentative. Raises Malformed, and applies nothing, if the deltas do not fit the zone.
         """
         if transfer.nodes is not None:
             before, after = self.nodes, transfer.nodes
@@ -98,16 +97,16 @@ class Live:
             self._pointers = None
             self.cuts = transfer.cuts
         else:
-            proven = self._proven | self._moved(transfer)
-            changed = {name for name, node in proven.items() if self.get(name) != node}
+            confirmed = self._confirmed | self._moved(transfer)
+            changed = {name for name, node in confirmed.items() if self.get(name) != node}
             for name in changed:
-                self.put(proven[name])
-        self._proven = {}
+                self.put(confirmed[name])
+        self._confirmed = {}
         self.serial = transfer.serial
         return changed
 
     def _moved(self, transfer: Transfer) -> dict[bytes, Node]:
-        """Return the nodes that the deltas lead to, from what was last read at their names."""
+        """Return the nodes after the deltas, starting from the confirmed nodes."""
         records: dict[bytes, dict[int, tuple[int, set[bytes]]]] = {}
         for delta in transfer.deltas:
             self._take(records, delta.removed, removing=True)
@@ -130,7 +129,7 @@ class Live:
                 continue
             by_rdtype = records.get(name)
             if by_rdtype is None:
-                read = self._proven.get(name) or self.get(name)
+                read = self._confirmed.get(name) or self.get(name)
                 by_rdtype = {item.type: (item.ttl, set(item.rdatas)) for item in read.rrsets}
                 records[name] = by_rdtype
             known = by_rdtype.get(rdtype)
@@ -145,7 +144,7 @@ class Live:
                 by_rdtype[rdtype] = (ttl, known[1])
 
     def _is_cut(self, node: Node) -> bool:
-        """Return whether names below `node` belong to somebody else: a delegation or a DNAME."""
+        """Return whether `node` is a delegation or a DNAME, so that names below it are not in this zone."""
         for item in node.rrsets:  # noqa: SIM110 a generator costs as much as all else that a put does
             if item.type in CUTTING and (item.type == DNAME or node.name != self.zone):
                 return True
@@ -157,7 +156,7 @@ class Live:
             return None
         ancestor = name
         while len(ancestor) >= len(self.zone):
-            # A DNAME does not hide its own name, and the NS of the apex are no delegation.
+            # A DNAME does not hide its own name, and the NS of the apex is not a delegation.
             if ancestor in self.cuts and (ancestor != name or (name != self.zone and self.get(name).get(NS))):
                 return ancestor
             if not ancestor[0]:

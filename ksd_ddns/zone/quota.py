@@ -24,8 +24,8 @@ class Quota:
         self._granted: dict[str, int] = {}
 
     def put(self, key: str, rank: Rank, count: int) -> set[str]:
-        """Let the VMI `key` want `count` names; return the other VMIs whose `granted` changed."""
-        moved = self._taken_out(key)
+        """Record that the VMI `key` wants `count` names; return the other VMIs whose `granted` changed."""
+        moved = self._remove(key)
         if count:
             share = self._shares.setdefault(rank[1], _Share(self._limit))
             self._ranks[key] = rank
@@ -35,10 +35,10 @@ class Quota:
 
     def remove(self, key: str) -> set[str]:
         """Forget the VMI `key`; return the other VMIs whose `granted` changed."""
-        return self._changed(self._taken_out(key), key)
+        return self._changed(self._remove(key), key)
 
     def granted(self, key: str) -> int:
-        """Return how many of the names that it wants the VMI `key` may publish: the first ones."""
+        """Return how many names the VMI `key` may publish: the first ones of those it wants."""
         return self._granted.get(key, 0)
 
     def is_short(self, key: str) -> bool:
@@ -46,7 +46,7 @@ class Quota:
         rank = self._ranks.get(key)
         return rank is not None and self._granted[key] < self._shares[rank[1]].wanted(rank)
 
-    def _taken_out(self, key: str) -> set[Rank]:
+    def _remove(self, key: str) -> set[Rank]:
         rank = self._ranks.pop(key, None)
         if rank is None:
             return set()
@@ -71,7 +71,7 @@ class Quota:
 
 
 class _Share:
-    """One namespace: those before `_edge` have all they want, the one at the edge what is left, the others nothing."""
+    """One namespace: VMIs before `_edge` get all their names, the one at the edge gets the rest, the others none."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -103,7 +103,7 @@ class _Share:
         return before | self._settle()
 
     def remove(self, rank: Rank) -> set[Rank]:
-        """Take a VMI out; return those whose grant may have changed."""
+        """Remove a VMI; return those whose grant may have changed."""
         before = self._at_edge()
         del self._ranks[bisect_left(self._ranks, rank)]
         count = self._counts.pop(rank)

@@ -26,8 +26,8 @@ class Limits(msgspec.Struct, frozen=True):
 def prerequisites(change: Change) -> list[Statement]:
     """Return what must still be true for `change` to be applied: exactly what was seen at its name.
 
-    A name that did not exist must not exist; else every type that is ours to judge, and every other type that the
-    change touches, must hold exactly the values that were seen (RFC 2136, 2.4).
+    A name that did not exist must not exist; else every type that we publish, and every other type that the
+    change modifies, must have exactly the values that were seen (RFC 2136, 2.4).
     """
     old = change.old
     name = old.name
@@ -35,7 +35,7 @@ def prerequisites(change: Change) -> list[Statement]:
         return [(name, ANY, CLASS_NONE, 0, b"")]
     seen = {item.type: item for item in old.rrsets}
     statements: list[Statement] = []
-    for rdtype in _judged_types(change):
+    for rdtype in _checked_types(change):
         item = seen.get(rdtype)
         if item is None:
             statements.append((name, rdtype, CLASS_NONE, 0, b""))
@@ -45,15 +45,15 @@ def prerequisites(change: Change) -> list[Statement]:
     return statements
 
 
-def _judged_types(change: Change) -> list[int]:
-    touched = {item.type for pair in change.rrsets() for item in pair if item is not None}
-    if touched == {NS}:
+def _checked_types(change: Change) -> list[int]:
+    changed = {item.type for pair in change.rrsets() for item in pair if item is not None}
+    if changed == {NS}:
         return [NS]
-    judged = touched | {*change.types, TXT}
-    if not any(item.type in judged for item in change.old.rrsets):
-        # Nothing that is asked for by value rules out a CNAME, beside which a server drops addresses silently.
-        judged.add(CNAME)
-    return sorted(judged)
+    checked = changed | {*change.types, TXT}
+    if not any(item.type in checked for item in change.old.rrsets):
+        # No prerequisite by value excludes a CNAME, next to which a server silently drops addresses.
+        checked.add(CNAME)
+    return sorted(checked)
 
 
 def updates(change: Change) -> list[Statement]:
@@ -78,7 +78,7 @@ def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[St
         # The last NS of a zone cannot be deleted (RFC 2136, 3.4.2.4): the new one comes first.
         return [*come, *gone]
     if len(gone) + len(come) > len(new.rdatas) + 1:
-        # As a whole it is shorter: a message must hold all of a large RRset as a prerequisite, too.
+        # Replacing the RRset is shorter. It must fit: the message has all of it as a prerequisite, too.
         return _replaced(name, new)
     return [*gone, *come]
 

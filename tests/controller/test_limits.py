@@ -63,7 +63,7 @@ def test_an_unplugged_interface_is_not_held(bind: Bind, kube: Kube, run: Run) ->
     kube.put(unplugged)
     ksd.wait_answer(bind, "net2.db.prod.vm.", "A")
     assert answer(bind, "net1.db.prod.vm.", "A") == ["10.1.0.9"]
-    # VmiDeleted from the status, but still in spec, as while it is being unplugged.
+    # Gone from the status, but still in spec, as while it is being unplugged.
     kube.put(plugged)
     ksd.wait_answer(bind, "net2.db.prod.vm.", "A", "10.2.0.9")
     unplugged["status"]["interfaces"] = [

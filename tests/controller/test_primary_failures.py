@@ -31,7 +31,7 @@ def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None
     ksd.wait_ready()
 
 
-# VmiDeleted, and back in some state
+# Gone, and back in some state
 
 
 def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run) -> None:

@@ -132,7 +132,7 @@ def test_lines_in_a_pipe_are_plain(bind: Bind, ksd: Ksd) -> None:
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == "ok    settings: names below vm., ownership txt"
-    assert f"ok    key 127.0.0.1:{bind.port}: ksd-ddns. with hmac-sha256 is known there" in lines
+    assert f"ok    key 127.0.0.1:{bind.port}: ksd-ddns. with hmac-sha256 is accepted" in lines
     assert lines[-1] == f"Check: 0 failed, 0 to look at, {len(lines) - 1} in all."
     assert all(line.startswith("ok    ") for line in lines[:-1])
     assert "\x1b" not in done.out
@@ -324,7 +324,7 @@ def test_udp_that_does_not_get_through(bind: Bind, ksd: Ksd) -> None:
     with Proxy(bind) as proxy:
         done = check(ksd(bind, through=proxy.address))
     assert (done.code, warned(done)) == (0, {"UDP", "name server vm."})
-    assert "let it through" in finding(done, "UDP")["cure"]
+    assert "allow UDP" in finding(done, "UDP")["cure"]
 
 
 def test_questions_without_a_signature_are_refused(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
@@ -469,7 +469,7 @@ def test_a_server_that_is_a_secondary_of_the_one_that_its_soa_names(make_bind: C
     secondary._port = Port(primary.port, secondary._port.lock)  # the primary is looked for on the same port
     with secondary:
         command = ksd(secondary, DNS_SERVER=f"127.0.0.2:{secondary.port}")
-        assert "primary vm." not in signs(check(command)), "as long as both hold the same it cannot be told"
+        assert "primary vm." not in signs(check(command)), "equal serials do not show which one is the primary"
         primary.nsupdate("update add x.vm. 60 A 192.0.2.1")
         done = check(command)
         assert "primary vm." in warned(done)
@@ -506,7 +506,7 @@ def test_a_clock_that_is_off_by_an_hour(make_any: Make, ksd: Ksd, hours: int) ->
     assert bad(done) == {"clock"}
     assert {"key", "plan vm.example."} | ZONE <= skipped(done)
     found = finding(done, "clock")
-    assert found["cure"] == "set the clock of both by NTP"
+    assert found["cure"] == "use NTP on both machines"
     if primary.kind == "bind9":  # the others do not say what time it is there
         assert f"{'behind' if hours > 0 else 'ahead of'} ours (BADTIME)" in found["text"]
 
@@ -687,7 +687,7 @@ def test_a_name_outside_of_the_base_needs_a_right_of_its_own(make_either: Make, 
     refused = command("apply", vmi=[asking])
     assert "!   db.example.\n" in refused.out
     if isinstance(primary, Bind):
-        stanzas = [stanza["text"] for item in done.json["findings"] for stanza in item["stanzas"]]
+        stanzas = [stanza[2] for item in done.json["findings"] for stanza in item["stanzas"]]
         assert any('grant "ksd-ddns." name "db.example." A AAAA TXT;' in text for text in stanzas)
     for item in done.json["findings"]:
         if item["subject"].startswith("db.example."):
@@ -858,7 +858,7 @@ def test_whose_names_there_are(bind_with: Callable[[str], Bind], ksd: Ksd) -> No
     )
     done = check(ksd(bind, DOMAIN="example"))
     (records,) = (item for item in done.json["findings"] if item["what"] == "records")
-    assert records["text"] == "1 of our names, 1 of owner north, 2 of owner west, 1 of others"
+    assert records["text"] == "1 name is ours, 1 of owner north, 2 of owner west, 1 without an ownership record"
     assert done.code == 0
 
 
@@ -868,7 +868,7 @@ def test_a_zone_that_is_not_ours_alone(bind_with: Callable[[str], Bind], ksd: Ks
     done = check(command)
     assert (bad(done), warned(done)) == ({"ownership vm.example."}, {"deletions vm.example."})
     assert "1 with a record of owner west" in finding(done, "ownership")["text"]
-    assert "no VMI wants a.vm.example., old.vm.example." in finding(done, "deletions")["text"]
+    assert "no VMI has a.vm.example., old.vm.example." in finding(done, "deletions")["text"]
     assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the cure"
 
 
@@ -884,7 +884,7 @@ def test_deletions_that_would_be_blocked(bind: Bind, ksd: Ksd) -> None:
     command("apply", vmi=[vmi(f"vm{i}", "prod") for i in range(10)])
     done = check(command, vmis=[])
     assert (done.code, warned(done)) == (0, {"deletions vm."})
-    assert "20 of 20 owned names are blocked" in finding(done, "deletions")["text"]
+    assert "refusing to delete 20 of 20 owned names" in finding(done, "deletions")["text"]
 
 
 def test_a_name_server_inside_of_a_larger_zone(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
@@ -897,7 +897,7 @@ def test_names_that_are_no_host_names_and_vmis_that_are_odd(bind_with: Callable[
     odd = vmi("db", "prod", {"net_1": ["10.1.0.9"], "no.name": ["10.1.0.10"]})
     done = check(ksd(bind_with(""), DOMAIN="example"), vmis=[odd])
     assert (done.code, warned(done)) == (0, {"host names vm.example.", "VMIs vm.example."})
-    assert finding(done, "host names")["text"].startswith("net_1.db.prod.vm.example.:")
+    assert finding(done, "host names")["text"].startswith("not valid host names: net_1.db.prod.vm.example.;")
     assert "'no.name' cannot be a DNS name" in finding(done, "VMIs")["text"]
 
 
@@ -964,7 +964,7 @@ def test_namespaces_and_labels_that_match_nothing(bind: Bind, ksd: Ksd) -> None:
         found = finding(ksd(bind, **settings)("check", "-o", "json", vmi=some), "VMIs")
         assert found["sign"] == "warn"
         assert words in found["text"]
-        assert "would be deleted" in found["cure"]
+        assert "would delete the published names" in found["cure"]
     for namespace, vmis in (("prod", some), ("stage", [])):
         assert signs(ksd(bind, NAMESPACES=namespace)("check", "-o", "json", vmi=vmis))["VMIs"] == "ok"
 

@@ -350,7 +350,7 @@ def listener() -> Iterator[socket.socket]:
         pytest.param("ZONE", "*.example.com", ("domain name",), id="zone-wildcard"),
         pytest.param("NAME_SERVER_IP", "10.0.0.999", ("not an IPv4 or IPv6 address",), id="name-server-ip"),
         pytest.param("PUBLISH_CIDRS", "10.0.0.1/8", ("bits set after its prefix",), id="cidr-with-host-bits"),
-        pytest.param("EXCLUDE_CIDRS", "10.0.0.0/33", ("block of addresses",), id="cidr-too-long"),
+        pytest.param("EXCLUDE_CIDRS", "10.0.0.0/33", ("CIDR block",), id="cidr-too-long"),
         pytest.param("OWNERSHIP", "dns", ("'dns': must be 'txt' or 'zone'",), id="ownership"),
         pytest.param("POLICY", "never", ("must be 'sync'", "'upsert-only'"), id="policy"),
         pytest.param("OWNER_ID", "a,b", ("letters, digits",), id="owner-with-comma"),

@@ -273,7 +273,7 @@ def test_many_deletions_are_blocked_and_the_rest_is_applied(bind: Bind, ksd: Ksd
     done = command("apply", vmi=few)
     assert done.code == 1
     assert "warning: refusing to delete 4 of 10 owned names (4 of 10 in namespace ns)" in done.err
-    assert "apply --force or MAX_DELETE_PERCENT=100 deletes them" in done.err
+    assert "ksd-ddns apply --force or MAX_DELETE_PERCENT=100 deletes them" in done.err
     assert bind.query("vm4.ns.vm", "A") == ["10.0.0.1"]
     assert bind.query("new.ns.vm", "A") == ["10.0.0.2"]
     assert command("apply", vmi=few).code == 1, "they do not slip through because others were added"

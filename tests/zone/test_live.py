@@ -61,7 +61,7 @@ def test_a_whole_transfer_is_the_zone() -> None:
 
 
 def test_changes_alone_are_no_zone() -> None:
-    with pytest.raises(Malformed, match="whole zone"):
+    with pytest.raises(Malformed, match="full zone"):
         Live.of(ZONE, incremental(([], records([WEB]))))
 
 

@@ -74,7 +74,7 @@ _ALLOWED = {
 
 
 def conflict(of: Conflict) -> str:
-    """Return why the name of a conflict is left alone, and the cure if there is one."""
+    """Return why the name of a conflict is not published, and the cure if there is one."""
     return _CONFLICTS[of.cause].format(
         owner=of.owner,
         owners=", ".join(of.owners),
@@ -84,7 +84,7 @@ def conflict(of: Conflict) -> str:
 
 
 def warning(of: VmiWarning) -> str:
-    """Return what of a VMI is not published, and why."""
+    """Return what is not published for a VMI, and why."""
     others = of.count - 1
     form = f"the {of.embedding} form of " if of.embedding else ""
     return _WARNINGS[of.code].format(
