@@ -6,7 +6,7 @@ from contextlib import closing
 from ksd_ddns.check import zone
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Setup
-from ksd_ddns.check.zone import Line
+from ksd_ddns.check.zone import Target
 from ksd_ddns.errors import KsdError, Unreachable
 from ksd_ddns.primary import grants, rcodes
 from ksd_ddns.primary.keys import FUDGE, Key
@@ -53,7 +53,7 @@ def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
         with closing(Session((peer,), timeout=setup.timeout)) as session:
             for base in setup.bases:
                 if usable:
-                    yield from zone.findings(setup, Line(probe, session, zones), base, found)
+                    yield from zone.findings(setup, Target(probe, session, zones), base, found)
                 else:
                     yield from zone.unchecked(base, server)
     if len(zones) > MANY_ZONES:
@@ -104,7 +104,7 @@ def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
     if error is not None and not answer.key_rejected:
         return failed("key", server, error)
     text = str(error) if error is not None else f"{server} does not accept key {key.name} (NOTAUTH): {_NOT_SAID}"
-    stanzas = grants.known(key.name, key.algorithm)
+    stanzas = grants.key_stanzas(key.name, key.algorithm)
     if answer.tsig != BADSIG and (apex := probe.apex(setup.zone or setup.bases[0])) is not None:
         # Knot also returns BADKEY for a known key that no acl of the zone names.
         read = grants.transfer(names.to_text(apex), key.name)

@@ -34,7 +34,7 @@ LONG_NEGATIVE = 600
 """Negative TTL, in seconds, from which to warn."""
 
 
-class Line(NamedTuple):
+class Target(NamedTuple):
     """Two connections to one server: `probe` tests permissions, `session` reads as the controller does.
 
     `zones` are the zones found on the server so far.
@@ -50,14 +50,14 @@ class Line(NamedTuple):
         return str(self.probe.server)
 
 
-def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Finding]:
+def findings(setup: Setup, target: Target, base: bytes, found: Found) -> Iterator[Finding]:
     """Check the zone that contains `base`."""
-    server = line.server
+    server = target.server
     subject = f"{names.to_text(base)} on {server}"
     try:
-        apex = _apex(setup, line.session, base)
+        apex = _apex(setup, target.session, base)
         scope = setup.scope(setup.rules(apex, base))
-        authority = line.probe.soa(apex)
+        authority = target.probe.soa(apex)
     except KsdError as e:
         yield failed("zone", subject, e)
         yield from (skipped(what, subject) for what in ("transfer", "update"))
@@ -67,17 +67,21 @@ def findings(setup: Setup, line: Line, base: bytes, found: Found) -> Iterator[Fi
         yield failed("zone", subject, BadResponse(f"{server} answers without the SOA of {names.to_text(apex)}"))
         yield from (skipped(what, subject) for what in ("transfer", "update"))
         return
-    line.zones.add(apex)
+    target.zones.add(apex)
     yield _soa(subject, apex, soa[2], soa[3])
-    yield from _primary(setup, line, apex, soa[3], found)
-    live, finding = _transfer(line, apex)
+    yield from _primary(setup, target, apex, soa[3], found)
+    live, finding = _transfer(target, apex)
     yield finding
-    update = _update(line, apex, scope, _branches(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3])))
+    update = _update(
+        target, apex, scope, _branches(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3]))
+    )
     yield update
     for name in _outside(setup, apex, scope, found) if base == setup.bases[0] else ():
         # Test names that may exist only if the server is known to check prerequisites.
         usable = update.sign is Sign.OK
-        yield _update_of(line, apex, scope, name) if usable else skipped("update", f"{names.to_text(name)} on {server}")
+        yield (
+            _update_of(target, apex, scope, name) if usable else skipped("update", f"{names.to_text(name)} on {server}")
+        )
     if live is not None:
         found.zones.setdefault(base, []).append(Read(server, live))
 
@@ -109,11 +113,11 @@ def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
     return warning("zone", subject, text, cure)
 
 
-def _primary(setup: Setup, line: Line, apex: bytes, rdata: bytes, found: Found) -> Iterator[Finding]:
+def _primary(setup: Setup, target: Target, apex: bytes, rdata: bytes, found: Found) -> Iterator[Finding]:
     """Warn if the primary that the SOA names has a newer serial: then this server is one of its secondaries."""
     name, serial = names.to_text(codec.soa_primary(rdata)), codec.soa_serial(rdata)
     if name not in found.primaries:
-        found.primaries[name] = other_addresses(line.probe.server, name)
+        found.primaries[name] = other_addresses(target.probe.server, name)
     for server in found.primaries[name]:
         ahead = serial_over_udp(server, apex, timeout=min(UDP_TIMEOUT, setup.timeout))
         if ahead is None:
@@ -121,7 +125,7 @@ def _primary(setup: Setup, line: Line, apex: bytes, rdata: bytes, found: Found) 
         elif newer(ahead, serial):
             yield warning(
                 "primary",
-                f"{names.to_text(apex)} on {line.server}",
+                f"{names.to_text(apex)} on {target.server}",
                 f"the SOA names {name} as the primary: {server} has serial {ahead}, newer than {serial} here, so this "
                 "server is a secondary",
                 f"set DNS_SERVER to the primary, {server}: a secondary refuses updates, or forwards them and shows "
@@ -130,13 +134,13 @@ def _primary(setup: Setup, line: Line, apex: bytes, rdata: bytes, found: Found) 
             return
 
 
-def _transfer(line: Line, apex: bytes) -> tuple[Live | None, Finding]:
+def _transfer(target: Target, apex: bytes) -> tuple[Live | None, Finding]:
     zone = names.to_text(apex)
-    subject = f"{zone} from {line.server}"
+    subject = f"{zone} from {target.server}"
     key = ""
     try:
-        key = line.probe.read_key().name
-        live = line.session.read(apex)
+        key = target.probe.read_key().name
+        live = target.session.read(apex)
     except Denied:
         text = f"key {key} may not transfer the zone"
         cure = "allow it in addition to the existing permissions: ksd-ddns must read the zone before it changes it"
@@ -158,41 +162,41 @@ def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
     return [label + base for label in labels if len(label) + len(base) < names.MAX_NAME - 64][:BRANCHES] or [base]
 
 
-def _update(line: Line, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
+def _update(target: Target, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
     zone, base = names.to_text(apex), names.to_text(scope.base)
-    subject = f"{base} on {line.server}"
+    subject = f"{base} on {target.server}"
     types = scope.written
     try:
-        key = line.probe.update_key()
+        key = target.probe.update_key()
         permission = Permission(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
         unused = unused_below(branches[0])
-        first = line.probe.any_update(apex, unused)
-        if first.key_rejected and key.name != line.probe.read_key().name:
+        first = target.probe.any_update(apex, unused)
+        if first.key_rejected and key.name != target.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
-            stanzas = (*grants.known(key.name, key.algorithm), *_stanzas(line, permission))
+            stanzas = (*grants.key_stanzas(key.name, key.algorithm), *_stanzas(target, permission))
             error = first.error or diagnosis.update_error(
-                rcodes.NOTAUTH, server=line.server, permission=permission, signed=False
+                rcodes.NOTAUTH, server=target.server, permission=permission, signed=False
             )
             return failure("update", subject, str(error), cure, stanzas)
         missing = ["anything"]
-        if _granted(line, first, rcodes.NXDOMAIN, permission):
+        if _granted(target, first, rcodes.NXDOMAIN, permission):
             missing = [
                 f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
                 for branch in branches
                 for rdtype in types
-                if not _may(line, apex, unused_below(branch), rdtype, permission)
+                if not _may(target, apex, unused_below(branch), rdtype, permission)
             ]
-            if scope.apex and not _may_name_server(line, apex, unused, permission):
+            if scope.apex and not _may_name_server(target, apex, unused, permission):
                 missing.append(f"NS of {zone}")
     except KsdError as e:
         return failed("update", subject, e)
     if missing:
         text = f"key {key.name} may not update {', '.join(missing)}"
         cure = (
-            f"allow it; or {line.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
+            f"allow it; or {target.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
             "rndc thaw)"
         )
-        return failure("update", subject, text, cure, _stanzas(line, permission))
+        return failure("update", subject, text, cure, _stanzas(target, permission))
     tested = "one unused name" if len(branches) == 1 else f"one unused name in each of {len(branches)} namespaces"
     shown = ", ".join(permission.types)
     text = f"key {key.name} may update {shown} (tested with {tested}; servers check each name)"
@@ -207,19 +211,21 @@ def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[byte
     return sorted(name for name in wanted if not names.is_below(name, scope.base))[:BRANCHES]
 
 
-def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
+def _update_of(target: Target, apex: bytes, scope: Scope, name: bytes) -> Finding:
     """Check the permission for `name`, if the server checks it before the prerequisite."""
-    subject = f"{names.to_text(name)} on {line.server}"
+    subject = f"{names.to_text(name)} on {target.server}"
     try:
         unused = unused_below(scope.base)
         types = list(map(rdtype_text, scope.written))
         permission = Permission(
-            names.to_text(apex), names.to_text(name), line.probe.update_key().name, types, alone=True
+            names.to_text(apex), names.to_text(name), target.probe.update_key().name, types, alone=True
         )
         missing = [
             rdtype_text(rdtype)
             for rdtype in scope.written
-            if not _granted(line, line.probe.addition(apex, unused, rdtype, owner=name), rcodes.NXDOMAIN, permission)
+            if not _granted(
+                target, target.probe.addition(apex, unused, rdtype, owner=name), rcodes.NXDOMAIN, permission
+            )
         ]
     except KsdError as e:
         return failed("update", subject, e)
@@ -227,27 +233,27 @@ def _update_of(line: Line, apex: bytes, scope: Scope, name: bytes) -> Finding:
         return ok("update", subject, f"key {permission.key} may update {', '.join(types)} of this name")
     text = f"key {permission.key} may not update {', '.join(missing)} of this name, which a VMI needs"
     cure = "grant it in addition to the rest, or limit VMIs to their namespace: HOSTNAME_SCOPE=namespace"
-    return failure("update", subject, text, cure, _stanzas(line, permission))
+    return failure("update", subject, text, cure, _stanzas(target, permission))
 
 
-def _stanzas(line: Line, permission: Permission) -> tuple[Stanza, ...]:
-    return grants.update(permission, address=own_address(line.probe.server))
+def _stanzas(target: Target, permission: Permission) -> tuple[Stanza, ...]:
+    return grants.update(permission, address=own_address(target.probe.server))
 
 
-def _may_name_server(line: Line, apex: bytes, unused: bytes, permission: Permission) -> bool:
+def _may_name_server(target: Target, apex: bytes, unused: bytes, permission: Permission) -> bool:
     """Return whether we may add an NS at the apex, if the server checks that before the prerequisite."""
-    return _granted(line, line.probe.addition(apex, unused, NS, owner=apex), rcodes.NXDOMAIN, permission)
+    return _granted(target, target.probe.addition(apex, unused, NS, owner=apex), rcodes.NXDOMAIN, permission)
 
 
-def _may(line: Line, apex: bytes, unused: bytes, rdtype: int, permission: Permission) -> bool:
+def _may(target: Target, apex: bytes, unused: bytes, rdtype: int, permission: Permission) -> bool:
     """Return whether we may update records of `rdtype`, whichever the server checks first (see probe)."""
-    added = line.probe.addition(apex, unused, rdtype)
-    return _granted(line, added, rcodes.NXDOMAIN, permission) and _granted(
-        line, line.probe.deletion(apex, unused, rdtype), rcodes.NOERROR, permission
+    added = target.probe.addition(apex, unused, rdtype)
+    return _granted(target, added, rcodes.NXDOMAIN, permission) and _granted(
+        target, target.probe.deletion(apex, unused, rdtype), rcodes.NOERROR, permission
     )
 
 
-def _granted(line: Line, answer: Answer, expected: int, permission: Permission) -> bool:
+def _granted(target: Target, answer: Answer, expected: int, permission: Permission) -> bool:
     """Return true for the `expected` response, false for a refusal. Raises PrimaryError for all others."""
     if answer.tsig == BADKEY:
         return False
@@ -260,7 +266,7 @@ def _granted(line: Line, answer: Answer, expected: int, permission: Permission) 
         return True
     if rcode == rcodes.NOERROR:
         raise BadResponse(
-            f"{line.server} acknowledged an update although its prerequisite failed: it ignores prerequisites (RFC "
+            f"{target.server} acknowledged an update although its prerequisite failed: it ignores prerequisites (RFC "
             "2136, 2.4), so records of others could be overwritten; use another server"
         )
-    raise diagnosis.update_error(rcode, server=line.server, permission=permission)
+    raise diagnosis.update_error(rcode, server=target.server, permission=permission)

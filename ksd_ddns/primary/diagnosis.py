@@ -28,7 +28,7 @@ def query_error(rcode: int, *, server: str, name: str, key: str) -> PrimaryError
             key=key,
             name=name,
             rcode=rcode,
-            stanzas=grants.bare_notauth(key),
+            stanzas=grants.unsigned_notauth_stanzas(key),
         )
     return _other(rcode, f"the query for the SOA of {name}", server=server, key=key, name=name)
 
@@ -55,7 +55,7 @@ def transfer_error(rcode: int, *, server: str, zone: str, key: str, signed: bool
             zone=zone,
             key=key,
             rcode=rcode,
-            stanzas=(*grants.bare_notauth(key), *stanzas),
+            stanzas=(*grants.unsigned_notauth_stanzas(key), *stanzas),
         )
     if rcode == NOTAUTH:
         return Denied(
@@ -93,7 +93,7 @@ def update_error(rcode: int, *, server: str, permission: Permission, signed: boo
     elif rcode == NOTAUTH:
         problem = f"{server} does not accept key {key} for the update of {zone} (NOTAUTH), and does not say why"
         remedy = f"{_COMPARE}, allow the update, or set DNS_SERVER to the zone's primary"
-        stanzas = (*grants.bare_notauth(key), *grants.update(permission))
+        stanzas = (*grants.unsigned_notauth_stanzas(key), *grants.update(permission))
     elif rcode == NOTIMP:
         problem = f"{server} does not support dynamic updates of {zone} (NOTIMP)"
         remedy = "enable them there, or set DNS_SERVER to another primary"

@@ -91,7 +91,7 @@ def update(permission: Permission, *, address: str = "ADDRESS") -> tuple[Stanza,
     )
 
 
-def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
+def key_stanzas(key: str, algorithm: str) -> tuple[Stanza, ...]:
     """Return the configuration that adds `key` to a server, with the placeholder SECRET for its secret."""
     command = f"pdnsutil import-tsig-key {_bare(key)} {algorithm} SECRET"
     text = f'key "{key}" {{\n    algorithm {algorithm};\n    secret "SECRET";\n}};'
@@ -107,11 +107,11 @@ def known(key: str, algorithm: str) -> tuple[Stanza, ...]:
     )
 
 
-def bare_notauth(key: str) -> tuple[Stanza, ...]:
+def unsigned_notauth_stanzas(key: str) -> tuple[Stanza, ...]:
     """Return the configuration that adds `key`, for servers that send NOTAUTH unsigned: Knot 3.4 and PowerDNS."""
     if _is_principal(key):
         return ()
-    _, knot, powerdns = known(key, "ALGORITHM")
+    _, knot, powerdns = key_stanzas(key, "ALGORITHM")
     return msgspec.structs.replace(
         knot, place="in knot.conf", short=f"{knot.short}, and an acl of the zone with key: {key}"
     ), powerdns

@@ -66,13 +66,13 @@ class Listener:
         primaries: Collection[Server],
         keys: Collection[Rotating],
         received: Callable[[bytes], None],
-        pace: RateLimit | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
-        pace = pace or RateLimit()
+        limit = limit or RateLimit()
         self._primaries = tuple(primaries)
         self._keys = tuple(keys)
-        self._report = _Report(received, pace.every)
-        self._budget = _Budget(pace.share, pace.burst)
+        self._report = _Report(received, limit.every)
+        self._budget = _Budget(limit.share, limit.burst)
         self._addresses: frozenset[str] = frozenset()
         self._look_up_at = 0.0
         self._warn_at = 0.0

@@ -29,7 +29,7 @@ BACK_TIMEOUT = 1.0
 
 
 @dataclass(slots=True)
-class Line:
+class PooledConnection:
     """An open connection to the server at `index`; `number` counts the connections that the pool opened.
 
     `used` is whether an exchange took place on it.
@@ -65,7 +65,7 @@ class Pool:
         self._lock = threading.Lock()
         self._busy = 0
         self._waiting: deque[threading.Event] = deque()
-        self._idle: list[Line] = []
+        self._idle: list[PooledConnection] = []
         self._closer: threading.Timer | None = None
         self._failed = [float("-inf")] * len(self._places)
         self._links = [Link() for _ in self._places]
@@ -82,7 +82,7 @@ class Pool:
             range(len(self._places)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
         )
 
-    def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> Line:
+    def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> PooledConnection:
         """Return a connection to the first server of `order` that can be reached, and is not in `errors`.
 
         Waits for its turn while all connections are in use. Adds servers that cannot be reached to `errors`;
@@ -94,7 +94,7 @@ class Pool:
                 if index in errors:
                     continue
                 try:
-                    return self._line(index)
+                    return self._connect(index)
                 except Unreachable as e:
                     self.failed(index)
                     errors[index] = e
@@ -103,27 +103,27 @@ class Pool:
             self._end_turn()
             raise
 
-    def give(self, line: Line, *, close: bool = False) -> None:
+    def give(self, pooled: PooledConnection, *, close: bool = False) -> None:
         """Take a connection back; it is closed where answers are outstanding, or with `close`."""
-        if close or line.connection.in_flight:
-            line.connection.close()
+        if close or pooled.connection.in_flight:
+            pooled.connection.close()
         else:
-            line.used = True
-            line.idle_since = time.monotonic()
+            pooled.used = True
+            pooled.idle_since = time.monotonic()
             with self._lock:
-                self._idle.append(line)
+                self._idle.append(pooled)
                 self._arm()
         self._end_turn()
 
-    def answered(self, line: Line) -> None:
-        """Record that the server of `line` works; connections to others that are not in use are closed."""
-        line.connection.timeout = self._timeout
-        if self._good == line.index:
+    def answered(self, pooled: PooledConnection) -> None:
+        """Record that the server of `pooled` works; connections to others that are not in use are closed."""
+        pooled.connection.timeout = self._timeout
+        if self._good == pooled.index:
             return
         with self._lock:
-            self._good = line.index
-            others = [item for item in self._idle if item.index != line.index]
-            self._idle = [item for item in self._idle if item.index == line.index]
+            self._good = pooled.index
+            others = [item for item in self._idle if item.index != pooled.index]
+            self._idle = [item for item in self._idle if item.index == pooled.index]
         for item in others:
             item.connection.close()
 
@@ -143,8 +143,8 @@ class Pool:
         """Close the connections that are not in use; the pool can still be used."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for line in idle:
-            line.connection.close()
+        for pooled in idle:
+            pooled.connection.close()
 
     def _await_turn(self) -> None:
         with self._lock:
@@ -162,20 +162,20 @@ class Pool:
             else:
                 self._busy -= 1
 
-    def _line(self, index: int) -> Line:
-        while (line := self._pop(index)) is not None:
-            if line.connection.usable:
-                return line
-            line.connection.close()
+    def _connect(self, index: int) -> PooledConnection:
+        while (pooled := self._pop(index)) is not None:
+            if pooled.connection.usable:
+                return pooled
+            pooled.connection.close()
         back = self._good not in {None, index}
         server, tls = self._places[index]
         timeout = min(self._timeout, BACK_TIMEOUT) if back else self._timeout
         connection = Connection(server, timeout=timeout, tls=tls, link=self._links[index])
         with self._lock:
             self._opened += 1
-            return Line(index, self._opened, connection)
+            return PooledConnection(index, self._opened, connection)
 
-    def _pop(self, index: int) -> Line | None:
+    def _pop(self, index: int) -> PooledConnection | None:
         """Return the idle connection to a server that was used last: the others become old, and are closed."""
         with self._lock:
             for position in range(len(self._idle) - 1, -1, -1):
@@ -195,12 +195,12 @@ class Pool:
         with self._lock:
             self._closer = None
             limit = time.monotonic() - self._idle_for
-            old = [line for line in self._idle if line.idle_since <= limit]
-            self._idle = [line for line in self._idle if line.idle_since > limit]
+            old = [pooled for pooled in self._idle if pooled.idle_since <= limit]
+            self._idle = [pooled for pooled in self._idle if pooled.idle_since > limit]
             if self._idle:
                 self._arm()
-        for line in old:
-            line.connection.close()
+        for pooled in old:
+            pooled.connection.close()
 
 
 def _all_failed(errors: Sequence[Unreachable]) -> Unreachable:

@@ -13,7 +13,7 @@ from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.exchange import Exchange
 from ksd_ddns.primary.keys import Key, KeySource
 from ksd_ddns.primary.link import Lost, Silent
-from ksd_ddns.primary.pool import Line, Pool
+from ksd_ddns.primary.pool import Pool, PooledConnection
 from ksd_ddns.primary.queries import Polled, Spot
 from ksd_ddns.primary.tls import Tls
 from ksd_ddns.primary.transfers import IxfrFailed, IxfrPauses, Limits, Progress
@@ -66,7 +66,7 @@ class Session:
         self._pool = pool or Pool(places(self._peers), timeout=timeout, size=1, idle=None, back_after=back_after)
         self._limits = limits or Limits()
         self._at = 0
-        self._line: Line | None = None
+        self._pooled: PooledConnection | None = None
         self._depth = 0
         self._failed: dict[int, float] = {}
         self._errors: dict[int, Unreachable] = {}
@@ -105,15 +105,15 @@ class Session:
         """
         self._errors.clear()
         before = self._read_from.get(zone)
-        line = self._connect(before)
-        server = line.connection.server
-        if before is not None and line.index != before:
+        pooled = self._connect(before)
+        server = pooled.connection.server
+        if before is not None and pooled.index != before:
             raise ZoneChanged(
                 f"{server} answers instead of {self._peers[before].server}, where the zone was read",
                 server=server,
                 zone=names.to_text(zone),
             )
-        return Exchange(line.connection, self._peers[line.index].keys.current(line.connection))
+        return Exchange(pooled.connection, self._peers[pooled.index].keys.current(pooled.connection))
 
     def renewed(self, key: Key) -> bool:
         """Record that the server in use does not know `key`; return whether there is another one now."""
@@ -143,16 +143,16 @@ class Session:
             _log.info("server failed, trying the next one", extra={"fields": facts})
 
     def _give_back(self, *, close: bool = False) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            self._pool.give(line, close=close)
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            self._pool.give(pooled, close=close)
 
-    def _connect(self, prefer: int | None = None) -> Line:
+    def _connect(self, prefer: int | None = None) -> PooledConnection:
         """Return the connection that is held, or one to the first server that can be reached and did not fail."""
         assert self._depth or not self._shared, "a shared connection would never be given back"
-        if self._line is not None:
-            if self._line.connection.usable:
-                return self._line
+        if self._pooled is not None:
+            if self._pooled.connection.usable:
+                return self._pooled
             self._give_back(close=True)
         order = self._pool.order(self._failed)
         if prefer is not None and order[0] != prefer and not self._pool.failed_recently(prefer, self._failed):
@@ -160,29 +160,29 @@ class Session:
             order.insert(0, prefer)
         before = set(self._errors)
         try:
-            self._line = self._pool.take(order, self._errors)
+            self._pooled = self._pool.take(order, self._errors)
         except Unreachable:
             self._at = self._pool.order(self._failed)[0]
             raise
         finally:
             for index in self._errors.keys() - before:
                 self._log_failed(index)
-        if self._line.index < self._at:
-            facts = {"server": str(self._line.connection.server), "instead_of": str(self.server)}
+        if self._pooled.index < self._at:
+            facts = {"server": str(self._pooled.connection.server), "instead_of": str(self.server)}
             _log.info("server is back, using it", extra={"fields": facts})
-        self._at = self._line.index
-        self.connects = max(self.connects, self._line.number)
-        return self._line
+        self._at = self._pooled.index
+        self.connects = max(self.connects, self._pooled.number)
+        return self._pooled
 
     def _read(self, ask: Callable[[Exchange], _T]) -> _T:
         """Return what `ask` reads; where a server fails at it, try the next one, until each has been tried."""
         self._errors.clear()
         with self.held():
             while True:
-                line = self._connect()
-                used, line.used = line.used, True
+                pooled = self._connect()
+                used, pooled.used = pooled.used, True
                 try:
-                    result = self._ask_signed(ask, line.connection)
+                    result = self._ask_signed(ask, pooled.connection)
                 except Lost as e:
                     if used and not isinstance(e, Silent):
                         # Servers close idle connections, perhaps just now: that says nothing about the server.
@@ -201,7 +201,7 @@ class Session:
                     self._give_back(close=True)
                     raise
                 else:
-                    self._pool.answered(line)
+                    self._pool.answered(pooled)
                     return result
 
     def _ask_signed(self, ask: Callable[[Exchange], _T], connection: Connection) -> _T:

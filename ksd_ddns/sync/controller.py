@@ -29,11 +29,9 @@ from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
 from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.backoff import Backoff
 from ksd_ddns.zone.reconciler.events import Accepted, NoticesChanged, NotifyReceived, Planned, Refused, Wait
 from ksd_ddns.zone.update import Limits
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
-"""Seconds between attempts to find the zone, or the owner ID."""
 
 AT_ONCE = 10_000
 """Maximum number of events taken from the queue between two actions."""
@@ -62,9 +60,9 @@ def _no_announcement(zone: bytes) -> None:
 class Options:
     """Which zone is kept in sync, and how. Durations are in seconds.
 
-    `zone` is None if the primary must be asked which zone holds `base`; `rules` and `scope` are called when the zone is
-    known, and may raise SettingsError. `notify` gets notifications for VMI owners, `announce` the zone each time
-    it was read with another serial; neither may block. `may_send` is called right before each update.
+    If `zone` is None, the controller asks the primary which zone contains `base`. It calls `rules` and `scope` once it
+    has found the zone; both may raise SettingsError. `notify` receives notifications for VMI owners, `announce` the
+    zone whenever its serial has changed; neither may block. `may_send` is called right before each update.
     """
 
     zone: bytes | None
@@ -93,7 +91,9 @@ class Controller:
         self._facts = FactLog(session)
         self._status = Status()
         self._paused_until = 0.0
-        self._pause = 0.0
+        # The first retry follows at once.
+        self._retried = False
+        self._backoff = Backoff(0.25, 30.0, jitter=random.random, spread=0.5)
         self._published = 0.0
         self._announced: int | None = None
         self.heartbeat = Heartbeat(f"zone {names.to_text(options.zone or options.base)}")
@@ -181,8 +181,8 @@ class Controller:
         return not self._stop.is_set() and self._options.may_send()
 
     def _back_off(self, now: float) -> None:
-        self._paused_until = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 jitter
-        self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+        self._paused_until = now + (self._backoff.next() if self._retried else 0.0)
+        self._retried = True
 
     def _turn(self, sync: ZoneSync) -> float:
         """Carry out the next action; return the seconds until the next one, if no event comes."""
@@ -220,7 +220,7 @@ class Controller:
         self._facts.log(facts, reconciler)
 
     def _take(self, seconds: float) -> None:
-        """Take what is in the queue, after waiting for the first of it for at most `seconds`."""
+        """Take all queued events; wait at most `seconds` for the first one."""
         try:
             self._take_one(self._first(seconds))
             for _ in range(AT_ONCE):
@@ -266,7 +266,7 @@ class Controller:
 
     def _publish(self, *, force: bool) -> None:
         now = time.monotonic()
-        # Under load, now and then is enough: the last one is made when the queue is empty.
+        # Under load, publish rarely: run() forces the last snapshot when the queue is empty.
         if not force and now < self._published + PUBLISH_EVERY:
             return
         self._published = now

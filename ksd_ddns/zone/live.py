@@ -71,7 +71,7 @@ class Live:
             for target in there.rdatas:
                 self._pointers[target].discard(node.name)
 
-    def assume(self, node: Node) -> None:
+    def put_tentative(self, node: Node) -> None:
         """Replace the node at the name of `node` tentatively, until `follow` confirms or corrects it.
 
         For a change that the primary has acknowledged, so that the next plan builds on it.
@@ -80,7 +80,7 @@ class Live:
         self.put(node)
 
     @property
-    def assumed(self) -> int:
+    def tentative(self) -> int:
         """The number of names with tentative nodes."""
         return len(self._confirmed)
 

@@ -236,10 +236,12 @@ def listen(port: int) -> Iterator[Listen]:
     """Yield a factory of listeners, which returns the list of the zones that they report."""
     made: list[Listener] = []
 
-    def make(host: str = "127.0.0.1", *, keys: tuple[Rotating, ...] = (), pace: RateLimit | None = None) -> list[bytes]:
+    def make(
+        host: str = "127.0.0.1", *, keys: tuple[Rotating, ...] = (), limit: RateLimit | None = None
+    ) -> list[bytes]:
         zones: list[bytes] = []
         primaries = [Address("127.0.0.1", 53)]
-        made.append(Listener(Address(host, port), primaries=primaries, keys=keys, received=zones.append, pace=pace))
+        made.append(Listener(Address(host, port), primaries=primaries, keys=keys, received=zones.append, limit=limit))
         made[-1].start()
         return zones
 
@@ -261,7 +263,7 @@ def test_without_a_key_the_address_counts(listen: Listen, port: int, host: str, 
 
 
 def test_a_zone_is_reported_at_once_and_then_once_in_a_while(listen: Listen, port: int) -> None:
-    zones = listen(pace=RateLimit(every=1.0))
+    zones = listen(limit=RateLimit(every=1.0))
     send = Sender(port)
     began = time.monotonic()
     assert send()
@@ -295,7 +297,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
 def test_a_flood_gets_a_limited_share_of_the_processor(listen: Listen, port: int, tmp_path: Path, kind: str) -> None:
     key = Key()
     rotating = Rotating("key", lambda: read_key_file(file), [file := key.file(tmp_path)])
-    zones = listen(keys=(rotating,), pace=RateLimit(share=0.05, burst=0.1))
+    zones = listen(keys=(rotating,), limit=RateLimit(share=0.05, burst=0.1))
     send = Sender(port)
     with_key = {"wrong-secret": Key(key.name), "unsigned": None, "good": key, "garbage": key}[kind]
     message = send.message(key=with_key).to_wire()

@@ -921,10 +921,10 @@ def test_a_signed_zone_is_no_trouble(make_either: Make, ksd: Ksd) -> None:
 
 
 @pytest.fixture
-def line() -> check_zone.Line:
-    """Return a line to a server that is never asked."""
+def target() -> check_zone.Target:
+    """Return a target on a server that is never asked."""
     peer = Peer(Address("192.0.2.53", 53), keys.key("k.", "hmac-sha256", "c2VjcmV0"))
-    return check_zone.Line(Probe(peer, timeout=1), Session([peer], timeout=1), set())
+    return check_zone.Target(Probe(peer, timeout=1), Session([peer], timeout=1), set())
 
 
 def answered(rcode: int) -> Answer:
@@ -936,19 +936,19 @@ RIGHT = Permission("example.", "vm.example.", "k.", ["A"])
 
 
 @pytest.mark.parametrize("rcode", [rcodes.REFUSED, rcodes.NOTAUTH])
-def test_a_right_that_is_missing(rcode: int, line: check_zone.Line) -> None:
-    assert not check_zone._granted(line, answered(rcode), rcodes.NXDOMAIN, RIGHT)
+def test_a_right_that_is_missing(rcode: int, target: check_zone.Target) -> None:
+    assert not check_zone._granted(target, answered(rcode), rcodes.NXDOMAIN, RIGHT)
 
 
-def test_a_server_that_ignores_prerequisites(line: check_zone.Line) -> None:
+def test_a_server_that_ignores_prerequisites(target: check_zone.Target) -> None:
     with pytest.raises(BadResponse, match="it ignores prerequisites"):
-        check_zone._granted(line, answered(rcodes.NOERROR), rcodes.NXDOMAIN, RIGHT)
+        check_zone._granted(target, answered(rcodes.NOERROR), rcodes.NXDOMAIN, RIGHT)
 
 
 @pytest.mark.parametrize("rcode", [rcodes.NOTIMP, rcodes.SERVFAIL, rcodes.FORMERR, rcodes.NOTZONE])
-def test_an_answer_that_says_nothing_of_the_right(rcode: int, line: check_zone.Line) -> None:
+def test_an_answer_that_says_nothing_of_the_right(rcode: int, target: check_zone.Target) -> None:
     with pytest.raises(Exception, match=rcodes.text(rcode)):
-        check_zone._granted(line, answered(rcode), rcodes.NXDOMAIN, RIGHT)
+        check_zone._granted(target, answered(rcode), rcodes.NXDOMAIN, RIGHT)
 
 
 # Settings that are allowed, and probably not meant

@@ -152,20 +152,20 @@ def test_what_was_assumed_gives_way_to_what_is_read(
     found = Live(ZONE, 1, dict(old))
     assumed = dict(old)
     for item in (item for nodes in believed for item in nodes.values()):
-        found.assume(item)
+        found.put_tentative(item)
         assumed[item.name] = item
     assert state(found) == (1, assumed, cuts(assumed))
-    assert found.assumed == len({name for nodes in believed for name in nodes})
+    assert found.tentative == len({name for nodes in believed for name in nodes})
     changed = found.follow(incremental(difference(old, new)) if incrementally else whole(new, serial=2))
     assert state(found) == (2, new, cuts(new))
     assert changed == {name for name in assumed | new if assumed.get(name) != new.get(name)}
-    assert found.assumed == 0
+    assert found.tentative == 0
 
 
 def test_an_assumed_name_that_does_not_come_is_as_it_was() -> None:
     found = zone(DB)
     for item in (WEB, Node(DB.name)):
-        found.assume(item)
+        found.put_tentative(item)
     assert found.get(DB.name) == Node(DB.name)
     assert found.follow(incremental()) == {DB.name, WEB.name}
     assert state(found) == state(zone(DB))
@@ -184,12 +184,12 @@ def test_an_assumed_name_that_does_not_come_is_as_it_was() -> None:
 )  # fmt: skip
 def test_a_delta_that_does_not_fit_changes_nothing(deltas: list[tuple[list[Record], list[Record]]]) -> None:
     found = zone(DB, WEB)
-    found.assume(node("new.example.", txt("assumed")))
+    found.put_tentative(node("new.example.", txt("assumed")))
     before = state(found)
     with pytest.raises(Malformed, match="not in the zone"):
         found.follow(incremental(*deltas))
     assert state(found) == before
-    assert found.assumed == 1
+    assert found.tentative == 1
 
 
 CUTS = [

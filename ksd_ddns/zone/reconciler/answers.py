@@ -83,7 +83,7 @@ def _handle_accepted(state: State, answer: Answer, now: float) -> None:
     split = False
     for change in answer.changes:
         name = change.name
-        live.assume(change.new)
+        live.put_tentative(change.new)
         if state.sending.retried and (before := state.sending.retried.pop(name, None)) is not None:
             released.add(before.cause)
         if state.sending.halfway and state.sending.halfway.get(name) == change.new:

@@ -35,7 +35,7 @@ def handle(state: State, canary: Change, answer: Answer, now: float) -> None:
     match answer.result:
         case Result.ACCEPTED:
             if canary.old != canary.new:
-                state.live.assume(canary.new)
+                state.live.put_tentative(canary.new)
                 state.unconfirmed.accept(answer.changes, now, split=False)
                 state.unconfirmed.nudged[canary.name] = None
                 state.updates.unread_since = state.updates.unread_since or now

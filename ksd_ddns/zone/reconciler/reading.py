@@ -101,7 +101,7 @@ def _hides_changes(state: State, serial: int, now: float) -> bool:
     live = state.live
     if serial != live.serial or state.learned.stale:
         return True
-    if not live.assumed:
+    if not live.tentative:
         return False
     return not state.view.signed or now >= state.view.read_whole_at + READ_SIGNED_EVERY
 
@@ -129,7 +129,7 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
     for name, verdict in state.unconfirmed.confirm(differing, now, signed=state.view.signed).items():
         match verdict:
             case Verdict.LATE:
-                live.assume(accepted[name].new)
+                live.put_tentative(accepted[name].new)
                 settled.add(name)
             case Verdict.NOT_SHOWN | Verdict.NO_TXT:
                 cause = Cause.NOT_SHOWN if verdict is Verdict.NOT_SHOWN else Cause.NO_TXT
