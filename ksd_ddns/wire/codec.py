@@ -1,8 +1,7 @@
-"""DNS messages as bytes: the records of a response in, queries and UPDATE messages out (RFC 1035, 1995, 2136, 5936).
+"""Codec for DNS messages: parses responses, builds queries and UPDATE messages (RFC 1035, 1995, 2136, 5936).
 
-Reading is one flat loop over the message. Names come out folded and uncompressed, also those inside the rdata of the
-types that may be compressed there (RFC 3597, 4); nothing else is interpreted. Whatever the bytes are, the only
-exception is Malformed.
+The parser is one flat loop over the message. It lower-cases and decompresses names, including those in the rdata of
+types that allow compression there (RFC 3597, 4), and interprets nothing else. On bad input it raises only Malformed.
 """
 
 import struct
@@ -15,10 +14,10 @@ from ksd_ddns.wire.names import MAX_NAME
 from ksd_ddns.wire.rrset import IN, IXFR, SOA, TSIG
 
 Record: TypeAlias = tuple[bytes, int, int, bytes]
-"""Owner name, type, TTL, rdata: a plain tuple, since a transfer has a hundred thousand of them."""
+"""Owner name, type, TTL, rdata. A plain tuple for speed: a transfer can have 100,000 records."""
 
 MAX_TTL = 2**31 - 1
-"""Seconds that a TTL can have; a larger one counts as 0 (RFC 2181, 8)."""
+"""Maximum TTL in seconds; a larger value counts as 0 (RFC 2181, 8)."""
 
 MAX_MESSAGE = 65_535
 OPCODE_UPDATE = 5
@@ -30,10 +29,10 @@ _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _FIXED = struct.Struct("!HHIH")
 _NAPTR = 35
-_MAX_JUMPS = 127  # a name has at most 127 labels, so an honest one never needs more pointers
+_MAX_JUMPS = 127  # a name has at most 127 labels, so a valid one never needs more pointers
 
-# Where the names stand in the rdata that old implementations compress: octets before, how many names. What follows
-# the names is copied. RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2230; RFC 2535; RFC 2782; RFC 3403; RFC 3597, 4; RFC 6672.
+# Names in the rdata of types that old implementations compress: octets before the names, number of names. The octets
+# after the names are copied. RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2230; RFC 2535; RFC 2782; RFC 3403; RFC 3597, 4; RFC 6672.
 _NAMES_IN_RDATA: dict[int, tuple[int, int]] = {
     2: (0, 1),  # NS
     3: (0, 1),  # MD
@@ -53,18 +52,18 @@ _NAMES_IN_RDATA: dict[int, tuple[int, int]] = {
     26: (2, 2),  # PX
     30: (0, 1),  # NXT
     33: (6, 1),  # SRV
-    35: (4, 1),  # NAPTR: and then three character-strings before the name
+    35: (4, 1),  # NAPTR: three character-strings precede the name
     36: (2, 1),  # KX
     39: (0, 1),  # DNAME
 }
 
 
 class Malformed(ValueError):
-    """The bytes are not a DNS message, or not the one that was asked for."""
+    """The bytes are not a DNS message, or not the expected one."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A response, as far as it matters here. `tsig_start` is where its TSIG record begins, None without one."""
+    """A parsed response. `tsig_start` is the offset of its TSIG record, None without one."""
 
     wire: bytes
     id: int
@@ -78,7 +77,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def read(wire: bytes) -> Message:
-    """Return the message that `wire` holds. Raises Malformed."""
+    """Parse `wire`. Raises Malformed."""
     try:
         ident, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
         seen: dict[int, bytes] = {}
@@ -96,7 +95,7 @@ def read(wire: bytes) -> Message:
         if additionals:
             _, position = _records(wire, position, additionals - 1, seen)
             last, end = _records(wire, position, 1, seen)
-            if last[0][1] == TSIG:  # only ever the last one (RFC 8945, 5.1)
+            if last[0][1] == TSIG:  # TSIG must be the last record (RFC 8945, 5.1)
                 tsig, tsig_start = last[0], position
             position = end
     except (IndexError, struct.error) as e:
@@ -107,16 +106,16 @@ def read(wire: bytes) -> Message:
 
 
 def _records(wire: bytes, position: int, count: int, seen: dict[int, bytes]) -> tuple[list[Record], int]:
-    """Return `count` records from `position` on, and the position after them: the hot loop of every transfer."""
+    """Parse `count` records at `position`; return them and the position after them. The hot loop of every transfer."""
     records: list[Record] = []
     append = records.append
     fixed = _FIXED.unpack_from
-    known = seen.get
+    lookup = seen.get
     size = len(wire)
     for _ in range(count):
         first = wire[position]
-        # Most owners are one pointer to a name that was read before.
-        if first >= 0xC0 and (found := known((first & 0x3F) << 8 | wire[position + 1])) is not None:
+        # Most owner names are one pointer to a name already in `seen`.
+        if first >= 0xC0 and (found := lookup((first & 0x3F) << 8 | wire[position + 1])) is not None:
             name = found
             position += 2
         else:
@@ -129,7 +128,7 @@ def _records(wire: bytes, position: int, count: int, seen: dict[int, bytes]) -> 
         if end > size:
             raise Malformed("the message ends in the middle of a record")
         if rdtype in _NAMES_IN_RDATA:
-            append((name, rdtype, ttl, _expanded(wire, position, end, rdtype, seen)))
+            append((name, rdtype, ttl, _decompressed(wire, position, end, rdtype, seen)))
         else:
             append((name, rdtype, ttl, wire[position:end]))
         position = end
@@ -137,17 +136,17 @@ def _records(wire: bytes, position: int, count: int, seen: dict[int, bytes]) -> 
 
 
 def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, int]:
-    """Return the folded name at `position` and the position after it; `seen` learns every suffix of it."""
+    """Return the lower-case name at `position` and the position after it; add its suffixes to `seen`."""
     start = position
     length = wire[position]
     if 0 < length < 0x40:
-        # Most names are one label before a name that was read already.
+        # Most names are one label followed by a pointer to a name already in `seen`.
         end = position + 1 + length
         if wire[end] >= 0xC0 and (rest := seen.get((wire[end] & 0x3F) << 8 | wire[end + 1])) is not None:
-            return _learnt(wire[start:end].lower() + rest, start, seen), end + 2
+            return _remember(wire[start:end].lower() + rest, start, seen), end + 2
     after = 0
-    pieces: list[tuple[int, bytes]] = []  # where each label begins, and the label
-    barrier = position  # a pointer goes to a prior occurrence (RFC 1035, 4.1.4): always backwards, so it ends
+    pieces: list[tuple[int, bytes]] = []  # offset of each label, and the label
+    barrier = position  # pointers must point backwards (RFC 1035, 4.1.4), so the loop ends
     jumps = 0
     size = 1
     name = b"\0"
@@ -159,7 +158,7 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
         if length < 0x40:
             end = position + 1 + length
             size += 1 + length
-            if end > len(wire) or size > MAX_NAME:  # here, before each suffix of a name without end is kept
+            if end > len(wire) or size > MAX_NAME:  # check here, before storing the suffixes of an endless name
                 raise Malformed(f"a name runs over the end of the message, or over {MAX_NAME} octets")
             pieces.append((position, wire[position:end]))
             position = end
@@ -185,18 +184,20 @@ def _name(wire: bytes, position: int, seen: dict[int, bytes]) -> tuple[bytes, in
         name = label.lower() + name
         if offset < 0x4000:
             seen[offset] = name
-    return _learnt(name, start, seen), after
+    return _remember(name, start, seen), after
 
 
-def _learnt(name: bytes, start: int, seen: dict[int, bytes]) -> bytes:
+def _remember(name: bytes, start: int, seen: dict[int, bytes]) -> bytes:
+    """Add `name`, which starts at offset `start`, to `seen`; return it."""
     if len(name) > MAX_NAME:
         raise Malformed(f"a name of more than {MAX_NAME} octets")
-    if start < 0x4000:  # as far as a pointer reaches
+    if start < 0x4000:  # a pointer has a 14-bit offset
         seen[start] = name
     return name
 
 
-def _expanded(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int, bytes]) -> bytes:
+def _decompressed(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int, bytes]) -> bytes:
+    """Return the rdata at `position` with its names decompressed and in lower case."""
     before, count = _NAMES_IN_RDATA[rdtype]
     if rdtype == _NAPTR:
         for _ in range(3):
@@ -213,7 +214,7 @@ def _expanded(wire: bytes, position: int, end: int, rdtype: int, seen: dict[int,
 
 
 def soa_serial(rdata: bytes) -> int:
-    """Return the serial of an SOA `rdata`: the first of five numbers behind two names (RFC 1035, 3.3.13)."""
+    """Return the serial of an SOA `rdata`: the first of the five numbers after the two names (RFC 1035, 3.3.13)."""
     start = 0
     for _ in range(2):
         while rdata[start : start + 1] > b"\0":
@@ -225,7 +226,7 @@ def soa_serial(rdata: bytes) -> int:
 
 
 def soa_primary(rdata: bytes) -> bytes:
-    """Return the name of the primary in an SOA `rdata`: its MNAME (RFC 1035, 3.3.13)."""
+    """Return the name of the primary (MNAME) from an SOA `rdata` (RFC 1035, 3.3.13)."""
     end = 0
     while rdata[end : end + 1] > b"\0":
         end += 1 + rdata[end]
@@ -238,24 +239,24 @@ def query(ident: int, name: bytes, rdtype: int) -> bytes:
 
 
 def ixfr_query(ident: int, zone: bytes, serial: int) -> bytes:
-    """Return an IXFR query for what changed in `zone` since `serial` (RFC 1995, 3)."""
+    """Return an IXFR query for the changes to `zone` since `serial` (RFC 1995, 3)."""
     soa = b"\0\0" + serial.to_bytes(4, "big") + bytes(16)
     question = _HEADER.pack(ident, 0, 1, 0, 1, 0) + zone + _QUESTION.pack(IXFR, IN)
     return question + b"\xc0\x0c" + _FIXED.pack(SOA, IN, 0, len(soa)) + soa
 
 
 def reply(ident: int, flags: int, name: bytes) -> bytes:
-    """Return a response without records to the question for the SOA of `name`."""
+    """Return a response without records to a query for the SOA of `name`."""
     return _HEADER.pack(ident, flags, 1, 0, 0, 0) + name + _QUESTION.pack(SOA, IN)
 
 
 def notify(ident: int, zone: bytes) -> bytes:
-    """Return a NOTIFY that `zone` changed (RFC 1996, 3.7)."""
+    """Return a NOTIFY for `zone` (RFC 1996, 3.7)."""
     return _HEADER.pack(ident, NOTIFY | FLAG_AA, 1, 0, 0, 0) + zone + _QUESTION.pack(SOA, IN)
 
 
 def update(ident: int, zone: bytes, prerequisites: "Iterable[Statement]", updates: "Iterable[Statement]") -> bytes:
-    """Return the UPDATE message for `zone` (RFC 2136, 2). Raises Malformed when it does not fit 65,535 octets."""
+    """Return the UPDATE message for `zone` (RFC 2136, 2). Raises Malformed if it exceeds 65,535 octets."""
     first, count = _section(zone, prerequisites)
     second, changes = _section(zone, updates)
     size = _HEADER.size + len(zone) + _QUESTION.size + len(first) + len(second)
@@ -266,7 +267,7 @@ def update(ident: int, zone: bytes, prerequisites: "Iterable[Statement]", update
 
 
 Statement: TypeAlias = tuple[bytes, int, int, int, bytes]
-"""A line of an UPDATE: owner name, type, class, TTL, rdata, as RFC 2136, 2.4 and 2.5 lay them out."""
+"""One record of an UPDATE: owner name, type, class, TTL, rdata, with the values of RFC 2136, 2.4 and 2.5."""
 
 STATEMENT_OVERHEAD = _FIXED.size
 
@@ -279,7 +280,7 @@ def _section(zone: bytes, statements: Iterable[Statement]) -> tuple[bytes, int]:
     count = 0
     for name, rdtype, rdclass, ttl, rdata in statements:
         if name is not last:
-            # Every owner ends in the zone's name, which stands at offset 12 of the message.
+            # Every owner ends with the zone name, which is at offset 12 of the message.
             last, owner = name, name[:cut] + b"\xc0\x0c"
         parts.append(owner + fixed(rdtype, rdclass, ttl, len(rdata)) + rdata)
         count += 1

@@ -1,8 +1,8 @@
-"""Owner names: wire form, text form, and which name lies below which.
+"""Domain names: wire form, presentation form, and subdomain tests.
 
-Inside the core a name is its lower-cased, uncompressed wire form (RFC 1035, 3.1), root label included, so that equal
-names are equal bytes (RFC 4343). Length octets are at most 63 and never look like a letter, hence `bytes.lower()` on
-the whole wire form folds exactly the labels.
+The core represents a name by its lower-case, uncompressed wire form (RFC 1035, 3.1), including the root label, so equal
+names are equal bytes (RFC 4343). Length octets are at most 63, below the ASCII letters, so `bytes.lower()` on the full
+wire form changes only the labels.
 """
 
 import re
@@ -20,9 +20,9 @@ _SPECIAL = b'"().;@$\\'
 
 
 def from_text(text: str) -> bytes:
-    r"""Return the wire form of the presentation form `text`, taken as absolute with or without the final dot.
+    r"""Parse the presentation form `text`, an absolute name with or without the final dot; return its wire form.
 
-    Understands `\.` and `\DDD` (RFC 1035, 5.1). Raises ValueError that says what is wrong.
+    Supports `\.` and `\DDD` (RFC 1035, 5.1). Raises ValueError with the cause.
     """
     if text in {"", "."}:
         return ROOT
@@ -69,7 +69,7 @@ def to_text(name: bytes) -> str:
     """Return the presentation form with the final dot, special octets escaped (RFC 1035, 5.1; RFC 4343, 2.1)."""
     found = labels(name)
     text = b".".join(found) + b"."
-    if _PLAIN.match(text) and text.count(b".") == len(found or [ROOT]):  # nearly all; more dots stand inside of labels
+    if _PLAIN.match(text) and text.count(b".") == len(found or [ROOT]):  # the common case: no label contains a dot
         return text.decode("ascii")
     return "".join(_label_text(label) + "." for label in found)
 
@@ -97,12 +97,12 @@ def canonical(name: bytes) -> list[bytes]:
 
 
 def parent(name: bytes) -> bytes:
-    """Return `name` without its most specific label; the root has no parent and is returned as it is."""
+    """Return `name` without its most specific label; the root has no parent and is returned unchanged."""
     return name[1 + name[0] :] if name[0] else name
 
 
 def child(name: bytes, ancestor: bytes) -> bytes:
-    """Return the label of `name` directly below `ancestor`, without its length; empty where it is not below it."""
+    """Return the label of `name` directly below `ancestor`, without its length; empty if `name` is not below it."""
     if not is_below(name, ancestor) or name == ancestor:
         return b""
     end = len(name) - len(ancestor)
@@ -113,8 +113,8 @@ def child(name: bytes, ancestor: bytes) -> bytes:
 
 
 def is_below(name: bytes, ancestor: bytes) -> bool:
-    """Return whether `name` is `ancestor` or lies below it, label by label."""
-    if not name.endswith(ancestor):  # cannot be below it; the converse needs the walk
+    """Return whether `name` is `ancestor` or below it, compared label by label."""
+    if not name.endswith(ancestor):  # necessary, not sufficient: the match must start at a label
         return False
     start = len(name) - len(ancestor)
     position = 0
@@ -124,7 +124,7 @@ def is_below(name: bytes, ancestor: bytes) -> bool:
 
 
 def is_host_name(name: bytes) -> bool:
-    """Return whether `name` may have addresses where host names are checked (RFC 952; RFC 1123, 2.1)."""
+    """Return whether `name` is a valid host name (RFC 952; RFC 1123, 2.1), as some servers require for addresses."""
     return all(_HOST_LABEL.match(label) for label in labels(name))
 
 
@@ -135,7 +135,7 @@ IP6_ARPA = b"\3ip6\4arpa\0"
 def reverse(address: bytes, prefix: int | None = None) -> bytes:
     """Return the reverse name of a packed address, or of its first `prefix` bits (RFC 1035, 3.5; RFC 3596, 2.5).
 
-    Raises ValueError where the prefix does not end between two labels: at 8 bits (IPv4) or 4 (IPv6).
+    Raises ValueError if the prefix is not a multiple of 8 bits (IPv4) or 4 bits (IPv6).
     """
     v4 = len(address) == 4
     step = 8 if v4 else 4
@@ -148,7 +148,7 @@ def reverse(address: bytes, prefix: int | None = None) -> bytes:
 
 
 def reversed_address(name: bytes) -> bytes | None:
-    """Return the packed address whose reverse name is `name`, None where it is none."""
+    """Return the packed address with the reverse name `name`, None if `name` is not the reverse name of an address."""
     found = [label.decode("latin-1") for label in reversed(labels(name))]
     try:
         if is_below(name, IN_ADDR_ARPA) and len(found) == 6:
@@ -172,12 +172,12 @@ def is_reverse_block(name: bytes) -> bool:
 
 
 def legal_label(text: str) -> bytes | None:
-    """Return `text` as a length-prefixed, folded label, or None where it cannot stand in a published name.
+    """Return `text` as a length-prefixed, lower-case label, or None if published names may not contain it.
 
-    Published are letters, digits, hyphens and underscores, 1 to 63 octets: what Kubernetes and KubeVirt let through
-    (a label `*`, which would make a wildcard, can only come from a forged object).
+    Allowed are 1 to 63 letters, digits, hyphens and underscores, as in Kubernetes and KubeVirt. Only a forged object
+    can have a label `*`, which would create a wildcard.
     """
     folded = text.lower()
-    if not (text.isascii() and _LEGAL_LABEL.match(folded)):  # the Kelvin sign folds to a k, and is none
+    if not (text.isascii() and _LEGAL_LABEL.match(folded)):  # isascii() rejects the Kelvin sign, whose lower case is k
         return None
     return bytes([len(folded)]) + folded.encode("ascii")

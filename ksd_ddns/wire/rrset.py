@@ -1,7 +1,7 @@
-"""RRset and Node: the values everything else speaks in.
+"""RRset and Node: the record types that all other modules use.
 
-A name is its lower-cased, uncompressed wire form, an rdata its uncompressed wire form (RFC 1035, 3.1 and 3.2). Text
-and dnspython objects exist only at the edges: as objects they cost ten times as much as the work done with them.
+A name is its lower-case, uncompressed wire form, and rdata its uncompressed wire form (RFC 1035, 3.1 and 3.2). Text and
+dnspython objects exist only at the edges: creating the objects costs ten times as much as processing them.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ CLASS_ANY = 255
 class RRset(msgspec.Struct, frozen=True, gc=False):
     """The records of one type at one owner name.
 
-    `ttl` is in seconds; `rdatas` are sorted and unique, so that equal sets are equal values.
+    `ttl` is in seconds; `rdatas` are sorted and unique, so equal RRsets compare equal.
     """
 
     type: int
@@ -41,7 +41,7 @@ class RRset(msgspec.Struct, frozen=True, gc=False):
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
-    """All RRsets of one owner name, sorted by type. A node without RRsets is a name that does not exist."""
+    """All RRsets of one owner name, sorted by type. A node without RRsets stands for a name that does not exist."""
 
     name: bytes
     rrsets: tuple[RRset, ...] = ()
@@ -54,18 +54,18 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         return None
 
     def with_rrsets(self, rrsets: Iterable[RRset], *, types: Iterable[int]) -> "Node":
-        """Return this node with its RRsets of `types` replaced by `rrsets`, all others as they are."""
+        """Return this node with its RRsets of `types` replaced by `rrsets`, and all others unchanged."""
         replaced = set(types)
         kept = [rrset for rrset in self.rrsets if rrset.type not in replaced]
         return Node(self.name, tuple(sorted([*kept, *rrsets], key=by_type)))
 
 
 def by_type(rrset: RRset) -> int:
-    """Sort key: RRsets of a node stand in the order of their type numbers."""
+    """Sort key: a node lists its RRsets in the order of their type numbers."""
     return rrset.type
 
 
 def rrset(rdtype: int, ttl: int, rdatas: Iterable[bytes]) -> RRset:
-    """Return the RRset of `rdatas` in any order, duplicates dropped."""
+    """Return the RRset of `rdatas`, given in any order and possibly with duplicates."""
     found = tuple(rdatas)
-    return RRset(rdtype, ttl, found if len(found) == 1 else tuple(sorted(set(found))))  # nearly all have one record
+    return RRset(rdtype, ttl, found if len(found) == 1 else tuple(sorted(set(found))))  # most have one record

@@ -8,7 +8,7 @@ from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A
 
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")  # printable, neither quote nor backslash
 _TYPES = {A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", TXT: "TXT", AAAA: "AAAA", DNAME: "DNAME"}
-# What else stands in zones; its rdata is nothing that is read here.
+# Other types found in zones; this package does not parse their rdata.
 _TYPES |= {
     13: "HINFO", 15: "MX", 17: "RP", 29: "LOC", 33: "SRV", 35: "NAPTR", 37: "CERT", 43: "DS", 44: "SSHFP",
     48: "DNSKEY", 49: "DHCID", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 59: "CDS", 60: "CDNSKEY", 61: "OPENPGPKEY",
@@ -22,12 +22,12 @@ def rdtype_text(rdtype: int) -> str:
 
 
 def is_readable(rdtype: int) -> bool:
-    """Return whether rdata of `rdtype` has a form here that people read."""
+    """Return whether rdata of `rdtype` has a readable presentation form here."""
     return rdtype in {A, AAAA, TXT, NS, CNAME, PTR, DNAME}
 
 
 def rdata_text(rdtype: int, rdata: bytes) -> str:
-    """Return `rdata` in presentation form, in the generic form of RFC 3597 where the type is none of ours."""
+    """Return `rdata` in presentation form, in the generic form of RFC 3597 for types not supported here."""
     if rdtype == A and len(rdata) == 4:
         return inet_ntop(AF_INET, rdata)
     if rdtype == AAAA and len(rdata) == 16:

@@ -1,7 +1,7 @@
 """Zone transfers as a state machine without a socket (RFC 5936, RFC 1995).
 
-Records go in, message by message; out comes what the answer turned out to be: nothing new, a list of deltas, or a whole
-zone (which an IXFR query may be answered with, too). Nothing is to be used before the machine says that it is done.
+Feed it the records of each message. The result is one of: no change, a list of deltas, or a full zone (which is also a
+valid response to an IXFR query). Use the result only once the transfer is done.
 Records outside the zone are ignored, as secondaries do.
 """
 
@@ -14,11 +14,10 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Malformed, Record, soa_serial
 from ksd_ddns.wire.rrset import DNAME, NS, NSEC, NSEC3, RRSIG, SOA, Node, RRset, rrset
 
-# Types that a signing server adds: never compared, and no sign that a name is in use.
+# Types that a signing server adds: never compared, and not evidence that a name is in use.
 GENERATED = frozenset({RRSIG, NSEC, NSEC3})
 
-
-# What hides the names below it: a delegation, unless it is the zone's own NS, and a DNAME.
+# Types that hide the names below them: NS of a delegation (not the zone's own NS), and DNAME.
 CUTTING = frozenset({NS, DNAME})
 
 _SPECIAL = GENERATED | CUTTING | {SOA}
@@ -30,7 +29,7 @@ class _Form(Enum):
 
 
 class Delta:
-    """One step of an IXFR: from one serial to the next, what went and what came."""
+    """One step of an IXFR: the records removed and added up to `serial`."""
 
     __slots__ = ("added", "removed", "serial")
 
@@ -41,23 +40,23 @@ class Delta:
 
 
 class Transfer:
-    """An answer to an AXFR query, or to an IXFR query from `serial`.
+    """The response to an AXFR query, or to an IXFR query from `serial`.
 
-    After `feed` returned true exactly one of these holds: `nodes` is the whole zone, or `deltas` leads from the asked
-    serial to `serial` (empty: nothing changed).
+    Once `feed` has returned true, either `nodes` is the full zone, or `deltas` lead from the requested serial to
+    `serial` (empty: no change).
     """
 
     def __init__(self, zone: bytes, serial: int | None = None) -> None:
         self._zone = zone
-        self._asked = serial
+        self._requested = serial
         self._soa: bytes | None = None
         self._position = 0
         self._form: _Form | None = None
         self._name = b""
-        self._together: list[Record] = []
+        self._adjacent: list[Record] = []
         self._nodes: dict[bytes, Node] = {}
         self._later: dict[bytes, list[Record]] = {}
-        self._inside: set[bytes] = set()
+        self._parents: set[bytes] = set()
         self.cuts: set[bytes] = set()
         self._adding = False
         self.serial = 0
@@ -68,13 +67,13 @@ class Transfer:
 
     @property
     def lone(self) -> bool:
-        """Whether an IXFR was answered with a newer SOA and nothing else yet: some servers never send more."""
-        return self.records == 1 and self._asked is not None and not self.done
+        """Whether the only record of an IXFR so far is a newer SOA: some servers never send more."""
+        return self.records == 1 and self._requested is not None and not self.done
 
     def feed(self, records: list[Record]) -> bool:
-        """Take the answer section of the next message; return whether the transfer is complete.
+        """Process the answer section of the next message; return whether the transfer is complete.
 
-        Raises Malformed on anything that no transfer may hold.
+        Raises Malformed if the records violate the protocol.
         """
         if self.done:
             raise Malformed("a record follows the final SOA")
@@ -83,11 +82,11 @@ class Transfer:
         if self._soa is None:
             self._begin(records)
             start = 1
-            # One SOA that is not newer than ours: nothing changed (RFC 1995, 2 and 4).
-            if self._asked is not None and len(records) == 1 and not newer(self.serial, self._asked):
+            # A single SOA that is not newer than ours: no change (RFC 1995, 2 and 4).
+            if self._requested is not None and len(records) == 1 and not newer(self.serial, self._requested):
                 return self._end()
         if self._form is None and start < len(records):
-            self._form = self._decided(records[start])
+            self._form = self._detect_form(records[start])
             start += self._form is _Form.DELTAS
         if self._form is _Form.DELTAS:
             return self._feed_deltas(records, start)
@@ -102,10 +101,10 @@ class Transfer:
         self._soa = rdata
         self.serial = soa_serial(rdata)
 
-    def _decided(self, second: Record) -> "_Form":
-        """Detect from the second record whether the answer is the full zone or deltas (RFC 1995, 4)."""
+    def _detect_form(self, second: Record) -> "_Form":
+        """Detect from the second record whether the response is the full zone or deltas (RFC 1995, 4)."""
         name, rdtype, _, rdata = second
-        if rdtype != SOA or name != self._zone or self._asked is None or soa_serial(rdata) != self._asked:
+        if rdtype != SOA or name != self._zone or self._requested is None or soa_serial(rdata) != self._requested:
             return _Form.ZONE
         self.deltas.append(Delta())
         return _Form.DELTAS
@@ -144,8 +143,8 @@ class Transfer:
         return False
 
     def _feed_zone(self, records: list[Record], start: int) -> bool:
-        # All records of a name follow each other in practice; what comes later of it is merged at the end.
-        name, together = self._name, self._together
+        # In practice the records of a name are adjacent; _finish() merges those that are not.
+        name, adjacent = self._name, self._adjacent
         for record in islice(records, start, None):
             if record[1] in _SPECIAL:
                 if record[1] in GENERATED:
@@ -157,21 +156,21 @@ class Transfer:
                         raise Malformed("the zone changed in the middle of the transfer, or holds a second SOA")
                     if record is not records[-1]:
                         raise Malformed("a record follows the final SOA")
-                    self._take(name, together)
+                    self._take(name, adjacent)
                     self._finish()
                     return self._end()
                 if record[1] == DNAME or record[0] != self._zone:
                     self.cuts.add(record[0])
             if record[0] == name:
-                together.append(record)
+                adjacent.append(record)
                 continue
-            self._take(name, together)
-            name, together = record[0], [record]
-        self._name, self._together = name, together
+            self._take(name, adjacent)
+            name, adjacent = record[0], [record]
+        self._name, self._adjacent = name, adjacent
         return False
 
     def _take(self, name: bytes, records: list[Record]) -> None:
-        """Take records that follow each other, all of one name."""
+        """Store adjacent records of one name."""
         if not records:
             return
         if name in self._nodes:
@@ -185,14 +184,14 @@ class Transfer:
             raise Malformed("the zone holds a second SOA")
 
     def _is_inside(self, name: bytes) -> bool:
-        """Return whether `name` is in the zone: records of other names are ignored, as secondaries do."""
-        # Most names have the parent of the one before: one walk along the labels serves all of its children.
+        """Return whether `name` is in the zone."""
+        # Many names share a parent, so cache the parents that are in the zone.
         parent = names.parent(name)
-        if parent in self._inside or name == self._zone:
+        if parent in self._parents or name == self._zone:
             return True
         if not names.is_below(parent, self._zone):
             return False
-        self._inside.add(parent)
+        self._parents.add(parent)
         return True
 
     def _finish(self) -> None:
@@ -203,31 +202,31 @@ class Transfer:
         self._later = {}
         apex = self._nodes.get(self._zone)
         if apex is None or apex.get(NS) is None:
-            # No primary serves such a zone: rather half a transfer than a zone without anything.
+            # No primary serves a zone without NS: the transfer is truncated. Do not treat the zone as empty.
             raise Malformed("the transfer holds no NS record of the zone")
         self.nodes = self._nodes
 
 
 def _node(name: bytes, records: list[Record]) -> Node:
-    """Return the node that the records of one name make, in whatever order they came."""
-    records.sort()  # by type, then by TTL: where those of one RRset differ the lowest counts (RFC 2181, 5.2)
+    """Return the node made of the records of one name, given in any order."""
+    records.sort()  # by type, then TTL: if TTLs in an RRset differ, the lowest applies (RFC 2181, 5.2)
     rrsets: list[RRset] = []
     last = -1
     for _, rdtype, ttl, rdata in records:
         if rdtype == last:
             return Node(name, tuple(_grouped(records)))
-        rrsets.append(RRset(rdtype, ttl, (rdata,)))  # nearly all have one record
+        rrsets.append(RRset(rdtype, ttl, (rdata,)))  # most have one record
         last = rdtype
     return Node(name, tuple(rrsets))
 
 
 def _grouped(records: list[Record]) -> Iterator[RRset]:
-    """Yield the RRsets of records that are sorted by type."""
+    """Yield the RRsets of records sorted by type."""
     for rdtype, group in groupby(records, key=itemgetter(1)):
-        together = list(group)
-        yield rrset(rdtype, together[0][2], [rdata for _, _, _, rdata in together])
+        adjacent = list(group)
+        yield rrset(rdtype, adjacent[0][2], [rdata for _, _, _, rdata in adjacent])
 
 
 def newer(serial: int, than: int) -> bool:
-    """Return whether `serial` comes after `than` in serial number arithmetic (RFC 1982, 3.2)."""
+    """Return whether `serial` is newer than `than` in serial number arithmetic (RFC 1982, 3.2)."""
     return serial != than and (serial - than) % 2**32 < 2**31

@@ -2,7 +2,7 @@
 
 
 def join(rdata: bytes) -> bytes:
-    """Return the character-strings of a TXT `rdata` as one; a string cut short ends where the rdata does."""
+    """Return the character-strings of a TXT `rdata` joined; a truncated string ends at the end of the rdata."""
     if len(rdata) == rdata[0] + 1:
         return rdata[1:]
     return b"".join(strings(rdata))
@@ -20,6 +20,6 @@ def strings(rdata: bytes) -> list[bytes]:
 
 
 def text_rdata(text: bytes) -> bytes:
-    """Return `text` as TXT rdata, cut into character-strings of at most 255 octets."""
+    """Return `text` as TXT rdata, split into character-strings of at most 255 octets."""
     pieces = [text[i : i + 255] for i in range(0, len(text), 255)] or [b""]
     return b"".join(bytes([len(piece)]) + piece for piece in pieces)
