@@ -1,7 +1,7 @@
-"""What a configuration was made for, as a line in it says: what is kept must fit what is asked for today.
+"""The purpose line of a configuration, which records its settings and is compared with the current ones.
 
-A configuration that is there is not overwritten, since somebody may have changed it. One that was made for another
-domain or port would be kept as well, and nothing would say why the server does not serve what it should.
+An existing configuration is never overwritten, since it may have been edited. Without this check, one made for another
+domain or port would be kept silently, and the server would not serve the requested zones.
 """
 
 import re
@@ -13,7 +13,7 @@ from ksd_ddns.bootstrap.zones import CATALOG, CATALOG_FILE
 from ksd_ddns.errors import SettingsError
 
 _LINE = re.compile(r"^(?://|#) made for: (.+)$", re.MULTILINE)
-# Without that line: what the configuration itself says.
+# Fallback for a configuration without that line.
 _PORT = re.compile(r"^\s*listen(?:-on port |: .*@)(\d+)", re.MULTILINE)
 _ZONE = re.compile(r'^\s*(?:zone "|- domain: )([^"\s]+)', re.MULTILINE)
 
@@ -28,7 +28,7 @@ _SETTINGS = {
 
 
 def purpose(server: BundledPrimary | BundledSecondary) -> dict[str, str]:
-    """Return what the configuration of `server` is made for."""
+    """Return the settings for which the configuration of `server` is made."""
     if isinstance(server, BundledSecondary):
         primaries = ",".join(f"{ip}#{server.primary_port}" for ip in server.primaries)
         return {"server": "bind9", "address": server.address, "port": str(server.port), "primaries": primaries}
@@ -42,12 +42,12 @@ def purpose(server: BundledPrimary | BundledSecondary) -> dict[str, str]:
 
 
 def line(server: BundledPrimary | BundledSecondary) -> str:
-    """Return the line that says it, without the sign of a comment."""
+    """Return the purpose line without its comment marker."""
     return "made for: " + " ".join(f"{name}={value}" for name, value in purpose(server).items())
 
 
 def check(server: BundledPrimary | BundledSecondary) -> None:
-    """Raise SettingsError where the directory of `server` was made for something else. Nothing is written."""
+    """Raise SettingsError if the directory of `server` was made for other settings. Writes nothing."""
     wanted = purpose(server)
     other = KNOT_CONFIGURATION if wanted["server"] == "bind9" else BIND_CONFIGURATION
     found = server.configuration
@@ -59,7 +59,7 @@ def check(server: BundledPrimary | BundledSecondary) -> None:
     try:
         text = found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return  # it is missing, or what writes it says what is wrong
+        return  # missing, or the writer will report the error
     made = _made(text, wanted)
     differences = [
         f"{_SETTINGS[name]} was {made.get(name) or 'not set'}, is {wanted.get(name) or 'not set'}"
@@ -74,7 +74,7 @@ def check(server: BundledPrimary | BundledSecondary) -> None:
 
 
 def _made(text: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what a configuration was made for; where it does not say so, as far as it contradicts `wanted`."""
+    """Return the settings of a configuration; without a purpose line, `wanted` with what the file contradicts."""
     if match := _LINE.search(text):
         return dict(item.partition("=")[::2] for item in match[1].split())
     made = dict(wanted)

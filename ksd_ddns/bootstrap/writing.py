@@ -1,4 +1,4 @@
-"""Writes what is missing of a bundled server: keys, zone files, configuration. Says how to start it."""
+"""Writes the missing files of a bundled server (keys, zones, configuration) and returns its start command."""
 
 import base64
 import os
@@ -19,11 +19,11 @@ _PACKAGES = {"bind9": ("named", "bind9"), "knot": ("knotd", "knot")}
 
 
 def write(primary: BundledPrimary) -> tuple[Written, ...]:
-    """Write what is missing of key, zone files and configuration; return every file with what became of it.
+    """Write the missing key, zone files and configuration; return every file with its outcome.
 
-    Raises SettingsError when the directory or a file in it cannot be read or written, when the key file that is there
-    cannot be understood, when a journal lies there without its zone, and when the configuration was made for another
-    domain, port, server or set of zones.
+    Raises SettingsError if the directory or a file in it cannot be read or written, if the existing key file is
+    invalid, if there is a journal without its zone file, or if the configuration was made for another domain, port,
+    server or set of zones.
     """
     directory = primary.directory
     make(directory)
@@ -33,7 +33,7 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     for file in map(primary.zone_file, primary.zones):
         journal = file.with_name(file.name + ".jnl")
         if journal.exists() and not file.exists():
-            # A new zone would not fit the old journal, and BIND would refuse to load it.
+            # BIND refuses to load a new zone file with an old journal.
             raise SettingsError(
                 f"{journal} is there without its zone {file}: put the zone file back, or remove the journal"
                 " to start from an empty zone"
@@ -69,10 +69,10 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
 
 
 def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
-    """Write what is missing of key and configuration; return both files with what became of them.
+    """Write the missing key and configuration; return both files with their outcome.
 
-    Raises SettingsError when the directory or the key file cannot be used, and when the configuration was made for
-    another primary or port.
+    Raises SettingsError if the directory or the key file is unusable, or if the configuration was made for another
+    primary or port.
     """
     make(secondary.directory)
     purpose.check(secondary)
@@ -82,9 +82,9 @@ def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
 
 
 def command(primary: BundledPrimary) -> tuple[str, ...]:
-    """Return the command line that serves `primary` in the foreground, as the current user, logging to stderr.
+    """Return the command line that runs `primary` in the foreground, as the current user, logging to stderr.
 
-    Raises SettingsError when the server is not installed.
+    Raises SettingsError if the server is not installed.
     """
     program, package = _PACKAGES[primary.server]
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_DIRECTORIES))
@@ -95,13 +95,13 @@ def command(primary: BundledPrimary) -> tuple[str, ...]:
         )
     if primary.server == "knot":
         return (binary, "-c", str(primary.configuration))
-    # -g, not -f: with -f whatever goes wrong before the configuration is read (a file that cannot be opened, an
-    # AppArmor profile) goes to syslog, which a container does not have.
+    # -g, not -f: with -f, errors before the configuration is read (an unreadable file, an AppArmor denial) go to
+    # syslog, which containers lack.
     return (binary, "-g", "-n", str(WORKERS), "-c", str(primary.configuration))
 
 
 def _checked(path: Path) -> Key:
-    """Return the key of a file, whose name the configuration of a server can express."""
+    """Read a key file; raise SettingsError if server configurations cannot express the name of the key."""
     key = read_key_file(path)
     domain_name(key.name, of=f"the key name in {path},")
     return key
@@ -113,6 +113,6 @@ def _new_key(name: str) -> str:
 
 
 def _copy_key(path: Path, directory: Path) -> Written:
-    """Copy a key that others made into `directory`: all that read it there have the same, as long as that is kept."""
+    """Copy an existing key into `directory`, unless a copy is already there."""
     _checked(path)
     return write_once(directory / TRANSFER_KEY_FILE, path.read_text(encoding="utf-8"), mode=0o600)

@@ -23,7 +23,7 @@ from ksd_ddns.errors import SourceError
 
 _log = logging.getLogger(__name__)
 
-# BOOTTIME counts the time in which the machine is suspended, MONOTONIC does not (Linux, clock_gettime(2)).
+# BOOTTIME includes suspended time, MONOTONIC does not (Linux, clock_gettime(2)).
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -57,8 +57,8 @@ class _Lease(msgspec.Struct, rename="camel"):
 class Election:
     """One candidate, `identity`, for the Lease `namespace/name`.
 
-    Use an `api` of its own, so that no list or watch delays a renewal. `leader` is the last holder seen, `lost` is true
-    after leadership was lost.
+    Use an `api` of its own, so that no list or watch delays a renewal. `leader` is the last observed holder; `lost`
+    is true once leadership has been lost.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Election:
         return False
 
     def lead(self, lost: Callable[[], None]) -> None:
-        """Renew the Lease on a thread of its own until `resign`; call `lost` once if leadership is lost.
+        """Renew the Lease on a separate thread until `resign`; call `lost` once if leadership is lost.
 
         Another thread watches the deadline: a renewal that hangs must not delay stepping down.
         """
@@ -143,20 +143,20 @@ class Election:
         """Acquire or renew the Lease; return whether this candidate holds it."""
         seconds = self._timing.request
         if self._valid_until > float("-inf"):
-            # A renewal must finish before our time is up.
+            # A renewal must finish before our lease expires.
             seconds = max(0.01, min(seconds, self._valid_until - _now()))
         problem = ""
         try:
             with self._api.within(seconds):
                 return self._try()
         except Conflict:
-            return False  # another candidate was faster: read it again
+            return False  # another candidate was faster
         except SourceError as e:
             problem = str(e)
         except msgspec.DecodeError:
             problem = f"the API server {self._api.host} answered with something other than a Lease"
         finally:
-            if problem and problem != self._problem:  # once, not with every attempt
+            if problem and problem != self._problem:  # log once, not on every attempt
                 _log.warning(
                     "cannot read or write the Lease, retrying",
                     extra={"fields": {"lease": self._lease, "error": problem}},
@@ -168,7 +168,7 @@ class Election:
         try:
             lease = self._read()
         except Missing:
-            # Its holder may not know yet that it was deleted.
+            # The holder may not have noticed the deletion yet.
             if self._is_held(self._seen[0] if self._seen else None, None, self._timing.duration):
                 return False
             began = _now()
@@ -185,7 +185,7 @@ class Election:
         return self._won(began)
 
     def _is_held(self, holder: str | None, renew_time: str | None, duration: float) -> bool:
-        """Note who holds the Lease; return whether that is another candidate, within `duration` of its last change."""
+        """Record the holder; return whether another candidate holds the Lease and it changed within `duration`."""
         if (holder, renew_time) != self._seen:
             self._seen, self._seen_at = (holder, renew_time), _now()
         self.leader = holder or ""
@@ -194,7 +194,7 @@ class Election:
     def _won(self, began: float) -> bool:
         """Record that the renewal sent at `began` succeeded."""
         with self._lock:
-            # A leader that was late has lost: another candidate may have led in between, so its state is stale.
+            # After a late renewal, step down: another candidate may have led in between, so our state may be stale.
             late = self._valid_until > float("-inf") and _now() >= self._valid_until
             if late or self.lost or self._over.is_set():
                 return False

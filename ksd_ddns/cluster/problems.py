@@ -1,6 +1,6 @@
-"""Why a connection to an API server failed, and the cure, in our own words.
+"""Why a connection to an API server failed, and the cure.
 
-The messages of libraries are never passed on: they quote headers, URLs and passwords.
+Never includes messages of libraries, which may quote headers, URLs and passwords.
 """
 
 import errno
@@ -15,7 +15,7 @@ import urllib3.exceptions as urllib3_errors
 
 from ksd_ddns.cluster.proxy import Proxy
 
-_CURES_OF_CERTIFICATES = {  # by the codes of OpenSSL, X509_V_ERR_…
+_CURES_OF_CERTIFICATES = {  # by OpenSSL code, X509_V_ERR_…
     9: ("its certificate is not valid yet", "check the clock of this host"),
     10: ("its certificate has expired", "renew it on the server, or check the clock of this host"),
     18: ("its certificate is self-signed and not trusted", ""),
@@ -29,13 +29,13 @@ _CA = "set certificate-authority in the kubeconfig to the CA of the cluster, and
 _HOSTNAME = "use a name of the certificate in server, or set tls-server-name in the kubeconfig"
 
 _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
-"""The reasons that OpenSSL gives for an answer that is not TLS."""
+"""OpenSSL reasons for a response that is not TLS."""
 
 _TUNNEL = re.compile(r"\ATunnel connection failed: (\d{3})")
 
 
 def explain(error: BaseException, server: str, proxy: Proxy | None) -> str:
-    """Return one line with thing, cause and cure for an exception raised by a request to `server`."""
+    """Return one line with subject, cause and cure for an exception raised by a request to `server`."""
     chain = tuple(_chain(error))
     for each in chain:
         if isinstance(each, ssl.SSLError):
@@ -81,7 +81,7 @@ def _tls(error: ssl.SSLError, who: str) -> str:
 
 def _is_proxy_error(error: BaseException, proxy: Proxy) -> bool:
     if proxy.scheme.startswith("socks") and isinstance(error, socket.gaierror):
-        return True  # the proxy resolves the name of the API server, so this is its own
+        return True  # the proxy resolves the API server's name, so the failed lookup is of the proxy's own name
     # PySocks is imported only when needed, so match its errors by name.
     return isinstance(error, urllib3_errors.ProxyError) or type(error).__name__ in {
         "ProxyConnectionError",

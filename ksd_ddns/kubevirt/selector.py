@@ -1,4 +1,4 @@
-"""Kubernetes label selectors, with the grammar and the meaning that the API server gives them.
+"""Kubernetes label selectors, with the grammar and semantics of the API server.
 
     environment=production,tier!=frontend,zone in (a,b),track notin (canary),managed,!paused
 
@@ -27,7 +27,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """What one label must be; `=` is `in` with one value. `values` are empty for `exists` and `!` (absent)."""
+    """A requirement on one label; `=` is `in` with one value. `values` is empty for `exists` and `!` (absent)."""
 
     key: str
     operator: Operator
@@ -52,7 +52,7 @@ class Requirement(msgspec.Struct, frozen=True):
         return number > bound if self.operator == ">" else number < bound
 
     def __str__(self) -> str:
-        """Return the requirement as `parse` reads it."""
+        """Return the requirement in the syntax of `parse`."""
         if self.operator == "exists":
             return self.key
         if self.operator == "!":
@@ -72,7 +72,7 @@ class Selector(msgspec.Struct, frozen=True):
         return all(requirement.matches(labels) for requirement in self.requirements)
 
     def __str__(self) -> str:
-        """Return the selector as `parse` reads it, empty where it matches everything."""
+        """Return the selector in the syntax of `parse`, empty if it matches everything."""
         return ",".join(map(str, self.requirements))
 
 
@@ -80,15 +80,15 @@ EVERYTHING = Selector()
 
 
 def parse(text: str) -> Selector:
-    """Return the selector that `text` writes, the empty one for blank text.
+    """Parse a label selector; blank text gives the empty selector.
 
-    ValueError says what is wrong at which character, counted from 1.
+    Raises ValueError with the cause and its position, counted from 1.
     """
     return _Parser(text).selector()
 
 
 class _Parser:
-    """Recursive descent over the tokens; the empty token is the end."""
+    """A recursive-descent parser; an empty token marks the end."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -162,7 +162,7 @@ class _Parser:
         return frozenset(values)
 
     def value(self) -> str:
-        """Return a value; where a separator follows at once it is the empty one."""
+        """Return a value, which is empty if a separator follows immediately."""
         if self.next in ("", ",", ")"):
             return ""
         if self.next in _SYMBOLS:

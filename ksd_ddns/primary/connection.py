@@ -1,8 +1,8 @@
-"""A TCP connection to a primary: messages with their length in front (RFC 1035, 4.2.2; RFC 7766).
+"""A TCP connection to a primary: length-prefixed messages (RFC 1035, 4.2.2; RFC 7766).
 
-Timeouts measure progress: a peer times out when no octet moves in either direction. A slow link gets the time that the
-octets in flight need at the speed measured so far. An overall deadline stops a peer that sends too slowly.
-Every failure of the kernel or the peer is raised as Lost.
+Timeouts measure progress: a peer times out if no octet moves in either direction. On a slow link the timeout grows with
+the octets in flight and the measured speed. An overall deadline stops a peer that sends too slowly.
+Every I/O error and every disconnect raises Lost.
 """
 
 import fcntl
@@ -26,16 +26,16 @@ from ksd_ddns.primary.tls import Tls, reason
 _CHUNK = 1 << 18
 
 MESSAGE_TIMEOUTS = 10
-"""How many timeouts one message may take from its first octet to its last."""
+"""Maximum duration of one message, in multiples of the timeout."""
 
 SLOWEST = 1_000
-"""Octets per second that a link must carry in the long run."""
+"""Minimum sustained throughput of a link, in octets per second."""
 
 LARGE_RESPONSE = 64 * 1024
 """Octets of a large response that may be in flight before any of them arrives."""
 
 READ_AHEAD = 64 * 1024 * 1024
-"""Octets that are taken from the kernel before they are used."""
+"""Maximum number of octets read from the kernel before they are processed."""
 
 _STEP = 0.25
 """Seconds between two checks of how much of our data the peer has acknowledged."""
@@ -59,7 +59,7 @@ class Server:
 
 
 class Connection:
-    """One connection; a peer that is silent for `timeout` seconds has failed, a slow link has not (see Link)."""
+    """One connection; fails if the peer is silent for `timeout` seconds; allows more on a slow link (see Link)."""
 
     def __init__(self, server: Server, *, timeout: float, tls: Tls | None = None, link: Link | None = None) -> None:
         self.server = server
@@ -83,7 +83,7 @@ class Connection:
         if tls is not None:
             self._socket = tls.wrap(self._socket, server)
         self._socket.setblocking(False)
-        # A lone update must not wait for the acknowledgement of the message before it.
+        # Disable Nagle: a single update must not wait for the acknowledgement of the previous message.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poll = select.poll()
 
@@ -94,12 +94,12 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; harmless when it is closed already."""
+        """Close the connection; idempotent."""
         self._socket.close()
 
     @property
     def usable(self) -> bool:
-        """Whether the peer still listens. To be checked between exchanges only, when no response is due."""
+        """Whether the connection is still open. Check it only between exchanges, when no response is due."""
         try:
             # A closed connection is readable; with TLS so is one with a session ticket, which is not data.
             return not self._wait(select.POLLIN, 0) or not self._fill()
@@ -112,10 +112,10 @@ class Connection:
         return not self._requests if self.link.alone else self.in_flight < self.link.window
 
     def send(self, wire: bytes, *, may_send: Callable[[], bool] = lambda: True) -> None:
-        """Send one message. Raises Silent where the peer takes no octet, Lost where the connection breaks.
+        """Send one message. Raises Silent if the peer accepts no data, Lost if the connection fails.
 
-        `may_send` is checked again before each part of a message that does not fit into the kernel's buffer at once;
-        where it returns false, the rest is not sent, and Stopped is raised: the connection is of no use afterwards.
+        `may_send` is checked before each part of a message that does not fit the kernel's buffer. If it returns false,
+        the rest is not sent and Stopped is raised; the connection is then unusable.
         """
         size = len(wire) + 2
         now = time.monotonic()
@@ -142,9 +142,9 @@ class Connection:
                 raise self._cut(e) from e
 
     def receive(self, *, large: bool = False) -> bytes:
-        """Return the next message, waiting for it. Raises Silent after a silence, Lost where the connection breaks.
+        """Return the next message, blocking until it arrives. Raises Silent on a timeout, Lost if the connection fails.
 
-        The silence is `timeout` seconds, more while many octets are in flight or are expected (`large`).
+        The timeout is `timeout` seconds, more if many octets are in flight or expected (`large`).
         """
         deadline = limit = 0.0
         while (message := self._take()) is None:
@@ -167,14 +167,14 @@ class Connection:
         return Silent(f"{self.server} {what}", _CHECK_LOG, server=self.server)
 
     def _message_limit(self) -> float:
-        """Return how many seconds a message may take, with all requests in flight before it."""
+        """Return the limit in seconds for one message, including all requests in flight before it."""
         return MESSAGE_TIMEOUTS * self.timeout + (self.in_flight / SLOWEST if self.in_flight >= SMALL else 0.0)
 
     def _allowed(self, expected: int) -> float:
         return self.link.allowed(min(self.in_flight, 2 * FIRST_WINDOW) + expected, self.timeout)
 
     def _count(self, octets: int) -> None:
-        """Account for a message that has arrived: the answer to the oldest request, or more of the same answer."""
+        """Account for a received message: the response to the oldest request, or a continuation of it."""
         now = self.link.received_at = time.monotonic()
         self._moved += octets
         if self._requests:
@@ -185,12 +185,12 @@ class Connection:
         self.link.measured(self._moved, now - self._began)
 
     def drain(self) -> None:
-        """Take what has arrived out of the kernel, without waiting: servers cut off slow readers."""
+        """Read all received data without blocking: servers disconnect slow readers."""
         try:
             while self._ended is None and len(self._buffer) < READ_AHEAD and self._fill():
                 pass
         except Unreachable as e:
-            self._ended = e  # raised by the next receive(): what arrived before is complete
+            self._ended = e  # receive() raises it after the messages that arrived before
 
     def _take(self) -> bytes | None:
         start = self._start + 2
@@ -211,7 +211,7 @@ class Connection:
         return message
 
     def _fill(self) -> bool:
-        """Read once without waiting; return whether anything came."""
+        """Read once without blocking; return whether data arrived."""
         try:
             chunk = self._socket.recv(_CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -241,14 +241,14 @@ class Connection:
         if self._received:
             return "check its log"
         if self._secure:
-            # With TLS 1.3 our side of the handshake is over before the server has seen our certificate, or none.
+            # With TLS 1.3, our handshake completes before the server checks our certificate.
             return "does it require a client certificate, from a CA that it accepts (DNS_TLS_CERT)?"
         return "does it require TLS (DNS_TLS=true)?"
 
     def _await(self, event: int, allowed: float, deadline: float) -> bool:
-        """Wait for `event`; return whether it came before `deadline`, and before a silence of `allowed` seconds.
+        """Wait for `event`; return false after `deadline`, or after `allowed` seconds without progress.
 
-        Octets of ours that the peer acknowledges count as progress.
+        Acknowledged octets of ours count as progress.
         """
         heartbeat.beat(ahead=allowed)
         unsent = self._unsent()
@@ -266,7 +266,7 @@ class Connection:
                 return False
 
     def _unsent(self) -> int:
-        """Return how many of our octets the peer's kernel has not acknowledged; 0 if our kernel does not report it."""
+        """Return how many sent octets the peer's kernel has not acknowledged; 0 if our kernel does not report it."""
         try:
             found = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, ValueError):

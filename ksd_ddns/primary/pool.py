@@ -1,7 +1,7 @@
 """Connections to several primaries, shared by the sessions of many zones.
 
 An exchange is short, so a few connections serve hundreds of zones: a session takes one for an exchange and gives it
-back. Failures of servers are shared, too: a dead server costs one timeout, not one for each zone.
+back. Sessions also share server failures: a dead server costs one timeout, not one per zone.
 """
 
 import threading
@@ -19,20 +19,20 @@ SHARED = 4
 """Connections that all zones but the main one share."""
 
 IDLE = 5.0
-"""Seconds after which an unused shared connection is closed: servers count connections, and close idle ones too."""
+"""Seconds before closing an idle shared connection: servers limit connections, and close idle ones themselves."""
 
 BACK_AFTER = 60.0
-"""Seconds after which a server that failed is tried again."""
+"""Seconds before retrying a failed server."""
 
 BACK_TIMEOUT = 1.0
-"""Timeout in seconds for that, while another server answers."""
+"""Connect timeout in seconds for that retry while another server works."""
 
 
 @dataclass(slots=True)
 class PooledConnection:
     """An open connection to the server at `index`; `number` counts the connections that the pool opened.
 
-    `used` is whether an exchange took place on it.
+    `used` is true after its first exchange.
     """
 
     index: int
@@ -45,7 +45,7 @@ class PooledConnection:
 class Pool:
     """At most `size` connections at a time to the primaries at `places`; safe to use from any thread.
 
-    A connection that is unused for `idle` seconds is closed (None: never). `timeout` is as in Connection.
+    Closes connections after `idle` seconds without use (None: never). `timeout` is as in Connection.
     """
 
     def __init__(
@@ -73,9 +73,10 @@ class Pool:
         self._opened = 0
 
     def order(self, failed: Mapping[int, float]) -> list[int]:
-        """Return which servers to try first: in their order those that did not fail recently, then the others.
+        """Return the order in which to try servers: first those without a recent failure, in configured order.
 
-        `failed` is when a server failed for this caller only, by index. The last one to be tried failed last.
+        The others follow, the most recent failure last. `failed` has the times of failures that concern only this
+        caller, by index.
         """
         recent = time.monotonic() - self._back_after
         return sorted(
@@ -83,10 +84,10 @@ class Pool:
         )
 
     def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> PooledConnection:
-        """Return a connection to the first server of `order` that can be reached, and is not in `errors`.
+        """Return a connection to the first reachable server of `order` that is not in `errors`.
 
-        Waits for its turn while all connections are in use. Adds servers that cannot be reached to `errors`;
-        raises Unreachable with all of them where no server is left. The connection must be given back.
+        Blocks while all connections are in use. Adds unreachable servers to `errors`, and raises Unreachable with all
+        of them if no server is left. The caller must give the connection back.
         """
         self._await_turn()
         try:
@@ -104,7 +105,7 @@ class Pool:
             raise
 
     def give(self, pooled: PooledConnection, *, close: bool = False) -> None:
-        """Take a connection back; it is closed where answers are outstanding, or with `close`."""
+        """Take a connection back; close it if responses are outstanding or `close` is true."""
         if close or pooled.connection.in_flight:
             pooled.connection.close()
         else:
@@ -116,7 +117,7 @@ class Pool:
         self._end_turn()
 
     def answered(self, pooled: PooledConnection) -> None:
-        """Record that the server of `pooled` works; connections to others that are not in use are closed."""
+        """Record that the server of `pooled` works; close idle connections to other servers."""
         pooled.connection.timeout = self._timeout
         if self._good == pooled.index:
             return
@@ -128,7 +129,7 @@ class Pool:
             item.connection.close()
 
     def failed(self, index: int) -> None:
-        """Record that the server at `index` cannot be reached, or does not answer."""
+        """Record that the server at `index` is unreachable or does not respond."""
         with self._lock:
             self._failed[index] = time.monotonic()
             if self._good == index:
@@ -140,7 +141,7 @@ class Pool:
         return max(at, failed.get(index, at)) > time.monotonic() - self._back_after
 
     def close(self) -> None:
-        """Close the connections that are not in use; the pool can still be used."""
+        """Close all idle connections; the pool remains usable."""
         with self._lock:
             idle, self._idle = self._idle, []
         for pooled in idle:
@@ -176,7 +177,7 @@ class Pool:
             return PooledConnection(index, self._opened, connection)
 
     def _pop(self, index: int) -> PooledConnection | None:
-        """Return the idle connection to a server that was used last: the others become old, and are closed."""
+        """Return the most recently used idle connection to a server, so that the others age and get closed."""
         with self._lock:
             for position in range(len(self._idle) - 1, -1, -1):
                 if self._idle[position].index == index:

@@ -1,10 +1,9 @@
-"""Requests that change nothing and find out what a server thinks of our key, clock and permissions, and of UDP.
+"""Read-only tests of a server: key, clock, permission to update, and UDP.
 
-A permission shows in two ways, since servers differ in what they check first. BIND (since 9.18.11), Knot and PowerDNS
-check permissions before prerequisites: an addition with a prerequisite that must fail is refused without permission,
-and fails at its prerequisite with it. A server that follows RFC 2136, 3 to the letter checks prerequisites first: there
-the deletion of a record that cannot exist, from a name that must not exist, is refused without permission, and does
-nothing with it.
+Two requests test a permission, because servers check in different order. BIND (since 9.18.11), Knot and PowerDNS check
+permissions before prerequisites: they refuse an addition without permission, and with it report the prerequisite, which
+is chosen to fail. A server that follows RFC 2136, 3 checks prerequisites first: it refuses to delete a record without
+permission, and with it does nothing, because the record and its name do not exist.
 """
 
 import ipaddress
@@ -25,7 +24,7 @@ from ksd_ddns.wire.codec import Malformed, Message, Statement
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
 
 UDP_TIMEOUT = 1.0
-"""Seconds after which a query over UDP is sent once more."""
+"""Seconds before a UDP query is repeated, once."""
 
 _NOWHERE = names.from_text("ksd-ddns-check.invalid.")
 _RDATA = {
@@ -38,10 +37,10 @@ _RDATA = {
 
 
 class Answer(NamedTuple):
-    """What a server answered.
+    """A server's answer.
 
-    `ahead` is by how many seconds its clock is ahead of ours, None where it does not say; `tsig` is the TSIG error that
-    it reports, `error` what its signature, or the lack of one, means.
+    `ahead` is how many seconds its clock is ahead of ours, None if unknown; `tsig` is the TSIG error in the response;
+    `error` is the result of verifying the response, None if it is valid.
     """
 
     message: Message
@@ -51,18 +50,18 @@ class Answer(NamedTuple):
 
     @property
     def key_rejected(self) -> bool:
-        """Whether the server does not accept the key, whatever was asked.
+        """Whether the server rejects the key itself, regardless of the request.
 
-        Knot since 3.4 and PowerDNS answer so with NOTAUTH and no signature.
+        Knot since 3.4 and PowerDNS then send NOTAUTH without a signature.
         """
-        bare = self.message.tsig is None and self.message.rcode == rcodes.NOTAUTH
-        return bare or self.tsig in {BADSIG, BADKEY}
+        unsigned_notauth = self.message.tsig is None and self.message.rcode == rcodes.NOTAUTH
+        return unsigned_notauth or self.tsig in {BADSIG, BADKEY}
 
 
 class Probe:
-    """A connection of its own to one primary; opened when it is needed, and again when it broke.
+    """A separate connection to one primary, opened on demand and reopened after a failure.
 
-    Every method raises PrimaryError where no answer comes that can be read.
+    Every method raises PrimaryError if there is no valid answer.
     """
 
     def __init__(self, peer: Peer, *, timeout: float) -> None:
@@ -76,13 +75,13 @@ class Probe:
         return self._peer.server
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def read_key(self) -> Key:
-        """Return the key that signs what is read."""
+        """Return the key that signs queries."""
         return self._peer.read_keys.current(self.connection())
 
     def update_key(self) -> Key:
@@ -97,11 +96,11 @@ class Probe:
         return self._connection
 
     def soa(self, name: bytes) -> Answer:
-        """Ask for the SOA of `name`."""
+        """Query the SOA of `name`."""
         return self._ask(self.read_key(), codec.query(new_id(), name, SOA))
 
     def apex(self, name: bytes) -> bytes | None:
-        """Return the apex of the zone that holds `name`, as the server says without a key; None where it does not."""
+        """Return the apex of the zone that holds `name`, from an unsigned query; None if it has no answer."""
         request = codec.query(new_id(), name, SOA)
         try:
             message = self._response(UnsignedExchange(self.connection()), request).message
@@ -111,15 +110,15 @@ class Probe:
         return next((owner for owner, rdtype, _, _ in records if rdtype == SOA and names.is_below(name, owner)), None)
 
     def any_update(self, zone: bytes, name: bytes) -> Answer:
-        """Send an UPDATE without any change, whose one prerequisite fails: that `name`, which does not exist, does."""
+        """Send an UPDATE without changes and with a prerequisite that fails: that `name`, which is unused, exists."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
 
     def addition(self, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> Answer:
-        """Send the addition of a record to `owner` (by default `name`) behind the same prerequisite, which fails."""
+        """Send the addition of a record at `owner` (default: `name`) with the same failing prerequisite."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [(owner or name, rdtype, IN, 60, _RDATA[rdtype])])
 
     def deletion(self, zone: bytes, name: bytes, rdtype: int) -> Answer:
-        """Send the deletion of one record from `name`, behind the prerequisite that the name does not exist."""
+        """Send the deletion of one record at `name` with the prerequisite that the name does not exist."""
         return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
 
     def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
@@ -138,7 +137,7 @@ class Probe:
 
 
 def unused_below(base: bytes) -> bytes:
-    """Return an unused name below `base`. Raises SettingsError where there is no room for one."""
+    """Return an unused name below `base`. Raises SettingsError if it would be too long."""
     label = f"ksd-ddns-check-{secrets.token_hex(8)}".encode()
     try:
         return names.from_labels([label, *names.labels(base)])
@@ -147,7 +146,7 @@ def unused_below(base: bytes) -> bytes:
 
 
 def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
-    """Return the response code to an unsigned query for the SOA of `name` over UDP, sent twice if need be.
+    """Return the response code to an unsigned query for the SOA of `name` over UDP; repeats the query once.
 
     Raises Unreachable.
     """
@@ -155,7 +154,7 @@ def rcode_over_udp(server: Server, name: bytes, *, timeout: float) -> int:
 
 
 def serial_over_udp(server: Server, zone: bytes, *, timeout: float) -> int | None:
-    """Return the serial of `zone` on a server that is authoritative for it; None where it does not say."""
+    """Return the serial of `zone` over UDP; None if `server` does not answer authoritatively."""
     try:
         message = _answer_over_udp(server, zone, timeout=timeout)
         if message.flags & codec.FLAG_AA:
@@ -168,7 +167,7 @@ def serial_over_udp(server: Server, zone: bytes, *, timeout: float) -> int | Non
 
 
 def other_addresses(server: Server, name: str) -> list[Server]:
-    """Return where the server called `name` may listen, other than at `server` itself: on its port, or on 53."""
+    """Return the candidates for the server `name`, on the port of `server` and on 53; empty if it is `server`."""
     try:
         own = {str(item[4][0]) for item in socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)}
         found = {str(item[4][0]) for item in socket.getaddrinfo(name.rstrip("."), server.port, type=socket.SOCK_DGRAM)}
@@ -178,7 +177,7 @@ def other_addresses(server: Server, name: str) -> list[Server]:
         return []
     local = {address for address in found if ipaddress.ip_address(address.partition("%")[0]).is_loopback}
     if not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in own):
-        found -= local  # `localhost.` is a placeholder in the SOA of another machine
+        found -= local  # in the SOA of another host, `localhost.` is a placeholder
     return [Server(address, port) for address in sorted(found)[:2] for port in dict.fromkeys((server.port, 53))]
 
 
@@ -204,7 +203,7 @@ def _answer_over_udp(server: Server, name: bytes, *, timeout: float) -> Message:
 
 
 def own_address(server: Server) -> str:
-    """Return our own address on the way to `server`."""
+    """Return the source address that we use to reach `server`."""
     with _udp(server, 1.0) as plain:
         address: str = plain.getsockname()[0]
     return address
@@ -238,6 +237,6 @@ def _tsig(message: Message) -> tuple[int | None, int]:
     error = int.from_bytes(rdata[position : position + 2], "big")
     other = rdata[position + 4 :]
     now = int(time.time())
-    if error == BADTIME:  # the time of our request stands there; the server's own is in the other data
+    if error == BADTIME:  # the time signed is our request's; the server's time is in the other data
         return (int.from_bytes(other, "big") - now if len(other) == 6 else None), error
     return (signed_at - now if error == 0 else None), error

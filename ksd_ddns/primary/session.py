@@ -1,4 +1,4 @@
-"""A session with the primary: it uses the first of several servers that answers, and keeps a connection to it."""
+"""A session with the primary: connects to the first of several servers that responds, and fails over."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A primary, and what an exchange with it needs: `keys` sign updates, `transfer_keys` queries and transfers."""
+    """A primary and its credentials: `keys` sign updates, `transfer_keys` sign queries and transfers."""
 
     server: Server
     keys: KeySource
@@ -37,19 +37,18 @@ class Peer:
 
     @property
     def read_keys(self) -> KeySource:
-        """What signs queries and transfers."""
+        """The keys that sign queries and transfers."""
         return self.transfer_keys or self.keys
 
 
 class Session:
-    """Queries and transfers, each on a connection that is opened when it is needed and again when it broke.
+    """Queries and transfers over a connection that is opened on demand and reopened after a failure.
 
-    The first of `peers` that answers is used, and left only when it fails; after BACK_AFTER seconds those before it are
-    tried again. `timeout` in seconds is the longest silence that is waited out.
+    Uses the first of `peers` that responds, and fails over only when it fails; retries the peers before it after
+    BACK_AFTER seconds. `timeout` is the timeout in seconds for a response from the primary.
 
-    A session has a connection of its own, or shares those of `pool` with other sessions: it takes one for an exchange
-    and gives it back. Several exchanges that belong together are put in `with session.held()`. A session is for one
-    thread.
+    A session has its own connection, or borrows one of the connections in `pool` for each exchange. Put exchanges that
+    belong together in `with session.held()`. A session is not thread-safe.
     """
 
     def __init__(
@@ -73,15 +72,15 @@ class Session:
         self._read_from: dict[bytes, int] = {}
         self._ixfr = IxfrPauses()
         self.connects = 0
-        """Changes when an exchange takes place on a connection that is newer than all before."""
+        """Number of the newest connection used so far; it increases after each reconnect."""
 
     @property
     def server(self) -> Server:
-        """The server in use, or the one to be tried first."""
+        """The server in use, or the first one to try."""
         return self._peers[self._at].server
 
     def read_from(self, zone: bytes) -> Server | None:
-        """Return the server that `zone` was last read from."""
+        """Return the server from which `zone` was last read."""
         index = self._read_from.get(zone)
         return None if index is None else self._peers[index].server
 
@@ -97,10 +96,10 @@ class Session:
                 self._give_back()
 
     def for_updates(self, zone: bytes) -> Exchange:
-        """Return an exchange with the server that `zone` was read from, signed by the key for updates.
+        """Return an exchange with the server from which `zone` was read, signed by the key for updates.
 
-        To be called between exchanges only, as it checks whether the connection is still open; in `held()` where
-        sessions share connections. Raises ZoneChanged where another server answers now: what was planned for one server
+        Call it only between exchanges, because it checks whether the connection is still open, and inside `held()` if
+        sessions share connections. Raises ZoneChanged after a failover to another server: a plan made for one server
         must not be sent to another.
         """
         self._errors.clear()
@@ -116,7 +115,7 @@ class Session:
         return Exchange(pooled.connection, self._peers[pooled.index].keys.current(pooled.connection))
 
     def renewed(self, key: Key) -> bool:
-        """Record that the server in use does not know `key`; return whether there is another one now."""
+        """Record that the server in use does not know `key`; return whether a new one is available."""
         return self._peers[self._at].keys.rejected(key)
 
     def close(self) -> None:
@@ -126,12 +125,12 @@ class Session:
             self._pool.close()
 
     def failed(self, error: Unreachable) -> None:
-        """Leave the server in use: the next request begins with the first that did not fail recently."""
+        """Fail over: the next request starts with the first server that did not fail recently."""
         index = self._at
         if isinstance(error, Lost):
             self._pool.failed(index)
         else:
-            self._failed[index] = time.monotonic()  # it failed at this zone: it may serve others well
+            self._failed[index] = time.monotonic()  # it failed for this zone only
         self._give_back(close=True)
         self._errors[index] = error
         self._log_failed(index)
@@ -148,7 +147,7 @@ class Session:
             self._pool.give(pooled, close=close)
 
     def _connect(self, prefer: int | None = None) -> PooledConnection:
-        """Return the connection that is held, or one to the first server that can be reached and did not fail."""
+        """Return the connection in use, or one to the first reachable server that has not failed."""
         assert self._depth or not self._shared, "a shared connection would never be given back"
         if self._pooled is not None:
             if self._pooled.connection.usable:
@@ -175,7 +174,7 @@ class Session:
         return self._pooled
 
     def _read(self, ask: Callable[[Exchange], _T]) -> _T:
-        """Return what `ask` reads; where a server fails at it, try the next one, until each has been tried."""
+        """Return the result of `ask`; if a server fails, try the next one until all have been tried."""
         self._errors.clear()
         with self.held():
             while True:
@@ -185,7 +184,7 @@ class Session:
                     result = self._ask_signed(ask, pooled.connection)
                 except Lost as e:
                     if used and not isinstance(e, Silent):
-                        # Servers close idle connections, perhaps just now: that says nothing about the server.
+                        # The server may just have closed an idle connection, which is not a failure.
                         self._give_back(close=True)
                         continue
                     self.failed(e)
@@ -197,7 +196,7 @@ class Session:
                         continue
                     raise
                 except PrimaryError:
-                    # What may still follow belongs to no request.
+                    # Any data that still arrives belongs to no request.
                     self._give_back(close=True)
                     raise
                 else:
@@ -215,18 +214,18 @@ class Session:
         return ask(Exchange(connection, source.current(connection)))
 
     def enclosing_zone(self, name: bytes) -> bytes:
-        """Return the apex of the zone that holds `name`, found as nsupdate finds it: by a query for the name's SOA."""
+        """Return the apex of the zone that holds `name`, from a query for its SOA, as nsupdate does."""
         return self._read(lambda exchange: queries.enclosing_zone(exchange, name))
 
     def serial(self, zone: bytes) -> int:
-        """Return the serial of `zone`. Raises Denied or BadResponse where the server does not serve it."""
+        """Return the serial of `zone`. Raises Denied or BadResponse if the server does not serve it."""
         return self.poll(zone).serial
 
     def poll(self, zone: bytes, spots: Sequence[Spot] = ()) -> Polled:
-        """Return the serial of `zone`, and which of `spots` are not answered as expected.
+        """Return the serial of `zone`, and the `spots` with unexpected answers.
 
-        Costs one round trip (one for each PIPELINED queries), whatever the size of the zone. Raises Denied or
-        BadResponse where the server does not serve the zone.
+        Takes one round trip per PIPELINED queries, regardless of the size of the zone. Raises Denied or BadResponse
+        if the server does not serve the zone.
         """
 
         def ask(exchange: Exchange) -> Polled:
@@ -236,10 +235,10 @@ class Session:
         return self._read(ask)
 
     def transfer(self, zone: bytes, serial: int | None = None, progress: Progress | None = None) -> Transfer:
-        """Return the full zone (AXFR), or what changed since `serial` (IXFR), every message verified.
+        """Return the full zone (AXFR), or the changes since `serial` (IXFR), with every message verified.
 
-        Where IXFR fails, whatever the reason, AXFR follows; IXFR is then not used for a while. Fails closed: an error,
-        a transfer cut short, a missing final SOA or a bad signature give no transfer.
+        Falls back to AXFR if IXFR fails for any reason, and pauses IXFR for a while. Fails closed: raises on an error,
+        a truncated transfer, a missing final SOA or a bad signature.
         """
         with self.held():
             self._read(lambda exchange: transfers.see_alive(exchange, zone))
@@ -258,7 +257,7 @@ class Session:
     def _transfer(self, exchange: Exchange, zone: bytes, serial: int | None, progress: Progress | None) -> Transfer:
         index = self._at
         if index != self._read_from.get(zone) or self._ixfr.paused(index, zone):
-            serial = None  # it counts from another server's serial, or IXFR fails on this one
+            serial = None  # the serial is another server's, or IXFR is paused
         transfer = transfers.receive(exchange, zone, serial, limits=self._limits, progress=progress)
         self._read_from[zone] = index
         if serial is not None:
@@ -266,10 +265,10 @@ class Session:
         return transfer
 
     def read(self, zone: bytes, progress: Progress | None = None) -> Live:
-        """Return the full zone as the primary holds it now."""
+        """Return the current full zone from the primary."""
         return Live.of(zone, self.transfer(zone, progress=progress))
 
 
 def places(peers: Iterable[Peer]) -> list[tuple[Server, Tls | None]]:
-    """Return where the peers are, for a pool of connections to them."""
+    """Return the servers and TLS settings of `peers`, for a Pool."""
     return [(peer.server, peer.tls) for peer in peers]

@@ -19,10 +19,10 @@ from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.update import Batch
 
 IN_FLIGHT = 16
-"""Messages in flight at the same time: on one connection they are applied and answered in order."""
+"""Maximum number of messages in flight; a server applies and answers those of one connection in order."""
 
 AUDIT_OCTETS = 8_000
-"""Octets of names in one audit line: container runtimes split lines of more than 16 KiB."""
+"""Maximum octets of names in an audit line: container runtimes split lines over 16 KiB."""
 
 _audit = logging.getLogger("ksd_ddns.audit")
 
@@ -33,13 +33,13 @@ class _Sent(msgspec.Struct, frozen=True):
 
 
 class Sender:
-    """Sends changes of one zone on a session.
+    """Sends changes of one zone over a session.
 
-    `base` is the name at or below which most changes are, and `types` are the record types that are written there: the
-    permission that an error asks for covers these, and no more.
+    Most changes are at or below `base`, and write records of `types`. The permission that an error suggests covers
+    exactly these.
 
-    A server that hangs up while several messages are in flight gets fewer of them, down to one, and then only as many
-    on one connection as it answered before (Knot 3.4 over TLS answers one).
+    If a server closes the connection while several messages are in flight, the limit is halved, down to one. After
+    that, a connection carries only as many messages as the server answered before (Knot 3.4 over TLS answers one).
     """
 
     def __init__(self, session: Session, zone: bytes, *, base: bytes = b"", types: tuple[int, ...] = ()) -> None:
@@ -60,12 +60,12 @@ class Sender:
         may_send: Callable[[], bool] = lambda: True,
         serial: int = 0,
     ) -> None:
-        """Send `messages` in order; `report` the result of each as soon as it is known, of each exactly once.
+        """Send `messages` in order; call `report` exactly once for each, as soon as its result is known.
 
-        `report` runs while the server works on the next message. `serial` is that of the zone that the plan was made
-        from. `may_send` is checked right before each message, and within one that the kernel takes in parts: where it
-        returns false, nothing more is sent, and complete messages in flight are waited for. Raises a PrimaryError where
-        a response breaks the protocol; all messages were reported then, too.
+        `report` runs while the server processes the next message. `serial` is the serial on which the plan is based.
+        `may_send` is checked right before each message, and between the parts of a message that does not fit the
+        kernel's buffer. Once it returns false, nothing more is sent, and only responses to complete messages are
+        awaited. Raises PrimaryError, after reporting all messages, if a response violates the protocol.
         """
         waiting = iter(messages)
         first = next(waiting, None)
@@ -85,45 +85,45 @@ class Sender:
         may_send: Callable[[], bool],
         serial: int,
     ) -> None:
-        flying: dict[int, _Sent] = {}
+        in_flight: dict[int, _Sent] = {}
         self._answered = 0
         try:
-            self._exchange(waiting, flying, report, may_send, serial)
+            self._exchange(waiting, in_flight, report, may_send, serial)
             self._in_flight = self._in_flight if self._per_connection else min(IN_FLIGHT, self._in_flight + 1)
         except ZoneChanged as e:
             _report_all(waiting, Result.UNSENT, e, report)
         except Stopped as e:
-            self._log_unanswered(flying, serial)
+            self._log_unanswered(in_flight, serial)
             self._session.close()
-            _report_all((sent.batch for sent in flying.values()), Result.UNKNOWN, e, report)
+            _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
             _report_all(waiting, Result.UNSENT, e, report)
         except Unreachable as e:
-            self._hung_up(len(flying))
-            self._log_unanswered(flying, serial)  # while the session still names the server that failed
+            self._hung_up(len(in_flight))
+            self._log_unanswered(in_flight, serial)  # before failed() changes session.server
             self._session.failed(e)
-            _report_all((sent.batch for sent in flying.values()), Result.UNKNOWN, e, report)
+            _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
             _report_all(waiting, Result.UNSENT, e, report)
         except PrimaryError as e:
-            self._log_unanswered(flying, serial)
+            self._log_unanswered(in_flight, serial)
             self._session.close()
-            _report_all((sent.batch for sent in flying.values()), Result.UNKNOWN, e, report)
+            _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
             _report_all(waiting, Result.UNSENT, e, report)
             raise
 
     def _exchange(
         self,
         waiting: Iterator[Batch],
-        flying: dict[int, _Sent],
+        in_flight: dict[int, _Sent],
         report: Callable[[Answer], None],
         may_send: Callable[[], bool],
         serial: int,
     ) -> None:
-        # One key for all of it: to get another one checks the connection, on which responses are due.
+        # Use one key throughout: for_updates() must not be called while responses are due.
         exchange = self._session.for_updates(self._zone)
         more = True
         while True:
-            while more and len(flying) < self._in_flight and exchange.connection.room:
-                if self._per_connection and self._answered + len(flying) >= self._per_connection:
+            while more and len(in_flight) < self._in_flight and exchange.connection.room:
+                if self._per_connection and self._answered + len(in_flight) >= self._per_connection:
                     break
                 batch = next(waiting, None)
                 if batch is None:
@@ -137,9 +137,9 @@ class Sender:
                     _report_all(_chain(batch, waiting), Result.UNSENT, stopped, report)
                     more = False
                     break
-                flying[request.ident] = _Sent(batch, exchange.key)
+                in_flight[request.ident] = _Sent(batch, exchange.key)
                 exchange.send(request, may_send=may_send)
-            if not flying:
+            if not in_flight:
                 if not more:
                     return
                 self._session.close()
@@ -149,7 +149,7 @@ class Sender:
             response = exchange.receive()
             exchange.end(response.request)
             self._answered += 1
-            if self._settle(response, flying, report, serial):
+            if self._settle(response, in_flight, report, serial):
                 continue
             server, key = self._session.server, exchange.key.name
             replaced = KeyRejected(f"{server} no longer knows key {key}", server=server, key=key)
@@ -157,14 +157,14 @@ class Sender:
             more = False
 
     def _hung_up(self, in_flight: int) -> None:
-        """Learn from a connection that was lost while messages were in flight."""
+        """Lower the limits after losing a connection with messages in flight."""
         if in_flight > 1:
             self._in_flight = max(1, self._in_flight // 2)
         elif self._answered and self._in_flight == 1:
             self._per_connection = self._answered
 
     def _signed(self, batch: Batch, exchange: Exchange, report: Callable[[Answer], None]) -> Request | None:
-        """Return the message of `batch`, signed as of now; None where no message can hold it."""
+        """Return the message of `batch`, signed with the current time; report it and return None if it is too large."""
         try:
             request = exchange.prepare(codec.update(exchange.new_id(), self._zone, batch.prerequisites, batch.updates))
         except codec.Malformed as e:
@@ -181,20 +181,20 @@ class Sender:
         return None
 
     def _settle(
-        self, response: Response, flying: dict[int, _Sent], report: Callable[[Answer], None], serial: int
+        self, response: Response, in_flight: dict[int, _Sent], report: Callable[[Answer], None], serial: int
     ) -> bool:
-        """Take one response; return false where its key is no longer known, and there is another one now."""
-        sent, rejected, message = flying[response.request.ident], response.error, response.message
+        """Process a response; return false if the server rejected the key and a new one is available."""
+        sent, rejected, message = in_flight[response.request.ident], response.error, response.message
         if rejected is not None and not isinstance(rejected, KeyRejected):
             raise rejected
-        del flying[response.request.ident]
+        del in_flight[response.request.ident]
         changes, rcode = sent.batch.changes, message.rcode
         if rcode == rcodes.NOERROR or rcode in rcodes.PREREQUISITE_FAILED:
             self._log([sent], rcodes.text(rcode), serial)
         else:
             self._refused.setdefault(rcodes.text(rcode), []).append(sent)
         if rejected is not None:
-            # Perhaps it is permission for this name that is missing.
+            # The cause may also be a missing permission for this name.
             permission = self._permission(sent)
             remedy = "; ".join(filter(None, (rejected.remedy, f"allow it to update {permission.zone}")))
             error: PrimaryError = rejected.replace(
@@ -221,7 +221,7 @@ class Sender:
         return True
 
     def _permission(self, sent: _Sent) -> Permission:
-        """Return what a message like this one needs, whichever of our types it holds."""
+        """Return the permission that the message needs, with all of our types."""
         change = sent.batch.changes[0]
         written = self._types or change.types
         others = {item.type for pair in change.rrsets() for item in pair if item}.difference(written)
@@ -230,18 +230,18 @@ class Sender:
         base = change.name if alone else self._base
         return Permission(names.to_text(self._zone), names.to_text(base), sent.key.name, types, alone=alone)
 
-    def _log_unanswered(self, flying: dict[int, _Sent], serial: int) -> None:
-        for sent in flying.values():
+    def _log_unanswered(self, in_flight: dict[int, _Sent], serial: int) -> None:
+        for sent in in_flight.values():
             self._log([sent], None, serial)
 
     def _log_refused(self, serial: int) -> None:
-        """Write one line for all messages that were refused with one rcode: there can be a message for each name."""
+        """Write one audit line per rcode: there can be one refused message per name."""
         for rcode, sent in self._refused.items():
             self._log(sent, rcode, serial)
         self._refused.clear()
 
     def _log(self, messages: Sequence[_Sent], rcode: str | None, serial: int) -> None:
-        """Write an audit line; `rcode` is None without a valid response: the zone may have changed or not."""
+        """Write an audit line; `rcode` is None if there was no valid response, so the result is unknown."""
         if not _audit.isEnabledFor(logging.INFO):
             return
         owners = [change.name for sent in messages for change in sent.batch.changes]
@@ -274,7 +274,7 @@ def _report_all(
 
 
 def _listed(owners: Iterable[bytes]) -> list[str]:
-    """Return as many names as an audit line can hold."""
+    """Return as many names as fit in an audit line."""
     listed, used = [], 0
     for owner in owners:
         if used >= AUDIT_OCTETS:

@@ -1,7 +1,7 @@
 """Pages: health, readiness, metrics, and the state of each zone as HTML and JSON.
 
-Any client may request them, and zones are large. So pages for people and probes are cut short;
-`/records` is complete, and generated while it is sent.
+Any client may request them, and zones are large, so the pages for people and probes are truncated. `/records` is
+complete, and streamed.
 """
 
 import json
@@ -28,37 +28,37 @@ from ksd_ddns.zone.render import text as render
 _T = TypeVar("_T")
 
 Contents = Callable[[], tuple[Owned | None, ...]]
-"""Returns what is ours in each zone, None where it has not been read yet."""
+"""Returns what we own in each zone, None for a zone that has not been read yet."""
 
 LARGEST = 90_000
-"""Octets of the page for people, about."""
+"""Approximate maximum size of the HTML page, in octets."""
 
 ZONES = 50
-"""Zones on the page for people."""
+"""Maximum number of zones on the HTML page."""
 
 ITEMS = 50
-"""Conflicts and refused names of one zone on the page for people."""
+"""Maximum number of conflicts, and of refused names, per zone on the HTML page."""
 
 RECORDS = 200
-"""Owner names of one zone on the page for people."""
+"""Maximum number of owner names per zone on the HTML page."""
 
 REASONS = 10
-"""Lines of `/readyz`."""
+"""Maximum number of problems in `/readyz`."""
 
 _LONGEST = 1_000
-"""Characters of one reason."""
+"""Maximum characters of a line."""
 
 _LONGEST_CELL = 300
-"""Characters of one cell, before it is escaped."""
+"""Maximum characters of a table cell before escaping."""
 
 _LEAST = 200
-"""Octets of a list that are shown however little room there is."""
+"""Minimum octets shown of a list, even without room."""
 
 _BUSY_SHARE = 10
-"""A page is cached for this multiple of the CPU time that it took to make."""
+"""Cache a page for this multiple of the CPU time spent on rendering it."""
 
-_AT_ONCE, _IN_LINE, _WAIT = 2, 8, 2.0
-"""Clients that get `/records` at the same time, clients that may wait for it, and seconds that they wait."""
+_AT_ONCE, _QUEUED, _WAIT = 2, 8, 2.0
+"""For `/records`: concurrent clients, clients that may wait, and how many seconds they wait."""
 
 _CHUNK = 1 << 16
 
@@ -76,7 +76,7 @@ _POLICY = (
 
 
 class Page(NamedTuple):
-    """An answer: HTTP status, content type, body (whole, or made while it is sent), and further headers."""
+    """A response: HTTP status, content type, body (full or streamed), and additional headers."""
 
     status: HTTPStatus
     content_type: str
@@ -90,9 +90,9 @@ def plain(status: HTTPStatus, text: str, **headers: str) -> Page:
 
 
 class Pages:
-    """Makes the pages from `snapshots` and `owned`, which have the zones in the same order.
+    """Renders the pages from `snapshots` and `owned`, which list the zones in the same order.
 
-    `healthy` returns why the process should be restarted, "" while it works.
+    `healthy` returns why the process must be restarted, "" if it is healthy.
     """
 
     def __init__(self, snapshots: Snapshots, owned: Contents, healthy: Callable[[], str]) -> None:
@@ -102,8 +102,8 @@ class Pages:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(Metrics(snapshots))
         self._metrics = _Cached(lambda: exposition.generate_latest(self._registry))
-        self._people = _Cached(lambda: _octets("".join(self._overview())))
-        self._line = Semaphore(_AT_ONCE + _IN_LINE)
+        self._html = _Cached(lambda: _octets("".join(self._overview())))
+        self._admitted = Semaphore(_AT_ONCE + _QUEUED)
         self._sending = Semaphore(_AT_ONCE)
 
     def page(self, path: str, query: dict[str, list[str]]) -> Page:
@@ -115,7 +115,7 @@ class Pages:
         if path == "/metrics":
             return Page(HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, self._metrics())
         if path == "/":
-            return Page(HTTPStatus.OK, "text/html", self._people(), (("Content-Security-Policy", _POLICY),))
+            return Page(HTTPStatus.OK, "text/html", self._html(), (("Content-Security-Policy", _POLICY),))
         if path == "/records":
             return self._records()
         return plain(HTTPStatus.NOT_FOUND, "there are /healthz /readyz /metrics /records and /")
@@ -123,11 +123,13 @@ class Pages:
     def _health(self) -> Page:
         reason = self._healthy()
         if reason:
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(_capped(map(_line, reason.splitlines()), REASONS)))
+            return plain(
+                HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(_truncated(map(_line, reason.splitlines()), REASONS))
+            )
         return plain(HTTPStatus.OK, "ok")
 
     def _readiness(self, excluded: frozenset[str]) -> Page:
-        """As the Kubernetes API server does it: one line a check, `?exclude=source` leaves one out.
+        """Return one line per problem, like the Kubernetes API server; `?exclude=source` ignores a check.
 
         Zones with the same problem share a line.
         """
@@ -135,7 +137,7 @@ class Pages:
         for now in self._snapshots():
             for problem in now.problems:
                 zones.setdefault((problem.part, problem.text), []).append(now.zone)
-        # Those that count come first: they must not be among the lines that are left out.
+        # Excluded problems come last, so truncation hits them first.
         found = sorted(zones.items(), key=lambda item: item[0][0] in excluded)
         lines = (
             _line(f"[{' ' if part in excluded else '-'}] {part}{_of(where)}: {problem}")
@@ -143,33 +145,33 @@ class Pages:
         )
         wrong = any(part not in excluded for part, _ in zones)
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
-        return plain(status, "\n".join((*_capped(lines, REASONS), "not ready" if wrong else "ok")))
+        return plain(status, "\n".join((*_truncated(lines, REASONS), "not ready" if wrong else "ok")))
 
     def _zones(self) -> list[tuple[Snapshot, Owned | None]]:
         return list(zip(self._snapshots(), self._owned(), strict=False))
 
     def _records(self) -> Page:
-        """Return everything, made while it is sent; clients that read slowly hold up no more than each other."""
+        """Return all records, streamed; slow clients delay only other clients of this page."""
         busy = plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", **{"Retry-After": "5"})
-        if not self._line.acquire(blocking=False):
+        if not self._admitted.acquire(blocking=False):
             return busy
         if not self._sending.acquire(timeout=_WAIT):
-            self._line.release()
+            self._admitted.release()
             return busy
-        body = self._sent()
-        next(body)  # from here on its end gives the place free
+        body = self._stream()
+        next(body)  # enter the try block, so that close() releases the semaphores
         return Page(HTTPStatus.OK, "application/json", body)
 
-    def _sent(self) -> Generator[bytes]:
+    def _stream(self) -> Generator[bytes]:
         try:
             yield b""
             yield from _chunks(_as_json(self._zones()))
         finally:
             self._sending.release()
-            self._line.release()
+            self._admitted.release()
 
     def _overview(self) -> Iterator[str]:
-        # Zones with problems come first: they must not be among those that are left out.
+        # Zones with problems come first, so truncation does not hide them.
         zones = sorted(self._zones(), key=lambda zone: zone[0].ready)
         yield f"<!doctype html><html lang=en><meta charset=utf-8><title>ksd-ddns</title><style>{_STYLE}</style>"
         yield "<h1>ksd-ddns</h1>"
@@ -185,7 +187,7 @@ class Pages:
 
 
 class _Cached:
-    """The result of `make`, cached if it is costly: any client may request it all the time."""
+    """The result of `make`, cached in proportion to its cost, because any client may poll it."""
 
     def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make
@@ -203,7 +205,7 @@ class _Cached:
 
 
 def _zone(now: Snapshot, owned: Owned | None, room: int) -> Iterator[str]:
-    """Yield what there is to see of a zone, in about `room` octets."""
+    """Yield the HTML of a zone, about `room` octets."""
     yield f"<h2>{_cell(now.zone)}</h2>"
     if now.problems:
         yield from _list("Not ready", [f"{each.part}: {each.text}" for each in now.problems], room // 4, "wrong")
@@ -307,14 +309,14 @@ def _chunks(pieces: Iterable[str]) -> Iterator[bytes]:
 
 
 def _of(zones: Collection[str]) -> str:
-    """Return of which zones, in a few words."""
+    """Return a short list of `zones`."""
     found = [zone for zone in zones if zone]
     more = f" and {_more(len(found) - 3)}" if len(found) > 3 else ""
     return f" of {', '.join(found[:3])}{more}" if found else ""
 
 
-def _capped(lines: Iterable[str], most: int) -> Iterator[str]:
-    """Yield the first of `lines`, and how many more there are."""
+def _truncated(lines: Iterable[str], most: int) -> Iterator[str]:
+    """Yield the first `most` of `lines`, then the number of the others."""
     lines = iter(lines)
     yield from islice(lines, most)
     if left := sum(1 for _ in lines):
@@ -326,7 +328,7 @@ def _more(count: int) -> str:
 
 
 def _line(text: str, longest: int = _LONGEST) -> str:
-    """Return `text` as one line for people, cut short, without what a terminal would obey."""
+    """Return `text` as one truncated line, with control characters escaped."""
     text = text if len(text) <= longest else f"{text[:longest]}..."
     return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
 

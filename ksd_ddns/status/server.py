@@ -17,10 +17,10 @@ from ksd_ddns.status.metrics import Snapshots
 from ksd_ddns.status.pages import Contents, Page, Pages, plain
 
 MAX_HEAD = 8192
-"""Octets of a request line and its headers."""
+"""Maximum octets of a request line with its headers."""
 
 _SEND_WITHIN = 10.0
-"""Seconds in which a client must take 64 KiB."""
+"""Timeout in seconds for a client to accept 64 KiB."""
 
 _METHODS = ("GET", "HEAD")
 _HEADERS = (
@@ -37,9 +37,9 @@ def _healthy() -> str:
 
 
 class StatusServer:
-    """Serves what `snapshots` and `owned` say of each zone on one address; an empty host is every address.
+    """Serves the pages made from `snapshots` and `owned` on one address; an empty host means all addresses.
 
-    `healthy` returns why the process should be restarted, "" while it works.
+    `healthy` returns why the process must be restarted, "" if it is healthy.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StatusServer:
         class Handler(_Handler):
             pages = Pages(snapshots, owned, healthy)
 
-        everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 kubelet asks the pod's address
+        everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 the kubelet probes the pod IP
 
         class Server(_Server):
             address_family = socket.AF_INET6 if ":" in (host or everywhere) else socket.AF_INET
@@ -67,7 +67,7 @@ class StatusServer:
         self.port: int = self._server.server_address[1]
 
     def start(self) -> None:
-        """Begin to serve, on a thread of its own."""
+        """Start serving on a separate thread."""
         Thread(target=self._server.serve_forever, name="status", daemon=True).start()
 
     def close(self) -> None:
@@ -78,23 +78,23 @@ class StatusServer:
 
 class _Server(Bounded, HTTPServer):
     def server_bind(self) -> None:
-        """Bind; the base class also asks a resolver for our name, which may take long, and is not needed."""
+        """Bind without the reverse lookup of the base class, which is slow and not needed."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "ksd-ddns", self.server_address[1]
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request a connection."""
+    """Answers one request per connection."""
 
     server: _Server
     pages: Pages
     server_version = "ksd-ddns"
     sys_version = ""
-    default_request_version = "HTTP/1.0"  # what cannot be read is answered with a status line, too
+    default_request_version = "HTTP/1.0"  # send a status line even if the request is invalid
 
     def handle(self) -> None:
-        """Read the request, answer it, and end the connection."""
-        with contextlib.suppress(OSError):  # the client is gone, or was closed for another one
+        """Read the request, answer it, and close the connection."""
+        with contextlib.suppress(OSError):  # the client disconnected, or was dropped in favor of another
             head = self._head()
             if head is None:
                 return
@@ -114,9 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._drain()
 
     def _head(self) -> bytes | None:
-        """Return the request up to the end of its headers, None where it ends before, more than MAX_HEAD if too long.
+        """Return the request up to the end of its headers, None if it is incomplete, over MAX_HEAD octets if too long.
 
-        How long that may take is for the server to say.
+        The server limits how long this may take.
         """
         head = b""
         while len(head) <= MAX_HEAD and b"\r\n\r\n" not in head and b"\n\n" not in head:
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not chunk:
                 return None
             head += chunk
-        # What follows is a body, which counts for nothing.
+        # Ignore the body.
         end = min((at for mark in (b"\r\n\r\n", b"\n\n") if (at := head.find(mark)) >= 0), default=len(head))
         return head if end > MAX_HEAD else head[: end + 4]
 
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             return plain(HTTPStatus.BAD_REQUEST, "this is not a URL")
         try:
             return self.pages.page(url.path, query)
-        except Exception:  # noqa: BLE001 the others want to be served
+        except Exception:  # noqa: BLE001 keep serving other requests
             _log.exception("BUG: cannot make a status page", extra={"fields": {"path": url.path}})
             return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "BUG: cannot make this page, see the log")
 
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
                 body.close()
 
     def _drain(self) -> None:
-        """Take a little of what follows a request that was not read: the answer would be lost with it."""
+        """Read some of an unread request: closing with unread data resets the connection and loses the response."""
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(0.2)
         for _ in range(16):
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer with an error, in a line of text."""
+        """Send an error as one line of text."""
         self._send(plain(HTTPStatus(code), message or HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class names it

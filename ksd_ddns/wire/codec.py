@@ -32,7 +32,8 @@ _NAPTR = 35
 _MAX_JUMPS = 127  # a name has at most 127 labels, so a valid one never needs more pointers
 
 # Names in the rdata of types that old implementations compress: octets before the names, number of names. The octets
-# after the names are copied. RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2230; RFC 2535; RFC 2782; RFC 3403; RFC 3597, 4; RFC 6672.
+# after the names are copied.
+# RFC 1035, 3.3; RFC 1183; RFC 2163; RFC 2230; RFC 2535; RFC 2782; RFC 3403; RFC 3597, 4; RFC 6672.
 _NAMES_IN_RDATA: dict[int, tuple[int, int]] = {
     2: (0, 1),  # NS
     3: (0, 1),  # MD
