@@ -42,8 +42,8 @@ class Events:
     """The values in a YAML stream in UTF-8.
 
     Mappings become dicts with the keys of `shape`, sequences lists, and scalars str or None. `progress` is called with
-    the part read so far, from 0 to 1. Raises `yaml.YAMLError`: `MarkedYAMLError` with the position for what YAML or this
-    module does not allow, `ReaderError` for bytes that are not text.
+    the part read so far, from 0 to 1. Raises `yaml.YAMLError`: `MarkedYAMLError` with the position of invalid or
+    unsupported YAML, `ReaderError` for bytes that are not text.
     """
 
     def __init__(self, data: bytes, shape: Shape = None, *, progress: Progress | None = None) -> None:
