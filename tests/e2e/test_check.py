@@ -687,7 +687,7 @@ def test_a_name_outside_of_the_base_needs_a_right_of_its_own(make_either: Make, 
     refused = command("apply", vmi=[asking])
     assert "!   db.example.\n" in refused.out
     if isinstance(primary, Bind):
-        stanzas = [stanza[2] for item in done.json["findings"] for stanza in item["stanzas"]]
+        stanzas = [stanza["text"] for item in done.json["findings"] for stanza in item["stanzas"]]
         assert any('grant "ksd-ddns." name "db.example." A AAAA TXT;' in text for text in stanzas)
     for item in done.json["findings"]:
         if item["subject"].startswith("db.example."):
