@@ -330,9 +330,6 @@ def test_without_ixfr_the_zone_is_not_read_again_and_again(
     kube.put(DB)
     ksd = run(primary, kube, DRIFT_INTERVAL="500ms")
     ksd.wait_ready()
-    began = time.monotonic()
-    primary.axfr()
-    once = time.monotonic() - began
     before = ksd.metrics()["transfers_total{axfr}"]
     began = time.monotonic()
     sent = 0
@@ -341,9 +338,10 @@ def test_without_ixfr_the_zone_is_not_read_again_and_again(
         ksd.wait_answer(primary, f"vm-{sent}.prod.vm.", "A", "10.0.0.1", seconds=1.5)
         sent += 1
     transfers = ksd.metrics()["transfers_total{axfr}"] - before
-    print(f"{sent} changes, {transfers} transfers of {once:.2f} s in {time.monotonic() - began:.1f} s")
+    print(f"{sent} changes, {transfers} transfers in {time.monotonic() - began:.1f} s")
+    # Their distance depends on how long one takes: the reconciler's tables check it on a clock of their own.
     assert sent > 20
-    assert transfers <= 2 + (time.monotonic() - began) / (10 * once)
+    assert transfers <= sent / 4
     assert ksd.metrics().get("transfers_total{ixfr}", 0) == 0
     # What somebody else changes is found in the end.
     primary.nsupdate(f"update delete {NAME} A")
