@@ -46,6 +46,13 @@ class Change(msgspec.Struct, frozen=True, gc=False):
             if old.get(rdtype) != new.get(rdtype):
                 yield old.get(rdtype), new.get(rdtype)
 
+    def undo(self) -> "Change":
+        """Return the change that takes this one back: it expects what this one leaves, and restores what it found."""
+        return Change(self.new, self.old, _UNDOES[self.kind], self.types)
+
+
+_UNDOES = {Kind.ADD: Kind.DELETE, Kind.CHANGE: Kind.CHANGE, Kind.DELETE: Kind.ADD}
+
 
 class Blocked(msgspec.Struct, frozen=True):
     """Deletions over the limit: `count` of the `owned` names of a namespace, or of all namespaces (None)."""
@@ -73,3 +80,7 @@ class Plan(msgspec.Struct, frozen=True):
     def count(self, kind: Kind) -> int:
         """Return the number of names that the plan adds, changes or deletes."""
         return sum(1 for change in self.changes if change.kind is kind)
+
+    def undo(self) -> "Plan":
+        """Return the plan that takes this one back, last change first."""
+        return Plan(self.zone, self.serial, tuple(change.undo() for change in reversed(self.changes)), ())

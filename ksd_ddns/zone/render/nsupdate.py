@@ -12,16 +12,31 @@ from ksd_ddns.zone.update import Limits, batches
 
 
 def script(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[str]:
-    """Yield the lines of a script that sends exactly the messages that `apply` sends, prerequisites included.
-
-    It uses only what nsupdate and knsupdate both read: absolute names, explicit TTLs, `zone` before each message (both
-    forget it after `send`), no blank line (nsupdate reads it as `send`).
-    """
+    """Yield the lines of a script that sends exactly the messages that `apply` sends, prerequisites included."""
     yield f"; zone {names.to_text(plan.zone)} as of serial {plan.serial}. {text.summary(plan)}"
     for conflict in plan.conflicts:
         yield _comment(f"! {text.conflict(conflict)}")
     for change in plan.blocked:
         yield _comment(f"blocked by the deletion limit: {names.to_text(change.name)}")
+    yield from _messages(plan, limits, server=server, port=port)
+
+
+def undo_script(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[str]:
+    """Yield the lines of a script that restores the zone as it was before `plan` was sent.
+
+    Its prerequisites are what the plan leaves behind: a name that has changed since is not overwritten.
+    """
+    zone = names.to_text(plan.zone)
+    yield f"; undo script for zone {zone} as of serial {plan.serial}. To undo: {text.summary(plan)}"
+    yield from _messages(plan.undo(), limits, server=server, port=port)
+
+
+def _messages(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator[str]:
+    """Yield the lines of the messages.
+
+    They use only what nsupdate and knsupdate both read: absolute names, explicit TTLs, `zone` before each message (both
+    forget it after `send`), no blank line (nsupdate reads it as `send`).
+    """
     odd = [change.name for change in plan.changes if _refused_by_nsupdate(change)]
     if odd:
         yield (
