@@ -1,9 +1,8 @@
 """`python -m bench` measures ksd-ddns against dig, nsupdate and bare loops, and prints the ratios.
 
-Needs named, knotd, dig and nsupdate; everything happens on free ports of the loopback interface, in servers of its own.
-The machine's own speed, and what else it does, are in both sides of every ratio: they can be compared between machines,
-the seconds cannot. Ends with 1 where a target was missed; with --quick there are none, as at that size the start of a
-process is most of it.
+Needs named, knotd, dig and nsupdate. It starts its own servers on free ports of the loopback interface. Speed and load
+of the machine affect both sides of a ratio, so ratios can be compared between machines; seconds cannot. Exits with 1 if
+a target was missed. With --quick there are no targets, because starting processes takes most of the time.
 """
 
 import argparse
@@ -21,10 +20,10 @@ QUICK = 10_000
 
 
 def main() -> int:
-    """Measure, print, and return the exit code."""
+    """Run the benchmarks, print the tables, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--only", choices=("read", "sync", "single", "controller"), help="this measurement alone")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the records, few runs: says if it works")
+    parser.add_argument("--only", choices=("read", "sync", "single", "controller"), help="run only this benchmark")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the records, few runs, no targets")
     options = parser.parse_args()
     quick = options.quick
     records = QUICK if quick else FULL

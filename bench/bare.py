@@ -1,4 +1,4 @@
-"""The lower bound: messages built and signed in advance, sent by a loop that only checks the RCODE."""
+"""The lower bound: messages built and signed in advance, sent in a loop that checks only the rcode."""
 
 import socket
 from collections import deque
@@ -12,7 +12,7 @@ from ksd_ddns.zone.update import batch
 
 
 def signed(zone: bytes, changes: Sequence[Change], key: Key, *, ident: int = 1) -> bytes:
-    """Return the UPDATE message of `changes`, signed, with its length in front; good for as long as the TSIG fudge."""
+    """Return the signed UPDATE message of `changes`, with its length prefix; valid for the TSIG fudge (5 minutes)."""
     together = batch(changes)
     message, _ = key.sign(codec.update(ident, zone, together.prerequisites, together.updates))
     return len(message).to_bytes(2, "big") + message
@@ -32,12 +32,12 @@ class Client:
         self._socket.close()
 
     def exchange(self, message: bytes) -> None:
-        """Send one message and await its answer."""
+        """Send one message and wait for its response."""
         self._socket.sendall(message)
         self._answer()
 
     def send_all(self, messages: Sequence[bytes], *, in_flight: int) -> None:
-        """Send all messages, so many at a time, and await their answers."""
+        """Send all messages, with at most `in_flight` unanswered, and wait for their responses."""
         waiting = deque(messages)
         flying = 0
         while waiting or flying:

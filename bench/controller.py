@@ -1,7 +1,7 @@
-"""The controller: from a change in the cluster to the answer, its start, events that change nothing, its memory.
+"""The controller: latency from a change in the cluster to the answer, startup, events without effect, and memory.
 
-The API server is the fake one of the tests, in a process of its own: a real one would have to be installed, and would
-be measured along. Its pages and events are of the size of real ones.
+The API server is the fake one of the tests, in a separate process, so that its own speed matters little. Its pages and
+events have realistic sizes.
 """
 
 import http.client
@@ -50,17 +50,17 @@ PATIENCE = 60.0
 """Timeout in seconds for every wait."""
 
 IDLE = 0.03
-"""Seconds after a change in which it is read back: the next one finds an idle controller."""
+"""Seconds between changes, so that the controller has read back the last one and is idle."""
 
 CHANGING = 150
-"""VMIs that change in turn: one that changes more than ten times a minute is slowed."""
+"""VMIs that change in turn: one that changes more than ten times a minute is rate limited."""
 
 _PATH = "/apis/kubevirt.io/v1/virtualmachineinstances"
 _TOKEN = re.compile(rb'"continue":"([^"]*)"')
 
 
 class Cluster(Workload):
-    """The VMIs that the fake API server makes up, and the records that they become."""
+    """The VMIs that the fake API server generates, and their records."""
 
     def __init__(self, records: int) -> None:
         super().__init__(records, Ownership.ZONE)
@@ -74,13 +74,13 @@ class Cluster(Workload):
         return KubeProcess("--vmis", str(self.vmis))
 
     def ready(self, server: Server) -> list[bytes]:
-        """Return the messages that fill an empty zone, signed: good for as long as the TSIG fudge."""
+        """Return the signed messages that fill an empty zone; valid for the TSIG fudge (5 minutes)."""
         key = read_key_file(server.key_file)
         together = batches(self.additions().changes, Limits())
         return [bare.signed(ZONE, each.changes, key, ident=ident) for ident, each in enumerate(together)]
 
     def fill(self, server: Server) -> None:
-        """Bring all records into the empty zone of `server`."""
+        """Add all records to the empty zone of `server`."""
         client = bare.Client(server)
         try:
             client.send_all(self.ready(server), in_flight=IN_FLIGHT)
@@ -90,7 +90,7 @@ class Cluster(Workload):
 
 
 def contests(*, sizes: tuple[int, int], vmis: int, changes: int, times: int) -> Iterator[Contest]:
-    """Yield the comparisons: latency in zones of two `sizes`, then start, absorption and memory with so many `vmis`."""
+    """Yield the comparisons: latency in zones of two `sizes`; startup, idle events and memory with `vmis` VMIs."""
     yield from _latency(Bind, sizes, changes)
     yield from _latency(Knot, sizes, changes)
     yield from _start(Cluster(6 * vmis), times)
@@ -101,10 +101,10 @@ def contests(*, sizes: tuple[int, int], vmis: int, changes: int, times: int) -> 
 
 
 def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator[Contest]:
-    """Yield how long a change takes from the watch to the answer, controllers idle, both zones in turn.
+    """Yield the latency of a change with idle controllers, alternating between the zones.
 
-    The clock starts when the API server is about to tell its watches, and stops when the primary, asked over UDP again
-    and again, gives the new address. Theirs: an UPDATE of the same form, signed before, until it is answered.
+    The clock starts when the API server is about to send the watch event, and stops when the primary, polled over UDP,
+    returns the new address. Theirs: an UPDATE of the same form, signed in advance, until its response.
     """
     with ExitStack() as stack:
         tracks = []
@@ -113,7 +113,7 @@ def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator
             tracks.append(stack.enter_context(_Track(kind, Cluster(size))))
         say(f"controller: {times} changes")
         for track in tracks:
-            track.change(Stopwatch())  # for the caches, as in all comparisons
+            track.change(Stopwatch())  # warms up the caches, as in all comparisons
             track.client.exchange(next(track.messages))
         for _ in range(times):
             for track in tracks:
@@ -137,7 +137,7 @@ def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator
 
 
 class _Track:
-    """An API server, a primary with the right zone, and the controller between them, idle."""
+    """An API server, a primary whose zone is in sync, and an idle controller between them."""
 
     def __init__(self, kind: type[Server], cluster: Cluster) -> None:
         self._kind = kind
@@ -168,7 +168,7 @@ class _Track:
         self._stack.close()
 
     def change(self, watch: Stopwatch) -> None:
-        """Change one VMI, and see how long it takes until the primary answers so."""
+        """Change one VMI, and measure the time until the primary returns its new address."""
         obj, name, address = next(self._changes)
         question = codec.query(1, name, A)
         began = self._kube.tell("put", json.dumps(obj))["at"]
@@ -177,7 +177,7 @@ class _Track:
             try:
                 answer = self._asked.recv(4096)
             except TimeoutError:
-                answer = b""  # lost, as UDP may be
+                answer = b""  # a lost datagram
             now = time.monotonic()
             if address in answer:
                 break
@@ -186,7 +186,7 @@ class _Track:
         watch.seconds.append(now - began)
 
     def absorbed(self) -> float:
-        """Return the processor time that EVENTS events cost which change nothing. Raises where one did."""
+        """Return the processor time for EVENTS events without effect. Raises RuntimeError if one had an effect."""
         time.sleep(1.0)
         pid = self._controller.pid
         sent, before = self._sent(), _processor(pid)
@@ -204,7 +204,7 @@ class _Track:
 
 
 def _changes(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
-    """Yield VMIs whose second interface got other addresses, its name, and the new one of IPv4, without end."""
+    """Yield VMIs with new addresses on their second interface, its name, and its IPv4 address; endless."""
     for number in itertools.count():
         obj = objects[number % len(objects)]
         metadata = obj["metadata"]
@@ -216,7 +216,7 @@ def _changes(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], by
 
 
 def _neighbour(number: int) -> Node:
-    # A name that the controller neither wants nor deletes: what the bare loop does there makes it no work.
+    # A name that the controller neither wants nor deletes, so the bare loop causes no work for it.
     packed = bytes([10, 98, 0, number])
     return Node(b"\2ns" + ZONE, (rrset(A, 60, [packed]), rrset(AAAA, 60, [bytes([0xFD]) + bytes(14) + packed[-1:]])))
 
@@ -234,10 +234,10 @@ def _there_and_back() -> tuple[Change, Change]:
 
 
 def _start(cluster: Cluster, times: int) -> Iterator[Contest]:
-    """Yield how long the controller takes until it is ready, with an empty zone and with one that is right.
+    """Yield the time until the controller is ready, with an empty zone and with one that is in sync.
 
-    Measured as a process until `/readyz` says 200, interpreter and imports included; and inside of this one. Theirs:
-    the pages of the list, read and thrown away, then the same messages made and signed before; or what dig transfers.
+    Measured as a process until `/readyz` returns 200, including interpreter and imports, and within this process.
+    Theirs: the pages of the list, read and discarded, then the same messages, signed in advance; or a dig transfer.
     """
     race = _StartRace(cluster)
     with cluster.serve() as kube, tempfile.TemporaryDirectory() as directory:
@@ -260,7 +260,7 @@ def _start(cluster: Cluster, times: int) -> Iterator[Contest]:
 
 
 class _StartRace:
-    """The ways to fill a zone from a list and to see that it is right, one after the other."""
+    """The ways to fill a zone from a list and to verify it, one after the other."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -305,7 +305,7 @@ class _StartRace:
 
 
 def _until_ready(cluster: Cluster, server: Server, kube: KubeProcess, watch: Stopwatch) -> None:
-    """Time a controller in this process, from nothing until it is ready."""
+    """Time a controller in this process until it is ready."""
     began = time.perf_counter()
     source = Watch(Api(kubeconfig=str(kube.kubeconfig)))
     options = Options(
@@ -325,7 +325,7 @@ def _until_ready(cluster: Cluster, server: Server, kube: KubeProcess, watch: Sto
 
 
 def _process_until_ready(directory: Path, server: Server, kube: KubeProcess, watch: Stopwatch) -> tuple[float, float]:
-    """Time `ksd-ddns run` from its start until it is ready; return the octets it has resident, and had at most."""
+    """Time `ksd-ddns run` until it is ready; return its resident and peak octets."""
     controller = _controller(directory, server, kube)
     began = time.perf_counter()
     with controller:
@@ -334,14 +334,14 @@ def _process_until_ready(directory: Path, server: Server, kube: KubeProcess, wat
             if time.perf_counter() - began > PATIENCE:
                 raise RuntimeError(f"the controller is not ready: {controller.log()}")
         watch.seconds.append(time.perf_counter() - began)
-        time.sleep(0.5)  # what it frees only now counts no more
+        time.sleep(0.5)  # let it free memory first
         found = _resident(controller.pid)
         controller.stop()
     return found
 
 
 def _list(kube: KubeProcess) -> None:
-    """Read all pages of the list, and look at nothing but the way to the next."""
+    """Read all pages of the list, and parse only the continue token."""
     connection = http.client.HTTPConnection("127.0.0.1", kube.port)
     headers = {"Authorization": f"Bearer {_bearer(kube.kubeconfig)}"}
     token = ""
@@ -369,9 +369,9 @@ def _bearer(kubeconfig: Path) -> str:
 
 
 def _absorption(cluster: Cluster, times: int) -> Iterator[Contest]:
-    """Yield the processor time that a second's worth of events costs which change nothing that is published.
+    """Yield the processor time for EVENTS events without effect.
 
-    All have been taken when the change behind them is answered; the controller's own counts say that it sent only that.
+    They are processed when the change after them is answered; the metrics show that the controller sent only that.
     """
     say(f"controller: {EVENTS} events that change nothing, {times} times")
     with _Track(Bind, cluster) as track:
@@ -391,7 +391,7 @@ def _controller(directory: Path, server: Server, kube: KubeProcess) -> Running:
 
 
 def _resident(pid: int) -> tuple[float, float]:
-    """Return the octets that a process has resident, and had at most."""
+    """Return the resident and peak octets of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     found = {name: 1024.0 * int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)
              if name in {"VmRSS", "VmHWM"}}  # fmt: skip

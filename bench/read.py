@@ -1,4 +1,4 @@
-"""Reading: the whole zone by AXFR and a plan with no changes, against dig that transfers the same zone."""
+"""Reading: AXFR and a plan without changes, against dig transferring the same zone."""
 
 import contextlib
 import tempfile
@@ -13,11 +13,11 @@ from ksd_ddns.zone.plan import Ownership
 
 
 def contests(*, records: int, times: int) -> Iterator[Contest]:
-    """Yield the comparisons, both ownership modes.
+    """Yield the comparisons in both ownership modes.
 
-    dig verifies the signatures as we do, and prints every record as text (to nowhere); `dig +noall` prints nothing,
-    and is shown beside it: it is what a transfer costs a C program. The command is measured as a process: with start
-    of the interpreter, and the file of VMIs.
+    dig verifies signatures as we do, and prints every record as text (discarded). `dig +noall` prints nothing: it shows
+    what a transfer costs a C program. The command is measured as a process, including the start of the interpreter and
+    reading the file of VMIs.
     """
     for ownership in (Ownership.ZONE, Ownership.TXT):
         work = Workload(records, ownership)

@@ -1,4 +1,4 @@
-"""One change: from the changed VMI to the verified answer, against the same message, signed before, in a bare loop."""
+"""One change, from the VMI event to the verified response, against a bare loop with messages signed in advance."""
 
 import contextlib
 import itertools
@@ -20,14 +20,14 @@ from ksd_ddns.zone.reconciler.events import Accepted, Wait
 from ksd_ddns.zone.update import Limits
 
 _STEADY = Options(hold_down=0.0, drift_interval=86_400.0, full_read_interval=86_400.0)
-"""Nothing but the changes themselves: no serial checks in between."""
+"""No serial checks between the changes."""
 
 
 def contests(*, sizes: tuple[int, ...], times: int) -> Iterator[Contest]:
-    """Yield the comparisons: both servers, zones of all `sizes`.
+    """Yield the comparisons with both servers and zones of all `sizes`.
 
-    Ours: what the VMI wants is compared with what the zone holds, the message built, signed and sent on a connection
-    that is open, the answer verified. Theirs: another VMI's message of the same form, signed before the first run.
+    Ours: compare the wanted records with the zone; build, sign and send the message on an open connection; verify the
+    response. Theirs: a message of the same form for another VMI, signed before the first run.
     """
     for kind, size in itertools.product((Bind, Knot), sizes):
         work = Workload(size, Ownership.ZONE)
@@ -46,7 +46,7 @@ def _contest(work: Workload, server: Server, *, times: int) -> Contest:
         reconciler.handle(VmisListed("", work.parsed()), time.monotonic())
         while not isinstance(action := reconciler.next(time.monotonic()), Wait):
             sync.perform(action)
-        # Each in its turn: a VMI that changes all the time would be slowed down. Number 1 is theirs.
+        # In turn, because a VMI that changes all the time would be rate limited. Number 1 is theirs.
         ours = itertools.cycle([parsed(i, storage=s) for s in (2, 1) for i in range(2, work.vmis)[:100]])
 
         def send() -> None:
@@ -66,7 +66,7 @@ def _contest(work: Workload, server: Server, *, times: int) -> Contest:
 
         say(f"single: {times} times")
         mine, theirs = in_turn([send, exchange], times=times, seconds=60.0)
-        # Theirs may have left another VMI's addresses changed: ours puts them back, and reads the zone again later.
+        # The bare loop may leave another VMI with changed addresses: restore them, and wait until the zone is in sync.
         while not reconciler.settled and not reconciler.refusals:
             action = reconciler.next(time.monotonic())
             if isinstance(action, Wait):
@@ -79,7 +79,7 @@ def _contest(work: Workload, server: Server, *, times: int) -> Contest:
 
 
 def _there_and_back(work: Workload) -> tuple[Change, Change]:
-    """Return the change of the addresses of another VMI's second interface, and the one that takes it back."""
+    """Return a change of the addresses of VMI 1's second interface, and the change that reverts it."""
     desired = work.desired()
     before = {name: node for name in desired.put(parsed(1)) if (node := desired.get(name))}
     after = {name: node for name in desired.put(parsed(1, storage=2)) if (node := desired.get(name))}

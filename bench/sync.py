@@ -1,4 +1,4 @@
-"""Filling an empty zone, against nsupdate with the same records, and against messages that are ready to send."""
+"""Filling an empty zone, against nsupdate with the same records, and against messages signed in advance."""
 
 import contextlib
 import tempfile
@@ -16,17 +16,16 @@ from ksd_ddns.zone.plan import Change, Ownership
 from ksd_ddns.zone.update import Limits, batches
 
 PER_MESSAGE = 500
-"""Records in one message of nsupdate."""
+"""Records per nsupdate message."""
 
 
 def contests(*, records: int, times: int) -> Iterator[Contest]:
     """Yield the comparisons: BIND in both ownership modes, Knot in that of the bundled primary.
 
-    Each run has a server of its own, just started, with the empty zone that bootstrap writes. Ours is measured twice:
-    with the VMIs in memory (the empty zone read, planned, sent, read back and compared) and as a process, from the
-    start of the interpreter to the last line of the report, with a file of VMIs to read. nsupdate (-v: TCP) has its
-    additions in a file, with the zone given, and neither prerequisites nor a look at the result. The bare loop has the
-    messages of `apply`, made and signed before.
+    Each run has a new server with the empty zone that bootstrap writes. Ours is measured twice: with the VMIs in memory
+    (read the empty zone, plan, send, read back and compare), and as a process that reads a file of VMIs, including the
+    start of the interpreter. nsupdate (-v: TCP) has its additions in a file, with the zone given; it sends no
+    prerequisites and does not check the result. The bare loop has the messages of `apply`, signed in advance.
     """
     for kind, ownership in ((Bind, Ownership.ZONE), (Bind, Ownership.TXT), (Knot, Ownership.ZONE)):
         work = Workload(records, ownership)
@@ -86,4 +85,4 @@ class _Race:
 
 def _apply(one: OnePass) -> None:
     if not one.apply().complete:
-        raise RuntimeError("something was refused, or in conflict, in a zone that was empty")
+        raise RuntimeError("names were refused or in conflict in an empty zone")

@@ -19,10 +19,10 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """One comparison: what took ksd-ddns and the other contestant how many seconds, each time.
+    """One comparison: the seconds of each run of ksd-ddns and of the other contestant.
 
-    `target` is what ours / theirs should not exceed, None where there is nothing to reach. `percentile` is the one of
-    ours that is compared; of theirs it is the median always. `text` shows a value, where it is not seconds.
+    `target` is the maximum of ours / theirs, None if there is no target. `percentile` selects which of our values is
+    compared with the median of theirs. `text` formats a value, if it is not in seconds.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Contest:
 
     @property
     def ratio(self) -> float:
-        """Ours by theirs."""
+        """Ours divided by theirs."""
         return self.our / self.their
 
     @property
@@ -56,22 +56,22 @@ class Contest:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Collects the seconds of one contestant; what is done outside of `time` is not counted."""
+    """Collects the seconds of one contestant; only calls of `time` count."""
 
     seconds: list[float] = field(default_factory=list)
 
     def time(self, action: Callable[[], None]) -> None:
-        """Do `action` and note how long it took."""
+        """Run `action` and record how long it took."""
         start = time.perf_counter()
         action()
         self.seconds.append(time.perf_counter() - start)
 
 
 def in_turn(contestants: Sequence[Callable[[], None]], *, times: int, seconds: float = 300.0) -> list[list[float]]:
-    """Do A B C A B C ..., so that a slow minute of the machine hits all alike; return the seconds of each.
+    """Run A B C A B C ..., so that changes in the machine's load affect all; return the seconds of each.
 
-    The first round is for the caches, and is not counted. Ends after `times` rounds, or (with one round at least)
-    when `seconds` are over.
+    The first round warms up caches and does not count. Ends after `times` rounds, or after `seconds`, but not before
+    one counted round.
     """
     watches = [Stopwatch() for _ in contestants]
     deadline = time.perf_counter() + seconds
@@ -86,7 +86,7 @@ def in_turn(contestants: Sequence[Callable[[], None]], *, times: int, seconds: f
 
 
 def table(contests: Iterable[Contest]) -> list[str]:
-    """Return the lines of a table of medians (or what is compared instead) and their ratios."""
+    """Return the lines of a table with the compared values and their ratios."""
     rows = [("", "ksd-ddns", "", "", "ratio", "target", "runs")]
     rows += [
         (
@@ -112,6 +112,6 @@ def table(contests: Iterable[Contest]) -> list[str]:
 
 
 def say(text: str) -> None:
-    """Tell on a terminal what is being done; in a pipe nothing but the table is of interest."""
+    """Print progress if stderr is a terminal."""
     if sys.stderr.isatty():
         print(f"  {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Made-up VMIs and the records that they become: what both sides of every comparison work on."""
+"""Generated VMIs and their records, the workload of both sides of every comparison."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ _NAMES_OF_A_VMI = 3  # two interfaces and the default record, each with A and AA
 
 
 class Workload:
-    """VMIs that become `records` records, or a few more: a VMI is published whole."""
+    """VMIs with at least `records` records in all; each VMI has the same number."""
 
     def __init__(self, records: int, ownership: Ownership) -> None:
         self.ownership = ownership
@@ -65,20 +65,20 @@ class Workload:
         return path
 
     def script(self, *, per_message: int) -> str:
-        """Return the records as nsupdate reads them: additions without prerequisites, so many a message."""
+        """Return an nsupdate script that adds the records without prerequisites, `per_message` per message."""
         lines = [
             line
             for line in nsupdate.script(self.additions(), Limits(), server="127.0.0.1", port=53)
             if line.startswith("update ")
         ]
-        # `zone` is forgotten after each `send`; without it nsupdate would ask for the zone each time.
+        # nsupdate forgets `zone` after each `send`; without it, nsupdate would query for the zone each time.
         return "".join(
             f"zone {names.to_text(ZONE)}\n" + "\n".join(lines[start : start + per_message]) + "\nsend\n"
             for start in range(0, len(lines), per_message)
         )
 
     def command(self, server: Server, *arguments: str) -> None:
-        """Run ksd-ddns against `server` as a process of its own. Raises CalledProcessError where it fails."""
+        """Run ksd-ddns against `server` as a process. Raises CalledProcessError if it fails."""
         settings = {
             "DNS_SERVER": f"{server.address}:{server.port}",
             "TSIG_KEY_FILE": str(server.key_file),
@@ -88,7 +88,7 @@ class Workload:
         run([sys.executable, "-m", "ksd_ddns", *arguments], environment=environment | settings)
 
     def held_by(self, server: Server) -> int:
-        """Return how many records of the workload's types `server` holds, its own NS and SOA left out."""
+        """Return the number of records in the zone of `server`, without those of the apex."""
         session = connect(server)
         try:
             nodes = session.read(ZONE).nodes
@@ -97,7 +97,7 @@ class Workload:
         return sum(len(item.rdatas) for name, node in nodes.items() if name != ZONE for item in node.rrsets)
 
     def check(self, server: Server) -> None:
-        """Raise RuntimeError unless `server` holds exactly as many records as there are."""
+        """Raise RuntimeError unless `server` holds exactly the workload's number of records."""
         held = self.held_by(server)
         if held != self.records:
             raise RuntimeError(f"{server} holds {held} records, not {self.records}")
@@ -116,7 +116,7 @@ def _object(index: int, storage: int = 1) -> dict[str, Any]:
 
 
 def parsed(index: int, *, storage: int = 1) -> Vmi:
-    """Return VMI number `index`; `storage` (1 to 250) changes the addresses of its second interface alone."""
+    """Return VMI number `index`; `storage` (1 to 250) selects the addresses of its second interface."""
     return vmi.parse(msgspec.convert(_object(index, storage), VmiObject))
 
 
@@ -126,14 +126,14 @@ def connect(server: Server) -> Session:
 
 
 def dig_axfr(server: Server, *options: str) -> None:
-    """Transfer the zone with dig, signed, what it prints thrown away."""
+    """Transfer the zone with dig and TSIG; discard the output."""
     signed = ["-k", str(server.key_file)]
     where = [f"@{server.address}", "-p", str(server.port)]
     run([program("dig"), *where, *signed, *options, names.to_text(ZONE), "AXFR"])
 
 
 def run(command: Sequence[str], *, environment: dict[str, str] | None = None) -> None:
-    """Run a command, its output thrown away. Raises CalledProcessError where it fails, with what it complained of."""
+    """Run a command and discard its output. If it fails, print its errors and raise CalledProcessError."""
     done = subprocess.run(
         command,
         env=environment,

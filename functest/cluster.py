@@ -21,7 +21,7 @@ VMIS = ("kubevirt.io", "v1", "virtualmachineinstances")
 NETWORKS = ("k8s.cni.cncf.io", "v1", "network-attachment-definitions")
 SELECTOR = "k8s-app=secondary-dns"
 
-# What a change may take in DNS; usually it is there within a fraction of a second.
+# Timeout for a change to appear in DNS; usually it takes a fraction of a second.
 DNS_SECONDS = 30.0
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -54,11 +54,11 @@ class Cluster:
         return data
 
     def deployment(self) -> Any | None:
-        """Return the Deployment of ksd-ddns, None where there is none."""
+        """Return the Deployment of ksd-ddns, None if there is none."""
         return self._found(self.apps.read_namespaced_deployment, "secondary-dns", self.namespace)
 
     def serves(self, resource: tuple[str, str, str]) -> bool:
-        """Return whether the cluster knows these objects."""
+        """Return whether the API server serves these objects."""
         return self._found(self.custom.list_cluster_custom_object, *resource, limit=1) is not None
 
     @staticmethod
@@ -87,7 +87,7 @@ class Cluster:
         return dns.rcode.to_text(answer.rcode()), found
 
     def wait_dns(self, name: str, wanted: tuple[str, list[str]]) -> None:
-        """Wait until the answer is `wanted`, several times in a row: every replica has to know."""
+        """Wait until the answer is `wanted` several times in a row, because each replica has its own primary."""
         in_a_row = 0
 
         def settled() -> bool:
@@ -178,7 +178,7 @@ class Namespace:
             interfaces.append(
                 {"name": network["name"], "ipAddress": address, "ipAddresses": [address], "infoSource": "domain"}
             )
-        # The type has no subresource `status`: it is written like everything else.
+        # The type has no status subresource, so the status is written with the object.
         self._patch(name, {"status": {"phase": "Running", "interfaces": interfaces}})
 
     def unplug(self, name: str, interface: str) -> None:

@@ -11,7 +11,7 @@ from functest.cluster import NETWORKS, VMIS, Cluster, Namespace, wait
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """Return the cluster of KUBECONFIG; skip all tests where none of them can run."""
+    """Return the cluster of KUBECONFIG; skip all tests if they cannot run there."""
     cluster = Cluster()
     for resource, program in ((VMIS, "KubeVirt"), (NETWORKS, "Multus")):
         if not cluster.serves(resource):

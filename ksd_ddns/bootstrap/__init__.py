@@ -1,10 +1,10 @@
 """Key, zone files and configuration of the bundled primary: a BIND 9 or a Knot that serves the base and reverse zones.
 
-Everything the server reads and writes lies in one directory, so that it runs as any unprivileged user and on a
-read-only root file system. (Knot 3 keeps its parsed configuration in a deleted file in /tmp: that must be writable.)
+All files of the server are in one directory, so that it runs as any unprivileged user and on a
+read-only root file system. (Knot 3 keeps its parsed configuration in a deleted file in /tmp, which must be writable.)
 
-What is there is never overwritten: not the key, not the zone with its journal, not a configuration that somebody may
-have changed.
+Existing files are never overwritten: the key, the zone with its journal, and the configuration, which may have been
+edited.
 """
 
 from ksd_ddns.bootstrap.bundled import KEY_FILE, TRANSFER_KEY_FILE, BundledPrimary, BundledSecondary

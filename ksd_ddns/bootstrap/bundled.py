@@ -1,4 +1,4 @@
-"""What a bundled primary, and a secondary of it, is made from: values that are checked before anything is written."""
+"""The settings of a bundled primary and of its secondaries, validated before anything is written."""
 
 import ipaddress
 import os
@@ -20,16 +20,16 @@ _SOCKET_PATH_LIMIT = 107
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledPrimary:
-    """What the bundled primary is made from.
+    """The settings of a bundled primary.
 
-    `base` is the zone it serves, as text ("vm.example."; upper case is folded, the final dot may be missing), and
-    `reverse_zones` are more, for PTR records.
-    With `name_server_ips` the zone's name server is `ns.<base>` with these addresses, without them `localhost.`,
-    which lies outside the zone and therefore needs no address. `address` is one IP address; `0.0.0.0` are all of
-    IPv4, `::` all of both families. `ttl` (seconds) is that of the NS and of its addresses. `transfer_key` is a file
-    with one more key, for secondaries, that may transfer the zones and a catalog of them, and nothing else (BIND only).
+    It serves the zone `base` and, for PTR records, the `reverse_zones`; names are text ("vm.example."), in any case and
+    with or without the final dot. With `name_server_ips`, the zone's name server is `ns.<base>` with these addresses.
+    Without them it is `localhost.`, which is outside the zone and needs no address. `address` is the IP address to
+    listen on: `0.0.0.0` is every IPv4 address, `::` every address of both families. `ttl` is the TTL of the NS record
+    and its addresses, in seconds. `transfer_key` is the file of a second key, for secondaries, which may only transfer
+    the zones and their catalog (BIND only).
 
-    Raises SettingsError when a value is wrong, before anything is written.
+    Raises SettingsError if a value is invalid.
     """
 
     server: Literal["bind9", "knot"]
@@ -57,7 +57,7 @@ class BundledPrimary:
                 f"directory {directory} is too long for the control socket of Knot (a socket's path has at most"
                 f" {_SOCKET_PATH_LIMIT} octets): choose a shorter one"
             )
-        # The values are kept in one canonical form: compared and printed they never differ in case or in a dot.
+        # Canonical forms: the same value never differs in case or by a final dot.
         object.__setattr__(self, "directory", directory)
         if self.transfer_key is not None:
             object.__setattr__(self, "transfer_key", _absolute(self.transfer_key, of="transfer key"))
@@ -78,16 +78,16 @@ class BundledPrimary:
 
     @property
     def key_file(self) -> Path:
-        """The TSIG key in the form of tsig-keygen, for `TSIG_KEY_FILE` and `nsupdate -k`."""
+        """The TSIG key file, as tsig-keygen writes it, for `TSIG_KEY_FILE` and `nsupdate -k`."""
         return self.directory / KEY_FILE
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """The zones that it serves, that of the VMIs' names first."""
+        """The zones that it serves, the base first."""
         return (self.base, *self.reverse_zones)
 
     def zone_file(self, zone: str) -> Path:
-        """Return the file of `zone`; it carries the zone's name, so that another base finds another file."""
+        """Return the file of `zone`. Its name contains the zone's, so that each base has its own file."""
         return self.directory / f"{zone}zone"
 
     @property
@@ -98,13 +98,13 @@ class BundledPrimary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledSecondary:
-    """What a BIND 9 is made from that follows a bundled primary: it serves the same zones, and is never written to.
+    """The settings of a BIND 9 that is a secondary of a bundled primary.
 
-    Which zones, it learns from the primary's catalog. `primaries` are IP addresses, where `primary_port` is asked with
-    the key in the file `transfer_key`; the rest is as with `BundledPrimary`. NOTIFY is accepted if signed with
-    that key, from any address. Where none comes, it asks for the serials every second.
+    It gets the list of zones from the primary's catalog. It transfers them from the IP addresses `primaries`, port
+    `primary_port`, with the key in the file `transfer_key`. The other fields are as in `BundledPrimary`. It accepts
+    NOTIFY from any address if it is signed with that key, and also polls the serials every second.
 
-    Raises SettingsError when a value is wrong, before anything is written.
+    Raises SettingsError if a value is invalid.
     """
 
     directory: Path

@@ -1,4 +1,4 @@
-"""Files that are written once: complete or not at all, and never over what is there."""
+"""Writes files once: completely or not at all, and never over an existing file."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from ksd_ddns.errors import SettingsError
 
 
 class Outcome(Enum):
-    """What became of one file."""
+    """The result of writing one file."""
 
     WRITTEN = "written"
     KEPT = "kept"
@@ -21,14 +21,14 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One file of the bundled primary and what became of it."""
+    """One file of the bundled primary, and the result of writing it."""
 
     path: Path
     outcome: Outcome
 
 
 def make(directory: Path) -> None:
-    """Create `directory` unless it is there; it must be writable."""
+    """Create `directory` if it is missing. Raises SettingsError if it is not writable."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -38,7 +38,7 @@ def make(directory: Path) -> None:
 
 
 def write_once(path: Path, text: str, *, mode: int = 0o644, keep: bool = False) -> Written:
-    """Write `text` to `path` in one step, unless it is there. With `keep` a difference to `text` is no news."""
+    """Write `text` to `path` atomically, unless the file exists. With `keep`, the existing content may differ."""
     try:
         if not os.path.lexists(path):
             with contextlib.suppress(FileExistsError):
@@ -52,7 +52,7 @@ def write_once(path: Path, text: str, *, mode: int = 0o644, keep: bool = False) 
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
-    """Create `path` complete and on disk, or not at all; FileExistsError when somebody was faster."""
+    """Create `path` atomically and sync it to disk. Raises FileExistsError if another process created it first."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
@@ -61,7 +61,7 @@ def _create(path: Path, content: bytes, mode: int) -> None:
             file.flush()
             os.fsync(fd)
         try:
-            os.link(temporary, path)  # unlike a rename it never replaces
+            os.link(temporary, path)  # unlike a rename, it never replaces a file
         except OSError as e:
             if e.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                 raise

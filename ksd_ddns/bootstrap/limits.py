@@ -1,12 +1,12 @@
-"""What holds for both servers: how many answers, how many threads, what all addresses are called."""
+"""Limits that both servers share, and the wildcard addresses."""
 
-# One answer per second for the same question from the same network is what resolvers need, with a TTL of a minute.
-# Many clients behind few resolvers ask for many names that do not exist, so the limit is far above that; and because
-# every answer beyond it goes out truncated instead of being dropped (slip 1), a resolver merely comes back over TCP.
+# Responses per second to the same query from the same network. With a TTL of a minute, resolvers need one per second.
+# The limit is far higher, because a resolver with many clients queries many names that do not exist. Responses beyond
+# the limit are truncated, not dropped (slip 1), so a resolver retries over TCP.
 ANSWERS_PER_SECOND = 1000
 
-# Threads. A server that starts one per core of a 64-core node would outgrow its container.
+# Threads. With one per core, a server on a 64-core node would exceed the memory limit of its container.
 WORKERS = 2
 
-ALL_V4 = "0.0.0.0"  # noqa: S104 - compared with, never bound to
+ALL_V4 = "0.0.0.0"  # noqa: S104 only compared and written to a configuration
 ALL = "::"

@@ -1,33 +1,33 @@
-"""The zones of a bundled primary as they begin, and the catalog that its secondaries find them by."""
+"""The initial zone files of a bundled primary, and the catalog zone for its secondaries (RFC 9432)."""
 
 import hashlib
 import time
 
 from ksd_ddns.bootstrap.bundled import BundledPrimary
 
-# What secondaries find the other zones by (RFC 9432). It is no name in the DNS, and answered to their key alone.
+# Lists the other zones for the secondaries. Not a name in the DNS: only their key may query it.
 CATALOG = "catalog.ksd-ddns.invalid."
 CATALOG_FILE = "catalog.zone"
 
-# A zone that is made begins with a serial from the clock, this often a second, and each update adds one. So it is ahead
-# of the zone that was lost, unless that had more updates than that all its life: secondaries go on following, however
-# soon and often the primary is replaced. (Serials go round, RFC 1982: it takes less than four years between the two.)
+# A new zone gets its serial from the clock, which advances this much per second; each update increments it by one. So a
+# recreated zone is newer than the lost one, unless that was updated more often than this on average, and secondaries
+# transfer it. (Serials wrap around, RFC 1982: this works if the zone is recreated within four years.)
 SERIALS_PER_SECOND = 16
 
 
 def new_serial() -> int:
-    """Return the serial with which a zone starts now."""
+    """Return the serial of a zone that is created now."""
     return int(time.time() * SERIALS_PER_SECOND) % 2**32
 
 
 def zone_text(primary: BundledPrimary, zone: str, *, serial: int) -> str:
-    """Return one of the zones of `primary` as it is before the first record is published."""
+    """Return the zone file of one of the zones of `primary` before the first record is published."""
     server = f"ns.{primary.base}" if primary.name_server_ips else "localhost."
     lines = [
         f"$ORIGIN {zone}",
         f"$TTL {primary.ttl}",
-        "; Negative answers are kept for the lesser of the SOA's TTL and its last field (RFC 2308, 5): 30 seconds.",
-        "; Secondaries that get no NOTIFY ask every minute.",
+        "; Negative answers are cached for the lesser of the SOA's TTL and its last field (RFC 2308, 5): 30 seconds.",
+        "; Secondaries that get no NOTIFY poll the serial every minute.",
         f"@ 30 IN SOA {server} hostmaster.{primary.base} {serial} 60 30 1209600 30",
         f"@ IN NS {server}",
     ]
@@ -45,6 +45,6 @@ def catalog_text(primary: BundledPrimary, *, serial: int) -> str:
         "@ IN NS invalid.",
         'version IN TXT "2"',
     ]
-    # A label that stays the same for a zone: with another one secondaries would drop the zone before they copy it.
+    # The label of a zone must not change: otherwise secondaries would delete the zone and transfer it again.
     lines.extend(f"{hashlib.sha256(zone.encode()).hexdigest()[:16]}.zones IN PTR {zone}" for zone in primary.zones)
     return "\n".join(lines) + "\n"

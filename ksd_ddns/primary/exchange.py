@@ -15,7 +15,7 @@ from ksd_ddns.wire.codec import Malformed, Message
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A message that is ready to be sent; `verifier` checks the response, None where the request is not signed."""
+    """A message that is ready to be sent; `verifier` verifies the response, None if the request is not signed."""
 
     ident: int
     wire: bytes
@@ -23,23 +23,23 @@ class Request:
 
 
 class Response(NamedTuple):
-    """One message of the response to `request`; `error` is what its signature, or the lack of one, means."""
+    """One message of the response to `request`. `error` says why its signature is not valid, None if it is."""
 
     request: Request
     message: Message
     error: PrimaryError | None
 
     def verified(self) -> Message:
-        """Return the message. Raises `error` where there is one."""
+        """Return the message. Raises `error` if there is one."""
         if self.error is not None:
             raise self.error
         return self.message
 
 
 class UnsignedExchange:
-    """Requests on `connection`, several in flight if need be, and the responses to them.
+    """Unsigned requests on `connection`, of which several may be in flight, and their responses.
 
-    After an error the connection is of no use, since responses may still be due. An exchange is for one thread.
+    After an error the connection is unusable, because responses may still arrive. Not thread-safe.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -63,9 +63,9 @@ class UnsignedExchange:
         self.connection.send(request.wire, may_send=may_send)
 
     def receive(self, *, large: bool = False) -> Response:
-        """Return the next message of any response. Raises Unreachable, and BadResponse where it answers no request.
+        """Return the next message of any response. Raises Unreachable, or BadResponse if it matches no request.
 
-        The request stays in flight until `end`, as more messages of a transfer (`large`) may follow.
+        The request stays in flight until `end`, because more messages of a transfer (`large`) may follow.
         """
         octets = self.connection.receive(large=large)
         if large:
@@ -90,11 +90,11 @@ class UnsignedExchange:
         return Response(request, message, error)
 
     def end(self, request: Request) -> None:
-        """Expect no further message of the response to `request`."""
+        """Note that the response to `request` is complete."""
         self._in_flight.pop(request.ident, None)
 
     def ask(self, message: bytes) -> Response:
-        """Send `message`, and return the response, which is the next message."""
+        """Send `message` and return the response. No other request may be in flight."""
         request = self.prepare(message)
         self.send(request)
         response = self.receive()
@@ -103,14 +103,14 @@ class UnsignedExchange:
 
 
 class Exchange(UnsignedExchange):
-    """The same with requests signed with `key`, and responses verified."""
+    """Requests that are signed with `key`, and responses that are verified."""
 
     def __init__(self, connection: Connection, key: Key) -> None:
         super().__init__(connection)
         self.key = key
 
     def prepare(self, message: bytes, *, several: bool = False) -> Request:
-        """Return `message`, signed as of now; the response has `several` messages where it is a transfer."""
+        """Return `message`, signed with the current time. With `several`, the response may have several messages."""
         wire, mac = self.key.sign(message)
         verifier = Verifier(self.key, mac, server=self.server, several=several)
         return Request(int.from_bytes(message[:2], "big"), wire, verifier)

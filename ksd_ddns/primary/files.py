@@ -1,4 +1,4 @@
-"""Values loaded from files, and loaded again when they change: keys and certificates rotate without a restart."""
+"""Values that are reloaded when their files change, so that keys and certificates rotate without a restart."""
 
 import logging
 import stat
@@ -13,18 +13,18 @@ _log = logging.getLogger(__name__)
 
 
 class Followed(Generic[_T]):
-    """What `load` returns for `files`. Raises SettingsError where the first load fails."""
+    """The value that `load` reads from `files`. Raises SettingsError if the first load fails."""
 
     def __init__(self, what: str, load: Callable[[], _T], files: Iterable[Path | None]) -> None:
         self._what = what
         self._load = load
         self._files = tuple(file for file in files if file is not None)
-        # Checked before it is read: a change in between causes one more read, and is never missed.
+        # Before the load: a change in between causes one more load, and is never missed.
         self._seen = self._look()
         self._made = load()
 
     def latest(self) -> _T:
-        """Return the value of the files now; while they are unreadable or wrong, the last good one."""
+        """Return the current value; if the files are unreadable or invalid, the last valid one."""
         seen = self._look()
         if seen != self._seen:
             self._seen = seen
@@ -41,9 +41,9 @@ class Followed(Generic[_T]):
 
 
 def exposure(file: Path) -> str:
-    """Return who else can read a file that holds a secret, as text; empty where no one else can, or it is missing.
+    """Return a text that says who else can read a file with a secret; empty if no one can, or if it is missing.
 
-    In a volume that Kubernetes mounts, the group is that of the pod, which must read it; only the pod has the volume.
+    In a volume that Kubernetes mounts, the group may read it: that is the group of the pod.
     """
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
@@ -60,7 +60,7 @@ def exposure(file: Path) -> str:
 
 
 def in_kubernetes_volume(file: Path) -> bool:
-    """Return whether a file is mounted by Kubernetes, from a Secret for example."""
+    """Return whether Kubernetes mounted the file, for example from a Secret."""
     try:
         return file.resolve().parent.name.startswith("..")  # ..2026_11_25_10_00_00.123, which ..data leads to
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Keys negotiated by Kerberos: GSS-TSIG (RFC 3645) with TKEY (RFC 2930), for Active Directory and BIND."""
+"""Keys negotiated with Kerberos: GSS-TSIG (RFC 3645) and TKEY (RFC 2930), for Active Directory and BIND."""
 
 import logging
 import math
@@ -34,10 +34,10 @@ from ksd_ddns.primary.verifier import Verifier
 from ksd_ddns.wire.codec import Message
 
 RENEW_BEFORE = 120.0
-"""Seconds before it expires in which a key is no longer used; a quarter of its lifetime, where that is less."""
+"""Seconds before its expiry that a key is replaced; or a quarter of its lifetime, if that is less."""
 
 KDC_WITHIN = 5.0
-"""Timeout for the KDC in seconds; Kerberos has no such setting, and gives up after a minute or so."""
+"""Timeout for the KDC in seconds. Kerberos itself has no such setting, and gives up after about a minute."""
 
 _MAX_LEGS = 8
 _TKEY = 249
@@ -47,10 +47,10 @@ _log = logging.getLogger(__name__)
 
 
 class Negotiated:
-    """A key for one server, the service DNS/`host`.
+    """The key for one server, the service DNS/`host`.
 
-    It is negotiated when it is needed, and kept until shortly before it expires, or until the server no longer knows
-    it. Raises SettingsError where the extra `gss` is not installed.
+    It is negotiated on demand, and kept until shortly before it expires or until the server no longer knows it. Raises
+    SettingsError if the extra `gss` is not installed.
     """
 
     def __init__(self, host: str) -> None:
@@ -61,10 +61,10 @@ class Negotiated:
         self._renew_at = 0.0
 
     def current(self, connection: Connection) -> Key:
-        """Return the key, negotiated over `connection` where there is no valid one.
+        """Return the key; if there is no valid one, negotiate it over `connection`.
 
-        Raises Denied where there is no ticket, or the server does not accept it; Unreachable where the KDC or the
-        server does not answer.
+        Raises Denied if there is no ticket or the server does not accept it; Unreachable if the KDC or the server does
+        not answer.
         """
         if self._key is None or time.monotonic() >= self._renew_at:
             self._key, seconds = _negotiated(connection, self._introduction(str(connection.server)))
@@ -115,7 +115,7 @@ class _Context:
             raise Unreachable(problem, server=self._server) from e
 
     def verify_signature(self, data: bytes, signature: bytes) -> None:
-        """Raise GSSError where `signature` is not the server's of `data`."""
+        """Raise GSSError if `signature` is not the server's signature of `data`."""
         self._context.verify_signature(data, signature)
 
 
@@ -144,7 +144,7 @@ def _negotiated(connection: Connection, introduction: Introduction) -> tuple[Key
 
 
 def _introduced(connection: Connection, introduction: Introduction, name: dns.name.Name) -> tuple[Message, int]:
-    """Exchange tokens until both sides are authenticated; return the last response, and the key's lifetime there."""
+    """Exchange tokens until both sides are authenticated; return the last response, and its lifetime of the key."""
     context, token = introduction.context, introduction.token
     for _ in range(_MAX_LEGS):
         response = _exchanged(connection, name, token)
@@ -174,7 +174,7 @@ def _exchanged(connection: Connection, name: dns.name.Name, token: bytes) -> Mes
 
 
 def _token(connection: Connection, response: Message, name: bytes) -> _Token:
-    """Return the content of the TKEY record of the response. Raises Denied where the server does not negotiate."""
+    """Return the content of the TKEY record in the response. Raises Denied if the server does not negotiate."""
     if response.rcode != rcodes.NOERROR:
         raise _unsupported(connection, rcodes.text(response.rcode), response.rcode)
     for owner, rdtype, _, rdata in response.answer:

@@ -1,7 +1,7 @@
 """Kerberos tickets for GSS-TSIG, and what fixes Kerberos errors.
 
-A ticket comes from the keytab KRB5_CLIENT_KTNAME or the cache KRB5CCNAME, and from the realm's KDC in KRB5_CONFIG. The
-module gssapi is the extra `gss`, and imported when the first key is needed.
+Tickets come from the realm's KDC (KRB5_CONFIG), with the keytab KRB5_CLIENT_KTNAME or the cache KRB5CCNAME. The module
+gssapi comes with the extra `gss`, and is imported when the first key is needed.
 """
 
 import importlib
@@ -17,7 +17,7 @@ _SPNEGO = "1.3.6.1.5.5.2"
 
 
 def gssapi_module() -> Any:
-    """Return the module gssapi. Raises SettingsError where it is not installed."""
+    """Return the module gssapi. Raises SettingsError if it is not installed."""
     try:
         return importlib.import_module("gssapi")
     except ImportError as e:
@@ -78,12 +78,12 @@ def _introduction(server: str, host: str) -> Introduction:
 
 
 def _credentials(gssapi: Any, mechanisms: list[Any]) -> Any:
-    """Return the ticket-granting ticket, from the cache or by the keytab."""
+    """Return the ticket-granting ticket, from the cache or with the keytab."""
     try:
         found = gssapi.Credentials(usage="initiate", mechs=mechanisms)
         found.lifetime  # noqa: B018 fetches it
     except gssapi.exceptions.ExpiredCredentialsError:
-        # MIT does not say why a keytab could not renew it. A cache that was never filled does.
+        # MIT Kerberos does not report why the keytab could not renew it; with an empty cache it does.
         fresh = {"ccache": f"MEMORY:{secrets.token_hex(8)}"}
         try:
             return gssapi.Credentials(usage="initiate", mechs=mechanisms, store=fresh)
@@ -102,7 +102,7 @@ _WRONG_SERVICE = (
 _NO_KEYTAB = ("No Kerberos credentials", "No credentials cache")
 _SET_KEYTAB = "set KRB5_CLIENT_KTNAME to a readable keytab, or KRB5CCNAME to a cache that kinit fills"
 NO_KDC = "is it running, do firewalls allow TCP and UDP to it, does KRB5_CONFIG name it?"
-"""What to check where no KDC answers."""
+"""What to check if no KDC answers."""
 
 _REMEDIES = {
     "Failed to store credentials": "set KRB5CCNAME to a writable cache, such as MEMORY:ksd-ddns",
@@ -120,7 +120,7 @@ _REMEDIES = {
 
 
 def kerberos_error(error: Any, problem: str, server: str) -> PrimaryError:
-    """Return the error for a GSSError. MIT maps many causes to one code, so only its text tells them apart."""
+    """Return the error for a GSSError. MIT Kerberos has one code for many causes, so only its text differs."""
     text = error_text(error)
     problem = f"{problem}: {text}"
     if "KDC for realm" in text:

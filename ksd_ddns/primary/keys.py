@@ -1,6 +1,6 @@
-"""TSIG keys and key files (RFC 8945): dnspython signs, on wire bytes.
+"""TSIG keys and key files (RFC 8945). dnspython signs the wire bytes.
 
-A key never shows its secret: not in `repr`, not in an error.
+Neither `repr` nor an error shows the secret of a key.
 """
 
 import base64
@@ -43,21 +43,21 @@ GSS_ALGORITHM = "gss-tsig"
 class Key:
     """A key that signs and verifies, with its name and algorithm.
 
-    The name is the domain name of a shared secret (absolute, with the final dot), or the principal that a key was
-    negotiated for: the name that a server's access rules use.
+    The name is the one that the server's access rules use: an absolute domain name for a shared secret, our Kerberos
+    principal for a negotiated key.
     """
 
     name: str
     algorithm: str
     tsig: dns.tsig.Key = field(repr=False)
-    """The same for dnspython. It holds the secret."""
+    """The key for dnspython, with the secret."""
     _owner: bytes = field(repr=False)
 
     def sign(self, wire: bytes, *, request_mac: bytes = b"") -> tuple[bytes, bytes]:
-        """Return the message with its TSIG record, signed as of now, and the MAC that the response refers to.
+        """Return the message with a TSIG record for the current time, and its MAC to verify the response.
 
-        A response is signed together with the MAC of its request (RFC 8945, 5.3).
-        A message that is sent again must be signed again: its time is part of the signature.
+        The signature of a response includes the MAC of its request (RFC 8945, 5.3). Sign a message again before you
+        send it again, because the signature includes the time.
         """
         # The variables are laid out here as bytes: dns.tsig.sign() makes three rdata objects for them, which takes
         # four times as long as all the rest.
@@ -100,17 +100,17 @@ class KeySource(Protocol):
         """Return the key for the server of `connection`, over which it may be negotiated. Raises PrimaryError."""
 
     def rejected(self, key: Key) -> bool:
-        """Record that the server does not know `key`; return whether `current` has another one now."""
+        """Note that the server does not know `key`; return whether `current` now returns another one."""
 
 
 class Rotating:
-    """A key in files, read again when they change: rotation without a restart."""
+    """A key that is reloaded when its files change, so that it can rotate without a restart."""
 
     def __init__(self, what: str, load: Callable[[], Key], files: Iterable[Path | None] = ()) -> None:
         self._key = Followed(what, load, files)
 
     def current(self, connection: Connection) -> Key:
-        """Return the key in the files now."""
+        """Return the key in the files."""
         return self.latest()
 
     def rejected(self, key: Key) -> bool:
@@ -118,12 +118,12 @@ class Rotating:
         return self.latest() is not key
 
     def latest(self) -> Key:
-        """Return the key in the files now; while they cannot be read or are wrong, the last good one."""
+        """Return the key in the files; if they are unreadable or invalid, the last valid one."""
         return self._key.latest()
 
 
 def key(name: str, algorithm: str, secret: str) -> Key:
-    """Return the key of that name. `secret` is base64. Raises SettingsError that does not show the secret."""
+    """Return the key named `name`. `secret` is base64. Raises SettingsError, without the secret."""
     if looks_secret(name):
         raise SettingsError(f"the key name {MASK} looks like a secret: name and secret may be swapped")
     folded = algorithm.lower().removesuffix(".")
@@ -143,7 +143,7 @@ def key(name: str, algorithm: str, secret: str) -> Key:
     try:
         octets = base64.b64decode(text, validate=True)
         if len(base64.b64encode(octets)) != len(text):
-            raise ValueError  # padding that Python accepts and the servers do not
+            raise ValueError  # padding that Python accepts, but servers do not
     except (binascii.Error, ValueError):
         # not chained: the exception's context holds the secret
         raise SettingsError(f"the secret of key {name} is not base64: copy it again from the key file") from None
@@ -153,14 +153,14 @@ def key(name: str, algorithm: str, secret: str) -> Key:
 
 
 def secret_of(key: Key) -> str:
-    """Return the secret in base64, for the configuration of a server; never to be shown."""
+    """Return the secret in base64, for the configuration of a server. Never show it."""
     return base64.b64encode(key.tsig.secret).decode()
 
 
 def read_key_file(path: Path) -> Key:
-    """Return the key of the one `key "name" { algorithm …; secret "…"; };` clause of a file that tsig-keygen wrote.
+    """Return the key in a file that tsig-keygen wrote: one clause `key "name" { algorithm …; secret "…"; };`.
 
-    Raises SettingsError that names the file, never its content.
+    Raises SettingsError, which names the file and never shows its content.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -1,20 +1,20 @@
-"""The link to a primary: how much to send at once and how long to wait, as earlier exchanges showed; how it fails."""
+"""The link to a primary: how much may be in flight and how long to wait, from earlier exchanges; its errors."""
 
 from dataclasses import dataclass
 
 from ksd_ddns.errors import Unreachable
 
 SMALL = 4 * 1024
-"""Octets that cross any link at once."""
+"""Octets that any link carries without a noticeable delay."""
 
 SILENT_BLOCK = 32 * 1024
-"""Octets in flight for which one more timeout is allowed: links have buffers, so octets arrive in lumps."""
+"""Octets in flight that extend the timeout by one timeout: links have buffers, so octets arrive in bursts."""
 
 SERIAL_REQUESTS = 1000
-"""How many requests are sent one at a time to a server that hung up on several at once, twice."""
+"""Number of requests sent one at a time after a server closed connections with several in flight, twice."""
 
 FIRST_WINDOW, SMALLEST_WINDOW, LARGEST_WINDOW = 64 * 1024, 4 * 1024, 1024 * 1024
-"""Octets of requests that may be in flight on a link: at first, at least and at most."""
+"""Octets of requests that may be in flight on a link: initially, at least and at most."""
 
 
 class Lost(Unreachable):
@@ -22,7 +22,7 @@ class Lost(Unreachable):
 
 
 class Silent(Lost):
-    """The server accepts connections and does not answer in time."""
+    """The server accepted the connection, but did not answer in time."""
 
 
 class Stopped(Unreachable):
@@ -31,11 +31,11 @@ class Stopped(Unreachable):
 
 @dataclass(slots=True)
 class Link:
-    """What exchanges showed of a link; outlives a connection.
+    """What is known of a link from earlier exchanges; it outlives connections.
 
-    `rate` is in octets per second, 0 while unknown. `window` is how many octets of requests may be in flight, and
-    `alone` how many more requests are sent one at a time. For the next `suspect` requests a server is remembered that
-    hung up on several at once. `received_at` is when the last message arrived.
+    `rate` is in octets per second, 0 if unknown. `window` is how many octets of requests may be in flight. The next
+    `alone` requests are sent one at a time. `suspect` counts down the requests since the server closed a connection
+    with several in flight. `received_at` is when the last message arrived.
     """
 
     rate: float = 0.0
@@ -45,7 +45,7 @@ class Link:
     received_at: float = float("-inf")
 
     def measured(self, octets: int, seconds: float) -> None:
-        """Record that `octets` crossed the link in `seconds`, in either direction."""
+        """Note that `octets` crossed the link in `seconds`, in either direction."""
         if octets >= SMALL and seconds > 0:
             self.rate = octets / seconds
 
@@ -61,7 +61,7 @@ class Link:
             self.window = max(self.window // 2, SMALLEST_WINDOW)
 
     def narrow(self) -> None:
-        """Send fewer requests at once, since the server hung up on several: in the end one at a time.
+        """Reduce the window, because the server closed a connection with several requests in flight; in the end to one.
 
         Knot 3.4 and 3.5 close a TLS connection when an update arrives while they process another one.
         """

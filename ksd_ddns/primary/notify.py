@@ -1,11 +1,11 @@
 """A listener for NOTIFY (RFC 1996): the primary reports that a zone changed, before the next poll of its serial.
 
-A NOTIFY is only a hint: a forged one causes one query for a serial. Where keys are set, a NOTIFY is accepted if it is
-signed with one of them, from any address, and never unsigned, since the address of a datagram can be forged. Without
-shared keys (GSS-TSIG does not sign NOTIFY) it is accepted from an address of a primary.
+A NOTIFY is only a hint: a forged one causes one query for a serial. If keys are set, a NOTIFY must be signed with one
+of them; then it is accepted from any address. Without shared keys (GSS-TSIG does not sign NOTIFY), it is accepted from
+the addresses of the primaries.
 
-Any host may send any number of them. So the listener uses a small share of one processor at most, and reports each zone
-once a second at most.
+Any host can send any number of them. So the listener uses at most a small share of one processor, and reports each zone
+at most once a second.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class Listener:
             raise SettingsError(f"NOTIFY_LISTEN = {address}: cannot listen there: {e.strerror or e}") from e
 
     def start(self) -> None:
-        """Start to listen, on threads of its own."""
+        """Start listening, on separate threads."""
         self._report.start()
         for server in self._servers:
             threading.Thread(target=server.serve_forever, name="notify", daemon=True).start()
@@ -99,7 +99,7 @@ class Listener:
             server.server_close()
 
     def _answer(self, octets: bytes, client: str) -> bytes | None:
-        """Return the response to a message from `client`, None where it gets none."""
+        """Return the response to a message from `client`, None if it gets none."""
         with self._budget:
             return self._response(octets, address_of(client))
 
@@ -131,7 +131,7 @@ class Listener:
         return False
 
     def _signed(self, response: bytes, request: codec.Message, client: str) -> bytes | None:
-        """Return `response` signed as its request is, None where that is not signed with a key of ours."""
+        """Return `response`, signed with the key of its request; None if that is not one of our keys."""
         reason = "no key is set (TSIG_KEY_FILE)"
         for source in self._keys:
             try:
@@ -146,14 +146,14 @@ class Listener:
         return None
 
     def _warn(self, client: str, reason: str) -> None:
-        """Warn from time to time about ignored NOTIFY messages: any host that reaches the port can send many."""
+        """Warn about an ignored NOTIFY, at most every WARN_EVERY seconds, because any host can send many."""
         now = time.monotonic()
         if now >= self._warn_at:
             self._warn_at = now + WARN_EVERY
             _log.warning("NOTIFY ignored", extra={"fields": {"client": client, "reason": reason}})
 
     def _known_addresses(self) -> frozenset[str]:
-        """Return the addresses of the primaries; their names are looked up once in LOOK_UP_EVERY seconds."""
+        """Return the addresses of the primaries; their names are looked up every LOOK_UP_EVERY seconds."""
         if time.monotonic() >= self._look_up_at:
             self._addresses = frozenset(_addresses(self._primaries))
             self._look_up_at = time.monotonic() + LOOK_UP_EVERY
@@ -161,8 +161,8 @@ class Listener:
 
 
 def _notify(octets: bytes) -> codec.Message | None:
-    """Return the NOTIFY that `octets` hold, None where they hold anything else."""
-    # The cheapest first: most of a flood ends here.
+    """Return `octets` as a NOTIFY; None if they are anything else."""
+    # The cheapest check first: it rejects most of a flood.
     if len(octets) < _HEADER or int.from_bytes(octets[2:4], "big") & (codec.FLAG_QR | _OPCODE) != codec.NOTIFY:
         return None
     try:
@@ -173,16 +173,16 @@ def _notify(octets: bytes) -> codec.Message | None:
 
 
 class _Report:
-    """Calls `received` with zones, each at once, but at most once in `every` seconds.
+    """Calls `received` with each zone at once, but at most once in `every` seconds.
 
-    A zone in between is reported once when that time is over: it may have changed after the last report.
+    A NOTIFY in between is reported when that time is over, because the zone may have changed after the last report.
     """
 
     def __init__(self, received: Callable[[bytes], None], every: float) -> None:
         self._received = received
         self._every = every
         self._due: dict[bytes, float] = {}  # when each zone may be reported again
-        self._waiting: dict[bytes, float] = {}  # those that are to be, by then
+        self._waiting: dict[bytes, float] = {}  # zones to report, and when
         self._changed = threading.Condition()
 
     def start(self) -> None:
@@ -221,7 +221,7 @@ class _Report:
 
 
 class _Budget:
-    """A share of one processor: once it is used up, entering waits, and the kernel drops excess datagrams."""
+    """Limits processor time: entering waits while the budget is used up, and the kernel drops excess datagrams."""
 
     def __init__(self, share: float, burst: float) -> None:
         self._share = share

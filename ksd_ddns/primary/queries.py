@@ -15,13 +15,13 @@ PIPELINED = 32
 """Queries that are in flight at the same time."""
 
 _EMPTY_ZONE = names.ROOT + bytes(4)
-"""What follows the first name in the SOA of an empty zone that BIND adds (RFC 6303): no mail address, serial 0."""
+"""The SOA of the empty zones that BIND adds (RFC 6303), after the first name: no mail address, serial 0."""
 
 
 class Spot(NamedTuple):
-    """What a server is expected to answer: the rdatas of one type at a name. Its TTL is not compared.
+    """An RRset that the server should have at `owner`. The TTL is not compared.
 
-    An RRset without rdatas is expected not to exist.
+    An RRset without rdatas should not exist.
     """
 
     owner: bytes
@@ -29,12 +29,11 @@ class Spot(NamedTuple):
 
 
 class Polled(NamedTuple):
-    """What a poll found.
+    """The result of a poll.
 
-    `primary` is the name that the SOA gives as the primary. `elsewhere`: another server answers than the one that the
-    zone was read from. `differing` are the owner names of spots that the server answers differently, `unknown` those
-    that it did not answer (SERVFAIL, REFUSED, not authoritative). Where `serial` is not the one that the zone was read
-    with, spots may differ because of that.
+    `primary` is the primary that the SOA names (MNAME). `other_server`: the zone was last read from another server.
+    `differing` are the owner names of spots with another answer, `unknown` those without a usable answer (SERVFAIL,
+    REFUSED, not authoritative). If `serial` has changed since the zone was read, that may be why spots differ.
     """
 
     serial: int
@@ -45,7 +44,7 @@ class Polled(NamedTuple):
 
 
 def enclosing_zone(exchange: Exchange, name: bytes) -> bytes:
-    """Return the apex of the zone that holds `name`, found as nsupdate finds it: by a query for the name's SOA."""
+    """Return the apex of the zone that contains `name`, from a query for its SOA, as nsupdate does."""
     message = _soa_response(exchange, exchange.ask(codec.query(exchange.new_id(), name, SOA)).verified(), name)
     for owner, rdtype, _, rdata in (*message.answer, *message.authority):
         if rdtype == SOA and names.is_below(name, owner):
@@ -67,7 +66,7 @@ def enclosing_zone(exchange: Exchange, name: bytes) -> bytes:
 
 
 def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, elsewhere: bool) -> Polled:
-    """Return the serial of `zone`, and which of `spots` the server answers differently."""
+    """Return the serial of `zone`, and the `spots` with another answer."""
     soa = Spot(zone, RRset(SOA, 0, ()))
     queries = iter([soa, *spots])
     in_flight: dict[int, tuple[Spot, Request]] = {}
@@ -96,7 +95,7 @@ def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, elsewhere: b
 
 
 def _rdatas(exchange: Exchange, message: Message, spot: Spot) -> tuple[bytes, ...] | None:
-    """Return the rdatas that a server has for a spot; None where it does not say."""
+    """Return the rdatas in the answer for a spot; None if the answer is not usable."""
     if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN} or not message.flags & codec.FLAG_AA:
         return None
     if message.tsig is None:

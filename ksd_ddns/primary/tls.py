@@ -1,4 +1,4 @@
-"""TLS to a primary (RFC 9103): CAs, our certificate, and what fixes a certificate that is not accepted."""
+"""TLS to a primary (RFC 9103): CAs, our certificate, and the remedies for certificate errors."""
 
 import re
 import socket
@@ -23,14 +23,14 @@ _LOCATION = re.compile(r" \(_ssl\.c:\d+\)\Z")  # a line of Python's source
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The CAs and our certificate for TLS to a primary, and the name that its certificate must be for."""
+    """The CAs and our certificate for TLS to a primary, and the host name that its certificate must have."""
 
     hostname: str
     _context: Followed[ssl.SSLContext]
 
     @property
     def context(self) -> ssl.SSLContext:
-        """Settings for the next connection; certificates are read again when their files change."""
+        """The settings for the next connection; reloaded when the certificate files change."""
         return self._context.latest()
 
     def wrap(self, plain: socket.socket, server: object) -> ssl.SSLSocket:
@@ -54,9 +54,10 @@ class Tls:
 
 
 def tls(hostname: str, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> Tls:
-    """Return TLS to a primary whose certificate is for `hostname`, from a CA of the file `ca` or the system's.
+    """Return the TLS settings for a primary with a certificate for `hostname`.
 
-    `certificate` and `key` are ours, in PEM, where the primary asks for one. Raises SettingsError naming the file.
+    `ca` is the file with its CA, None for the CAs of the system. `certificate` and `key` are our client certificate in
+    PEM, if the primary requires one. Raises SettingsError, which names the file.
     """
 
     def load() -> ssl.SSLContext:

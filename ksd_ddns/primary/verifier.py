@@ -18,15 +18,15 @@ MAX_UNSIGNED = 99
 
 
 class KeyRejected(Denied):
-    """The server does not know the key (BADKEY); Knot answers so, too, where the key lacks permission for the name."""
+    """The server does not know the key (BADKEY). Knot also returns this if the key lacks permission for the name."""
 
 
 class Verifier:
     """Verifies the response to one signed request, message by message.
 
-    `mac` is that of the request (empty: what is verified is itself a request); `server` is named in errors. `verified`
-    is the MAC of the last message that verified. With `several`, the messages of a transfer count together; `finish`
-    must be called after the last one, since an unsigned end would leave the end of the zone unproven.
+    `mac` is the MAC of the request, empty if the verified message is itself a request. `server` is for error messages.
+    `verified` is the MAC of the last valid message. With `several`, the messages are one transfer, of which some may be
+    unsigned; call `finish` after the last one, because that must be signed.
     """
 
     def __init__(self, key: Key, mac: bytes, *, server: str, several: bool = False) -> None:
@@ -39,11 +39,11 @@ class Verifier:
         self.verified = b""
 
     def verify(self, message: Message) -> None:
-        """Raise Denied where the server did not accept our signature, BadResponse where its own is bad."""
+        """Raise Denied if the server did not accept our signature, BadResponse if its own is invalid."""
         if message.tsig is None or message.tsig_start is None:
             if not message.rcode:
                 self._pass_unsigned(message)
-            return  # an unsigned refusal is just a refusal: no record is taken from it
+            return  # an unsigned refusal is only a refusal: its records are not used
         owner, _, _, rdata = message.tsig
         signature = None
         try:
@@ -87,7 +87,7 @@ class Verifier:
         return self._key.algorithm == GSS_ALGORITHM
 
     def _check_echo(self, message: Message) -> None:
-        """Treat a response with the signature of our own request, which proves nothing, as unsigned."""
+        """Handle a response with the signature of our request: that proves nothing, so it counts as unsigned."""
         if not message.rcode:
             raise self._bad(
                 f"{self._server} sent the signature of our request back instead of its own: the response is not used",
@@ -110,12 +110,12 @@ class Verifier:
         return BadResponse(problem, remedy, server=self._server, key=self._key.name)
 
     def _peer_error(self, error: dns.tsig.PeerError, signature: object) -> Denied:
-        """Return what the TSIG error in a response means."""
+        """Return the error for the TSIG error in a response."""
         name, algorithm, server = self._key.name, self._key.algorithm, self._server
         kind = Denied
         match error:
             case dns.tsig.PeerBadKey() | dns.tsig.PeerBadSignature() if self._negotiated:
-                # A shared secret that was copied wrong stays wrong; a negotiated key has expired.
+                # Unlike a shared key, a negotiated key may just have expired.
                 kind = KeyRejected
                 problem, remedy = f"{server} no longer knows the key that it negotiated with {name}", ""
             case dns.tsig.PeerBadKey():
@@ -139,7 +139,7 @@ class Verifier:
 
 
 def _difference(signature: object) -> str:
-    """Return how far the clocks differ: a BADTIME response holds the server's time (RFC 8945, 5.2.3)."""
+    """Return the difference between the clocks, from the server's time in a BADTIME response (RFC 8945, 5.2.3)."""
     other = getattr(signature, "other", b"")
     if len(other) != 6:
         return ""

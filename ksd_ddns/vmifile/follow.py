@@ -19,8 +19,8 @@ POLL_EVERY = 0.02
 SETTLED = 0.25
 """Seconds without a change after which a file counts as complete.
 
-Until then, another change may leave its status unchanged, because file systems count time in steps; and a part of a
-file that is written in place may already status complete.
+Until then, another change may leave its status unchanged, because file systems count time in steps; and a file that is
+written in place may look complete before it is.
 """
 
 ANOTHER_ERROR_AFTER = 1.0
@@ -112,5 +112,5 @@ def _status(path: str) -> _Status | None:
 
 
 def _contains_all(vmis: tuple[Vmi, ...], previous: tuple[Vmi, ...] | None) -> bool:
-    """Return whether `vmis` has every VMI of `previous`: half a file would status like deletions."""
+    """Return whether `vmis` has every VMI of `previous`: half a file would look like deletions."""
     return previous is not None and {vmi.key for vmi in previous} <= {vmi.key for vmi in vmis}
