@@ -30,7 +30,7 @@ from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.backoff import Backoff
-from ksd_ddns.zone.reconciler.events import Accepted, NoticesChanged, NotifyReceived, Planned, Refused, Wait
+from ksd_ddns.zone.reconciler.events import Accepted, NotifyReceived, Planned, Refused, Wait, WarningsChanged
 from ksd_ddns.zone.update import Limits
 
 AT_ONCE = 10_000
@@ -106,9 +106,9 @@ class Controller:
     def owned(self) -> Owned | None:
         """Return what we own in the zone, None before it has been read; thread-safe."""
         sync = self._sync
-        if sync is None or sync.reconciler.view.live is None:
+        if sync is None or sync.reconciler.reads.live is None:
             return None
-        live = sync.reconciler.view.live
+        live = sync.reconciler.reads.live
         return Owned(Live(live.zone, live.serial, live.nodes.copy(), live.cuts.copy()), sync.reconciler.scope)
 
     def put(self, event: SourceEvent) -> None:
@@ -210,7 +210,7 @@ class Controller:
                     self._notifier.accepted(fact.change)
                 case Refused():
                     self._notifier.refused(fact.refusal)
-                case NoticesChanged():
+                case WarningsChanged():
                     self._notifier.warnings(fact.vmis)
                 case Planned():
                     self._status.planned(fact)
@@ -271,7 +271,7 @@ class Controller:
             return
         self._published = now
         reconciler = self._sync.reconciler if self._sync else None
-        if reconciler is not None and reconciler.view.live is not None and reconciler.live.serial != self._announced:
+        if reconciler is not None and reconciler.reads.live is not None and reconciler.live.serial != self._announced:
             self._announced = reconciler.live.serial
             self._options.announce(reconciler.zone)
         zone = reconciler.zone if reconciler else self._options.zone or self._options.base

@@ -85,7 +85,7 @@ class OnePass:
 
     def read(self) -> Live:
         """Return the zone as it is now. Raises a PrimaryError."""
-        while self.reconciler.view.live is None:
+        while self.reconciler.reads.live is None:
             self._perform()
         return self.reconciler.live
 

@@ -7,9 +7,9 @@ from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler import canaries, outcomes, refusals
 from ksd_ddns.zone.reconciler.acceptance import SUSPICIOUS
 from ksd_ddns.zone.reconciler.events import Unanswered, ZoneRefuses
+from ksd_ddns.zone.reconciler.reads import Need
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.reconciler.state import State
-from ksd_ddns.zone.reconciler.view import Need
 
 PATIENT_ATTEMPTS = 2
 """Attempts without a delay at a name that another client keeps changing."""
@@ -66,7 +66,7 @@ def finish(state: State, now: float) -> None:
         state.updates.unread_since = state.updates.unread_since or now
         state.pauses.sent()
     elif Result.REFUSED in results or Result.FAILED in results:
-        state.acceptance.doubt(now)
+        state.acceptance.canaries.schedule(now)
         canaries.try_sample(state, now)
     if lost is not None:
         state.facts.append(Unanswered(lost))
@@ -74,7 +74,7 @@ def finish(state: State, now: float) -> None:
     elif results:
         state.pauses.sent()
     if state.updates.uncertain:
-        state.view.ask(Need.CHANGES)
+        state.reads.require(Need.CHANGES)
 
 
 def _handle_accepted(state: State, answer: Answer, now: float) -> None:
@@ -93,7 +93,7 @@ def _handle_accepted(state: State, answer: Answer, now: float) -> None:
         split = split or name in state.sending.split
         outcomes.accept(state, change)
     state.unconfirmed.accept(answer.changes, now, split=split)
-    recovered = state.acceptance.accepted(now)
+    recovered = state.acceptance.note_accepted(now)
     if recovered:
         state.facts.append(ZoneRefuses(refuses=False))
         released |= {Cause.ZONE, Cause.PERMISSION}
@@ -127,7 +127,7 @@ def _handle_refused(state: State, answer: Answer, now: float) -> None:
             _divide(state, changes)
         return
     change = changes[0]
-    state.acceptance.refused(change.name, failing=answer.result is Result.FAILED)
+    state.acceptance.note_refused(change.name, servfail=answer.result is Result.FAILED)
     refusal = Refusal(change, refusals.cause_of(answer), now, answer.rcode, answer.error)
     outcomes.refuse(state, refusal, now)
 

@@ -1,4 +1,4 @@
-"""Canaries and samples, which show whether the primary refuses single names or the whole zone (see `acceptance`)."""
+"""Canaries and samples, which show whether the primary refuses single names or the full zone (see `acceptance`)."""
 
 from itertools import chain, islice
 
@@ -17,15 +17,15 @@ _ZONE_WIDE = frozenset({Cause.PERMISSION, Cause.ZONE, Cause.SERVER})
 
 def due(state: State, now: float) -> Change | None:
     """Return the canary to send now; None if none is due."""
-    at = state.acceptance.canary_at
+    at = state.acceptance.canaries.due_at
     if at is None or now < at:
         return None
     node = _next_canary(state)
     if node is None:
-        state.acceptance.canary_at = None
+        state.acceptance.canaries.due_at = None
         return None
     # After SERVFAIL only a real change shows whether the primary can write; the next plan undoes it.
-    new = with_another_ttl(state, node) if state.acceptance.failing else node
+    new = with_another_ttl(state, node) if state.acceptance.servfail else node
     state.sending.canary = Change(node, new, Kind.CHANGE, state.scope.types)
     return state.sending.canary
 
@@ -39,27 +39,27 @@ def handle(state: State, canary: Change, answer: Answer, now: float) -> None:
                 state.unconfirmed.accept(answer.changes, now, split=False)
                 state.unconfirmed.nudged[canary.name] = None
                 state.updates.unread_since = state.updates.unread_since or now
-            if state.acceptance.accepted(now):
+            if state.acceptance.note_accepted(now):
                 state.facts.append(ZoneRefuses(refuses=False))
                 outcomes.release(state, Cause.ZONE)
                 outcomes.release(state, Cause.PERMISSION)
                 state.refusals.hurry(Cause, now)
         case Result.REFUSED | Result.FAILED:
-            if state.acceptance.canary_refused(canary.name) and _next_canary(state) is not None:
-                state.acceptance.canary_at = now  # perhaps only this name is refused
+            if state.acceptance.note_canary_refused(canary.name) and _next_canary(state) is not None:
+                state.acceptance.canaries.due_at = now  # perhaps only this name is refused
             else:
                 _refuse_zone(state, answer, now)
         case _:
             state.updates.uncertain[canary.name] = None
-            state.acceptance.canary_at = None  # the next refusal schedules another
+            state.acceptance.canaries.due_at = None  # the next refusal schedules another
 
 
 def try_sample(state: State, now: float) -> None:
     """If there is no canary, try a sample of the suspects and refuse the others until it is accepted."""
-    if state.acceptance.proven or state.unconfirmed or _next_canary(state) is not None:
+    if state.acceptance.accepted_any or state.unconfirmed or _next_canary(state) is not None:
         return  # the zone accepted an update, or a canary will show it
     acceptance, suspects = state.acceptance, state.updates.suspects
-    if suspects and acceptance.streak >= SUSPICIOUS and not acceptance.sampled:
+    if suspects and acceptance.refused_in_a_row >= SUSPICIOUS and not acceptance.sampled:
         acceptance.sampled = True
         changes = planning.partial(list(suspects.drain()), state.desired, state.live, state.scope).changes
         checked = [change.name for change in changes if refusals.is_checked(change)]
@@ -72,9 +72,9 @@ def try_sample(state: State, now: float) -> None:
         answer = Answer((), Result.REFUSED, last.rcode if last else None, last.error if last else None)
         outcomes.refuse_untried(state, plan.changes, Cause.ZONE, answer, now)
     elif not suspects and any(one.cause in _ZONE_WIDE for one in state.refusals.firsts()):
-        if acceptance.zone_refuses(now):
+        if acceptance.note_zone_refuses(now):
             state.facts.append(ZoneRefuses(refuses=True))
-        acceptance.canary_at = None
+        acceptance.canaries.due_at = None
 
 
 def with_another_ttl(state: State, node: Node) -> Node:
@@ -85,7 +85,7 @@ def with_another_ttl(state: State, node: Node) -> Node:
 
 def _refuse_zone(state: State, answer: Answer, now: float) -> None:
     """Note that the zone accepts no update, and refuse all suspects for that cause."""
-    if state.acceptance.zone_refuses(now):
+    if state.acceptance.note_zone_refuses(now):
         state.facts.append(ZoneRefuses(refuses=True))
     names = list(state.updates.suspects.drain())
     plan = planning.partial(names, state.desired, state.live, state.scope) if names else None
@@ -99,7 +99,7 @@ def _next_canary(state: State) -> Node | None:
     Refused names come last, because another refusal of them shows little. The others are spread over the zone, because
     the key may have lost its permission for one namespace only.
     """
-    live, tried = state.live, state.acceptance.canaries
+    live, tried = state.live, state.acceptance.canaries.refused
     wanted = list(state.desired.names())
     start = len(wanted) * len(tried) // CANARIES
     for name in chain(islice(wanted, start, None), islice(wanted, start)):
@@ -111,7 +111,7 @@ def _next_canary(state: State) -> Node | None:
 
 
 def _can_be_canary(state: State, name: bytes) -> bool:
-    if name in state.acceptance.canaries or name in state.unconfirmed:
+    if name in state.acceptance.canaries.refused or name in state.unconfirmed:
         return False
     node = state.live.get(name)
     published = any(item.type in state.scope.types for item in node.rrsets)

@@ -48,10 +48,10 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
     """Return the plan for the dirty names; None if there are none."""
     updates = state.updates
     updates.due(now)
-    if not updates.whole and not updates.dirty:
+    if not updates.replan_all and not updates.dirty:
         return None
     dirty = updates.dirty
-    if updates.whole:
+    if updates.replan_all:
         state.learned.unread = state.unread
         plan = planning.full(
             state.desired,
@@ -74,7 +74,7 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
         # A name that was stale alone is sent alone until it is accepted, so that it delays no other.
         alone = [name for name in changing if updates.attempts.get(name, 0) > 1 and name not in updates.suspects]
         updates.suspects.add(sorted(name for name in alone if name not in updates.delayed), size=1)
-    updates.whole = False
+    updates.replan_all = False
     updates.dirty = set()
     waits = _waiting(state, changing)
     if waits:
@@ -127,7 +127,7 @@ def _changes_at(state: State, names: list[bytes]) -> tuple[Change, ...]:
 
 def _nudge(state: State, now: float) -> list[tuple[Change, ...]]:
     """Return one harmless change for a signed zone that stopped showing changes: BIND then shows the others too."""
-    if not state.unconfirmed or not state.view.signed or now < nudge_at(state):
+    if not state.unconfirmed or not state.reads.signed or now < nudge_at(state):
         return []
     state.learned.nudged_at = now
     for name in state.unconfirmed.names():

@@ -180,7 +180,7 @@ class RivalFound(msgspec.Struct, frozen=True):
     name: bytes
 
 
-class NoticesChanged(msgspec.Struct, frozen=True):
+class WarningsChanged(msgspec.Struct, frozen=True):
     """The warnings of these VMIs (`namespace/name`) may have changed because of another VMI."""
 
     vmis: frozenset[str]
@@ -188,7 +188,7 @@ class NoticesChanged(msgspec.Struct, frozen=True):
 
 Fact: TypeAlias = (
     Planned
-    | NoticesChanged
+    | WarningsChanged
     | Accepted
     | Refused
     | Released

@@ -9,10 +9,10 @@ from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler import outcomes, vmis
 from ksd_ddns.zone.reconciler.events import DriftFound, RivalFound, SerialChecked, ServerChanged, TtlLowered, ZoneRead
+from ksd_ddns.zone.reconciler.reads import Need
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.reconciler.state import State
 from ksd_ddns.zone.reconciler.unconfirmed import Verdict
-from ksd_ddns.zone.reconciler.view import Need
 from ksd_ddns.zone.rivalry import is_undone
 
 READ_SIGNED_EVERY = 15.0
@@ -22,27 +22,27 @@ READ_SIGNED_EVERY = 15.0
 def handle_zone(state: State, event: ZoneRead, now: float) -> None:
     """Handle a read of the zone, full or incremental."""
     _recover(state, now)
-    view, transfer = state.view, event.transfer
-    whole = transfer.nodes is not None
+    reads, transfer = state.reads, event.transfer
+    full = transfer.nodes is not None
     asked_changes, state.learned.asked_changes = state.learned.asked_changes, False
     if asked_changes and not event.elsewhere:
-        view.only_whole = whole  # the server has no IXFR: read less often
-    if view.live is None:
-        view.live = Live.of(state.zone, transfer)
+        state.schedule.full_only = full  # the server has no IXFR: read less often
+    if reads.live is None:
+        reads.live = Live.of(state.zone, transfer)
         _note_read(state, event, now)
         for kept in state.sources.kept():
             vmis.handle(state, kept, now)
         return
     if event.elsewhere:
         _start_over(state)
-    elif not whole and not transfer.deltas and _hides_changes(state, transfer.serial, now):
-        view.ask(Need.ZONE)
+    elif not full and not transfer.deltas and _hides_changes(state, transfer.serial, now):
+        reads.require(Need.ZONE)
         return
     try:
-        changed = view.live.follow(transfer)
+        changed = reads.live.follow(transfer)
     except Malformed:
         # The deltas do not fit the zone as it is here. (A full zone always does.)
-        view.ask(Need.ZONE)
+        reads.require(Need.ZONE)
         return
     _note_read(state, event, now)
     expected = state.unconfirmed.names() | state.updates.uncertain.keys()
@@ -53,7 +53,7 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
         state.facts.append(DriftFound(drift))
     uncertain, state.updates.uncertain = state.updates.uncertain, {}
     for name, change in uncertain.items():
-        if change is not None and view.live.get(name) == change.new:
+        if change is not None and reads.live.get(name) == change.new:
             outcomes.accept(state, change)
     again = changed | uncertain.keys()
     if state.updates.suspects or state.updates.delayed:
@@ -63,33 +63,33 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
 
 def handle_serial(state: State, event: SerialChecked, now: float) -> None:
     """Handle a serial check: read the zone if it changed, or should have."""
-    view = state.view
-    was_reconnected, view.reconnected = view.reconnected, event.reconnected
-    view.check_later(now)
-    if view.live is None:
+    reads = state.reads
+    was_reconnected, reads.reconnected = reads.reconnected, event.reconnected
+    state.schedule.check_later(now)
+    if reads.live is None:
         return
     if event.reconnected and not was_reconnected:
-        view.check_at = now  # check again, with a larger spot check
-    if event.elsewhere or event.serial != view.live.serial:
-        view.ask(Need.CHANGES)
+        state.schedule.check_at = now  # check again, with a larger spot check
+    if event.elsewhere or event.serial != reads.live.serial:
+        reads.require(Need.CHANGES)
     elif event.wrong - _expected(state):
         state.facts.append(DriftFound(len(event.wrong), spots=True))
-        view.ask(Need.ZONE)
-    elif state.unconfirmed.overdue(now, signed=view.signed):
-        view.ask(Need.CHANGES)
+        reads.require(Need.ZONE)
+    elif state.unconfirmed.overdue(now, signed=reads.signed):
+        reads.require(Need.CHANGES)
     elif state.unconfirmed:
         _poll(state, now)
 
 
 def _note_read(state: State, event: ZoneRead, now: float) -> None:
-    view = state.view
-    whole = event.transfer.nodes is not None
-    view.need = Need.NOTHING
+    reads = state.reads
+    full = event.transfer.nodes is not None
+    reads.need = Need.NOTHING
     state.learned.stale = False
     state.updates.unread_since = None
-    view.check_later(now)
-    if whole:
-        view.was_read_whole(event.began, now)
+    state.schedule.check_later(now)
+    if full:
+        state.schedule.note_full_read(event.began, now)
 
 
 def _hides_changes(state: State, serial: int, now: float) -> bool:
@@ -103,7 +103,7 @@ def _hides_changes(state: State, serial: int, now: float) -> bool:
         return True
     if not live.tentative:
         return False
-    return not state.view.signed or now >= state.view.read_whole_at + READ_SIGNED_EVERY
+    return not state.reads.signed or now >= state.schedule.last_full + READ_SIGNED_EVERY
 
 
 def _start_over(state: State) -> None:
@@ -115,7 +115,7 @@ def _start_over(state: State) -> None:
     state.updates.suspects.drain()
     state.updates.delayed.clear()
     state.updates.attempts.clear()
-    state.updates.whole = True
+    state.updates.replan_all = True
 
 
 def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
@@ -126,7 +126,7 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
     settled: set[bytes] = set()
     accepted = {name: state.unconfirmed.change(name) for name in differing}
     state.learned.remember(state.unconfirmed.change(name) for name in state.unconfirmed.names() if name not in changed)
-    for name, verdict in state.unconfirmed.confirm(differing, now, signed=state.view.signed).items():
+    for name, verdict in state.unconfirmed.confirm(differing, now, signed=state.reads.signed).items():
         match verdict:
             case Verdict.LATE:
                 live.put_tentative(accepted[name].new)
@@ -175,4 +175,4 @@ def _expected(state: State) -> set[bytes]:
 
 def _poll(state: State, now: float) -> None:
     """Schedule an early serial check, for changes that the zone does not show yet."""
-    state.view.check_at = min(state.view.check_at, now + state.pauses.poll.next())
+    state.schedule.check_by(now + state.pauses.poll.next())

@@ -15,7 +15,7 @@ Theory of operation:
 - The names of a refused message are *suspects*. They are sent again in smaller messages, next to the dirty names, until
   the message holds one name only. If the primary refuses that, too, the name is *refused*: it is retried later and
   delays no other name (see `refusals`). If the primary accepts nothing, a canary shows whether it refuses the names or
-  the whole zone (see `acceptance`).
+  the full zone (see `acceptance`).
 
 All modules share one `State`. One module per kind of event changes it: `vmis`, `reading` (reads and serial checks) and
 `answers` (with `canaries`). `composing` makes the next Send. `outcomes` records what became of a change.
@@ -47,8 +47,8 @@ from ksd_ddns.zone.reconciler.events import (
     Wait,
     ZoneRead,
 )
+from ksd_ddns.zone.reconciler.reads import Need
 from ksd_ddns.zone.reconciler.state import Options, State
-from ksd_ddns.zone.reconciler.view import Need
 
 READ_BACK_WITHIN = 1.0
 """Seconds after which accepted changes are read back even while more events wait."""
@@ -69,7 +69,7 @@ class Reconciler:
         self.desired: Final = state.desired
         self.inventory: Final = state.inventory
         self.sources: Final = state.sources
-        self.view: Final = state.view
+        self.reads: Final = state.reads
         self.updates: Final = state.updates
         self.unconfirmed: Final = state.unconfirmed
         self.refusals: Final = state.refusals
@@ -127,19 +127,19 @@ class Reconciler:
             case SerialChecked():
                 reading.handle_serial(self._state, event, now)
             case NotifyReceived():
-                self.view.check_at = min(self.view.check_at, now)
+                self._state.schedule.check_by(now)
             case SourceFailed():
                 self.sources.failed(event)
                 self.inventory.blind(event.scope, now, blind=bool(event.reason))
             case PrimaryFailed():
                 self.pauses.failed(event.error, now)
-                self.view.ask(Need.CHANGES)
+                self.reads.require(Need.CHANGES)
 
     def next(self, now: float, *, busy: bool = False) -> Action:
         """Return what to do now. While the driver is `busy` (more events wait), reading back can wait."""
         if now < self.pauses.until:
             return Wait(self.pauses.until)
-        if self.view.live is None:
+        if self.reads.live is None:
             return ReadZone()
         read = self._read(now)
         if read is not None:
@@ -149,7 +149,7 @@ class Reconciler:
             if send is not None:
                 return send
         since = self.updates.unread_since
-        if since is not None and (not busy or now - since > READ_BACK_WITHIN) and self._may_read(now):
+        if since is not None and (not busy or now - since > READ_BACK_WITHIN) and self._state.schedule.may_read(now):
             return self._read_changes()
         if self.sources.usable and self.updates.idle:
             self._note_idle()
@@ -160,22 +160,19 @@ class Reconciler:
         self.pauses.sent()  # unanswered updates are in the zone, or no longer wanted
         if not self.unconfirmed and self.updates.unread_since is None:
             self.inventory.settled()
-        if self.acceptance.refuses and not self.refusals and self.acceptance.canary_at is None:
+        if self.acceptance.refuses and not self.refusals and self.acceptance.canaries.due_at is None:
             self.acceptance.reset()  # nothing is left to show whether it still refuses
 
-    def _may_read(self, now: float) -> bool:
-        return not self.view.only_whole or now >= self.view.not_before
-
     def _read(self, now: float) -> Action | None:
-        view = self.view
-        if view.need is Need.ZONE:
+        reads, schedule = self.reads, self._state.schedule
+        if reads.need is Need.ZONE:
             return ReadZone()
-        if view.need is Need.CHANGES:
-            return self._read_changes() if self._may_read(now) else None
-        if now >= view.full_at:
+        if reads.need is Need.CHANGES:
+            return self._read_changes() if self._state.schedule.may_read(now) else None
+        if now >= schedule.full_at:
             return ReadZone()
-        if now >= view.check_at:
-            return CheckSerial(view.spots(self.desired))
+        if now >= schedule.check_at:
+            return CheckSerial(reads.spots(self.desired))
         return None
 
     def _read_changes(self) -> ReadChanges:
@@ -183,16 +180,16 @@ class Reconciler:
         return ReadChanges(self.live.serial)
 
     def _wake_at(self, now: float) -> float:
-        view, updates = self.view, self.updates
-        due = [] if view.need is Need.CHANGES else [view.check_at, view.full_at]
-        if view.need is Need.CHANGES or updates.unread_since is not None:
-            due.append(view.not_before if view.only_whole else now)
+        reads, schedule, updates = self.reads, self._state.schedule, self.updates
+        due = [] if reads.need is Need.CHANGES else [schedule.check_at, schedule.full_at]
+        if reads.need is Need.CHANGES or updates.unread_since is not None:
+            due.append(schedule.not_before if schedule.full_only else now)
         if self.sources.usable:
             if self.inventory.due is not None:
                 due.append(self.inventory.due)
-            sends = [*updates.delayed.values(), composing.nudge_at(self._state) if view.signed else inf]
-            sends += [at for at in (self.refusals.due, self.acceptance.canary_at) if at is not None]
-            if updates.whole or updates.dirty or updates.suspects.ready(excluded=updates.uncertain):
+            sends = [*updates.delayed.values(), composing.nudge_at(self._state) if reads.signed else inf]
+            sends += [at for at in (self.refusals.due, self.acceptance.canaries.due_at) if at is not None]
+            if updates.replan_all or updates.dirty or updates.suspects.ready(excluded=updates.uncertain):
                 sends.append(now)
             due.append(max(self.pauses.send_at, min(sends)))
         return max(now, min(due))

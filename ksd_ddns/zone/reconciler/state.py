@@ -15,13 +15,13 @@ from ksd_ddns.zone.reconciler.events import Fact
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.learned import Learned
 from ksd_ddns.zone.reconciler.pauses import Pauses
+from ksd_ddns.zone.reconciler.reads import Reads, ReadSchedule
 from ksd_ddns.zone.reconciler.refusals import Refusals
 from ksd_ddns.zone.reconciler.sending import Sending
 from ksd_ddns.zone.reconciler.sources import Sources
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 from ksd_ddns.zone.reconciler.unconfirmed import Unconfirmed
 from ksd_ddns.zone.reconciler.updates import Updates
-from ksd_ddns.zone.reconciler.view import View
 from ksd_ddns.zone.rivalry import Rivalry
 
 
@@ -51,7 +51,8 @@ class State:
         self.desired: Final = Desired(rules)
         self.inventory: Final = Inventory(self.desired, rules, scope, hold_down=options.hold_down, timing=timing)
         self.sources: Final = Sources(tuple(scopes))
-        self.view: Final = View(
+        self.reads: Final = Reads()
+        self.schedule: Final = ReadSchedule(
             drift_interval=options.drift_interval, full_read_interval=options.full_read_interval, jitter=jitter
         )
         self.updates: Final = Updates()
@@ -70,7 +71,7 @@ class State:
     @property
     def live(self) -> Live:
         """The zone as last read, with the accepted changes; empty before the first read."""
-        return self.view.live or Live(self.zone, 0, {})
+        return self.reads.live or Live(self.zone, 0, {})
 
     @property
     def unread(self) -> frozenset[str]:
@@ -80,4 +81,4 @@ class State:
     @property
     def holds_our_names(self) -> bool:
         """Whether the zone is known to hold names of ours."""
-        return self.acceptance.proven or self.deletions.owned > 0
+        return self.acceptance.accepted_any or self.deletions.owned > 0

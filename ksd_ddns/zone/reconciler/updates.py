@@ -77,7 +77,7 @@ class Suspects:
 
 
 class Updates:
-    """The names to plan next: `dirty` ones, or all of them (`whole`).
+    """The names to plan next: `dirty` ones, or all of them (`replan_all`).
 
     `uncertain` names must be read first; each has the last change sent, if it may have been applied. `attempts` counts
     failed attempts at a name in a row, `delayed` is when to try it again. `received` is when the cause of a change was
@@ -86,7 +86,7 @@ class Updates:
 
     def __init__(self) -> None:
         self.dirty: set[bytes] = set()
-        self.whole = True
+        self.replan_all = True
         self.uncertain: dict[bytes, Change | None] = {}
         self.suspects = Suspects()
         self.attempts: dict[bytes, int] = {}
@@ -102,7 +102,7 @@ class Updates:
     @property
     def idle(self) -> bool:
         """Whether no name is left to plan, read or send."""
-        return not (self.whole or self.dirty or self.uncertain or self.suspects or self.delayed)
+        return not (self.replan_all or self.dirty or self.uncertain or self.suspects or self.delayed)
 
     def done(self, name: bytes) -> None:
         """Note that the last change of `name` was accepted, or that it needs none."""

@@ -1,7 +1,7 @@
 """Changes of VMIs, and the names that they make dirty."""
 
 from ksd_ddns.kubevirt.events import VmiDeleted, VmisListed
-from ksd_ddns.zone.reconciler.events import NoticesChanged
+from ksd_ddns.zone.reconciler.events import WarningsChanged
 from ksd_ddns.zone.reconciler.sources import VmiEvent
 from ksd_ddns.zone.reconciler.state import State
 
@@ -10,23 +10,23 @@ def handle(state: State, event: VmiEvent, now: float) -> None:
     """Handle a change of VMIs; before the zone is read, keep it for later."""
     if isinstance(event, VmisListed):
         state.sources.listed(event)
-    if state.view.live is None:
+    if state.reads.live is None:
         state.sources.keep(event)  # the zone shows which addresses to hold
         return
     updates = state.updates
     if isinstance(event, VmisListed):
-        dirty = state.inventory.listed(event, state.view.live, now)
-        updates.whole = True
+        dirty = state.inventory.listed(event, state.reads.live, now)
+        updates.replan_all = True
     else:
         if isinstance(event, VmiDeleted):
             dirty = state.inventory.gone(event)
         else:
-            dirty = state.inventory.changed(event, state.view.live, now)
+            dirty = state.inventory.changed(event, state.reads.live, now)
         state.deletions.seen |= dirty
         for name in dirty:
             updates.received.setdefault(name, event.at)
         if state.learned.unread - state.unread:
-            updates.whole = True  # a namespace is now complete: what is missing there is gone
+            updates.replan_all = True  # a namespace is now complete: what is missing there is gone
     report_warnings(state)
     if state.refusals or updates.suspects or updates.delayed:
         for name in dirty:
@@ -40,4 +40,4 @@ def report_warnings(state: State) -> None:
     """Report the VMIs whose warnings may have changed because of another VMI."""
     changed = state.desired.take_changed_warnings()
     if changed:
-        state.facts.append(NoticesChanged(frozenset(changed)))
+        state.facts.append(WarningsChanged(frozenset(changed)))

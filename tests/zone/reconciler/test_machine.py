@@ -246,7 +246,7 @@ class Machine(RuleBasedStateMachine):
             or self.world.elsewhere
             or server.hides
             or (server.whole_only)
-            or not (reconciler.sources.usable or reconciler.view.live is None)
+            or not (reconciler.sources.usable or reconciler.reads.live is None)
             or self.world.on_update != self._look
         )
 

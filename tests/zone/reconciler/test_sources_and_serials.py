@@ -9,12 +9,12 @@ from ksd_ddns.zone.reconciler import Options
 from ksd_ddns.zone.reconciler.events import (
     CheckSerial,
     DriftFound,
-    NoticesChanged,
     NotifyReceived,
     ReadChanges,
     ReadZone,
     ServerChanged,
     Wait,
+    WarningsChanged,
 )
 from tests.zone.build import a, n, node, txt_rules, vmi
 from tests.zone.reconciler.model import ROUND_TRIP, Server, World, address
@@ -176,5 +176,5 @@ def test_a_limit_that_another_vmi_reaches_is_a_fact() -> None:
     world.facts.clear()
     world.change(vmi("a", created=1))
     world.run(1.0)
-    assert {key for fact in world.facts if isinstance(fact, NoticesChanged) for key in fact.vmis} == {"prod/c"}
+    assert {key for fact in world.facts if isinstance(fact, WarningsChanged) for key in fact.vmis} == {"prod/c"}
     assert world.reconciler.inventory.warnings("prod/c")
