@@ -311,7 +311,7 @@ def _until_ready(cluster: Cluster, server: Server, kube: KubeProcess, watch: Sto
     options = Options(
         zone=None, base=ZONE, rules=lambda _: cluster.rules, scope=lambda _: cluster.scope, limits=Limits()
     )
-    controller = Controller(connect(server), [source.scope], options)
+    controller = Controller(connect(server), [source.namespace], options)
     fleet = Supervisor([source], [controller])
     thread = threading.Thread(target=fleet.run, daemon=True)
     thread.start()

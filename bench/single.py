@@ -40,7 +40,7 @@ def contests(*, sizes: tuple[int, ...], times: int) -> Iterator[Contest]:
 def _contest(work: Workload, server: Server, *, times: int) -> Contest:
     with contextlib.closing(connect(server)) as session, contextlib.closing(bare.Client(server)) as client:
         reconciler = Reconciler(
-            ZONE, rules=work.rules, scope=work.scope, scopes=("",), options=_STEADY, jitter=lambda: 0.5
+            ZONE, rules=work.rules, scope=work.scope, namespaces=("",), options=_STEADY, jitter=lambda: 0.5
         )
         sync = ZoneSync(session, reconciler, Limits())
         reconciler.handle(VmisListed("", work.parsed()), time.monotonic())

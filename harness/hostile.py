@@ -26,9 +26,8 @@ import dns.rdtypes.ANY.TSIG
 import dns.tsig
 
 from harness.servers import Key, Server
-from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Server as Address
-from ksd_ddns.wire import codec
+from ksd_ddns.wire import codec, rcodes
 
 Hook = Callable[[bytes], Iterable[bytes]]
 """Takes a message, returns the messages to forward."""

@@ -8,12 +8,12 @@ from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, 
 from ksd_ddns.check.setup import Found, Setup
 from ksd_ddns.check.zone import Target
 from ksd_ddns.errors import KsdError, Unreachable
-from ksd_ddns.primary import grants, rcodes
+from ksd_ddns.primary import grants
 from ksd_ddns.primary.keys import FUDGE, Key
 from ksd_ddns.primary.probe import UDP_TIMEOUT, Answer, Probe, rcode_over_udp
-from ksd_ddns.primary.rcodes import BADSIG, BADTIME
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
+from ksd_ddns.wire.rcodes import BADSIG, BADTIME
 
 CLOCK_WARNING = 60
 """Difference between the clocks, in seconds, from which to warn; beyond FUDGE the server accepts nothing."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.errors import BadResponse, Denied, KsdError, Stanza
-from ksd_ddns.primary import diagnosis, grants, rcodes
+from ksd_ddns.primary import diagnosis, grants
 from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.probe import (
     UDP_TIMEOUT,
@@ -17,9 +17,9 @@ from ksd_ddns.primary.probe import (
     serial_over_udp,
     unused_below,
 )
-from ksd_ddns.primary.rcodes import BADKEY
 from ksd_ddns.primary.session import Session
-from ksd_ddns.wire import codec, names
+from ksd_ddns.wire import codec, names, rcodes
+from ksd_ddns.wire.rcodes import BADKEY
 from ksd_ddns.wire.rrset import NS, SOA
 from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.wire.transfer import newer
@@ -27,7 +27,7 @@ from ksd_ddns.zone.desired import desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Scope
 
-BRANCHES = 8
+MAX_TESTED = 8
 """Maximum number of namespaces, or of names outside the base, for which the permission to update is tested."""
 
 LONG_NEGATIVE = 600
@@ -73,7 +73,7 @@ def findings(setup: Setup, target: Target, base: bytes, found: Found) -> Iterato
     live, finding = _transfer(target, apex)
     yield finding
     update = _update(
-        target, apex, scope, _branches(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3]))
+        target, apex, scope, _subtrees(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3]))
     )
     yield update
     for name in _outside(setup, apex, scope, found) if base == setup.bases[0] else ():
@@ -153,23 +153,23 @@ def _transfer(target: Target, apex: bytes) -> tuple[Live | None, Finding]:
 # The permission to update
 
 
-def _branches(setup: Setup, base: bytes, found: Found) -> list[bytes]:
+def _subtrees(setup: Setup, base: bytes, found: Found) -> list[bytes]:
     """Return the names below which the permission is tested: one for each known namespace, or the base."""
     if base != setup.bases[0]:
         return [base]
     namespaces = setup.namespaces or {vmi.namespace for vmi in found.vmis or ()}
     labels = filter(None, map(names.legal_label, sorted(namespaces)))
-    return [label + base for label in labels if len(label) + len(base) < names.MAX_NAME - 64][:BRANCHES] or [base]
+    return [label + base for label in labels if len(label) + len(base) < names.MAX_NAME - 64][:MAX_TESTED] or [base]
 
 
-def _update(target: Target, apex: bytes, scope: Scope, branches: list[bytes], *, primary: str) -> Finding:
+def _update(target: Target, apex: bytes, scope: Scope, subtrees: list[bytes], *, primary: str) -> Finding:
     zone, base = names.to_text(apex), names.to_text(scope.base)
     subject = f"{base} on {target.server}"
     types = scope.written
     try:
         key = target.probe.update_key()
         permission = Permission(zone, base, key.name, list(map(rdtype_text, types)), ("NS",) if scope.apex else ())
-        unused = unused_below(branches[0])
+        unused = unused_below(subtrees[0])
         first = target.probe.any_update(apex, unused)
         if first.key_rejected and key.name != target.probe.read_key().name:
             cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
@@ -181,10 +181,10 @@ def _update(target: Target, apex: bytes, scope: Scope, branches: list[bytes], *,
         missing = ["anything"]
         if _granted(target, first, rcodes.NXDOMAIN, permission):
             missing = [
-                f"{rdtype_text(rdtype)} below {names.to_text(branch)}"
-                for branch in branches
+                f"{rdtype_text(rdtype)} below {names.to_text(subtree)}"
+                for subtree in subtrees
                 for rdtype in types
-                if not _may(target, apex, unused_below(branch), rdtype, permission)
+                if not _may(target, apex, unused_below(subtree), rdtype, permission)
             ]
             if scope.apex and not _may_name_server(target, apex, unused, permission):
                 missing.append(f"NS of {zone}")
@@ -197,7 +197,7 @@ def _update(target: Target, apex: bytes, scope: Scope, branches: list[bytes], *,
             "rndc thaw)"
         )
         return failure("update", subject, text, cure, _stanzas(target, permission))
-    tested = "one unused name" if len(branches) == 1 else f"one unused name in each of {len(branches)} namespaces"
+    tested = "one unused name" if len(subtrees) == 1 else f"one unused name in each of {len(subtrees)} namespaces"
     shown = ", ".join(permission.types)
     text = f"key {key.name} may update {shown} (tested with {tested}; servers check each name)"
     return ok("update", subject, text)
@@ -208,7 +208,7 @@ def _outside(setup: Setup, apex: bytes, scope: Scope, found: Found) -> list[byte
     if scope.ownership is not Ownership.TXT:
         return []
     wanted = desired(found.vmis or (), setup.rules(apex, scope.base)).names()
-    return sorted(name for name in wanted if not names.is_below(name, scope.base))[:BRANCHES]
+    return sorted(name for name in wanted if not names.is_below(name, scope.base))[:MAX_TESTED]
 
 
 def _update_of(target: Target, apex: bytes, scope: Scope, name: bytes) -> Finding:

@@ -47,7 +47,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     chosen = loading.load(asked.flags)
     owner = _Owner(chosen, asked.source, timing)
     vmi_sources = sources.followed(chosen, asked.source, timing.cluster)
-    scopes = [source.scope for source in vmi_sources]
+    namespaces = [source.namespace for source in vmi_sources]
     stop = threading.Event()
     notify = sources.recorder(asked.source, stop, timing.cluster)
     # Signed with the key for transfers, where there is one: secondaries have it.
@@ -64,7 +64,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
         vmi_sources,
         [
             Controller(
-                session, scopes, _options(chosen, owner, base, notify, announcer.changed, may_send, timing=timing)
+                session, namespaces, _options(chosen, owner, base, notify, announcer.changed, may_send, timing=timing)
             )
             for session, base in zip(
                 sessions(chosen, back_after=timing.server_back_after), zones.bases(chosen), strict=True

@@ -93,7 +93,7 @@ class Watch:
         self._selector = selector
         self._timing = timing or WatchTiming()
         self._latest: dict[str, Vmi] = {}
-        self.scope = namespace
+        self.namespace = namespace
 
     def run(self, publish: Callable[[SourceEvent], None], stop: Event) -> None:
         """List and watch until `stop` is set; call `publish` with each event, not with VMIs that did not change."""
@@ -107,7 +107,7 @@ class Watch:
                 if not version:
                     version = self._list(publish)
                 lines = self._api.stream(self._path, self._query(version), silence=timing.silence)
-                publish(SourceFailed(self.scope, ""))
+                publish(SourceFailed(self.namespace, ""))
                 for reached in self._follow(lines, version, publish):
                     version = reached
                     if stop.is_set():
@@ -127,7 +127,7 @@ class Watch:
                 if isinstance(e, Broken | Expired) and failures < RELIST_AFTER:
                     _log.info("watch interrupted, restarting it", extra={"fields": {"error": str(e)}})
                 else:
-                    publish(SourceFailed(self.scope, str(e)))
+                    publish(SourceFailed(self.namespace, str(e)))
                 stop.wait(max(backoff.next(), e.after if isinstance(e, Busy) else 0.0))
             else:
                 failures = 0
@@ -136,46 +136,48 @@ class Watch:
     def vmis(self) -> tuple[Vmi, ...]:
         """Return all current VMIs. Raises SourceError."""
         found = insist(self._pages)
-        if found.unread:
-            raise SourceError(f"VMIs that cannot be read, so nothing was changed: {', '.join(sorted(found.unread))}")
+        if found.unreadable:
+            raise SourceError(
+                f"VMIs that cannot be read, so nothing was changed: {', '.join(sorted(found.unreadable))}"
+            )
         return found.vmis
 
     def _list(self, publish: Callable[[SourceEvent], None]) -> str:
         """Publish a list of all VMIs; return the resource version from which a watch continues."""
         found = self._pages()
         self._latest = {item.key: item for item in found.vmis}
-        publish(VmisListed(self.scope, found.vmis, found.unread))
+        publish(VmisListed(self.namespace, found.vmis, found.unreadable))
         return found.version
 
     def _pages(self) -> "_Found":
         """Return all VMIs. Raises SourceError; Expired if the list took too long."""
         vmis: list[Vmi] = []
-        unread: list[str] = []
+        unreadable: list[str] = []
         token = ""
         while True:
             body = self._api.get(
                 self._path, {"limit": self._timing.page, "continue": token, "labelSelector": self._selector}
             )
             try:
-                about = self._page(body, vmis, unread)
+                about = self._page(body, vmis, unreadable)
             except (msgspec.DecodeError, RecursionError) as e:
                 raise SourceError(
                     f"the API server {self._api.host} answered {self._path} with something that is not a list"
                 ) from e
             token = about.token
             if not token:
-                return _Found(tuple(vmis), frozenset(unread), about.resource_version)
+                return _Found(tuple(vmis), frozenset(unreadable), about.resource_version)
 
-    def _page(self, body: bytes, vmis: list[Vmi], unread: list[str]) -> _ListMeta:
-        """Add the VMIs of one page to `vmis`, and to `unread` the keys of objects that were never readable."""
+    def _page(self, body: bytes, vmis: list[Vmi], unreadable: list[str]) -> _ListMeta:
+        """Add the VMIs of one page to `vmis`, and to `unreadable` the keys of objects that were never readable."""
         try:
             page = _page.decode(body)
         except (msgspec.DecodeError, RecursionError):
-            return self._odd_page(body, vmis, unread)
+            return self._odd_page(body, vmis, unreadable)
         vmis += map(vmi.parse, page.items or ())
         return page.metadata
 
-    def _odd_page(self, body: bytes, vmis: list[Vmi], unread: list[str]) -> _ListMeta:
+    def _odd_page(self, body: bytes, vmis: list[Vmi], unreadable: list[str]) -> _ListMeta:
         """As `_page`, object by object, for a page with an object that is not a VMI."""
         page = _odd_page.decode(body)
         for raw in page.items or ():
@@ -184,7 +186,7 @@ class Watch:
                 # It exists, although it cannot be read: keep its last readable state.
                 key = _named.decode(raw).key
                 found = self._latest.get(key)
-                unread += [] if found else [key]
+                unreadable += [] if found else [key]
             vmis += [found] if found else []
         return page.metadata
 
@@ -235,7 +237,7 @@ class _Found(NamedTuple):
     """A complete list: its VMIs, the keys of objects that were never readable, its resource version."""
 
     vmis: tuple[Vmi, ...]
-    unread: frozenset[str]
+    unreadable: frozenset[str]
     version: str
 
 

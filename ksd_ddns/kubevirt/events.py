@@ -8,15 +8,15 @@ from ksd_ddns.kubevirt.vmi import Vmi
 
 
 class VmisListed(msgspec.Struct, frozen=True):
-    """All VMIs in `scope` (a part of the cluster that is listed separately, empty for the full cluster).
+    """All VMIs in `namespace`; empty if the source covers all namespaces.
 
-    Reported only when the full list was read: a VMI that is missing in it was deleted. `unread` are the keys of VMIs
-    that exist, but could not be parsed and were not in the inventory before.
+    Reported only when the full list was read: a VMI that is missing in it was deleted. `unreadable` are the keys of
+    VMIs that exist, but could never be parsed.
     """
 
-    scope: str
+    namespace: str
     vmis: tuple[Vmi, ...]
-    unread: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
 
 
 class VmiChanged(msgspec.Struct, frozen=True):
@@ -34,9 +34,12 @@ class VmiDeleted(msgspec.Struct, frozen=True):
 
 
 class SourceFailed(msgspec.Struct, frozen=True):
-    """`scope` cannot be read, for `reason`; earlier events remain valid. An empty reason: it can be read again."""
+    """The VMIs in `namespace` cannot be read, for `reason`; earlier events stay valid.
 
-    scope: str
+    An empty `namespace` means all namespaces; an empty `reason` means that they can be read again.
+    """
+
+    namespace: str
     reason: str
 
 

@@ -1,9 +1,10 @@
 """What a response code of the primary means for a query, a transfer or an update, and what fixes it."""
 
 from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Stanza, Unreachable, ZoneChanged
-from ksd_ddns.primary import grants, rcodes
+from ksd_ddns.primary import grants
 from ksd_ddns.primary.grants import Permission
-from ksd_ddns.primary.rcodes import NOTAUTH, NOTIMP, PREREQUISITE_FAILED, REFUSED, SERVFAIL
+from ksd_ddns.wire import rcodes
+from ksd_ddns.wire.rcodes import NOTAUTH, NOTIMP, PREREQUISITE_FAILED, REFUSED, SERVFAIL
 
 _COMPARE = "compare name, algorithm and secret of the key with the server's, and set both clocks by NTP"
 

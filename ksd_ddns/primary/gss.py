@@ -18,7 +18,6 @@ import dns.rrset
 import dns.tsig
 
 from ksd_ddns.errors import BadResponse, Denied, Unreachable
-from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.exchange import UnsignedExchange
 from ksd_ddns.primary.kerberos import (
@@ -31,6 +30,7 @@ from ksd_ddns.primary.kerberos import (
 )
 from ksd_ddns.primary.keys import GSS_ALGORITHM, Key
 from ksd_ddns.primary.verifier import Verifier
+from ksd_ddns.wire import rcodes
 from ksd_ddns.wire.codec import Message
 
 RENEW_BEFORE = 120.0

@@ -13,14 +13,13 @@ import time
 from typing import NamedTuple
 
 from ksd_ddns.errors import PrimaryError, SettingsError, Unreachable
-from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.exchange import Exchange, Response, UnsignedExchange, new_id
 from ksd_ddns.primary.keys import Key
-from ksd_ddns.primary.rcodes import BADKEY, BADSIG, BADTIME
 from ksd_ddns.primary.session import Peer
-from ksd_ddns.wire import codec, names
+from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed, Message, Statement
+from ksd_ddns.wire.rcodes import BADKEY, BADSIG, BADTIME
 from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
 
 UDP_TIMEOUT = 1.0

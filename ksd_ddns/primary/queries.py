@@ -5,9 +5,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from ksd_ddns.errors import BadResponse, Denied
-from ksd_ddns.primary import diagnosis, rcodes
+from ksd_ddns.primary import diagnosis
 from ksd_ddns.primary.exchange import Exchange, Request
-from ksd_ddns.wire import codec, names
+from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed, Message
 from ksd_ddns.wire.rrset import SOA, RRset
 
@@ -38,7 +38,7 @@ class Polled(NamedTuple):
 
     serial: int
     primary: bytes
-    elsewhere: bool
+    other_server: bool
     differing: set[bytes]
     unknown: set[bytes]
 
@@ -65,7 +65,7 @@ def enclosing_zone(exchange: Exchange, name: bytes) -> bytes:
     )
 
 
-def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, elsewhere: bool) -> Polled:
+def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server: bool) -> Polled:
     """Return the serial of `zone`, and the `spots` with another answer."""
     soa = Spot(zone, RRset(SOA, 0, ()))
     queries = iter([soa, *spots])
@@ -79,7 +79,7 @@ def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, elsewhere: b
             in_flight[request.ident] = spot, request
             exchange.send(request)
         if not in_flight:
-            return Polled(serial, primary, elsewhere, differing, unknown)
+            return Polled(serial, primary, other_server, differing, unknown)
         response = exchange.receive()
         spot, request = in_flight.pop(response.request.ident)
         exchange.end(request)

@@ -229,8 +229,8 @@ class Session:
         """
 
         def ask(exchange: Exchange) -> Polled:
-            elsewhere = self._read_from.get(zone) not in {None, self._at}
-            return queries.poll(exchange, zone, spots, elsewhere=elsewhere)
+            other_server = self._read_from.get(zone) not in {None, self._at}
+            return queries.poll(exchange, zone, spots, other_server=other_server)
 
         return self._read(ask)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
-from ksd_ddns.primary import diagnosis, grants, rcodes
+from ksd_ddns.primary import diagnosis, grants
 from ksd_ddns.primary.connection import MESSAGE_TIMEOUTS, SLOWEST
 from ksd_ddns.primary.exchange import Exchange, Request
 from ksd_ddns.primary.link import Silent
 from ksd_ddns.primary.verifier import KeyRejected
-from ksd_ddns.wire import codec, names
+from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed
 from ksd_ddns.wire.rrset import AXFR, SOA
 from ksd_ddns.wire.transfer import Transfer

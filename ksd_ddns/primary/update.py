@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from ksd_ddns.errors import PrimaryError, Unreachable, ZoneChanged
-from ksd_ddns.primary import diagnosis, grants, rcodes
+from ksd_ddns.primary import diagnosis, grants
 from ksd_ddns.primary.exchange import Exchange, Request, Response
 from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.keys import Key
 from ksd_ddns.primary.link import Stopped
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.verifier import KeyRejected
-from ksd_ddns.wire import codec, names
+from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.update import Batch

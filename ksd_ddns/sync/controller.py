@@ -77,11 +77,11 @@ class Options:
 
 
 class Controller:
-    """Keeps one zone in sync with the VMIs; `scopes` are the parts in which they are listed."""
+    """Keeps one zone in sync with the VMIs of `namespaces`, one per source ("": all namespaces)."""
 
-    def __init__(self, session: Session, scopes: Collection[str], options: Options) -> None:
+    def __init__(self, session: Session, namespaces: Collection[str], options: Options) -> None:
         self._session = session
-        self._scopes = tuple(scopes)
+        self._scopes = tuple(namespaces)
         self._options = options
         self._queue: SimpleQueue[SourceEvent | NotifyReceived | None] = SimpleQueue()
         self._stop = Event()
@@ -167,7 +167,7 @@ class Controller:
             zone,
             rules=rules,
             scope=options.scope(rules),
-            scopes=self._scopes,
+            namespaces=self._scopes,
             options=options.keeping,
             jitter=random.random,
         )
@@ -249,7 +249,7 @@ class Controller:
                 self._sync.reconciler.handle(event, now)
             return
         if isinstance(event, SourceFailed):
-            self._status.source(event.scope, event.reason)
+            self._status.source(event.namespace, event.reason)
         else:
             self._status.event(_KINDS[type(event)])
         if self._sync is None:

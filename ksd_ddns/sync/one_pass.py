@@ -78,7 +78,7 @@ class OnePass:
     ) -> None:
         options = Options(max_delete_percent=max_delete_percent, hold_down=0.0)
         self.reconciler = Reconciler(
-            zone, rules=rules, scope=scope, scopes=("",), options=options, jitter=random.random
+            zone, rules=rules, scope=scope, namespaces=("",), options=options, jitter=random.random
         )
         self._sync = ZoneSync(session, self.reconciler, limits, step=step)
         self._vmis = tuple(vmis)

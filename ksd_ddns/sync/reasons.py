@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from ksd_ddns.primary import rcodes
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
 from ksd_ddns.zone.plan import Blocked, Plan, namespace_of
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
@@ -60,8 +59,8 @@ def refusal_text(  # noqa: PLR0911 one for each cause
 
 def primary(reconciler: Reconciler, server: str) -> str:
     """Return what is wrong with the primary, empty if nothing."""
-    if reconciler.pauses.unanswered_reads is not None:
-        return str(reconciler.pauses.unanswered_reads)
+    if reconciler.pauses.read_error is not None:
+        return str(reconciler.pauses.read_error)
     if reconciler.problem is not None:
         return (
             f"{server} answers queries but no updates of {names.to_text(reconciler.zone)}: {reconciler.problem}. "
@@ -90,7 +89,7 @@ def deletions(reconciler: Reconciler) -> str:
     blocked = reconciler.deletions.blocked
     if not blocked:
         return ""
-    # A scope that cannot be listed is reported as a problem of the source.
+    # A namespace that cannot be listed is reported as a problem of its source.
     unlisted = reconciler.sources.unlisted
     if unlisted:
         spaces = (namespace_of(change.old, reconciler.scope) for change in blocked.values())

@@ -22,12 +22,12 @@ _log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """A source of VMIs; `scope` is the part of them that it lists."""
+    """A source of the VMIs in `namespace`; empty for all namespaces."""
 
-    scope: str
+    namespace: str
 
-    def run(self, tell: Callable[[SourceEvent], None], stop: Event) -> None:
-        """Pass events to `tell` until `stop` is set: first what exists, then what changes."""
+    def run(self, publish: Callable[[SourceEvent], None], stop: Event) -> None:
+        """Pass events to `publish` until `stop` is set: first what exists, then what changes."""
 
 
 class Supervisor:
@@ -86,14 +86,14 @@ class Supervisor:
                     extra={"fields": {"error": _place(e)}},
                     exc_info=_debugging(),
                 )
-                self._put(SourceFailed(source.scope, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
+                self._put(SourceFailed(source.namespace, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
                 self._stop.wait(AFTER_A_BUG)
 
     def _put(self, event: SourceEvent) -> None:
         if isinstance(event, SourceFailed) and event.reason:
             _log.warning(
                 "cannot read VMIs, keeping the last list",
-                extra={"fields": {"scope": event.scope, "error": event.reason}},
+                extra={"fields": {"namespace": event.namespace, "error": event.reason}},
             )
         for controller in (self._first, *self._others):
             controller.put(event)

@@ -97,8 +97,8 @@ class ZoneSync:
         transfer = self.session.transfer(zone, serial, lambda records: self._step(what, records, None))
         if self._observer is not None:
             self._observer.transferred("ixfr" if transfer.nodes is None else "axfr")
-        elsewhere = before not in {None, self.session.read_from(zone)}
-        self.reconciler.handle(ZoneRead(transfer, began, elsewhere), time.monotonic())
+        other_server = before not in {None, self.session.read_from(zone)}
+        self.reconciler.handle(ZoneRead(transfer, began, other_server), time.monotonic())
         if self._sent_at is not None:
             _audit.info(
                 "updates read back",
@@ -123,7 +123,7 @@ class ZoneSync:
         found = self.session.poll(self.reconciler.zone, spots)
         reconnected, self._connects = self.session.connects != self._connects, self.session.connects
         self.reconciler.handle(
-            SerialChecked(found.serial, frozenset(found.differing), found.elsewhere, reconnected), time.monotonic()
+            SerialChecked(found.serial, frozenset(found.differing), found.other_server, reconnected), time.monotonic()
         )
 
     def _send(self, action: Send) -> None:

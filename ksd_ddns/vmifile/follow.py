@@ -41,7 +41,7 @@ class Follow:
     A file that cannot be read keeps its last good content. There is no list until every file was read once.
     """
 
-    scope = ""
+    namespace = ""
 
     def __init__(self, *paths: str, namespaces: frozenset[str] = frozenset(), selector: Selector = EVERYTHING) -> None:
         self._files = tuple(
@@ -64,12 +64,12 @@ class Follow:
                     reason = reason or str(e)
                 else:
                     if vmis != published:
-                        publish(VmisListed(self.scope, vmis))
+                        publish(VmisListed(self.namespace, vmis))
                         published = vmis
             # A file is broken for a moment while it is written; it changes again when it is complete.
             now = time.monotonic()
             if bool(reason) != bool(reported) or (reason != reported and now - reported_at > ANOTHER_ERROR_AFTER):
-                publish(SourceFailed(self.scope, reason))
+                publish(SourceFailed(self.namespace, reason))
                 reported, reported_at = reason, now
             stop.wait(POLL_EVERY)
 

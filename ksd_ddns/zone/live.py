@@ -72,7 +72,7 @@ class Live:
                 self._pointers[target].discard(node.name)
 
     def put_tentative(self, node: Node) -> None:
-        """Replace the node at the name of `node` tentatively, until `follow` confirms or corrects it.
+        """Replace the node at the name of `node` tentatively, until `apply` confirms or corrects it.
 
         For a change that the primary has acknowledged, so that the next plan builds on it.
         """
@@ -84,7 +84,7 @@ class Live:
         """The number of names with tentative nodes."""
         return len(self._confirmed)
 
-    def follow(self, transfer: Transfer) -> set[bytes]:
+    def apply(self, transfer: Transfer) -> set[bytes]:
         """Apply a complete transfer, full or incremental; return the names that differ from the nodes before it.
 
         Afterwards no node is tentative. Raises Malformed, and applies nothing, if the deltas do not fit the zone.

@@ -27,7 +27,7 @@ class Rivalry:
         # In the order of the last change undone, so that the oldest are in front.
         self._undone: OrderedDict[bytes, deque[float]] = OrderedDict()
 
-    def undone(self, name: bytes, now: float) -> bool:
+    def note_undone(self, name: bytes, now: float) -> bool:
         """Count that a change of `name` was undone; return whether it is contested."""
         times = self._undone.setdefault(name, deque(maxlen=self._repeats))
         times.append(now)

@@ -93,7 +93,7 @@ def test_the_file_that_kubeconfig_names(make_kube: MakeKube, tmp_path: Path, mon
     (everything,) = watches(namespaces=frozenset(), selector=selector.parse(""))
     assert [item.key for item in everything.vmis()] == ["prod/db"]
     first, second = watches(namespaces=frozenset({"b", "a"}), selector=selector.parse(""))
-    assert (first.scope, second.scope) == ("a", "b")
+    assert (first.namespace, second.namespace) == ("a", "b")
 
 
 def test_a_client_certificate(make_kube: MakeKube, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_namespace_and_a_selector(full: Kube, listen: Listen) -> None:
     watched = listen(full, namespace="test", selector="dns=yes")
     watched.wait(lambda: watched.lists, "the list")
     assert keys(watched.lists[0].vmis) == {"test/db"}
-    assert watched.lists[0].scope == "test"
+    assert watched.lists[0].namespace == "test"
     full.wait_watches()
     full.put(vmi("db", "test", labels={"dns": "no"}))
     watched.wait(lambda: watched.news, "it leaves the selection")
@@ -280,7 +280,7 @@ def test_an_object_that_cannot_be_read(full: Kube, listen: Listen) -> None:
     full.fail_watches(410)
     watched.wait(lambda: len(watched.lists) == 2, "a new list")
     assert keys(watched.lists[1].vmis) == ALL | {"prod/next"}  # as it was known
-    assert not watched.lists[1].unread
+    assert not watched.lists[1].unreadable
     full.wait_watches()
     full.delete("prod", "vm-3")
     watched.wait(lambda: any(isinstance(item, VmiDeleted) for item in watched.news), "its end")
@@ -292,7 +292,7 @@ def test_an_object_that_could_never_be_read(full: Kube, listen: Listen) -> None:
     watched = listen(full)
     watched.wait(lambda: watched.lists, "the list")
     assert keys(watched.lists[0].vmis) == ALL - {"prod/vm-3"}
-    assert watched.lists[0].unread == {"prod/vm-3"}
+    assert watched.lists[0].unreadable == {"prod/vm-3"}
 
 
 def test_the_api_server_comes_and_goes(full: Kube, listen: Listen) -> None:

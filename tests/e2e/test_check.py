@@ -17,12 +17,12 @@ from harness.vmis import vmi
 from ksd_ddns.check import zone as check_zone
 from ksd_ddns.config.loading import misspelled
 from ksd_ddns.errors import BadResponse
-from ksd_ddns.primary import keys, rcodes
+from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.probe import Answer, Probe
 from ksd_ddns.primary.session import Peer, Session
-from ksd_ddns.wire import codec
+from ksd_ddns.wire import codec, rcodes
 from tests.e2e.command import Command, Done
 from tests.e2e.conftest import Ksd
 from tests.e2e.cures import apply

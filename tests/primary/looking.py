@@ -85,7 +85,7 @@ class Refreshed(NamedTuple):
 
     changed: set[bytes]
     whole: bool
-    elsewhere: bool
+    other_server: bool
 
 
 def refresh(session: Session, live: Live) -> Refreshed:
@@ -95,10 +95,10 @@ def refresh(session: Session, live: Live) -> Refreshed:
     if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
         transfer = session.transfer(live.zone)  # the primary is behind what was read
     try:
-        changed = live.follow(transfer)
+        changed = live.apply(transfer)
     except Malformed:
         transfer = session.transfer(live.zone)
-        changed = live.follow(transfer)
+        changed = live.apply(transfer)
     return Refreshed(changed, transfer.nodes is not None, session.read_from(live.zone) != before)
 
 

@@ -110,7 +110,7 @@ def test_incremental_transfers_that_fail_are_followed_by_one_of_the_whole_zone(p
         assert asked.take() == [AXFR]
         primary.nsupdate("update add c.vm. 60 A 10.0.0.3")
         found = refresh(session, live)
-        assert (found.whole, found.elsewhere) == (True, False)
+        assert (found.whole, found.other_server) == (True, False)
         kinds = asked.take()
         # Where a connection was cut that was idle before, a new one is tried first.
         assert kinds in ([IXFR, AXFR], [IXFR, IXFR, AXFR])
@@ -304,7 +304,7 @@ def test_a_spot_check_finds_what_differs(any_primary: Server) -> None:
         assert len(expected) >= 6
         found = session.poll(VM, expected)
         assert (found.serial, found.differing, found.unknown) == (any_primary.serial(), set(), set())
-        assert (found.elsewhere, names.to_text(found.primary)) == (False, "localhost.")
+        assert (found.other_server, names.to_text(found.primary)) == (False, "localhost.")
         other = [
             Spot(names.from_text("a.vm."), RRset(A, 60, (bytes([10, 0, 0, 1]),))),  # one of two
             Spot(names.from_text("b.vm."), RRset(A, 60, (bytes(4),))),  # another type is there

@@ -95,7 +95,7 @@ def test_changes_alone_are_no_zone() -> None:
 def test_a_delta_leads_to_the_next_zone(removed: list[Record], added: list[Record], want: list[Node]) -> None:
     found = zone(DB, WEB)
     before = dict(found.nodes)
-    changed = found.follow(incremental((removed, added)))
+    changed = found.apply(incremental((removed, added)))
     assert state(found) == (2, zone(*want).nodes, set())
     assert changed == {name for name in before | found.nodes if before.get(name) != found.nodes.get(name)}
 
@@ -138,8 +138,8 @@ def test_deltas_lead_where_the_whole_zone_does(versions: list[dict[bytes, Node]]
     deltas = [difference(old, new) for old, new in zip(versions, later, strict=False)]
     by_deltas, by_zone = Live(ZONE, 1, dict(first)), Live(ZONE, 1, dict(first))
     assert state(by_deltas) == state(by_zone)
-    changed = by_deltas.follow(incremental(*deltas))
-    assert changed == by_zone.follow(whole(later[-1], serial=1 + len(later)))
+    changed = by_deltas.apply(incremental(*deltas))
+    assert changed == by_zone.apply(whole(later[-1], serial=1 + len(later)))
     assert state(by_deltas) == state(by_zone) == (len(versions), later[-1], cuts(later[-1]))
     assert changed == {name for name in first | later[-1] if first.get(name) != later[-1].get(name)}
 
@@ -156,7 +156,7 @@ def test_what_was_assumed_gives_way_to_what_is_read(
         assumed[item.name] = item
     assert state(found) == (1, assumed, cuts(assumed))
     assert found.tentative == len({name for nodes in believed for name in nodes})
-    changed = found.follow(incremental(difference(old, new)) if incrementally else whole(new, serial=2))
+    changed = found.apply(incremental(difference(old, new)) if incrementally else whole(new, serial=2))
     assert state(found) == (2, new, cuts(new))
     assert changed == {name for name in assumed | new if assumed.get(name) != new.get(name)}
     assert found.tentative == 0
@@ -167,7 +167,7 @@ def test_an_assumed_name_that_does_not_come_is_as_it_was() -> None:
     for item in (WEB, Node(DB.name)):
         found.put_tentative(item)
     assert found.get(DB.name) == Node(DB.name)
-    assert found.follow(incremental()) == {DB.name, WEB.name}
+    assert found.apply(incremental()) == {DB.name, WEB.name}
     assert state(found) == state(zone(DB))
 
 
@@ -187,7 +187,7 @@ def test_a_delta_that_does_not_fit_changes_nothing(deltas: list[tuple[list[Recor
     found.put_tentative(node("new.example.", txt("assumed")))
     before = state(found)
     with pytest.raises(Malformed, match="not in the zone"):
-        found.follow(incremental(*deltas))
+        found.apply(incremental(*deltas))
     assert state(found) == before
     assert found.tentative == 1
 

@@ -541,7 +541,7 @@ def test_deletions_whose_reason_was_seen_are_not_capped(seen: int, deleted: int)
 def test_nothing_follows_from_absence_in_half_a_list(owned: int) -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(owned)))
     seen = [n("n0.prod.vm.example.")]
-    plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, unread={"prod"})
+    plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, incomplete={"prod"})
     assert [change.name for change in plan.changes if change.kind is Kind.DELETE] == seen
     assert plan.count(Kind.ADD) == 2
     assert len(plan.blocked) == owned - 1

@@ -25,16 +25,16 @@ OURS = [a("10.1.0.9"), txt(mark())]
 )
 def test_a_name_is_fought_for_when_it_is_undone_again_and_again(times: list[float], want: list[bool]) -> None:
     rivalry = Rivalry()
-    assert [rivalry.undone(NAME, now) for now in times] == want
+    assert [rivalry.note_undone(NAME, now) for now in times] == want
     assert rivalry.names(times[-1]) == ((NAME,) if want[-1] else ())
 
 
 def test_each_name_counts_by_itself_and_a_fight_ends() -> None:
     rivalry = Rivalry(repeats=2, within=10.0)
-    assert not rivalry.undone(NAME, 0.0)
-    assert not rivalry.undone(OTHER, 1.0)
-    assert rivalry.undone(NAME, 2.0)
-    assert rivalry.undone(OTHER, 3.0)
+    assert not rivalry.note_undone(NAME, 0.0)
+    assert not rivalry.note_undone(OTHER, 1.0)
+    assert rivalry.note_undone(NAME, 2.0)
+    assert rivalry.note_undone(OTHER, 3.0)
     assert rivalry.names(3.0) == (NAME, OTHER)
     assert rivalry.names(10.5) == (OTHER,)
     assert rivalry.names(20.0) == ()
@@ -43,7 +43,7 @@ def test_each_name_counts_by_itself_and_a_fight_ends() -> None:
 def test_no_more_names_are_kept_than_can_be_shown() -> None:
     rivalry = Rivalry(repeats=1)
     for number in range(2 * MAX_NAMES):
-        rivalry.undone(b"%d" % number, float(number) / 1000)
+        rivalry.note_undone(b"%d" % number, float(number) / 1000)
     assert rivalry.names(2.0) == tuple(b"%d" % number for number in range(MAX_NAMES, 2 * MAX_NAMES))
 
 

@@ -8,13 +8,13 @@ from ksd_ddns.zone.desired.rules import HostnameScope, Rules
 
 
 @lru_cache(maxsize=4096)
-def branch_of(namespace: str, base: bytes) -> bytes | None:
+def namespace_domain(namespace: str, base: bytes) -> bytes | None:
     """Return `<namespace>.<base>`, or None if it cannot be a DNS name."""
     label = names.legal_label(namespace)
     return label + base if label else None
 
 
-def stem_of(text: str) -> bytes | None:
+def relative_name(text: str) -> bytes | None:
     """Return the labels of a dotted name, without the root, or None if it cannot be a DNS name."""
     if "." not in text:
         return names.legal_label(text)
@@ -22,34 +22,34 @@ def stem_of(text: str) -> bytes | None:
     return b"".join(label for label in found if label) if all(found) else None
 
 
-def hostname_name(hostname: str, branch: bytes, rules: Rules) -> bytes | None:
+def hostname_name(hostname: str, domain: bytes, rules: Rules) -> bytes | None:
     """Return the owner name that the annotation asks for, or None if it is not allowed.
 
-    A name without a final dot is relative to the VMI's namespace. So VMIs of one namespace can never take a name
-    outside that namespace's branch, unless HOSTNAME_SCOPE=zone allows it.
+    A name without a final dot is relative to `domain`, the domain of the VMI's namespace. A VMI cannot take a name
+    outside that domain, unless HOSTNAME_SCOPE=zone allows it.
     """
     absolute = hostname.endswith(".")
-    stem = stem_of(hostname[:-1] if absolute else hostname)
-    if stem is None:
+    relative = relative_name(hostname[:-1] if absolute else hostname)
+    if relative is None:
         return None
     if not absolute:
-        return stem + branch if len(stem) + len(branch) <= names.MAX_NAME else None
-    name = stem + names.ROOT
+        return relative + domain if len(relative) + len(domain) <= names.MAX_NAME else None
+    name = relative + names.ROOT
     if len(name) > names.MAX_NAME or not names.is_below(name, rules.zone) or _is_reserved(name, rules):
         return None
-    if rules.hostname_scope is HostnameScope.ZONE or (names.is_below(name, branch) and name != branch):
+    if rules.hostname_scope is HostnameScope.ZONE or (names.is_below(name, domain) and name != domain):
         return name
     return None
 
 
 def hostname_problem(hostname: str, rules: Rules) -> WarningCode:
     """Return why `hostname_name` allows no name."""
-    stem = stem_of(hostname.removesuffix("."))
-    if stem is None:
+    relative = relative_name(hostname.removesuffix("."))
+    if relative is None:
         return WarningCode.ILLEGAL_HOSTNAME
     if hostname.endswith(".") and rules.hostname_scope is HostnameScope.NAMESPACE:
         return WarningCode.FOREIGN_HOSTNAME
-    if _is_reserved(stem + names.ROOT, rules):
+    if _is_reserved(relative + names.ROOT, rules):
         return WarningCode.RESERVED_HOSTNAME
     return WarningCode.OUTSIDE_HOSTNAME
 

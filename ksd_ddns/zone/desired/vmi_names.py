@@ -8,7 +8,7 @@ from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node, rrset
 from ksd_ddns.zone.desired.claims import ANNOTATION, INTERFACE, Claim, rank
-from ksd_ddns.zone.desired.hostnames import branch_of, hostname_name, hostname_problem, stem_of
+from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain, relative_name
 from ksd_ddns.zone.desired.records import Families, address_rrsets, families, with_ownership_record
 from ksd_ddns.zone.desired.rules import HostnameScope, Rules
 
@@ -115,12 +115,12 @@ def vmi_names(vmi: Vmi, rules: Rules) -> VmiNames:
     wanted = VmiNames(vmi)
     if vmi.ignored or not vmi.live or not vmi.interfaces:
         return wanted
-    branch = branch_of(vmi.namespace, rules.base)
-    stem = stem_of(vmi.name)
-    if branch is None or stem is None or len(stem) + len(branch) > names.MAX_NAME:
+    domain = namespace_domain(vmi.namespace, rules.base)
+    relative = relative_name(vmi.name)
+    if domain is None or relative is None or len(relative) + len(domain) > names.MAX_NAME:
         wanted.skip(WarningCode.ILLEGAL_VMI_NAME, value=f"{shortened(vmi.name)}.{shortened(vmi.namespace)}")
         return wanted
-    wanted.own = own = stem + branch
+    wanted.own = own = relative + domain
     found = wanted.names
     if rules.default_record:
         found[own] = ((), ())  # reserves the first place; its addresses follow
@@ -133,7 +133,7 @@ def vmi_names(vmi: Vmi, rules: Rules) -> VmiNames:
     wanted.annotated = len(found)
     # In a reverse zone hostnames are only counted.
     if complete and rules.hostname_scope is not HostnameScope.OFF and (not rules.reverse or rules.max_namespace_names):
-        complete = _add_hostnames(wanted, vmi, branch, first, rules)
+        complete = _add_hostnames(wanted, vmi, domain, first, rules)
     if not complete:
         wanted.over(WarningCode.MAX_NAMES, rules.max_names)
     return wanted
@@ -172,11 +172,11 @@ def _add_interfaces(wanted: VmiNames, vmi: Vmi, rules: Rules) -> tuple[Families,
     return first, complete
 
 
-def _add_hostnames(wanted: VmiNames, vmi: Vmi, branch: bytes, first: Families, rules: Rules) -> bool:
+def _add_hostnames(wanted: VmiNames, vmi: Vmi, domain: bytes, first: Families, rules: Rules) -> bool:
     """Add the names of the annotation, with the addresses `first`; return whether MAX_NAMES sufficed."""
     found = wanted.names
     for hostname in vmi.hostnames:
-        name = hostname_name(hostname, branch, rules)
+        name = hostname_name(hostname, domain, rules)
         if name is None:
             wanted.skip(hostname_problem(hostname, rules), value=hostname)
         elif name in found:
@@ -190,10 +190,10 @@ def _add_hostnames(wanted: VmiNames, vmi: Vmi, branch: bytes, first: Families, r
 
 def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
     """Return the owner name of an interface of `vmi`, or None if it cannot be a DNS name."""
-    branch, stem, label = branch_of(vmi.namespace, rules.base), stem_of(vmi.name), _label(interface)
-    if branch is None or stem is None or label is None:
+    domain, relative, label = namespace_domain(vmi.namespace, rules.base), relative_name(vmi.name), _label(interface)
+    if domain is None or relative is None or label is None:
         return None
-    name = label + stem + branch
+    name = label + relative + domain
     return name if len(name) <= names.MAX_NAME else None
 
 

@@ -48,14 +48,14 @@ def full(
     *,
     max_delete_percent: int = 100,
     seen: Collection[bytes] = (),
-    unread: Collection[str] = (),
+    incomplete: Collection[str] = (),
 ) -> Plan:
     """Return the plan for the full zone: every wanted name, and every name of ours that is no longer wanted.
 
     The deletion limit applies to deletions that follow only from absence in a list, so not to the names in `seen`,
     whose deletion was seen. It blocks those that exceed `max_delete_percent` of the owned names, if at least
-    LIMIT_FLOOR are owned: first in each namespace, then in all remaining ones together. In the namespaces `unread`,
-    which could not be listed, all such deletions are blocked. The rest of the plan is not affected.
+    LIMIT_FLOOR are owned: first in each namespace, then in all remaining ones together. It blocks all such deletions in
+    the `incomplete` namespaces, of which not all VMIs are known. The rest of the plan is not affected.
     """
     owned = 0
     differing: list[bytes] = []
@@ -73,9 +73,9 @@ def full(
     absent = [change for change in plan.changes if change.kind is Kind.DELETE and change.name not in seen]
     limits: tuple[Blocked, ...] = ()
     waiting: list[Change] = []
-    if absent and unread:
-        waiting = [change for change in absent if namespace_of(change.old, scope) in unread]
-        absent = [change for change in absent if namespace_of(change.old, scope) not in unread]
+    if absent and incomplete:
+        waiting = [change for change in absent if namespace_of(change.old, scope) in incomplete]
+        absent = [change for change in absent if namespace_of(change.old, scope) not in incomplete]
     if absent:
         absent, limits = over_limit(absent, owned, desired, live, scope, percent=max_delete_percent)
     absent += waiting
@@ -117,13 +117,13 @@ def _partial(dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope)
         elif verdict is not None:
             changes.append(verdict)
     changes += _apex(live, scope)
-    changes.sort(key=_by_branch)
-    conflicts.sort(key=_by_branch)
+    changes.sort(key=_by_subtree)
+    conflicts.sort(key=_by_subtree)
     return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts))
 
 
-def _by_branch(item: Change | Conflict) -> bytes:
-    """Sort key: the reversed name, so that names of one branch are adjacent; cheaper than canonical order."""
+def _by_subtree(item: Change | Conflict) -> bytes:
+    """Sort key: the reversed name, so that names of one subtree are adjacent; cheaper than canonical order."""
     return item.name[::-1]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
+from ksd_ddns.wire import rcodes
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler import canaries, outcomes, refusals
@@ -19,8 +20,6 @@ MOST_ATTEMPTS = 8
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds between further attempts at such a name."""
-
-REFUSED = 5
 
 
 def handle(state: State, answer: Answer, now: float) -> None:
@@ -63,16 +62,16 @@ def finish(state: State, now: float) -> None:
     state.sending.halfway.clear()
     state.sending.split.clear()
     if Result.ACCEPTED in results:
-        state.updates.unread_since = state.updates.unread_since or now
-        state.pauses.sent()
+        state.updates.not_read_back_since = state.updates.not_read_back_since or now
+        state.pauses.note_updates_answered()
     elif Result.REFUSED in results or Result.FAILED in results:
         state.acceptance.canaries.schedule(now)
         canaries.try_sample(state, now)
     if lost is not None:
         state.facts.append(Unanswered(lost))
-        state.pauses.unanswered(lost, now)
+        state.pauses.note_updates_unanswered(lost, now)
     elif results:
-        state.pauses.sent()
+        state.pauses.note_updates_answered()
     if state.updates.uncertain:
         state.reads.require(Need.CHANGES)
 
@@ -100,9 +99,9 @@ def _handle_accepted(state: State, answer: Answer, now: float) -> None:
         state.refusals.hurry(Cause, now)
     elif Cause.ZONE in state.refusals.causes():
         released.add(Cause.ZONE)
-    if Cause.HOST_NAME in state.refusals.causes() and any(map(refusals.is_checked, answer.changes)):
+    if Cause.HOST_NAME in state.refusals.causes() and any(map(refusals.violates_check_names, answer.changes)):
         # The server does not refuse all such names: try each of them.
-        state.learned.accepts_checked = True
+        state.learned.accepts_non_host_names = True
         state.updates.suspects.add(state.refusals.release_untried(Cause.HOST_NAME), size=outcomes.GROUP)
     for cause in released:
         outcomes.release(state, cause)
@@ -114,7 +113,7 @@ def _handle_refused(state: State, answer: Answer, now: float) -> None:
     if len(changes) > 1:
         if state.acceptance.refuses:
             outcomes.refuse_untried(state, changes, Cause.ZONE, answer, now)
-        elif _are_checked(state, changes, answer):
+        elif _may_be_check_names(state, changes, answer):
             # A sample shows what the server does with names that are not host names. Permissions may be granted
             # by namespace, so the sample includes each namespace.
             sample = {change.name for change in changes[:: len(changes) // refusals.SAMPLE]}
@@ -171,20 +170,20 @@ def _handle_stale(state: State, answer: Answer, now: float) -> None:
         updates.delayed[names[0]] = now + min(FIRST_DELAY * 2 ** (attempts - PATIENT_ATTEMPTS), LONGEST_DELAY)
 
 
-def _are_checked(state: State, changes: Collection[Change], answer: Answer) -> bool:
+def _may_be_check_names(state: State, changes: Collection[Change], answer: Answer) -> bool:
     """Return whether BIND's check-names alone may explain the refusal of a large message."""
     return (
-        answer.rcode == REFUSED
+        answer.rcode == rcodes.REFUSED
         and len(changes) > SUSPICIOUS
-        and not state.learned.accepts_checked
-        and all(map(refusals.is_checked, changes))
+        and not state.learned.accepts_non_host_names
+        and all(map(refusals.violates_check_names, changes))
     )
 
 
 def _divide(state: State, changes: Iterable[Change]) -> None:
     """Make the names of a refused message suspects; host names and other names do not share a message."""
-    checked = [change.name for change in changes if refusals.is_checked(change)]
-    plain = [change.name for change in changes if not refusals.is_checked(change)]
+    checked = [change.name for change in changes if refusals.violates_check_names(change)]
+    plain = [change.name for change in changes if not refusals.violates_check_names(change)]
     for names in (checked, plain):
         if names and plain and checked:
             state.updates.suspects.add(names, size=len(names), first=True)

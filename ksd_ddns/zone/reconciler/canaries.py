@@ -38,7 +38,7 @@ def handle(state: State, canary: Change, answer: Answer, now: float) -> None:
                 state.live.put_tentative(canary.new)
                 state.unconfirmed.accept(answer.changes, now, split=False)
                 state.unconfirmed.nudged[canary.name] = None
-                state.updates.unread_since = state.updates.unread_since or now
+                state.updates.not_read_back_since = state.updates.not_read_back_since or now
             if state.acceptance.note_accepted(now):
                 state.facts.append(ZoneRefuses(refuses=False))
                 outcomes.release(state, Cause.ZONE)
@@ -62,8 +62,8 @@ def try_sample(state: State, now: float) -> None:
     if suspects and acceptance.refused_in_a_row >= SUSPICIOUS and not acceptance.sampled:
         acceptance.sampled = True
         changes = planning.partial(list(suspects.drain()), state.desired, state.live, state.scope).changes
-        checked = [change.name for change in changes if refusals.is_checked(change)]
-        plain = [change.name for change in changes if not refusals.is_checked(change)]
+        checked = [change.name for change in changes if refusals.violates_check_names(change)]
+        plain = [change.name for change in changes if not refusals.violates_check_names(change)]
         sample = {*plain[:: len(plain) // SAMPLE + 1], *checked[:: len(checked) // SUSPICIOUS + 1]}
         suspects.add(sample, size=1)
         rest = [change.name for change in changes if change.name not in sample]

@@ -47,21 +47,21 @@ def nudge_at(state: State) -> float:
 def _plan_dirty(state: State, now: float) -> Plan | None:
     """Return the plan for the dirty names; None if there are none."""
     updates = state.updates
-    updates.due(now)
+    updates.release_delayed(now)
     if not updates.replan_all and not updates.dirty:
         return None
     dirty = updates.dirty
     if updates.replan_all:
-        state.learned.unread = state.unread
+        state.learned.incomplete_namespaces = state.incomplete_namespaces
         plan = planning.full(
             state.desired,
             state.live,
             state.scope,
             max_delete_percent=state.options.max_delete_percent,
             seen=state.deletions.seen,
-            unread=state.learned.unread,
+            incomplete=state.learned.incomplete_namespaces,
         )
-        state.deletions.plan(plan)
+        state.deletions.note_plan(plan)
         state.facts.append(Planned(plan))
     else:
         state.deletions.release(dirty, lambda name: state.desired.get(name) is not None)

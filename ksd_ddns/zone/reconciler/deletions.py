@@ -17,7 +17,7 @@ class Deletions:
         self.limits: tuple[Blocked, ...] = ()
         self.owned = 0
 
-    def plan(self, plan: Plan) -> None:
+    def note_plan(self, plan: Plan) -> None:
         """Take the blocked deletions of a full plan."""
         self.blocked = {change.name: change for change in plan.blocked}
         self.limits = plan.limits

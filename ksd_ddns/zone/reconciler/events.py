@@ -21,24 +21,24 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 class ZoneRead(msgspec.Struct, frozen=True):
     """A transfer is complete: the full zone, or the changes since the requested serial.
 
-    `elsewhere`: another server answered than last time; its zone and serials may differ. `began` is the time of the
+    `other_server`: another server answered than last time; its zone and serials may differ. `began` is the time of the
     request.
     """
 
     transfer: Transfer
     began: float
-    elsewhere: bool = False
+    other_server: bool = False
 
 
 class SerialChecked(msgspec.Struct, frozen=True):
     """The primary answered a serial check. `wrong` are the names whose spot check failed.
 
-    `elsewhere` is as in ZoneRead; `reconnected`: the answer came over a new connection.
+    `other_server` is as in ZoneRead; `reconnected`: the answer came over a new connection.
     """
 
     serial: int
     wrong: frozenset[bytes] = frozenset()
-    elsewhere: bool = False
+    other_server: bool = False
     reconnected: bool = False
 
 

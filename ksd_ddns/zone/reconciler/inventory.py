@@ -36,9 +36,9 @@ class Inventory:
         self._hold_down = hold_down
         self._vmis: dict[str, Vmi] = {}
         self._held: dict[str, dict[Vanished, _Hold]] = {}
-        self._ended: set[str] = set()
-        self._slowed: dict[str, Vmi] = {}
-        self._unread: set[str] = set()
+        self._deleted: set[str] = set()  # their records may still be in the zone
+        self._slowed: dict[str, Vmi] = {}  # the latest state of rate-limited VMIs
+        self._unreadable: set[str] = set()
         self._outages = Outages(timing.catch_up)
         self._timers: list[tuple[float, str]] = []
         self._rate_limit = RateLimit(timing)
@@ -52,9 +52,9 @@ class Inventory:
         return len(self._desired)
 
     @property
-    def unread(self) -> frozenset[str]:
-        """The namespaces with VMIs that could not be read: one that is missing there may still exist."""
-        return frozenset(key.partition("/")[0] for key in self._unread)
+    def incomplete_namespaces(self) -> frozenset[str]:
+        """The namespaces with VMIs that could not be parsed: a missing VMI may still exist."""
+        return frozenset(key.partition("/")[0] for key in self._unreadable)
 
     def get(self, key: str) -> Vmi | None:
         """Return the VMI `namespace/name` as last reported; None if there is none."""
@@ -81,12 +81,14 @@ class Inventory:
         """When the next hold ends or the next rate-limited change is due; None if there is none."""
         return self._timers[0][0] if self._timers else None
 
-    def listed(self, event: VmisListed, live: Live, now: float) -> set[bytes]:
+    def handle_list(self, event: VmisListed, live: Live, now: float) -> set[bytes]:
         """Take a full list: a VMI that is missing in it is gone."""
-        prefix = f"{event.scope}/" if event.scope else ""
+        prefix = f"{event.namespace}/" if event.namespace else ""
         found = {vmi.key: vmi for vmi in event.vmis}
-        gone = [key for key in self._vmis if key not in found and key not in event.unread and key.startswith(prefix)]
-        self._unread = {key for key in self._unread if not key.startswith(prefix)} | event.unread
+        gone = [
+            key for key in self._vmis if key not in found and key not in event.unreadable and key.startswith(prefix)
+        ]
+        self._unreadable = {key for key in self._unreadable if not key.startswith(prefix)} | event.unreadable
         dirty: set[bytes] = set()
         for key in gone:
             dirty |= self._forget(key, now)
@@ -97,14 +99,14 @@ class Inventory:
                 dirty |= self._take(vmi, live, now) if changed else self._put(vmi, live, now)
         return dirty
 
-    def changed(self, event: VmiChanged, live: Live, now: float) -> set[bytes]:
+    def handle_change(self, event: VmiChanged, live: Live, now: float) -> set[bytes]:
         """Take a new or changed VMI; one that changes too often has to wait."""
-        self._unread.discard(event.vmi.key)
+        self._unreadable.discard(event.vmi.key)
         return self._take(event.vmi, live, now)
 
-    def gone(self, event: VmiDeleted) -> set[bytes]:
+    def handle_deletion(self, event: VmiDeleted) -> set[bytes]:
         """Take the deletion of a VMI."""
-        self._unread.discard(event.key)
+        self._unreadable.discard(event.key)
         return self._forget(event.key, event.at)
 
     def tick(self, live: Live, now: float) -> set[bytes]:
@@ -126,21 +128,22 @@ class Inventory:
                 dirty |= self._put(self._vmis[key], live, now)
         return dirty
 
-    def blind(self, scope: str, now: float, *, blind: bool) -> None:
-        """Note that the source of `scope` cannot be read (`blind`), or can be read again."""
-        if blind:
-            self._outages.begin(scope)
-            return
-        for key in self._outages.end(scope, now):
+    def begin_outage(self, namespace: str) -> None:
+        """Note that `namespace` cannot be read: its held addresses may return unnoticed, so no hold ends."""
+        self._outages.begin(namespace)
+
+    def end_outage(self, namespace: str, now: float) -> None:
+        """Note that `namespace` can be read again."""
+        for key in self._outages.end(namespace, now):
             heapq.heappush(self._timers, (now, key))
 
     def _lasts(self, key: str, each: _Hold, now: float) -> bool:
         until, addresses = each
         return bool(addresses) and (until > now or now < self._outages.until(key))
 
-    def settled(self) -> None:
-        """Note that the zone reflects all deletions: its records belong to existing VMIs."""
-        self._ended.clear()
+    def note_in_sync(self) -> None:
+        """Note that the zone is in sync: it holds no records of deleted VMIs."""
+        self._deleted.clear()
 
     def _take(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
         """Take a new or changed VMI, unless it has to wait because it changes too often.
@@ -162,7 +165,7 @@ class Inventory:
                 self._slowed[vmi.key] = vmi
                 return dirty
         if effect is not Effect.NONE:
-            self._rate_limit.passes(vmi.key, now)
+            self._rate_limit.count(vmi.key, now)
         return self._accept(vmi, holds, effective)
 
     def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
@@ -186,7 +189,7 @@ class Inventory:
         """Return the holds of a VMI; none if it took the name of a deleted one."""
         key = vmi.key
         previous = self._vmis.get(key)
-        successor = key in self._ended or (previous is not None and previous.uid != vmi.uid)
+        successor = key in self._deleted or (previous is not None and previous.uid != vmi.uid)
         if successor or self._hold_down <= 0:
             return {}
         return self._holds(vmi, previous, self._held.get(key, {}), live, now)
@@ -214,12 +217,12 @@ class Inventory:
 
     def _forget(self, key: str, now: float) -> set[bytes]:
         if self._vmis.pop(key, None) is not None:
-            self._ended.add(key)
+            self._deleted.add(key)
         self._held.pop(key, None)
         self._slowed.pop(key, None)
         dirty = self._desired.remove(key)
         if dirty:
-            self._rate_limit.passes(key, now)  # a deletion never waits, but counts against the next creation
+            self._rate_limit.count(key, now)  # a deletion never waits, but counts against the next creation
         return dirty
 
 

@@ -13,18 +13,20 @@ REMEMBERED = 1000
 class Learned:
     """What earlier answers showed.
 
-    `split_ttl`: a TTL changes only in two messages. `asked_changes`: an IXFR is in progress. `stale`: a prerequisite
-    failed since the last read. `accepts_checked`: the server accepts names that are not host names. `unread` are the
-    namespaces in which the last full plan deleted nothing, because not all of their VMIs are known. `nudged_at` is when
-    the last nudge was sent. `confirmed` holds the latest confirmed changes.
+    `split_ttl`: a TTL changes only in two messages. `reading_changes`: an IXFR is in progress. `stale`: a prerequisite
+    failed since the last read. `accepts_non_host_names`: the server does not apply check-names. `nudged_at` is when the
+    last nudge was sent. `confirmed` holds the latest confirmed changes.
+
+    `incomplete_namespaces` are those in which the last full plan deleted nothing, because not all of their VMIs are
+    known.
     """
 
     def __init__(self) -> None:
         self.split_ttl = False
-        self.asked_changes = False
+        self.reading_changes = False
         self.stale = False
-        self.accepts_checked = False
-        self.unread: frozenset[str] = frozenset()
+        self.accepts_non_host_names = False
+        self.incomplete_namespaces: frozenset[str] = frozenset()
         self.nudged_at = -inf
         self.confirmed: OrderedDict[bytes, Change] = OrderedDict()
 

@@ -4,9 +4,9 @@ from math import inf
 
 
 class Outages:
-    """The scopes whose source cannot be read, or became readable less than `catch_up` seconds ago.
+    """The namespaces ("": all) that cannot be read, or can be read again since less than `catch_up` seconds.
 
-    No hold of a VMI in such a scope ends; those of other scopes do. The scope "" includes all VMIs.
+    No hold of a VMI in these namespaces ends.
     """
 
     def __init__(self, catch_up: float) -> None:
@@ -14,22 +14,23 @@ class Outages:
         self._until: dict[str, float] = {}
         self._overdue: set[str] = set()
 
-    def begin(self, scope: str) -> None:
-        """Note that the source of `scope` cannot be read."""
-        self._until[scope] = inf
+    def begin(self, namespace: str) -> None:
+        """Note that `namespace` cannot be read."""
+        self._until[namespace] = inf
 
-    def end(self, scope: str, now: float) -> set[str]:
-        """Note that the source of `scope` can be read again; return the VMIs with overdue holds."""
-        if self._until.get(scope) != inf:
+    def end(self, namespace: str, now: float) -> set[str]:
+        """Note that `namespace` can be read again; return the VMIs with overdue holds."""
+        if self._until.get(namespace) != inf:
             return set()
-        self._until[scope] = now + self._catch_up
+        self._until[namespace] = now + self._catch_up
         overdue, self._overdue = self._overdue, set()
         return overdue
 
     def until(self, key: str) -> float:
-        """Return until when changes of the VMI `key` may be unnoticed: `inf` while its source cannot be read."""
+        """Return until when changes of the VMI `key` may be missed: `inf` while its namespace cannot be read."""
         return max(
-            (until for scope, until in self._until.items() if not scope or key.startswith(f"{scope}/")), default=0.0
+            (until for namespace, until in self._until.items() if not namespace or key.startswith(f"{namespace}/")),
+            default=0.0,
         )
 
     def wait(self, key: str) -> None:

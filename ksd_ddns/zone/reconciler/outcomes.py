@@ -17,7 +17,7 @@ GROUP = 500
 def accept(state: State, change: Change) -> None:
     """Note that the primary accepted `change`."""
     name = change.name
-    state.updates.done(name)
+    state.updates.finish(name)
     state.deletions.seen.discard(name)
     state.facts.append(Accepted(change, state.updates.received.pop(name, None)))
 
@@ -32,7 +32,7 @@ def refuse(state: State, refusal: Refusal, now: float) -> None:
         state.facts.append(Refused(refusal))
     state.updates.received.pop(refusal.name, None)
     state.updates.suspects.forget((refusal.name,))
-    state.updates.done(refusal.name)
+    state.updates.finish(refusal.name)
 
 
 def refuse_untried(state: State, changes: Iterable[Change], cause: Cause, answer: Answer, now: float) -> None:
@@ -54,7 +54,7 @@ def settle(state: State, names: Iterable[bytes]) -> None:
     updates, seen = state.updates, state.deletions.seen
     for name in names:
         updates.received.pop(name, None)
-        updates.done(name)
+        updates.finish(name)
         seen.discard(name)
         if state.refusals and state.refusals.forget(name):
             state.facts.append(Released(1))

@@ -9,14 +9,17 @@ FIRST_POLL, LONGEST_POLL = 0.05, 1.0
 
 
 class Pauses:
-    """When to try the primary again (`until`), when to send updates (`send_at`), and the `failures` in a row."""
+    """When to try the primary again (`until`), when to send updates (`send_at`), and the `failures` in a row.
+
+    `read_error` says why the last read failed, None if it did not.
+    """
 
     def __init__(self, *, jitter: Jitter, timing: Timing = TIMING) -> None:
         self._read = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
         self._send = Backoff(timing.first_pause, timing.longest_pause, jitter=jitter, spread=0.5)
         self.poll = Backoff(FIRST_POLL, LONGEST_POLL, jitter=jitter)
-        self._unread: PrimaryError | None = None
-        self._unsent: PrimaryError | None = None
+        self.read_error: PrimaryError | None = None
+        self._update_error: PrimaryError | None = None
         self.until = 0.0
         self.send_at = 0.0
         self.failures = 0
@@ -24,35 +27,30 @@ class Pauses:
     @property
     def problem(self) -> PrimaryError | None:
         """Why the last read or update failed; None if neither did."""
-        return self._unread or self._unsent
+        return self.read_error or self._update_error
 
-    @property
-    def unanswered_reads(self) -> PrimaryError | None:
-        """Why the last read failed; None if it did not."""
-        return self._unread
-
-    def failed(self, error: PrimaryError, now: float) -> None:
+    def note_read_failed(self, error: PrimaryError, now: float) -> None:
         """Note that the primary could not be read or reached."""
         self.failures += 1
-        self.until = now + (self._read.next() if self._unread is not None else 0.0)
-        self._unread = error
+        self.until = now + (self._read.next() if self.read_error is not None else 0.0)
+        self.read_error = error
 
-    def answered(self) -> bool:
+    def note_read(self) -> bool:
         """Note that the primary could be read; return whether the read before failed."""
-        failed, self._unread = self._unread is not None, None
-        self.failures = 0 if self._unsent is None else self.failures
+        failed, self.read_error = self.read_error is not None, None
+        self.failures = 0 if self._update_error is None else self.failures
         self._read.reset()
         return failed
 
-    def unanswered(self, error: PrimaryError, now: float) -> None:
+    def note_updates_unanswered(self, error: PrimaryError, now: float) -> None:
         """Note that updates were not answered."""
         self.failures += 1
-        self.send_at = now + (self._send.next() if self._unsent is not None else 0.0)
-        self._unsent = error
+        self.send_at = now + (self._send.next() if self._update_error is not None else 0.0)
+        self._update_error = error
 
-    def sent(self) -> None:
+    def note_updates_answered(self) -> None:
         """Note that updates were answered."""
-        self._unsent = None
+        self._update_error = None
         self.failures = 0
         self.send_at = 0.0
         self._send.reset()

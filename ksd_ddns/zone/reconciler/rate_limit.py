@@ -43,7 +43,7 @@ class RateLimit:
         self._passed[key] = passed
         return now if len(passed) < self._timing.burst else max(now, passed[-1] + self._timing.slowed)
 
-    def passes(self, key: str, now: float) -> None:
+    def count(self, key: str, now: float) -> None:
         """Count a change of the VMI `key`."""
         self._forget(now)
         self._passed[key] = (*self._passed.get(key, ()), now)[-self._timing.burst :]

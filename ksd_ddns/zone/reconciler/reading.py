@@ -24,22 +24,22 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
     _recover(state, now)
     reads, transfer = state.reads, event.transfer
     full = transfer.nodes is not None
-    asked_changes, state.learned.asked_changes = state.learned.asked_changes, False
-    if asked_changes and not event.elsewhere:
+    reading_changes, state.learned.reading_changes = state.learned.reading_changes, False
+    if reading_changes and not event.other_server:
         state.schedule.full_only = full  # the server has no IXFR: read less often
     if reads.live is None:
         reads.live = Live.of(state.zone, transfer)
         _note_read(state, event, now)
-        for kept in state.sources.kept():
+        for kept in state.sources.take_deferred():
             vmis.handle(state, kept, now)
         return
-    if event.elsewhere:
+    if event.other_server:
         _start_over(state)
     elif not full and not transfer.deltas and _hides_changes(state, transfer.serial, now):
         reads.require(Need.ZONE)
         return
     try:
-        changed = reads.live.follow(transfer)
+        changed = reads.live.apply(transfer)
     except Malformed:
         # The deltas do not fit the zone as it is here. (A full zone always does.)
         reads.require(Need.ZONE)
@@ -70,7 +70,7 @@ def handle_serial(state: State, event: SerialChecked, now: float) -> None:
         return
     if event.reconnected and not was_reconnected:
         state.schedule.check_at = now  # check again, with a larger spot check
-    if event.elsewhere or event.serial != reads.live.serial:
+    if event.other_server or event.serial != reads.live.serial:
         reads.require(Need.CHANGES)
     elif event.wrong - _expected(state):
         state.facts.append(DriftFound(len(event.wrong), spots=True))
@@ -86,7 +86,7 @@ def _note_read(state: State, event: ZoneRead, now: float) -> None:
     full = event.transfer.nodes is not None
     reads.need = Need.NOTHING
     state.learned.stale = False
-    state.updates.unread_since = None
+    state.updates.not_read_back_since = None
     state.schedule.check_later(now)
     if full:
         state.schedule.note_full_read(event.began, now)
@@ -158,13 +158,13 @@ def _watch_rivals(state: State, changed: Iterable[bytes], now: float) -> None:
         before = state.learned.confirmed.pop(name, None)
         if before is not None and is_undone(before, state.live.get(name), state.scope):
             known = state.rivalry.names(now)
-            if state.rivalry.undone(name, now) and not known:
+            if state.rivalry.note_undone(name, now) and not known:
                 state.facts.append(RivalFound(name))
 
 
 def _recover(state: State, now: float) -> None:
     """Note that the primary can be read; after an outage, retry refused names now."""
-    if state.pauses.answered():
+    if state.pauses.note_read():
         state.refusals.hurry(Cause, now)
 
 

@@ -61,9 +61,9 @@ class Reconciler:
     """
 
     def __init__(
-        self, zone: bytes, *, rules: Rules, scope: Scope, scopes: Iterable[str], options: Options, jitter: Jitter
+        self, zone: bytes, *, rules: Rules, scope: Scope, namespaces: Iterable[str], options: Options, jitter: Jitter
     ) -> None:
-        state = State(zone, rules=rules, scope=scope, scopes=scopes, options=options, jitter=jitter)
+        state = State(zone, rules=rules, scope=scope, namespaces=namespaces, options=options, jitter=jitter)
         self._state: Final = state
         self.zone: Final = zone
         self.desired: Final = state.desired
@@ -106,7 +106,7 @@ class Reconciler:
     @property
     def settled(self) -> bool:
         """Whether the zone is in sync, apart from refused names and blocked deletions."""
-        return self.updates.idle and not self.unconfirmed and self.updates.unread_since is None
+        return self.updates.idle and not self.unconfirmed and self.updates.not_read_back_since is None
 
     def take_facts(self) -> list[Fact]:
         """Return the facts since the last call."""
@@ -129,10 +129,13 @@ class Reconciler:
             case NotifyReceived():
                 self._state.schedule.check_by(now)
             case SourceFailed():
-                self.sources.failed(event)
-                self.inventory.blind(event.scope, now, blind=bool(event.reason))
+                self.sources.note_failed(event)
+                if event.reason:
+                    self.inventory.begin_outage(event.namespace)
+                else:
+                    self.inventory.end_outage(event.namespace, now)
             case PrimaryFailed():
-                self.pauses.failed(event.error, now)
+                self.pauses.note_read_failed(event.error, now)
                 self.reads.require(Need.CHANGES)
 
     def next(self, now: float, *, busy: bool = False) -> Action:
@@ -148,7 +151,7 @@ class Reconciler:
             send = composing.send(self._state, now)
             if send is not None:
                 return send
-        since = self.updates.unread_since
+        since = self.updates.not_read_back_since
         if since is not None and (not busy or now - since > READ_BACK_WITHIN) and self._state.schedule.may_read(now):
             return self._read_changes()
         if self.sources.usable and self.updates.idle:
@@ -157,9 +160,9 @@ class Reconciler:
 
     def _note_idle(self) -> None:
         self._state.synced = True
-        self.pauses.sent()  # unanswered updates are in the zone, or no longer wanted
-        if not self.unconfirmed and self.updates.unread_since is None:
-            self.inventory.settled()
+        self.pauses.note_updates_answered()  # unanswered updates are in the zone, or no longer wanted
+        if not self.unconfirmed and self.updates.not_read_back_since is None:
+            self.inventory.note_in_sync()
         if self.acceptance.refuses and not self.refusals and self.acceptance.canaries.due_at is None:
             self.acceptance.reset()  # nothing is left to show whether it still refuses
 
@@ -176,13 +179,13 @@ class Reconciler:
         return None
 
     def _read_changes(self) -> ReadChanges:
-        self._state.learned.asked_changes = True
+        self._state.learned.reading_changes = True
         return ReadChanges(self.live.serial)
 
     def _wake_at(self, now: float) -> float:
         reads, schedule, updates = self.reads, self._state.schedule, self.updates
         due = [] if reads.need is Need.CHANGES else [schedule.check_at, schedule.full_at]
-        if reads.need is Need.CHANGES or updates.unread_since is not None:
+        if reads.need is Need.CHANGES or updates.not_read_back_since is not None:
             due.append(schedule.not_before if schedule.full_only else now)
         if self.sources.usable:
             if self.inventory.due is not None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from ksd_ddns.errors import PrimaryError
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
 from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.plan import Change
@@ -218,12 +218,12 @@ def cause_of(answer: Answer) -> Cause:
     if answer.result is Result.FAILED:
         several = any(len(item.rdatas) > 1 for item in change.new.rrsets if item.type != TXT)
         return Cause.LIMIT if several else Cause.SERVER
-    if answer.rcode == 5 and is_checked(change):
+    if answer.rcode == rcodes.REFUSED and violates_check_names(change):
         return Cause.HOST_NAME
-    return Cause.PERMISSION if answer.rcode in {5, 9} else Cause.OTHER
+    return Cause.PERMISSION if answer.rcode in {rcodes.REFUSED, rcodes.NOTAUTH} else Cause.OTHER
 
 
-def is_checked(change: Change) -> bool:
+def violates_check_names(change: Change) -> bool:
     """Return whether BIND's check-names would refuse `change`: it adds an owner or target that is not a host name."""
     for item in change.new.rrsets:
         if item.type in {A, AAAA} and not names.is_host_name(change.name):

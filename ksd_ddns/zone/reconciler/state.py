@@ -43,14 +43,14 @@ class State:
     """
 
     def __init__(
-        self, zone: bytes, *, rules: Rules, scope: Scope, scopes: Iterable[str], options: Options, jitter: Jitter
+        self, zone: bytes, *, rules: Rules, scope: Scope, namespaces: Iterable[str], options: Options, jitter: Jitter
     ) -> None:
         timing = options.timing
         self.zone: Final = zone
         self.options: Final = options
         self.desired: Final = Desired(rules)
         self.inventory: Final = Inventory(self.desired, rules, scope, hold_down=options.hold_down, timing=timing)
-        self.sources: Final = Sources(tuple(scopes))
+        self.sources: Final = Sources(tuple(namespaces))
         self.reads: Final = Reads()
         self.schedule: Final = ReadSchedule(
             drift_interval=options.drift_interval, full_read_interval=options.full_read_interval, jitter=jitter
@@ -74,9 +74,9 @@ class State:
         return self.reads.live or Live(self.zone, 0, {})
 
     @property
-    def unread(self) -> frozenset[str]:
+    def incomplete_namespaces(self) -> frozenset[str]:
         """The namespaces whose VMIs are not all known: one that is missing there may still exist."""
-        return self.inventory.unread | self.sources.unlisted
+        return self.inventory.incomplete_namespaces | self.sources.unlisted
 
     @property
     def holds_our_names(self) -> bool:

@@ -81,7 +81,8 @@ class Updates:
 
     `uncertain` names must be read first; each has the last change sent, if it may have been applied. `attempts` counts
     failed attempts at a name in a row, `delayed` is when to try it again. `received` is when the cause of a change was
-    received from a source. `unread_since` is when the first update after the last read was accepted.
+    received from a source. `not_read_back_since` is when
+    the first update after the last read was accepted.
     """
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class Updates:
         self.attempts: dict[bytes, int] = {}
         self.delayed: dict[bytes, float] = {}
         self.received: dict[bytes, float] = {}
-        self.unread_since: float | None = None
+        self.not_read_back_since: float | None = None
 
     @property
     def pending(self) -> int:
@@ -104,14 +105,14 @@ class Updates:
         """Whether no name is left to plan, read or send."""
         return not (self.replan_all or self.dirty or self.uncertain or self.suspects or self.delayed)
 
-    def done(self, name: bytes) -> None:
+    def finish(self, name: bytes) -> None:
         """Note that the last change of `name` was accepted, or that it needs none."""
         if self.attempts:
             self.attempts.pop(name, None)
         if self.delayed:
             self.delayed.pop(name, None)
 
-    def due(self, now: float) -> list[bytes]:
+    def release_delayed(self, now: float) -> list[bytes]:
         """Make the names dirty whose delay is over; return them."""
         over = [name for name, at in self.delayed.items() if at <= now]
         for name in over:

@@ -9,23 +9,23 @@ from ksd_ddns.zone.reconciler.state import State
 def handle(state: State, event: VmiEvent, now: float) -> None:
     """Handle a change of VMIs; before the zone is read, keep it for later."""
     if isinstance(event, VmisListed):
-        state.sources.listed(event)
+        state.sources.note_listed(event)
     if state.reads.live is None:
-        state.sources.keep(event)  # the zone shows which addresses to hold
+        state.sources.defer(event)  # the zone shows which addresses to hold
         return
     updates = state.updates
     if isinstance(event, VmisListed):
-        dirty = state.inventory.listed(event, state.reads.live, now)
+        dirty = state.inventory.handle_list(event, state.reads.live, now)
         updates.replan_all = True
     else:
         if isinstance(event, VmiDeleted):
-            dirty = state.inventory.gone(event)
+            dirty = state.inventory.handle_deletion(event)
         else:
-            dirty = state.inventory.changed(event, state.reads.live, now)
+            dirty = state.inventory.handle_change(event, state.reads.live, now)
         state.deletions.seen |= dirty
         for name in dirty:
             updates.received.setdefault(name, event.at)
-        if state.learned.unread - state.unread:
+        if state.learned.incomplete_namespaces - state.incomplete_namespaces:
             updates.replan_all = True  # a namespace is now complete: what is missing there is gone
     report_warnings(state)
     if state.refusals or updates.suspects or updates.delayed:

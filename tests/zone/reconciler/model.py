@@ -196,7 +196,7 @@ class World:
     server: Server
     rules: Rules = field(default_factory=txt_rules)
     options: Options = field(default_factory=Options)
-    scopes: tuple[str, ...] = ("",)
+    namespaces: tuple[str, ...] = ("",)
     settings: dict[str, object] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     now: float = 1000.0
@@ -206,7 +206,7 @@ class World:
         self.messages: list[tuple[float, tuple[bytes, ...], Result]] = []
         self.facts: list[Fact] = []
         self.vmis: dict[str, Vmi] = {}
-        self.elsewhere = False
+        self.other_server = False
         self.reconnected = False
         self.on_update: Callable[[Batch], None] | None = None
         self.after_update: Callable[[Batch], None] | None = None
@@ -218,7 +218,7 @@ class World:
             self.server.zone,
             rules=self.rules,
             scope=self.scope,
-            scopes=self.scopes,
+            namespaces=self.namespaces,
             options=self.options,
             jitter=lambda: 0.5,
         )
@@ -232,12 +232,12 @@ class World:
         """Hand over an event."""
         self.reconciler.handle(event, self.now)
 
-    def report(self, *vmis: Vmi, scope: str = "", unread: frozenset[str] = frozenset()) -> None:
-        """Report the whole list of VMIs in `scope`."""
-        prefix = f"{scope}/" if scope else ""
+    def report(self, *vmis: Vmi, namespace: str = "", unreadable: frozenset[str] = frozenset()) -> None:
+        """Report the full list of VMIs in `namespace`."""
+        prefix = f"{namespace}/" if namespace else ""
         self.vmis = {key: item for key, item in self.vmis.items() if not key.startswith(prefix)}
         self.vmis |= {item.key: item for item in vmis}
-        self.handle(VmisListed(scope, tuple(vmis), unread))
+        self.handle(VmisListed(namespace, tuple(vmis), unreadable))
 
     def change(self, *vmis: Vmi) -> None:
         """Report VMIs that came or changed."""
@@ -251,9 +251,9 @@ class World:
             self.vmis.pop(key, None)
             self.handle(VmiDeleted(key, self.now))
 
-    def fail_source(self, scope: str, reason: str) -> None:
-        """Report that a scope cannot be read, or with an empty reason that it can."""
-        self.handle(SourceFailed(scope, reason))
+    def fail_source(self, namespace: str, reason: str) -> None:
+        """Report that a namespace cannot be read, or with an empty reason that it can."""
+        self.handle(SourceFailed(namespace, reason))
 
     def step(self) -> Action:
         """Ask what to do, and do it, unless it is to wait."""
@@ -319,16 +319,16 @@ class World:
 
     def _carry_out(self, action: Action) -> None:
         server = self.server
-        elsewhere, reconnected = self.elsewhere, self.reconnected
+        other_server, reconnected = self.other_server, self.reconnected
         match action:
             case ReadZone() | ReadChanges():
-                asked = action.serial if isinstance(action, ReadChanges) and not elsewhere else None
-                self.elsewhere = False
-                self.reconciler.handle(ZoneRead(server.transfer(asked), self.now - ROUND_TRIP, elsewhere), self.now)
+                asked = action.serial if isinstance(action, ReadChanges) and not other_server else None
+                self.other_server = False
+                self.reconciler.handle(ZoneRead(server.transfer(asked), self.now - ROUND_TRIP, other_server), self.now)
             case CheckSerial():
                 wrong = server.answers(action.spots, self.scope.types)
                 self.reconnected = False
-                self.reconciler.handle(SerialChecked(server.shown_serial, wrong, elsewhere, reconnected), self.now)
+                self.reconciler.handle(SerialChecked(server.shown_serial, wrong, other_server, reconnected), self.now)
             case Send():
                 self._send(action)
 

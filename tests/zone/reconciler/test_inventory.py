@@ -31,15 +31,15 @@ class World:
 
     def put(self, item: Vmi) -> set[bytes]:
         self.now += STEP
-        return self.known.changed(VmiChanged(item, self.now), self.live, self.now)
+        return self.known.handle_change(VmiChanged(item, self.now), self.live, self.now)
 
     def delete(self, key: str = "prod/db") -> set[bytes]:
         self.now += STEP
-        return self.known.gone(VmiDeleted(key, self.now))
+        return self.known.handle_deletion(VmiDeleted(key, self.now))
 
     def list(self, *items: Vmi) -> set[bytes]:
         self.now += STEP
-        return self.known.listed(VmisListed("", items), self.live, self.now)
+        return self.known.handle_list(VmisListed("", items), self.live, self.now)
 
     def wait(self, seconds: float) -> set[bytes]:
         self.now += seconds

@@ -188,7 +188,7 @@ class Machine(RuleBasedStateMachine):
         """Let another server answer, which has a zone of its own."""
         server = self.world.server
         server.restore([item for name, item in server.nodes.items() if name != server.zone and same], serial)
-        self.world.elsewhere = True
+        self.world.other_server = True
 
     @rule()
     def backup(self) -> None:
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
             or server.down
             or server.drops_txt
             or lost
-            or self.world.elsewhere
+            or self.world.other_server
             or server.hides
             or (server.whole_only)
             or not (reconciler.sources.usable or reconciler.reads.live is None)

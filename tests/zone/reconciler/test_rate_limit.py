@@ -8,10 +8,10 @@ def test_a_burst_passes_and_then_one_in_a_while() -> None:
     limit = RateLimit()
     for _ in range(TIMING.burst):
         assert limit.due("a", 100.0) == 100.0
-        limit.passes("a", 100.0)
+        limit.count("a", 100.0)
     assert limit.due("a", 100.0) == 100.0 + TIMING.slowed
     assert limit.due("b", 100.0) == 100.0
-    limit.passes("a", 110.0)
+    limit.count("a", 110.0)
     assert limit.due("a", 111.0) == 120.0
 
 
@@ -21,7 +21,7 @@ def test_never_more_than_a_burst_and_a_little_in_any_window() -> None:
     now = 0.0
     while now < 600:
         if limit.due("a", now) <= now:
-            limit.passes("a", now)
+            limit.count("a", now)
             passed.append(now)
         now += 0.25
     assert all(
@@ -32,7 +32,7 @@ def test_never_more_than_a_burst_and_a_little_in_any_window() -> None:
 def test_one_that_keeps_still_is_forgotten() -> None:
     limit = RateLimit()
     for now in range(TIMING.burst):
-        limit.passes("a", float(now))
+        limit.count("a", float(now))
     assert limit.due("a", 8.0 + WINDOW) == 8.0 + WINDOW
     assert "a" in limit
     assert limit.due("b", 9.0 + WINDOW) == 9.0 + WINDOW
@@ -42,18 +42,18 @@ def test_one_that_keeps_still_is_forgotten() -> None:
 def test_no_more_is_kept_than_what_changed_within_the_window() -> None:
     limit = RateLimit()
     for number in range(10_000):
-        limit.passes(f"{number}", number / 10)
+        limit.count(f"{number}", number / 10)
     assert sum(f"{number}" in limit for number in range(10_000)) == WINDOW * 10
-    limit.passes("late", 10_000.0)
+    limit.count("late", 10_000.0)
     assert len(limit) == 1
     for number in range(MAX_TRACKED + 10):
-        limit.passes(f"{number}", 10_000.0)
+        limit.count(f"{number}", 10_000.0)
     assert len(limit) == MAX_TRACKED
 
 
 def test_times_may_come_a_little_out_of_order() -> None:
     limit = RateLimit()
-    limit.passes("a", 100.0)
-    limit.passes("b", 50.0)
+    limit.count("a", 100.0)
+    limit.count("b", 50.0)
     assert limit.due("b", 111.0) == 111.0
     assert limit.due("a", 111.0) == 111.0

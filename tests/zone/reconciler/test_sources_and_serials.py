@@ -46,7 +46,7 @@ def test_a_primary_that_was_restored_from_a_backup(serial: int) -> None:
 def test_another_server_that_answers_is_read_whole() -> None:
     world = settled()
     world.server.restore([node(NET1, a("192.0.2.1"))], world.server.serial)
-    world.elsewhere = True
+    world.other_server = True
     world.run(40.0)
     assert any(isinstance(fact, ServerChanged) for fact in world.facts)
     assert world.wrong() == {NET1}, "somebody else has that name on the other server"
@@ -121,9 +121,9 @@ def test_a_blocked_deletion_goes_when_it_is_seen_and_is_free_when_wanted_again()
 
 def test_one_scope_that_cannot_be_listed_holds_up_no_other_and_loses_nothing() -> None:
     world = settled(*fleet("a", 3), *fleet("b", 3))
-    world.scopes = ("a", "b")
+    world.namespaces = ("a", "b")
     world.start()
-    world.report(*fleet("a", 2), scope="a")
+    world.report(*fleet("a", 2), namespace="a")
     world.run(1.0)
     assert not world.sent()[1:]
     world.fail_source("b", "forbidden")
@@ -133,7 +133,7 @@ def test_one_scope_that_cannot_be_listed_holds_up_no_other_and_loses_nothing() -
     world.change(vmi("v00", "a", {"net1": ["10.1.0.77"]}))
     world.run(1.0)
     assert address(world.server.get(n("v00.a.vm.example."))) == (b"\x0a\1\0\x4d",)
-    world.report(*fleet("b", 2), scope="b")
+    world.report(*fleet("b", 2), namespace="b")
     world.run(1.0)
     assert not world.wrong()
 
