@@ -10,7 +10,7 @@ from ksd_ddns.check.zone import Target
 from ksd_ddns.errors import KsdError, Unreachable
 from ksd_ddns.primary import grants
 from ksd_ddns.primary.keys import FUDGE, Key
-from ksd_ddns.primary.probe import UDP_TIMEOUT, Answer, Probe, rcode_over_udp
+from ksd_ddns.primary.probe import UDP_TIMEOUT, Probe, ProbeResult, rcode_over_udp
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import names, rcodes
 from ksd_ddns.wire.rcodes import BADSIG, BADTIME
@@ -99,7 +99,7 @@ def _key_and_clock(setup: Setup, probe: Probe) -> tuple[Finding, Finding]:
     return ok("key", server, f"{key.name} with {key.algorithm} is accepted"), _clock(server, answer.ahead or 0)
 
 
-def _unknown(setup: Setup, probe: Probe, key: Key, answer: Answer) -> Finding:
+def _unknown(setup: Setup, probe: Probe, key: Key, answer: ProbeResult) -> Finding:
     server, error = str(probe.server), answer.error
     if error is not None and not answer.key_rejected:
         return failed("key", server, error)
@@ -118,7 +118,7 @@ def _clock(server: str, ahead: int) -> Finding:
     return warning("clock", server, f"{_by(ahead)}; beyond {FUDGE} s the server accepts nothing", _NTP)
 
 
-def _wrong_time(server: str, answer: Answer) -> Finding:
+def _wrong_time(server: str, answer: ProbeResult) -> Finding:
     by = _by(answer.ahead) if answer.ahead is not None else "the server does not report its time"
     return failure("clock", server, f"more than {FUDGE} s from ours: {by} (BADTIME)", _NTP)
 

@@ -10,8 +10,8 @@ from ksd_ddns.primary import diagnosis, grants
 from ksd_ddns.primary.grants import Permission
 from ksd_ddns.primary.probe import (
     UDP_TIMEOUT,
-    Answer,
     Probe,
+    ProbeResult,
     other_addresses,
     own_address,
     serial_over_udp,
@@ -253,7 +253,7 @@ def _may(target: Target, apex: bytes, unused: bytes, rdtype: int, permission: Pe
     )
 
 
-def _granted(target: Target, answer: Answer, expected: int, permission: Permission) -> bool:
+def _granted(target: Target, answer: ProbeResult, expected: int, permission: Permission) -> bool:
     """Return true for the `expected` response, false for a refusal. Raises PrimaryError for all others."""
     if answer.tsig == BADKEY:
         return False

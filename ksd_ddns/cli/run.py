@@ -64,7 +64,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
         vmi_sources,
         [
             Controller(
-                session, namespaces, _options(chosen, owner, base, notify, announcer.changed, may_send, timing=timing)
+                session, namespaces, _options(chosen, owner, base, notify, announcer.announce, may_send, timing=timing)
             )
             for session, base in zip(
                 sessions(chosen, back_after=timing.server_back_after), zones.bases(chosen), strict=True
@@ -84,7 +84,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             chosen.notify_listen,
             primaries=primary.servers(chosen),
             keys=primary.shared_keys(chosen),
-            received=supervisor.notified,
+            received=supervisor.receive_notify,
         ).start()
     signals.handle(_Ending(supervisor, stop))
     _log.info("running", extra={"fields": {"status_port": status.port}})
@@ -167,7 +167,7 @@ def _options(  # noqa: PLR0913 one value of each part
         rules=lambda zone: zones.rules(owner.settings(), zone, base),
         scope=lambda rules: zones.scope(owner.settings(), rules),
         limits=zones.limits(chosen),
-        keeping=Keeping(
+        reconciler=Keeping(
             max_delete_percent=chosen.max_delete_percent,
             hold_down=chosen.hold_down,
             drift_interval=chosen.drift_interval,

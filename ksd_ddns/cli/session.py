@@ -5,7 +5,7 @@ from ksd_ddns.config import primary, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
 from ksd_ddns.primary.pool import Pool
-from ksd_ddns.primary.session import Session, places
+from ksd_ddns.primary.session import Session, endpoints
 
 
 def session(chosen: Settings, *, back_after: float | None = None) -> Session:
@@ -23,7 +23,7 @@ def sessions(chosen: Settings, *, back_after: float | None = None) -> list[Sessi
     Raises SettingsError.
     """
     first = session(chosen, back_after=back_after)
-    pool = Pool(places(primary.peers(chosen)), timeout=chosen.dns_timeout, back_after=back_after)
+    pool = Pool(endpoints(primary.peers(chosen)), timeout=chosen.dns_timeout, back_after=back_after)
     # Each has keys of its own: a key that was negotiated by Kerberos is for one thread.
     return [
         first,

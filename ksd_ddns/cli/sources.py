@@ -17,7 +17,7 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.sync import Source
 from ksd_ddns.sync.notifications import Notify
 from ksd_ddns.sync.zone_sync import Step
-from ksd_ddns.vmifile.follow import Follow
+from ksd_ddns.vmifile.source import FileSource
 
 if TYPE_CHECKING:
     from ksd_ddns.cluster.lease import Election
@@ -49,7 +49,7 @@ def followed(chosen: Settings, paths: Sequence[str], timing: Timing | None = Non
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
         _check_paths(paths)
-        return (Follow(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector),)
+        return (FileSource(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector),)
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 as above
 
     return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing)

@@ -12,8 +12,8 @@ from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.gss import Negotiated
-from ksd_ddns.primary.keys import Key, KeySource, Rotating
+from ksd_ddns.primary.gss import NegotiatedKey
+from ksd_ddns.primary.keys import Key, KeySource, RotatingKey
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.primary.tls import Tls, tls
 from ksd_ddns.printable import MASK, looks_secret
@@ -70,10 +70,10 @@ def _update_keys(chosen: Settings, servers: Sequence[Server]) -> Sequence[KeySou
                 "GSS_TSIG_HOSTNAME, or a host name in DNS_SERVER"
             )
     # One per server, even if they share a name: a server knows only the keys negotiated with it.
-    return [Negotiated(hosts[i % len(hosts)].rstrip(".")) for i in range(len(servers))]
+    return [NegotiatedKey(hosts[i % len(hosts)].rstrip(".")) for i in range(len(servers))]
 
 
-def shared_keys(chosen: Settings) -> tuple[Rotating, ...]:
+def shared_keys(chosen: Settings) -> tuple[RotatingKey, ...]:
     """Return the TSIG keys that a primary may sign NOTIFY with."""
     count = len(chosen.dns_server)
     return (*_keys(chosen, "transfer_tsig", count), *_keys(chosen, "tsig", count))
@@ -99,7 +99,7 @@ def _tls(chosen: Settings, server: Server) -> Tls | None:
     return tls(hostname, ca=chosen.dns_tls_ca, certificate=chosen.dns_tls_cert, key=chosen.dns_tls_key)
 
 
-def _keys(chosen: Settings, prefix: str, count: int) -> tuple[Rotating, ...]:
+def _keys(chosen: Settings, prefix: str, count: int) -> tuple[RotatingKey, ...]:
     """Return a key for each of `count` servers, () if none is set."""
     files: tuple[Path, ...] = tuple(map(Path, getattr(chosen, f"{prefix}_key_file")))
     name: str | None = getattr(chosen, f"{prefix}_key_name")
@@ -113,7 +113,7 @@ def _keys(chosen: Settings, prefix: str, count: int) -> tuple[Rotating, ...]:
             raise SettingsError(f"{text}_KEY_FILE and {text}_KEY_NAME or {text}_SECRET are set: set one or the other")
         if len(files) not in {1, count}:
             raise SettingsError(f"{text}_KEY_FILE names {len(files)} files: one is needed, or one for each server")
-        found = [Rotating(f"key file {file}", partial(keys.read_key_file, file), [file]) for file in files]
+        found = [RotatingKey(f"key file {file}", partial(keys.read_key_file, file), [file]) for file in files]
         return tuple(found * count if len(found) == 1 else found)
     if name is None:
         if secret or secret_file:
@@ -126,7 +126,7 @@ def _keys(chosen: Settings, prefix: str, count: int) -> tuple[Rotating, ...]:
     def load() -> Key:
         return keys.key(name, algorithm, _secret(secret, secret_file, text))
 
-    return (Rotating(f"key {name}", load, [secret_file]),) * count
+    return (RotatingKey(f"key {name}", load, [secret_file]),) * count
 
 
 def _check_path(setting: str, file: Path | None) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.exchange import new_id
-from ksd_ddns.primary.keys import Rotating
+from ksd_ddns.primary.keys import RotatingKey
 from ksd_ddns.wire import codec
 
 LOOK_UP_EVERY = 5.0
@@ -33,7 +33,7 @@ class _Target(NamedTuple):
 class Announcer:
     """Sends NOTIFY for changed zones to `secondaries`, on a thread of its own, signed with `key` if there is one."""
 
-    def __init__(self, secondaries: Collection[Server], key: Rotating | None) -> None:
+    def __init__(self, secondaries: Collection[Server], key: RotatingKey | None) -> None:
         self._secondaries = tuple(secondaries)
         self._key = key
         self._changed: set[bytes] = set()
@@ -42,7 +42,7 @@ class Announcer:
         self._missing: set[Server] = set()
         self._look_up_at = 0.0
 
-    def changed(self, zone: bytes) -> None:
+    def announce(self, zone: bytes) -> None:
         """Send NOTIFY for `zone` soon; never waits, and is safe to call from any thread."""
         with self._any:
             self._changed.add(zone)

@@ -181,8 +181,8 @@ class Connection:
             size, ahead, at = self._requests.popleft()
             self.in_flight -= size
             self._moved += size
-            self.link.answered(ahead, now - at, self.timeout)
-        self.link.measured(self._moved, now - self._began)
+            self.link.note_answered(ahead, now - at, self.timeout)
+        self.link.note_speed(self._moved, now - self._began)
 
     def drain(self) -> None:
         """Read all received data without blocking: servers disconnect slow readers."""

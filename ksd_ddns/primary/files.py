@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
-class Followed(Generic[_T]):
+class FileValue(Generic[_T]):
     """The value that `load` reads from `files`. Raises SettingsError if the first load fails."""
 
     def __init__(self, what: str, load: Callable[[], _T], files: Iterable[Path | None]) -> None:

@@ -22,11 +22,11 @@ from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.exchange import UnsignedExchange
 from ksd_ddns.primary.kerberos import (
     NO_KDC,
-    Introduction,
+    InitialContext,
     error_text,
     gssapi_module,
     kerberos_error,
-    request_introduction,
+    request_context,
 )
 from ksd_ddns.primary.keys import GSS_ALGORITHM, Key
 from ksd_ddns.primary.verifier import Verifier
@@ -46,7 +46,7 @@ _MODE_GSS = 3
 _log = logging.getLogger(__name__)
 
 
-class Negotiated:
+class NegotiatedKey:
     """The key for one server, the service DNS/`host`.
 
     It is negotiated on demand, and kept until shortly before it expires or until the server no longer knows it. Raises
@@ -56,7 +56,7 @@ class Negotiated:
     def __init__(self, host: str) -> None:
         gssapi_module()
         self._host = host
-        self._asked: Future[Introduction] | None = None
+        self._pending: Future[InitialContext] | None = None
         self._key: Key | None = None
         self._renew_at = 0.0
 
@@ -67,28 +67,30 @@ class Negotiated:
         not answer.
         """
         if self._key is None or time.monotonic() >= self._renew_at:
-            self._key, seconds = _negotiated(connection, self._introduction(str(connection.server)))
+            self._key, seconds = _negotiate(connection, self._initial_context(str(connection.server)))
             self._renew_at = time.monotonic() + seconds - min(RENEW_BEFORE, seconds / 4)
             facts = {"server": str(connection.server), "principal": self._key.name, "lifetime": f"{seconds:.0f}s"}
             _log.info("negotiated a key by Kerberos", extra={"fields": facts})
         return self._key
 
-    def rejected(self, key: Key) -> bool:
+    def reject(self, key: Key) -> bool:
         """Discard `key`, which a restarted server does not know; return True: another one can be negotiated."""
         if key is self._key:
             self._key = None
         return True
 
-    def _introduction(self, server: str) -> "Introduction":
-        """Return what introduces us to `server`; only a separate thread waits for a KDC longer than KDC_WITHIN."""
-        if self._asked is None or self._asked.done():  # a result after the timeout is old; its tickets are cached
-            self._asked = request_introduction(server, self._host)
-        if not wait([self._asked], KDC_WITHIN).done:
+    def _initial_context(self, server: str) -> InitialContext:
+        """Start a security context with `server`; wait at most KDC_WITHIN for the KDC."""
+        if (
+            self._pending is None or self._pending.done()
+        ):  # a result after the timeout is old, but its tickets are cached
+            self._pending = request_context(server, self._host)
+        if not wait([self._pending], KDC_WITHIN).done:
             raise Unreachable(
                 f"no Kerberos ticket for {server}: no KDC answers within {KDC_WITHIN:g} s", NO_KDC, server=server
             )
-        asked, self._asked = self._asked, None
-        return asked.result()
+        pending, self._pending = self._pending, None
+        return pending.result()
 
 
 class _Token(NamedTuple):
@@ -119,14 +121,14 @@ class _Context:
         self._context.verify_signature(data, signature)
 
 
-def _negotiated(connection: Connection, introduction: Introduction) -> tuple[Key, float]:
-    """Return a new key, and its lifetime in seconds."""
+def _negotiate(connection: Connection, initial: InitialContext) -> tuple[Key, float]:
+    """Negotiate a key; return it, and its lifetime in seconds."""
     gssapi = gssapi_module()
-    principal, seconds, context, _ = introduction
+    principal, seconds, context, _ = initial
     server = str(connection.server)
     name = dns.name.from_text(f"{secrets.token_hex(8)}.sig-ksd-ddns.")  # unique (RFC 3645, 3.1.2)
     try:
-        response, longest = _introduced(connection, introduction, name)
+        response, longest = _authenticate(connection, initial, name)
         proven = gssapi.RequirementFlag.mutual_authentication in context.actual_flags
         seconds = min(seconds, float(context.lifetime), longest if longest > 0 else math.inf)
     except gssapi.exceptions.GSSError as e:
@@ -143,11 +145,11 @@ def _negotiated(connection: Connection, introduction: Introduction) -> tuple[Key
     return key, seconds
 
 
-def _introduced(connection: Connection, introduction: Introduction, name: dns.name.Name) -> tuple[Message, int]:
+def _authenticate(connection: Connection, initial: InitialContext, name: dns.name.Name) -> tuple[Message, int]:
     """Exchange tokens until both sides are authenticated; return the last response, and its lifetime of the key."""
-    context, token = introduction.context, introduction.token
+    context, token = initial.context, initial.token
     for _ in range(_MAX_LEGS):
-        response = _exchanged(connection, name, token)
+        response = _send_token(connection, name, token)
         found = _token(connection, response, name.to_digestable())
         if found.error:
             raise _refused(connection, found.error)
@@ -160,7 +162,7 @@ def _introduced(connection: Connection, introduction: Introduction, name: dns.na
     raise BadResponse(f"{connection.server} does not complete the negotiation by Kerberos")
 
 
-def _exchanged(connection: Connection, name: dns.name.Name, token: bytes) -> Message:
+def _send_token(connection: Connection, name: dns.name.Name, token: bytes) -> Message:
     """Send the token in a TKEY query (RFC 2930, 4; RFC 3645, 3.1.2); return the response."""
     now = int(time.time())
     tkey = dns.rdtypes.ANY.TKEY.TKEY(  # type: ignore[no-untyped-call]

@@ -27,8 +27,8 @@ def gssapi_module() -> Any:
         ) from e
 
 
-class Introduction(NamedTuple):
-    """Our principal and the lifetime of its ticket in seconds; a new security context, and its first token."""
+class InitialContext(NamedTuple):
+    """Our principal, the lifetime of its ticket in seconds, a new security context, and its first token."""
 
     principal: str
     seconds: float
@@ -36,13 +36,13 @@ class Introduction(NamedTuple):
     token: bytes
 
 
-def request_introduction(server: str, host: str) -> "Future[Introduction]":
-    """Start a thread that gets an introduction from the KDC; it does not delay the end of the process."""
-    future: Future[Introduction] = Future()
+def request_context(server: str, host: str) -> "Future[InitialContext]":
+    """Start a daemon thread that gets a ticket from the KDC and starts a security context."""
+    future: Future[InitialContext] = Future()
 
     def ask() -> None:
         try:
-            future.set_result(_introduction(server, host))
+            future.set_result(_initial_context(server, host))
         except Exception as e:  # noqa: BLE001 raised by result()
             future.set_exception(e)
 
@@ -50,8 +50,8 @@ def request_introduction(server: str, host: str) -> "Future[Introduction]":
     return future
 
 
-def _introduction(server: str, host: str) -> Introduction:
-    """Return an introduction; every request to the KDC is made here, and may take long."""
+def _initial_context(server: str, host: str) -> InitialContext:
+    """Get a ticket and start a security context. Only this sends requests to the KDC, which may take long."""
     gssapi = gssapi_module()
     try:
         mechanisms = [gssapi.OID.from_int_seq(_KERBEROS), gssapi.OID.from_int_seq(_SPNEGO)]
@@ -72,7 +72,7 @@ def _introduction(server: str, host: str) -> Introduction:
                 gssapi.RequirementFlag.integrity,
             ],
         )
-        return Introduction(principal, seconds, context, context.step())
+        return InitialContext(principal, seconds, context, context.step())
     except gssapi.exceptions.GSSError as e:
         raise kerberos_error(e, f"{principal} gets no ticket for the service DNS/{host} of {server}", server) from e
 

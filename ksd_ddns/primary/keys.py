@@ -18,7 +18,7 @@ import dns.tsig
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary.connection import Connection
-from ksd_ddns.primary.files import Followed
+from ksd_ddns.primary.files import FileValue
 from ksd_ddns.printable import MASK, looks_secret, masked
 from ksd_ddns.wire.rrset import CLASS_ANY, TSIG
 
@@ -88,7 +88,7 @@ class Key:
         """Return this key: a key that never changes is its own source."""
         return self
 
-    def rejected(self, key: "Key") -> bool:
+    def reject(self, key: "Key") -> bool:
         """Return False: there is no other key."""
         return False
 
@@ -99,21 +99,21 @@ class KeySource(Protocol):
     def current(self, connection: Connection) -> Key:
         """Return the key for the server of `connection`, over which it may be negotiated. Raises PrimaryError."""
 
-    def rejected(self, key: Key) -> bool:
+    def reject(self, key: Key) -> bool:
         """Note that the server does not know `key`; return whether `current` now returns another one."""
 
 
-class Rotating:
+class RotatingKey:
     """A key that is reloaded when its files change, so that it can rotate without a restart."""
 
     def __init__(self, what: str, load: Callable[[], Key], files: Iterable[Path | None] = ()) -> None:
-        self._key = Followed(what, load, files)
+        self._key = FileValue(what, load, files)
 
     def current(self, connection: Connection) -> Key:
         """Return the key in the files."""
         return self.latest()
 
-    def rejected(self, key: Key) -> bool:
+    def reject(self, key: Key) -> bool:
         """Return whether the files now hold another key than `key`."""
         return self.latest() is not key
 

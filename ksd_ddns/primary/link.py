@@ -44,12 +44,12 @@ class Link:
     suspect: int = 0
     received_at: float = float("-inf")
 
-    def measured(self, octets: int, seconds: float) -> None:
+    def note_speed(self, octets: int, seconds: float) -> None:
         """Note that `octets` crossed the link in `seconds`, in either direction."""
         if octets >= SMALL and seconds > 0:
             self.rate = octets / seconds
 
-    def answered(self, ahead: int, seconds: float, timeout: float) -> None:
+    def note_answered(self, ahead: int, seconds: float, timeout: float) -> None:
         """Adapt the window to a request that was answered after `seconds`, with `ahead` octets in flight."""
         self.alone = max(self.alone - 1, 0)
         self.suspect = max(self.suspect - 1, 0)

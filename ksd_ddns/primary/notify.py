@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ksd_ddns.errors import KsdError, SettingsError
 from ksd_ddns.primary.connection import Server
-from ksd_ddns.primary.keys import Rotating
+from ksd_ddns.primary.keys import RotatingKey
 from ksd_ddns.primary.verifier import Verifier
 from ksd_ddns.serving import Bounded, Limits, address_of
 from ksd_ddns.wire import codec
@@ -64,7 +64,7 @@ class Listener:
         address: Server,
         *,
         primaries: Collection[Server],
-        keys: Collection[Rotating],
+        keys: Collection[RotatingKey],
         received: Callable[[bytes], None],
         limit: RateLimit | None = None,
     ) -> None:
@@ -276,14 +276,14 @@ def _udp_server(
     return Udp(where, handler)
 
 
-Answer = Callable[[bytes, str], bytes | None]
+_Respond = Callable[[bytes, str], bytes | None]
 
 
-def _over_udp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
+def _over_udp(respond: _Respond) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             octets, sock = self.request
-            response = answer(octets, self.client_address[0])
+            response = respond(octets, self.client_address[0])
             if response is not None:
                 with contextlib.suppress(OSError):
                     sock.sendto(response, self.client_address)
@@ -291,7 +291,7 @@ def _over_udp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
     return Handler
 
 
-def _over_tcp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
+def _over_tcp(respond: _Respond) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.StreamRequestHandler):
         timeout = _PATIENCE
 
@@ -301,7 +301,7 @@ def _over_tcp(answer: Answer) -> type[socketserver.BaseRequestHandler]:
                     length = int.from_bytes(head, "big")
                     if length > _LARGEST:
                         return
-                    response = answer(self.rfile.read(length), self.client_address[0])
+                    response = respond(self.rfile.read(length), self.client_address[0])
                     if response is None:
                         return
                     self.wfile.write(len(response).to_bytes(2, "big") + response)

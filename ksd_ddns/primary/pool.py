@@ -43,21 +43,21 @@ class PooledConnection:
 
 
 class Pool:
-    """At most `size` connections at a time to the primaries at `places`; safe to use from any thread.
+    """At most `size` connections at a time to the primaries at `endpoints`; thread-safe.
 
     Closes connections after `idle` seconds without use (None: never). `timeout` is as in Connection.
     """
 
     def __init__(
         self,
-        places: Sequence[tuple[Server, Tls | None]],
+        endpoints: Sequence[tuple[Server, Tls | None]],
         *,
         timeout: float,
         size: int = SHARED,
         idle: float | None = IDLE,
         back_after: float | None = None,
     ) -> None:
-        self._places = tuple(places)
+        self._endpoints = tuple(endpoints)
         self._timeout = timeout
         self._size = size
         self._idle_for = idle
@@ -67,8 +67,8 @@ class Pool:
         self._waiting: deque[threading.Event] = deque()
         self._idle: list[PooledConnection] = []
         self._closer: threading.Timer | None = None
-        self._failed = [float("-inf")] * len(self._places)
-        self._links = [Link() for _ in self._places]
+        self._failed = [float("-inf")] * len(self._endpoints)
+        self._links = [Link() for _ in self._endpoints]
         self._good: int | None = None
         self._opened = 0
 
@@ -80,7 +80,7 @@ class Pool:
         """
         recent = time.monotonic() - self._back_after
         return sorted(
-            range(len(self._places)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
+            range(len(self._endpoints)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
         )
 
     def take(self, order: Iterable[int], errors: dict[int, Unreachable]) -> PooledConnection:
@@ -97,7 +97,7 @@ class Pool:
                 try:
                     return self._connect(index)
                 except Unreachable as e:
-                    self.failed(index)
+                    self.note_failed(index)
                     errors[index] = e
             raise _all_failed([error for _, error in sorted(errors.items())])
         except BaseException:
@@ -116,7 +116,7 @@ class Pool:
                 self._arm()
         self._end_turn()
 
-    def answered(self, pooled: PooledConnection) -> None:
+    def note_answered(self, pooled: PooledConnection) -> None:
         """Record that the server of `pooled` works; close idle connections to other servers."""
         pooled.connection.timeout = self._timeout
         if self._good == pooled.index:
@@ -128,7 +128,7 @@ class Pool:
         for item in others:
             item.connection.close()
 
-    def failed(self, index: int) -> None:
+    def note_failed(self, index: int) -> None:
         """Record that the server at `index` is unreachable or does not respond."""
         with self._lock:
             self._failed[index] = time.monotonic()
@@ -169,7 +169,7 @@ class Pool:
                 return pooled
             pooled.connection.close()
         back = self._good not in {None, index}
-        server, tls = self._places[index]
+        server, tls = self._endpoints[index]
         timeout = min(self._timeout, BACK_TIMEOUT) if back else self._timeout
         connection = Connection(server, timeout=timeout, tls=tls, link=self._links[index])
         with self._lock:

@@ -35,7 +35,7 @@ _RDATA = {
 }
 
 
-class Answer(NamedTuple):
+class ProbeResult(NamedTuple):
     """A server's answer.
 
     `ahead` is how many seconds its clock is ahead of ours, None if unknown; `tsig` is the TSIG error in the response;
@@ -94,7 +94,7 @@ class Probe:
             self._connection = Connection(self._peer.server, timeout=self._timeout, tls=self._peer.tls)
         return self._connection
 
-    def soa(self, name: bytes) -> Answer:
+    def soa(self, name: bytes) -> ProbeResult:
         """Query the SOA of `name`."""
         return self._ask(self.read_key(), codec.query(new_id(), name, SOA))
 
@@ -108,24 +108,24 @@ class Probe:
         records = (*message.answer, *message.authority)
         return next((owner for owner, rdtype, _, _ in records if rdtype == SOA and names.is_below(name, owner)), None)
 
-    def any_update(self, zone: bytes, name: bytes) -> Answer:
+    def any_update(self, zone: bytes, name: bytes) -> ProbeResult:
         """Send an UPDATE without changes and with a prerequisite that fails: that `name`, which is unused, exists."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
 
-    def addition(self, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> Answer:
+    def addition(self, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> ProbeResult:
         """Send the addition of a record at `owner` (default: `name`) with the same failing prerequisite."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [(owner or name, rdtype, IN, 60, _RDATA[rdtype])])
 
-    def deletion(self, zone: bytes, name: bytes, rdtype: int) -> Answer:
+    def deletion(self, zone: bytes, name: bytes, rdtype: int) -> ProbeResult:
         """Send the deletion of one record at `name` with the prerequisite that the name does not exist."""
         return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
 
-    def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> Answer:
+    def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> ProbeResult:
         return self._ask(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))
 
-    def _ask(self, key: Key, request: bytes) -> Answer:
+    def _ask(self, key: Key, request: bytes) -> ProbeResult:
         response = self._response(Exchange(self.connection(), key), request)
-        return Answer(response.message, *_tsig(response.message), response.error)
+        return ProbeResult(response.message, *_tsig(response.message), response.error)
 
     def _response(self, exchange: UnsignedExchange, request: bytes) -> Response:
         try:

@@ -28,7 +28,7 @@ class Spot(NamedTuple):
     rrset: RRset
 
 
-class Polled(NamedTuple):
+class PollResult(NamedTuple):
     """The result of a poll.
 
     `primary` is the primary that the SOA names (MNAME). `other_server`: the zone was last read from another server.
@@ -65,7 +65,7 @@ def enclosing_zone(exchange: Exchange, name: bytes) -> bytes:
     )
 
 
-def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server: bool) -> Polled:
+def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server: bool) -> PollResult:
     """Return the serial of `zone`, and the `spots` with another answer."""
     soa = Spot(zone, RRset(SOA, 0, ()))
     queries = iter([soa, *spots])
@@ -79,7 +79,7 @@ def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server
             in_flight[request.ident] = spot, request
             exchange.send(request)
         if not in_flight:
-            return Polled(serial, primary, other_server, differing, unknown)
+            return PollResult(serial, primary, other_server, differing, unknown)
         response = exchange.receive()
         spot, request = in_flight.pop(response.request.ident)
         exchange.end(request)

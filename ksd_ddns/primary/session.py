@@ -14,7 +14,7 @@ from ksd_ddns.primary.exchange import Exchange
 from ksd_ddns.primary.keys import Key, KeySource
 from ksd_ddns.primary.link import Lost, Silent
 from ksd_ddns.primary.pool import Pool, PooledConnection
-from ksd_ddns.primary.queries import Polled, Spot
+from ksd_ddns.primary.queries import PollResult, Spot
 from ksd_ddns.primary.tls import Tls
 from ksd_ddns.primary.transfers import IxfrFailed, IxfrPauses, Limits, Progress
 from ksd_ddns.primary.verifier import KeyRejected
@@ -48,7 +48,7 @@ class Session:
     BACK_AFTER seconds. `timeout` is the timeout in seconds for a response from the primary.
 
     A session has its own connection, or borrows one of the connections in `pool` for each exchange. Put exchanges that
-    belong together in `with session.held()`. A session is not thread-safe.
+    belong together in `with session.keep_connection()`. A session is not thread-safe.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Session:
     ) -> None:
         self._peers = tuple(peers)
         self._shared = pool is not None
-        self._pool = pool or Pool(places(self._peers), timeout=timeout, size=1, idle=None, back_after=back_after)
+        self._pool = pool or Pool(endpoints(self._peers), timeout=timeout, size=1, idle=None, back_after=back_after)
         self._limits = limits or Limits()
         self._at = 0
         self._pooled: PooledConnection | None = None
@@ -85,7 +85,7 @@ class Session:
         return None if index is None else self._peers[index].server
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def keep_connection(self) -> Iterator[None]:
         """Keep one connection for all exchanges of this block; blocks can be nested."""
         self._depth += 1
         try:
@@ -95,12 +95,12 @@ class Session:
             if not self._depth:
                 self._give_back()
 
-    def for_updates(self, zone: bytes) -> Exchange:
+    def open_update_exchange(self, zone: bytes) -> Exchange:
         """Return an exchange with the server from which `zone` was read, signed by the key for updates.
 
-        Call it only between exchanges, because it checks whether the connection is still open, and inside `held()` if
-        sessions share connections. Raises ZoneChanged after a failover to another server: a plan made for one server
-        must not be sent to another.
+        Call it only between exchanges, because it checks whether the connection is still open. If sessions share
+        connections, call it inside `keep_connection()`. Raises ZoneChanged after a failover to another server: a plan
+        made for one server must not be sent to another.
         """
         self._errors.clear()
         before = self._read_from.get(zone)
@@ -114,9 +114,9 @@ class Session:
             )
         return Exchange(pooled.connection, self._peers[pooled.index].keys.current(pooled.connection))
 
-    def renewed(self, key: Key) -> bool:
-        """Record that the server in use does not know `key`; return whether a new one is available."""
-        return self._peers[self._at].keys.rejected(key)
+    def reject_key(self, key: Key) -> bool:
+        """Note that the server in use does not know `key`; return whether a new key is available."""
+        return self._peers[self._at].keys.reject(key)
 
     def close(self) -> None:
         """Close the connection; the next request opens a new one."""
@@ -124,11 +124,11 @@ class Session:
         if not self._shared:
             self._pool.close()
 
-    def failed(self, error: Unreachable) -> None:
+    def fail_over(self, error: Unreachable) -> None:
         """Fail over: the next request starts with the first server that did not fail recently."""
         index = self._at
         if isinstance(error, Lost):
-            self._pool.failed(index)
+            self._pool.note_failed(index)
         else:
             self._failed[index] = time.monotonic()  # it failed for this zone only
         self._give_back(close=True)
@@ -176,7 +176,7 @@ class Session:
     def _read(self, ask: Callable[[Exchange], _T]) -> _T:
         """Return the result of `ask`; if a server fails, try the next one until all have been tried."""
         self._errors.clear()
-        with self.held():
+        with self.keep_connection():
             while True:
                 pooled = self._connect()
                 used, pooled.used = pooled.used, True
@@ -187,20 +187,20 @@ class Session:
                         # The server may just have closed an idle connection, which is not a failure.
                         self._give_back(close=True)
                         continue
-                    self.failed(e)
+                    self.fail_over(e)
                 except Unreachable as e:
-                    self.failed(e)
+                    self.fail_over(e)
                 except IxfrFailed as e:
                     self._give_back(close=True)
                     if used and isinstance(e.error, Lost) and not isinstance(e.error, Silent):
                         continue
                     raise
                 except PrimaryError:
-                    # Any data that still arrives belongs to no request.
+                    # More data may still arrive for this request.
                     self._give_back(close=True)
                     raise
                 else:
-                    self._pool.answered(pooled)
+                    self._pool.note_answered(pooled)
                     return result
 
     def _ask_signed(self, ask: Callable[[Exchange], _T], connection: Connection) -> _T:
@@ -209,7 +209,7 @@ class Session:
         try:
             return ask(Exchange(connection, key))
         except KeyRejected:
-            if not source.rejected(key):
+            if not source.reject(key):
                 raise
         return ask(Exchange(connection, source.current(connection)))
 
@@ -221,14 +221,14 @@ class Session:
         """Return the serial of `zone`. Raises Denied or BadResponse if the server does not serve it."""
         return self.poll(zone).serial
 
-    def poll(self, zone: bytes, spots: Sequence[Spot] = ()) -> Polled:
+    def poll(self, zone: bytes, spots: Sequence[Spot] = ()) -> PollResult:
         """Return the serial of `zone`, and the `spots` with unexpected answers.
 
         Takes one round trip per PIPELINED queries, regardless of the size of the zone. Raises Denied or BadResponse
         if the server does not serve the zone.
         """
 
-        def ask(exchange: Exchange) -> Polled:
+        def ask(exchange: Exchange) -> PollResult:
             other_server = self._read_from.get(zone) not in {None, self._at}
             return queries.poll(exchange, zone, spots, other_server=other_server)
 
@@ -240,8 +240,8 @@ class Session:
         Falls back to AXFR if IXFR fails for any reason, and pauses IXFR for a while. Fails closed: raises on an error,
         a truncated transfer, a missing final SOA or a bad signature.
         """
-        with self.held():
-            self._read(lambda exchange: transfers.see_alive(exchange, zone))
+        with self.keep_connection():
+            self._read(lambda exchange: transfers.check_alive(exchange, zone))
             try:
                 return self._read(lambda exchange: self._transfer(exchange, zone, serial, progress))
             except IxfrFailed as e:
@@ -250,8 +250,8 @@ class Session:
                 if serial is None:
                     raise
                 error = e
-            self._ixfr.failed(self._at, zone, self.server, error)
-            self._read(lambda exchange: transfers.see_alive(exchange, zone))
+            self._ixfr.note_failure(self._at, zone, self.server, error)
+            self._read(lambda exchange: transfers.check_alive(exchange, zone))
             return self._read(lambda exchange: self._transfer(exchange, zone, None, progress))
 
     def _transfer(self, exchange: Exchange, zone: bytes, serial: int | None, progress: Progress | None) -> Transfer:
@@ -261,7 +261,7 @@ class Session:
         transfer = transfers.receive(exchange, zone, serial, limits=self._limits, progress=progress)
         self._read_from[zone] = index
         if serial is not None:
-            self._ixfr.succeeded(index, zone)
+            self._ixfr.note_success(index, zone)
         return transfer
 
     def read(self, zone: bytes, progress: Progress | None = None) -> Live:
@@ -269,6 +269,6 @@ class Session:
         return Live.of(zone, self.transfer(zone, progress=progress))
 
 
-def places(peers: Iterable[Peer]) -> list[tuple[Server, Tls | None]]:
+def endpoints(peers: Iterable[Peer]) -> list[tuple[Server, Tls | None]]:
     """Return the servers and TLS settings of `peers`, for a Pool."""
     return [(peer.server, peer.tls) for peer in peers]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ksd_ddns.errors import SettingsError
-from ksd_ddns.primary.files import Followed
+from ksd_ddns.primary.files import FileValue
 from ksd_ddns.primary.link import Lost
 
 _OTHER_NAME = "set DNS_TLS_HOSTNAME to a name in the certificate"
@@ -26,7 +26,7 @@ class Tls:
     """The CAs and our certificate for TLS to a primary, and the host name that its certificate must have."""
 
     hostname: str
-    _context: Followed[ssl.SSLContext]
+    _context: FileValue[ssl.SSLContext]
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -63,7 +63,7 @@ def tls(hostname: str, *, ca: Path | None = None, certificate: Path | None = Non
     def load() -> ssl.SSLContext:
         return _context(ca, certificate, key)
 
-    return Tls(hostname, Followed(f"TLS to {hostname}", load, (ca, certificate, key)))
+    return Tls(hostname, FileValue(f"TLS to {hostname}", load, (ca, certificate, key)))
 
 
 def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:

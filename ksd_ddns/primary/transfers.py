@@ -70,11 +70,11 @@ class IxfrPauses:
         pause = self._pauses.get((index, zone))
         return pause is not None and time.monotonic() < pause.until
 
-    def succeeded(self, index: int, zone: bytes) -> None:
+    def note_success(self, index: int, zone: bytes) -> None:
         """Record that IXFR works."""
         self._pauses.pop((index, zone), None)
 
-    def failed(self, index: int, zone: bytes, server: object, error: PrimaryError) -> None:
+    def note_failure(self, index: int, zone: bytes, server: object, error: PrimaryError) -> None:
         """Start or extend the pause."""
         before = self._pauses.get((index, zone))
         seconds = min(2 * before.seconds, LONGEST_IXFR_PAUSE) if before else IXFR_PAUSE
@@ -105,7 +105,7 @@ class _Deadline:
             raise Silent(f"only {octets} octets arrived in {seconds:.0f} s, and no end")
 
 
-def see_alive(exchange: Exchange, zone: bytes) -> None:
+def check_alive(exchange: Exchange, zone: bytes) -> None:
     """Wait for any response unless one came recently: the long timeout of a transfer is not for a dead server."""
     if time.monotonic() >= exchange.connection.link.received_at + ALIVE:
         exchange.ask(codec.query(exchange.new_id(), zone, SOA))

@@ -72,7 +72,7 @@ class Sender:
         if first is None:
             return
         waiting = _chain(first, waiting)
-        with self._session.held():
+        with self._session.keep_connection():
             try:
                 self._send(waiting, report, may_send, serial)
             finally:
@@ -99,8 +99,8 @@ class Sender:
             _report_all(waiting, Result.UNSENT, e, report)
         except Unreachable as e:
             self._hung_up(len(in_flight))
-            self._log_unanswered(in_flight, serial)  # before failed() changes session.server
-            self._session.failed(e)
+            self._log_unanswered(in_flight, serial)  # before fail_over() changes session.server
+            self._session.fail_over(e)
             _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
             _report_all(waiting, Result.UNSENT, e, report)
         except PrimaryError as e:
@@ -118,8 +118,8 @@ class Sender:
         may_send: Callable[[], bool],
         serial: int,
     ) -> None:
-        # Use one key throughout: for_updates() must not be called while responses are due.
-        exchange = self._session.for_updates(self._zone)
+        # Use one key throughout: open_update_exchange() must not be called while responses are due.
+        exchange = self._session.open_update_exchange(self._zone)
         more = True
         while True:
             while more and len(in_flight) < self._in_flight and exchange.connection.room:
@@ -143,7 +143,7 @@ class Sender:
                 if not more:
                     return
                 self._session.close()
-                exchange = self._session.for_updates(self._zone)
+                exchange = self._session.open_update_exchange(self._zone)
                 self._answered = 0
                 continue
             response = exchange.receive()
@@ -200,9 +200,9 @@ class Sender:
             error: PrimaryError = rejected.replace(
                 remedy=remedy, zone=permission.zone, rcode=rcode, stanzas=grants.update(permission)
             )
-            renewed = self._session.renewed(sent.key)
-            report(Answer(changes, Result.UNSENT if renewed else Result.REFUSED, rcode, error))
-            return not renewed
+            has_new_key = self._session.reject_key(sent.key)
+            report(Answer(changes, Result.UNSENT if has_new_key else Result.REFUSED, rcode, error))
+            return not has_new_key
         if rcode == rcodes.NOERROR:
             report(Answer(changes, Result.ACCEPTED, rcode))
             return True

@@ -42,7 +42,7 @@ PUBLISH_EVERY = 0.1
 BEAT_EVERY = 5.0
 """Seconds between two heartbeats while idle."""
 
-_NOTIFIED = NotifyReceived()
+_NOTIFY = NotifyReceived()
 _KINDS: dict[type[SourceEvent], str] = {VmisListed: "listed", VmiChanged: "changed", VmiDeleted: "deleted"}
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Options:
     rules: Callable[[bytes], Rules]
     scope: Callable[[Rules], Scope]
     limits: Limits
-    keeping: ReconcilerOptions = field(default_factory=ReconcilerOptions)
+    reconciler: ReconcilerOptions = field(default_factory=ReconcilerOptions)
     notify: Callable[[Notification], None] = _ignore
     announce: Callable[[bytes], None] = _no_announcement
     may_send: Callable[[], bool] = lambda: True
@@ -115,10 +115,10 @@ class Controller:
         """Queue an event of a source; thread-safe."""
         self._queue.put(event)
 
-    def notified(self, zone: bytes) -> None:
+    def receive_notify(self, zone: bytes) -> None:
         """Queue a NOTIFY if it is for our zone; thread-safe."""
         if self._sync is not None and self._sync.reconciler.zone == zone:
-            self._queue.put(_NOTIFIED)
+            self._queue.put(_NOTIFY)
 
     def stop(self) -> None:
         """End `run` when the updates in flight are done; safe to call from a signal handler."""
@@ -168,7 +168,7 @@ class Controller:
             rules=rules,
             scope=options.scope(rules),
             namespaces=self._scopes,
-            options=options.keeping,
+            options=options.reconciler,
             jitter=random.random,
         )
         self._notifier = Notifier(reconciler.inventory, options.notify)

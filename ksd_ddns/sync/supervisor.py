@@ -15,7 +15,7 @@ from ksd_ddns.sync.controller import Controller
 from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.zone.owned import Owned
 
-AFTER_A_BUG = 10.0
+RESTART_AFTER = 10.0
 """Seconds until a source that crashed is restarted."""
 
 _log = logging.getLogger(__name__)
@@ -50,10 +50,10 @@ class Supervisor:
         """Return which zones have made no progress for `limit` seconds, "" if none; thread-safe."""
         return heartbeat.problem((each.heartbeat for each in (self._first, *self._others)), limit)
 
-    def notified(self, zone: bytes) -> None:
+    def receive_notify(self, zone: bytes) -> None:
         """Handle a NOTIFY for `zone`; thread-safe."""
         for controller in (self._first, *self._others):
-            controller.notified(zone)
+            controller.receive_notify(zone)
 
     def stop(self) -> None:
         """End `run` when the updates in flight are done; safe to call from a signal handler."""
@@ -87,7 +87,7 @@ class Supervisor:
                     exc_info=_debugging(),
                 )
                 self._put(SourceFailed(source.namespace, f"BUG: reading VMIs failed: {_place(e)}, please report it"))
-                self._stop.wait(AFTER_A_BUG)
+                self._stop.wait(RESTART_AFTER)
 
     def _put(self, event: SourceEvent) -> None:
         if isinstance(event, SourceFailed) and event.reason:

@@ -22,7 +22,7 @@ from harness.kube import Kube
 from harness.servers import Bind, Key, Knot, Port, PowerDns, Server
 from harness.vmis import vmi
 from ksd_ddns.primary.connection import Server as Address
-from ksd_ddns.primary.keys import Rotating, read_key_file
+from ksd_ddns.primary.keys import RotatingKey, read_key_file
 from ksd_ddns.primary.notify import Listener, RateLimit
 from tests.controller.conftest import Run
 from tests.controller.running import Running
@@ -237,7 +237,7 @@ def listen(port: int) -> Iterator[Listen]:
     made: list[Listener] = []
 
     def make(
-        host: str = "127.0.0.1", *, keys: tuple[Rotating, ...] = (), limit: RateLimit | None = None
+        host: str = "127.0.0.1", *, keys: tuple[RotatingKey, ...] = (), limit: RateLimit | None = None
     ) -> list[bytes]:
         zones: list[bytes] = []
         primaries = [Address("127.0.0.1", 53)]
@@ -296,7 +296,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
 @pytest.mark.parametrize("kind", ["wrong-secret", "unsigned", "good", "garbage"])
 def test_a_flood_gets_a_limited_share_of_the_processor(listen: Listen, port: int, tmp_path: Path, kind: str) -> None:
     key = Key()
-    rotating = Rotating("key", lambda: read_key_file(file), [file := key.file(tmp_path)])
+    rotating = RotatingKey("key", lambda: read_key_file(file), [file := key.file(tmp_path)])
     zones = listen(keys=(rotating,), limit=RateLimit(share=0.05, burst=0.1))
     send = Sender(port)
     with_key = {"wrong-secret": Key(key.name), "unsigned": None, "good": key, "garbage": key}[kind]

@@ -20,7 +20,7 @@ from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.grants import Permission
-from ksd_ddns.primary.probe import Answer, Probe
+from ksd_ddns.primary.probe import Probe, ProbeResult
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import codec, rcodes
 from tests.e2e.command import Command, Done
@@ -927,9 +927,9 @@ def target() -> check_zone.Target:
     return check_zone.Target(Probe(peer, timeout=1), Session([peer], timeout=1), set())
 
 
-def answered(rcode: int) -> Answer:
+def answered(rcode: int) -> ProbeResult:
     header = b"\0\0" + bytes([0xA8, rcode]) + bytes(8)
-    return Answer(codec.read(header), None, 0, None)
+    return ProbeResult(codec.read(header), None, 0, None)
 
 
 RIGHT = Permission("example.", "vm.example.", "k.", ["A"])

@@ -102,10 +102,10 @@ def test_a_link_shows_how_fast_it_is() -> None:
     """One that was quick is not waited for as long as one that was slow, and gets more at a time."""
     fast, slow = Link(), Link()
     for _ in range(3):
-        fast.measured(60_000, 0.01)
-        fast.answered(60_000, 0.01, 5.0)
-        slow.measured(60_000, 7.5)
-        slow.answered(60_000, 7.5, 5.0)
+        fast.note_speed(60_000, 0.01)
+        fast.note_answered(60_000, 0.01, 5.0)
+        slow.note_speed(60_000, 7.5)
+        slow.note_answered(60_000, 7.5, 5.0)
     assert fast.allowed(64, 5.0) == slow.allowed(64, 5.0) == 5.0, "what is small crosses any link at once"
     assert fast.allowed(60_000, 5.0) < 6 < 60_000 / 8_000 + 5 < slow.allowed(60_000, 5.0)
     assert slow.window < Link().window < fast.window

@@ -296,18 +296,18 @@ def test_a_forgotten_key_is_no_error(realm: Realm, bind: Bind, monkeypatch: pyte
     """What is read is asked for again with a new key; what was planned is not sent before another look."""
     for name, value in realm.client("ksd").items():
         monkeypatch.setenv(name, value)
-    source = gss.Negotiated(HOST)
+    source = gss.NegotiatedKey(HOST)
     with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as line:
         looking = Looking(line)
         plan = looking.plan([DB])
-        first = line.for_updates(VM).key
+        first = line.open_update_exchange(VM).key
         assert HOST not in repr(first)
         assert "SecurityContext" not in repr(first)
         for read in (lambda: line.serial(VM), lambda: line.read(VM)):
             bind.kill()
             bind.start()
             read()
-        assert line.for_updates(VM).key is not first
+        assert line.open_update_exchange(VM).key is not first
         bind.kill()
         bind.start()
         answers = sent(line, VM, plan.changes)
@@ -410,7 +410,7 @@ def test_without_the_extra() -> None:
         mock.patch.dict(sys.modules, {"gssapi": None}),
         pytest.raises(SettingsError, match=re.escape("pip install 'ksd-ddns[gss]'")),
     ):
-        gss.Negotiated(HOST)
+        gss.NegotiatedKey(HOST)
 
 
 def test_a_server_of_its_own_name_each(realm: Realm, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.queries import Spot
-from ksd_ddns.primary.session import Peer, Session, places
+from ksd_ddns.primary.session import Peer, Session, endpoints
 from ksd_ddns.primary.transfers import Limits
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import AAAA, IXFR, SOA, TXT, A, RRset
@@ -470,7 +470,7 @@ def test_a_transfer_without_end_is_given_up(
 def shared(primary: Server) -> Iterator[tuple[Proxy, Pool]]:
     """Yield a proxy before a primary, and a pool of two connections through it."""
     with Proxy(primary) as proxy:
-        connections = Pool(places([peer(primary, proxy.address)]), timeout=5, size=2, idle=0.5)
+        connections = Pool(endpoints([peer(primary, proxy.address)]), timeout=5, size=2, idle=0.5)
         yield proxy, connections
         connections.close()
 
@@ -521,10 +521,10 @@ def open_to(place: Address) -> int:
 def test_several_exchanges_of_one_zone_are_not_torn_apart(primary: Server, shared: tuple[Proxy, Pool]) -> None:
     proxy, connections = shared
     one, two, three = (Session([peer(primary, proxy.address)], timeout=5, pool=connections) for _ in range(3))
-    with one.held():
-        first = one.for_updates(VM).connection
-        with two.held():
-            assert two.for_updates(VM).connection is not first
+    with one.keep_connection():
+        first = one.open_update_exchange(VM).connection
+        with two.keep_connection():
+            assert two.open_update_exchange(VM).connection is not first
             done = threading.Event()
 
             def wait() -> None:
@@ -534,7 +534,7 @@ def test_several_exchanges_of_one_zone_are_not_torn_apart(primary: Server, share
             waiting = threading.Thread(target=wait)
             waiting.start()
             assert not done.wait(0.3), "both are in use"
-            assert one.for_updates(VM).connection is first
+            assert one.open_update_exchange(VM).connection is first
         assert done.wait(5), "first come, first served"
         waiting.join()
 
@@ -548,7 +548,7 @@ def test_a_dead_server_is_timed_out_once_for_all_zones(primary: Server) -> None:
 
     with Proxy(primary, request=silent) as dead:
         peers = [peer(primary, dead.address), peer(primary)]
-        connections = Pool(places(peers), timeout=0.5)
+        connections = Pool(endpoints(peers), timeout=0.5)
         since = time.monotonic()
         for _ in range(50):
             with closing(Session(peers, timeout=0.5, pool=connections)) as session:
@@ -566,7 +566,7 @@ def test_a_zone_that_fails_on_a_server_leaves_the_server_to_the_others(tmp_path:
         Bind(zones={"vm.": "", "ill.": ""}, keys=[key]) as two,
     ):
         peers = [peer(one), peer(two)]
-        connections = Pool(places(peers), timeout=5)
+        connections = Pool(endpoints(peers), timeout=5)
         ill, well = (Session(peers, timeout=5, pool=connections) for _ in range(2))
         for _ in range(2):
             assert ill.poll(names.from_text("ill.")).serial == two.serial("ill.")

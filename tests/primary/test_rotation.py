@@ -48,8 +48,8 @@ def run(tmp_path: Path, wanted: Wanted) -> Iterator[Run]:
     with contextlib.ExitStack() as stack:
 
         def make(*servers: Server, **settings: object) -> Running:
-            places = ",".join(f"{server.address}:{server.port}" for server in servers)
-            given = {**QUICK, "DNS_SERVER": places, **settings}
+            endpoints = ",".join(f"{server.address}:{server.port}" for server in servers)
+            given = {**QUICK, "DNS_SERVER": endpoints, **settings}
             return stack.enter_context(Running(tmp_path, given, "--from", wanted.path))
 
         yield make
@@ -226,14 +226,14 @@ def test_what_counts_as_a_change(tmp_path: Path) -> None:
     """Another key of the same length at the same moment, and a right that is given, are seen as well."""
     old, new = Key("ksd."), Key("ksd.")
     file = old.file(tmp_path)
-    source = keys.Rotating(f"key file {file}", lambda: keys.read_key_file(file), [file])
+    source = keys.RotatingKey(f"key file {file}", lambda: keys.read_key_file(file), [file])
     first = source.latest()
     assert source.latest() is first
-    assert not source.rejected(first)
+    assert not source.reject(first)
     stamp = file.stat()
     time.sleep(0.02)
     new.file(tmp_path)
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert source.rejected(first)
+    assert source.reject(first)
     assert source.latest() is not first
     assert source.latest().sign(bytes(12))[1] == keys.read_key_file(file).sign(bytes(12))[1]

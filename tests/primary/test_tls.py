@@ -208,14 +208,14 @@ def test_a_connection_that_the_server_closes_is_opened_again(secured: Secured) -
         tls=tls(HOST, ca=secured.authority.certificate),
     )
     with closing(Session([peer], timeout=5)) as session:
-        before = session.for_updates(VM).connection
+        before = session.open_update_exchange(VM).connection
         assert session.serial(VM) > 0
         deadline = time.monotonic() + 20
         while before.usable:
             assert time.monotonic() < deadline, "the server keeps the connection"
             time.sleep(0.1)
         assert session.serial(VM) > 0
-        assert session.for_updates(VM).connection is not before
+        assert session.open_update_exchange(VM).connection is not before
 
 
 # Certificates of the server

@@ -8,7 +8,7 @@ from typing import Self
 
 from harness.vmis import as_json, listing, vmi
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmisListed
-from ksd_ddns.vmifile.follow import Follow
+from ksd_ddns.vmifile.source import FileSource
 
 
 class Followed:
@@ -17,7 +17,7 @@ class Followed:
     def __init__(self, *paths: Path) -> None:
         self.events: list[SourceEvent] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=Follow(*map(str, paths)).run, args=(self.events.append, self._stop))
+        self._thread = threading.Thread(target=FileSource(*map(str, paths)).run, args=(self.events.append, self._stop))
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,4 +1,4 @@
-"""Follow files of VMIs: read them again when they change, and keep the last good content while they are unreadable."""
+"""Files of VMIs as a source: each is read again when it changes."""
 
 import time
 from collections.abc import Callable
@@ -35,10 +35,10 @@ class _Status(NamedTuple):
     complete: bool
 
 
-class Follow:
-    """The VMIs of the files at `paths` together; each change of a file gives a new list of all VMIs.
+class FileSource:
+    """Publishes all VMIs of the files at `paths`, and again after each change of a file.
 
-    A file that cannot be read keeps its last good content. There is no list until every file was read once.
+    If a file cannot be read, its last good content stays valid. Nothing is published until every file was read once.
     """
 
     namespace = ""
