@@ -10,7 +10,7 @@ KsdError
     BadResponse      the response breaks the protocol, or its signature is missing or wrong
 
 An error carries its facts as fields. `str(error)` renders them as one line: problem, remedy, configuration. No field
-ever holds a secret. `exit_code` is the exit code of the command where nothing catches the error.
+ever holds a secret. `exit_code` is the exit code of a command that ends with the error.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class SourceError(KsdError):
 class PrimaryError(KsdError):
     """The primary did not carry out a request.
 
-    `server`, `zone`, `key` (its name) and `name` are text, empty where they do not apply. `rcode` is the response code,
+    `server`, `zone`, `key` (its name) and `name` are text, empty if they do not apply. `rcode` is the response code,
     None without a response. `stanzas` is configuration of the server that fixes it, one for each server software.
     """
 

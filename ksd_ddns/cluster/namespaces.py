@@ -18,7 +18,7 @@ class _Namespace(msgspec.Struct):
 
 
 def uid_of_namespace(api: Api, name: str) -> str:
-    """Return the UID of a namespace; that of kube-system tells clusters apart. Raises SourceError."""
+    """Return the UID of a namespace; that of kube-system identifies the cluster. Raises SourceError."""
     path = f"/api/v1/namespaces/{name}"
     try:
         return msgspec.json.decode(api.get(path, {}), type=_Namespace).metadata.uid

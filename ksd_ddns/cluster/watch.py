@@ -84,7 +84,7 @@ _named = msgspec.json.Decoder(_Named)
 
 
 class Watch:
-    """The VMIs that match a label selector, of one namespace or, if it is empty, of the whole cluster."""
+    """The VMIs that match a label selector, of one namespace or, if it is empty, of the full cluster."""
 
     def __init__(self, api: Api, *, namespace: str = "", selector: str = "", timing: WatchTiming | None = None) -> None:
         within = f"namespaces/{namespace}/" if namespace else ""
@@ -242,7 +242,7 @@ class _Found(NamedTuple):
 
 
 def watches(*, namespaces: frozenset[str], selector: Selector, timing: Timing | None = None) -> tuple[Watch, ...]:
-    """Return a watch for each of `namespaces`, or one for the whole cluster if there are none. Raises SourceError."""
+    """Return a watch for each of `namespaces`, or one for the full cluster if there are none. Raises SourceError."""
     timing = timing or Timing()
     api = Api(timing=timing.api)
     return tuple(

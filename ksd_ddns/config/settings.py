@@ -226,7 +226,7 @@ class Settings(BaseSettings):
     )
     full_read_interval: Duration = setting(
         3600.0,
-        "how often to read the whole zone, to find changes that did not change its serial",
+        "how often to read the full zone, to find changes that did not change its serial",
         group=_CONTROLLER,
         shown="1h",
         ge=1,

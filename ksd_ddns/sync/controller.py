@@ -58,7 +58,7 @@ def _no_announcement(zone: bytes) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which zone is kept in sync, and how. Durations are in seconds.
+    """Which zone to keep in sync, and how. Durations are in seconds.
 
     If `zone` is None, the controller asks the primary which zone contains `base`. It calls `rules` and `scope` once it
     has found the zone; both may raise SettingsError. `notify` receives notifications for VMI owners, `announce` the
@@ -126,7 +126,7 @@ class Controller:
         self._queue.put(None)
 
     def give_up(self, reason: str) -> None:
-        """Report `reason` as a problem for good, after `run` has failed."""
+        """Report `reason` as a permanent problem, after `run` has failed."""
         self._status.stopped(reason)
         self._publish(force=True)
 

@@ -31,7 +31,7 @@ class Notifier:
             self._warn_about(vmi)
 
     def warnings(self, keys: Iterable[str]) -> None:
-        """Warn about VMIs of which less can be published because of other VMIs: a limit is reached."""
+        """Warn about VMIs whose names or records do not all fit into a limit, because of other VMIs."""
         for key in keys:
             vmi = self._inventory.get(key)
             if vmi is not None:
@@ -48,7 +48,7 @@ class Notifier:
             self._warn(conflict.vmi, "NameConflict", text)
 
     def accepted(self, change: Change) -> None:
-        """Report a name that was published first."""
+        """Notify about a new name."""
         if change.kind is not Kind.ADD:
             return
         key = self._inventory.vmi_of(change.name)

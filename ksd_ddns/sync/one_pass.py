@@ -62,9 +62,9 @@ class Report:
 
 
 class OnePass:
-    """One zone, and all VMIs there are, for `plan`, `apply` and `list`."""
+    """One zone and the full list of VMIs, for `plan`, `apply` and `list`."""
 
-    def __init__(  # noqa: PLR0913 what a zone is and how it is kept
+    def __init__(  # noqa: PLR0913 all keyword-only, but two
         self,
         session: Session,
         vmis: Iterable[Vmi],
@@ -102,10 +102,10 @@ class OnePass:
             self._check()
 
     def apply(self) -> Report:
-        """Bring the zone to what is desired, once.
+        """Apply the plan, read the zone back, and repeat until nothing is left to do.
 
-        A name that changed meanwhile is planned again on what the zone holds now; one that keeps changing is refused.
-        Raises a PrimaryError where nothing can be done at all.
+        A name that another client changed is planned again; if it keeps changing, it is refused. Raises a PrimaryError
+        if the primary cannot be used at all.
         """
         self.read()
         reconciler = self.reconciler
@@ -138,7 +138,7 @@ class OnePass:
         self._check()
 
     def _check(self) -> None:
-        """Raise what is wrong with the primary, unless it may yet answer."""
+        """Raise the error of the primary; for one that does not respond, only after ATTEMPTS attempts."""
         problem = self.reconciler.problem
         if problem is None:
             return

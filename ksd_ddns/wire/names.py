@@ -51,7 +51,7 @@ def _octets(escaped: str) -> bytes:
 
 
 def from_labels(labels: Iterable[bytes]) -> bytes:
-    """Return the name made of `labels`, most specific first. Raises ValueError where RFC 1035, 2.3.4 forbids it."""
+    """Return the name made of `labels`, most specific first. Raises ValueError if it is illegal (RFC 1035, 2.3.4)."""
     parts: list[bytes] = []
     for label in labels:
         if not 1 <= len(label) <= MAX_LABEL:

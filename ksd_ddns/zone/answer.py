@@ -1,4 +1,4 @@
-"""What a primary made of one UPDATE message, as data."""
+"""The result of one UPDATE message."""
 
 from enum import StrEnum
 
@@ -9,26 +9,26 @@ from ksd_ddns.zone.plan import Change
 
 
 class Result(StrEnum):
-    """What became of the changes of a message. Only ACCEPTED may have changed the zone, and perhaps UNKNOWN."""
+    """The result of a message, for all of its changes. Only ACCEPTED and UNKNOWN may have changed the zone."""
 
     ACCEPTED = "accepted"
-    """NOERROR. That the zone holds the changes, only reading it again can tell."""
+    """NOERROR. Only a read shows whether the zone holds the changes."""
     STALE = "stale"
-    """A prerequisite failed: the zone is not what the plan was made from."""
+    """A prerequisite failed: the zone changed since it was read."""
     REFUSED = "refused"
-    """The primary refuses the message: REFUSED, NOTAUTH, FORMERR and the like, or it is too large to be sent."""
+    """The primary refused the message (REFUSED, NOTAUTH, FORMERR or similar), or it is too large to send."""
     FAILED = "failed"
-    """SERVFAIL: the primary could not carry it out."""
+    """SERVFAIL: the primary failed to apply the message."""
     UNKNOWN = "unknown"
-    """The message was sent, and there was no answer."""
+    """The message was sent, but not answered."""
     UNSENT = "unsent"
     """The message was not sent: the connection was lost, the key was replaced, or the process may not send now."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The changes of one message, and what became of all of them.
+    """The changes of one message, and their result.
 
-    `error` says why, None where they were accepted; `rcode` is that of the response, None without one.
+    `error` says why they were not accepted, None if they were. `rcode` is None without a response.
     """
 
     changes: tuple[Change, ...]

@@ -14,7 +14,7 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_owned
 
 Vanished = tuple[str, int]
-"""The name of an interface, and the record type of an address family that it had."""
+"""An address family that vanished: the name of its interface, and its record type (A or AAAA)."""
 
 _OCTETS = {A: 4, AAAA: 16}
 

@@ -1,4 +1,4 @@
-"""Notifications for the owner of a VMI: a name was published first, or something cannot be published."""
+"""Notifications for the owner of a VMI: a new name was published, or something cannot be published."""
 
 from typing import ClassVar, TypeAlias
 
@@ -21,7 +21,7 @@ class VmiWarning(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):
-    """A name was published first, with the RRsets of `types` in `node`.
+    """A new name was published, with the RRsets of `types` in `node`.
 
     The text is made on demand: filling a zone makes one for each name, and most are never written.
     """

@@ -1,20 +1,20 @@
-"""How many names each VMI of a namespace may publish: the oldest VMIs keep theirs.
+"""How many names each VMI of a namespace may publish: the oldest VMIs come first.
 
-A change moves only the edge between the VMIs that have all their names and those that have none, so it costs in
-proportion to the names that it moves, not to the namespace.
+A change moves only the boundary between the VMIs that get all their names and those that get none. So its cost depends
+on the VMIs that it affects, not on the size of the namespace.
 """
 
 from bisect import bisect_left, insort
 from typing import TypeAlias
 
 Rank: TypeAlias = tuple[int, str, str, str]
-"""Creation time, namespace, name and UID of a VMI: the order in which VMIs are served."""
+"""Creation time, namespace, name and UID of a VMI: older VMIs come first."""
 
 
 class Quota:
-    """Shares out `limit` names in each namespace, by the rank of the VMIs that want them.
+    """Distributes `limit` names in each namespace to its VMIs, in the order of their ranks.
 
-    The outcome depends on the VMIs alone, never on the order in which they were put in.
+    The result depends only on the VMIs, not on the order of the calls.
     """
 
     def __init__(self, limit: int) -> None:
@@ -71,7 +71,7 @@ class Quota:
 
 
 class _Share:
-    """One namespace: VMIs before `_edge` get all their names, the one at the edge gets the rest, the others none."""
+    """One namespace: VMIs before index `_edge` get all their names, the one at it gets the rest, others get none."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,7 +1,6 @@
 """Changes -> the statements of UPDATE messages, and which changes share a message (RFC 2136).
 
-The script that a person pipes into nsupdate and the messages that are sent are made from the same statements, so the
-dry run is the run.
+The nsupdate script and the messages that are sent are made from the same statements.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,21 +12,21 @@ from ksd_ddns.wire.rrset import ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, NS, TXT, 
 from ksd_ddns.zone.plan import Change
 
 HEADER_ROOM = 1024
-"""Octets of a message that are left for header, zone section and TSIG: names of 255 octets, and a MAC."""
+"""Octets reserved in each message for header, zone section and TSIG, with names of up to 255 octets."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much goes into one message: octets, counted as if no name were compressed, and names."""
+    """Maximum octets of one message, without name compression, and maximum names."""
 
     octets: int = 60_000
     names: int = 500
 
 
 def prerequisites(change: Change) -> list[Statement]:
-    """Return what must still be true for `change` to be applied: exactly what was seen at its name.
+    """Return the prerequisites of `change`: its name still holds exactly what was read.
 
-    A name that did not exist must not exist; else every type that we publish, and every other type that the
-    change modifies, must have exactly the values that were seen (RFC 2136, 2.4).
+    If the name did not exist, it must not exist. Otherwise every type that we publish, and every other type that the
+    change modifies, must have exactly the values that were read (RFC 2136, 2.4).
     """
     old = change.old
     name = old.name
@@ -57,7 +56,7 @@ def _checked_types(change: Change) -> list[int]:
 
 
 def updates(change: Change) -> list[Statement]:
-    """Return what leads from the old to the new node, RRset by RRset, never all types of a name (RFC 2136, 2.5)."""
+    """Return the updates from the old to the new node: RRset by RRset, never all types of a name (RFC 2136, 2.5)."""
     name = change.name
     if not change.old.rrsets:
         return [(name, item.type, IN, item.ttl, rdata) for item in change.new.rrsets for rdata in item.rdatas]
@@ -70,7 +69,7 @@ def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[St
     if old is None:
         return [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas]
     if old.ttl != new.ttl:
-        # Adding a record again changes its TTL on BIND, but not on Knot: the RRset goes and comes back.
+        # Adding a record again changes its TTL in BIND, but not in Knot, so delete the RRset and add it again.
         return _replaced(name, new)
     gone = [(name, new.type, CLASS_NONE, 0, rdata) for rdata in old.rdatas if rdata not in new.rdatas]
     come = [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas if rdata not in old.rdatas]
@@ -78,7 +77,7 @@ def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[St
         # The last NS of a zone cannot be deleted (RFC 2136, 3.4.2.4): the new one comes first.
         return [*come, *gone]
     if len(gone) + len(come) > len(new.rdatas) + 1:
-        # Replacing the RRset is shorter. It must fit: the message has all of it as a prerequisite, too.
+        # Replacing the full RRset is shorter, and fits: the prerequisites have the same size.
         return _replaced(name, new)
     return [*gone, *come]
 
@@ -111,7 +110,7 @@ def batch(changes: Iterable[Change]) -> Batch:
 
 
 def batches(changes: Iterable[Change], limits: Limits) -> Iterator[Batch]:
-    """Yield `changes` in order, filled into messages by octets and by names; a change is never split."""
+    """Yield messages with `changes` in order, each within `limits`; a change is never split."""
     together: list[Change] = []
     first: list[Statement] = []
     second: list[Statement] = []
@@ -140,7 +139,7 @@ def _size(statements: list[Statement]) -> int:
 
 
 def touch(change: Change) -> Batch:
-    """Return a message that changes nothing at the name of `change`, whose nodes are equal: it adds what is there.
+    """Return a message without effect for `change`, whose nodes are equal: it adds a record that exists.
 
     A primary that accepts it accepts updates of the zone with our key (RFC 2136, 3.4.2.2: a record that exists already
     is ignored).

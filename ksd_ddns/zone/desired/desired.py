@@ -172,7 +172,7 @@ class Desired:
         return {claim.node.name for claim in claims}
 
     def _left_out(self, key: str) -> list[bytes]:
-        """Return the reverse names where not all PTR records that the VMI `key` wants are published."""
+        """Return the reverse names at which some PTR records of the VMI `key` exceed MAX_RRSET."""
         left_out = []
         for claim in self._by_vmi.get(key, ()):
             node = self.get(claim.node.name)

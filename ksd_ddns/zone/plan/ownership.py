@@ -50,7 +50,7 @@ def namespace_of(node: Node, scope: Scope) -> str:
 
 
 def obstacle(want: Node, found: Node, live: Live, scope: Scope) -> Conflict | None:
-    """Return the conflict at a name where nothing can be published, no matter which owner it has."""
+    """Return the conflict if nothing can be published at the name, regardless of its owner; None if there is none."""
     cut = live.cut_above(found.name)
     if cut is not None:
         cause = ConflictCause.DNAME if live.get(cut).get(DNAME) and cut != found.name else ConflictCause.DELEGATION
@@ -64,7 +64,7 @@ def obstacle(want: Node, found: Node, live: Live, scope: Scope) -> Conflict | No
 
 
 def verdict_in_use(want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
-    """Return what to do with a wanted name that exists, and where publishing is possible; None: nothing."""
+    """Return the change or conflict of a wanted name that exists and has no `obstacle`; None if it is in sync."""
     if scope.ownership is Ownership.TXT:
         return _verdict_by_record(want, found, scope)
     kind = Kind.CHANGE if _published(found, scope) else Kind.ADD

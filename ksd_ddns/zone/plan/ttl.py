@@ -5,7 +5,7 @@ from ksd_ddns.zone.plan.change import Change
 
 
 def lowered(want: Node, found: Node, cap: int) -> Node:
-    """Return `want` with the TTLs that the server lowered to `cap`, where `found` has them already."""
+    """Return `want` with TTLs lowered to `cap` for the types that have this TTL in `found`."""
     lower = {item.type for item in found.rrsets if item.ttl == cap}
     return Node(
         want.name,

@@ -55,7 +55,7 @@ def handle(state: State, canary: Change, answer: Answer, now: float) -> None:
 
 
 def try_sample(state: State, now: float) -> None:
-    """If there is no canary, try a sample of the suspects and refuse the others until it is accepted."""
+    """If there is no canary, send a sample of the suspects, and refuse the others until one of them is accepted."""
     if state.acceptance.accepted_any or state.unconfirmed or _next_canary(state) is not None:
         return  # the zone accepted an update, or a canary will show it
     acceptance, suspects = state.acceptance, state.updates.suspects
@@ -94,7 +94,7 @@ def _refuse_zone(state: State, answer: Answer, now: float) -> None:
 
 
 def _next_canary(state: State) -> Node | None:
-    """Return a name of ours that the zone holds and that is no canary yet; None if there is none.
+    """Return a name of ours in the zone that was not refused as a canary; None if there is none.
 
     Refused names come last, because another refusal of them shows little. The others are spread over the zone, because
     the key may have lost its permission for one namespace only.

@@ -39,7 +39,7 @@ class State:
     """The parts of the state, each with a subject of its own.
 
     `scope` includes the TTL limit that the server was found to apply. `synced`: the zone was in sync at least once.
-    `facts` are what was found out since they were last taken.
+    `facts` are those since they were last taken.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class State:
 
     @property
     def incomplete_namespaces(self) -> frozenset[str]:
-        """The namespaces whose VMIs are not all known: one that is missing there may still exist."""
+        """The namespaces of which not all VMIs are known: a missing VMI may still exist."""
         return self.inventory.incomplete_namespaces | self.sources.unlisted
 
     @property

@@ -42,7 +42,7 @@ class Suspects:
             self._names.update(group)
 
     def take(self, *, excluded: Collection[bytes]) -> list[list[bytes]]:
-        """Remove and return the next groups, without forgotten names; groups with an `excluded` name stay."""
+        """Remove and return the next groups, without forgotten names; keep groups with an `excluded` name."""
         found: list[list[bytes]] = []
         later: list[tuple[bytes, ...]] = []
         while self._groups and len(found) < SUSPECTS_AT_ONCE:
