@@ -86,20 +86,20 @@ def _name_server(setup: Setup, live: Live, base: bytes) -> Iterator[Finding]:
 def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
     ours = set(planning.owned_names(live, scope))
     others: Counter[str] = Counter()
-    unmarked = 0
+    unowned = 0
     wildcards = []
     for name, node in live.nodes.items():
         if name in ours or name == scope.base or not names.is_below(name, scope.base):
             continue
         text = node.get(TXT)
-        owners = {mark.owner for rdata in (text.rdatas if text else ()) if (mark := ownership_record.parse(rdata))}
+        owners = {record.owner for record in map(ownership_record.parse, text.rdatas if text else ()) if record}
         others.update(owners - {scope.owner})
-        unmarked += not owners
+        unowned += not owners
         if name[:2] == b"\1*":
             wildcards.append(name)
     shares = [f"{len(ours)} {'name is' if len(ours) == 1 else 'names are'} ours"]
     shares += [f"{count} of owner {owner}" for owner, count in sorted(others.items())]
-    shares += [f"{unmarked} without an ownership record"] if unmarked else []
+    shares += [f"{unowned} without an ownership record"] if unowned else []
     yield ok("records", subject, ", ".join(shares))
     if scope.ownership is Ownership.ZONE:
         yield from _taken(subject, live, scope, ours)
@@ -114,14 +114,14 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
 
 def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator[Finding]:
     """Yield a failure if names that we would own have the ownership record of another owner."""
-    marked: Counter[str] = Counter()
+    owners: Counter[str] = Counter()
     for name in ours:
         there = live.get(name).get(TXT)
         records = map(ownership_record.parse, there.rdatas if there else ())
-        marked.update({record.owner for record in records if record})
-    if marked:
+        owners.update({record.owner for record in records if record})
+    if owners:
         types = " and ".join(map(rdtype_text, scope.types))
-        shares = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(marked.items()))
+        shares = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(owners.items()))
         text = f"OWNERSHIP=zone makes every {types} below it ours, including {shares}"
         cure = "set OWNERSHIP=txt if the zone is shared; otherwise remove these ownership records"
         yield failure("ownership", subject, text, cure)

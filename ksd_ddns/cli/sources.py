@@ -68,7 +68,7 @@ def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
     found = owner_lookup(chosen, paths)
     if chosen.owner_id or paths:
         return found()
-    from ksd_ddns.cluster.refusals import insist  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.http_errors import insist  # noqa: PLC0415 as above
 
     return insist(found)
 

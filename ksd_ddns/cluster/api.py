@@ -20,8 +20,8 @@ from ksd_ddns.cluster import kubeconfig as configuration
 from ksd_ddns.cluster import problems
 from ksd_ddns.cluster.credentials import acquire
 from ksd_ddns.cluster.deadline import Deadline, current_deadline
+from ksd_ddns.cluster.http_errors import HttpErrors
 from ksd_ddns.cluster.kubeconfig import SERVICE_ACCOUNT, Access
-from ksd_ddns.cluster.refusals import Refusals
 from ksd_ddns.cluster.timing import ApiTiming
 from ksd_ddns.cluster.transport import Transport
 from ksd_ddns.errors import SourceError
@@ -61,7 +61,7 @@ class Api:
     ) -> None:
         self._timing = timing or ApiTiming()
         self._connections = _Connections(kubeconfig, service_account, renew_every=self._timing.renew_every)
-        self._refusals = Refusals(self._timing)
+        self._http_errors = HttpErrors(self._timing)
 
     @property
     def host(self) -> str:
@@ -94,7 +94,7 @@ class Api:
         self._check(response, refusal, path, transport)
         return self._lines(response, path)
 
-    def refusal(self, code: int, message: str, path: str, *, after: str | None = None) -> SourceError:
+    def http_error(self, code: int, message: str, path: str, *, after: str | None = None) -> SourceError:
         """Return the error for a request for `path` that was answered with the HTTP status `code`.
 
         `message` is the server's, `after` the Retry-After.
@@ -102,7 +102,7 @@ class Api:
         transport = self._connections.latest
         for secret in transport.secrets if transport is not None else ():
             message = message.replace(secret, "***")
-        return self._refusals.error(
+        return self._http_errors.error(
             code,
             " ".join(message.split())[:_LONGEST],
             server=self.host,
@@ -187,7 +187,7 @@ class Api:
             message = msgspec.json.decode(body, type=_Status).message
         except msgspec.DecodeError:
             message = ""  # from a proxy or a login page, which may quote what it received
-        raise self.refusal(code, message, path, after=response.headers.get("Retry-After"))
+        raise self.http_error(code, message, path, after=response.headers.get("Retry-After"))
 
 
 class _Connections:

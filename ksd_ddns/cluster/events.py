@@ -8,7 +8,7 @@ from hashlib import sha256
 from threading import Condition, Event
 
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.refusals import Busy, Conflict
+from ksd_ddns.cluster.http_errors import Busy, Conflict
 from ksd_ddns.cluster.timing import Timing
 from ksd_ddns.errors import SourceError
 from ksd_ddns.zone.notification import Notification

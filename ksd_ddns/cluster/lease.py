@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.refusals import Conflict, Missing
+from ksd_ddns.cluster.http_errors import Conflict, Missing
 from ksd_ddns.cluster.timing import LeaseTiming
 from ksd_ddns.errors import SourceError
 

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from ksd_ddns.cluster.api import Api, Broken
-from ksd_ddns.cluster.refusals import Busy, Expired, insist
+from ksd_ddns.cluster.http_errors import Busy, Expired, insist
 from ksd_ddns.cluster.timing import Timing, WatchTiming
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
@@ -206,7 +206,7 @@ class Watch:
                 event = _event.decode(line)
                 about = _about.decode(event.object)
                 if event.type == "ERROR":
-                    raise self._api.refusal(about.code, about.message, self._path)
+                    raise self._api.http_error(about.code, about.message, self._path)
                 self._publish(event, publish)
             except (msgspec.DecodeError, RecursionError) as e:
                 raise SourceError(f"the API server {self._api.host} sent an invalid watch event") from e

@@ -92,23 +92,17 @@ class Sender:
             self._in_flight = self._in_flight if self._per_connection else min(IN_FLIGHT, self._in_flight + 1)
         except ZoneChanged as e:
             _report_all(waiting, Result.UNSENT, e, report)
-        except Stopped as e:
-            self._log_unanswered(in_flight, serial)
-            self._session.close()
-            _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
-            _report_all(waiting, Result.UNSENT, e, report)
-        except Unreachable as e:
-            self._hung_up(len(in_flight))
-            self._log_unanswered(in_flight, serial)  # before fail_over() changes session.server
-            self._session.fail_over(e)
-            _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
-            _report_all(waiting, Result.UNSENT, e, report)
         except PrimaryError as e:
-            self._log_unanswered(in_flight, serial)
-            self._session.close()
+            self._log_unanswered(in_flight, serial)  # before fail_over() changes session.server
+            if isinstance(e, Unreachable) and not isinstance(e, Stopped):
+                self._reduce_in_flight(len(in_flight))
+                self._session.fail_over(e)
+            else:
+                self._session.close()
             _report_all((sent.batch for sent in in_flight.values()), Result.UNKNOWN, e, report)
             _report_all(waiting, Result.UNSENT, e, report)
-            raise
+            if not isinstance(e, Unreachable):
+                raise
 
     def _exchange(
         self,
@@ -156,7 +150,7 @@ class Sender:
             _report_all(waiting, Result.UNSENT, replaced, report)
             more = False
 
-    def _hung_up(self, in_flight: int) -> None:
+    def _reduce_in_flight(self, in_flight: int) -> None:
         """Lower the limits after losing a connection with messages in flight."""
         if in_flight > 1:
             self._in_flight = max(1, self._in_flight // 2)

@@ -93,11 +93,6 @@ class Batch(msgspec.Struct, frozen=True):
     prerequisites: tuple[Statement, ...]
     updates: tuple[Statement, ...]
 
-    def halves(self) -> "tuple[Batch, Batch]":
-        """Return the two batches of half the changes each. Needs at least two changes."""
-        middle = len(self.changes) // 2
-        return batch(self.changes[:middle]), batch(self.changes[middle:])
-
 
 def batch(changes: Iterable[Change]) -> Batch:
     """Return all of `changes` as one batch, however large."""

@@ -32,8 +32,8 @@ from harness.kube.api import Answer
 from harness.proxies import HttpProxy, SocksProxy
 from harness.vmis import vmi
 from ksd_ddns.cluster.api import Api
+from ksd_ddns.cluster.http_errors import Expired, Forbidden, insist
 from ksd_ddns.cluster.namespaces import uid_of_namespace
-from ksd_ddns.cluster.refusals import Expired, Forbidden, insist
 from ksd_ddns.cluster.timing import ApiTiming
 from ksd_ddns.cluster.watch import Watch, watches
 from ksd_ddns.errors import SourceError

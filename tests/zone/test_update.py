@@ -259,16 +259,6 @@ def test_nothing_to_send_is_no_message() -> None:
     assert list(batches([], Limits())) == []
 
 
-@pytest.mark.parametrize("count", [2, 3, 7, 500])
-def test_halves(count: int) -> None:
-    changes = tuple(change([], [a("10.0.0.1")], n(f"n{index}.vm.example.")) for index in range(count))
-    first, second = batch(changes).halves()
-    assert first.changes + second.changes == changes
-    assert abs(len(first.changes) - len(second.changes)) <= 1
-    assert first == batch(first.changes)
-    assert second == batch(second.changes)
-
-
 # The primary of the tests itself, where the tests above lean on it
 
 ZONE_NOW = [node(BASE, ns("a.", "b.")), node(NAME, a("10.1.0.9"), sshfp()), node("c.vm.example.", cname("x."))]

@@ -182,8 +182,7 @@ def _may_be_check_names(state: State, changes: Collection[Change], answer: Answe
 
 def _divide(state: State, changes: Iterable[Change]) -> None:
     """Make the names of a refused message suspects; host names and other names do not share a message."""
-    checked = [change.name for change in changes if refusals.violates_check_names(change)]
-    plain = [change.name for change in changes if not refusals.violates_check_names(change)]
+    checked, plain = refusals.by_check_names(changes)
     for names in (checked, plain):
         if names and plain and checked:
             state.updates.suspects.add(names, size=len(names), first=True)

@@ -62,8 +62,7 @@ def try_sample(state: State, now: float) -> None:
     if suspects and acceptance.refused_in_a_row >= SUSPICIOUS and not acceptance.sampled:
         acceptance.sampled = True
         changes = planning.partial(list(suspects.drain()), state.desired, state.live, state.scope).changes
-        checked = [change.name for change in changes if refusals.violates_check_names(change)]
-        plain = [change.name for change in changes if not refusals.violates_check_names(change)]
+        checked, plain = refusals.by_check_names(changes)
         sample = {*plain[:: len(plain) // SAMPLE + 1], *checked[:: len(checked) // SUSPICIOUS + 1]}
         suspects.add(sample, size=1)
         rest = [change.name for change in changes if change.name not in sample]

@@ -223,6 +223,14 @@ def cause_of(answer: Answer) -> Cause:
     return Cause.PERMISSION if answer.rcode in {rcodes.REFUSED, rcodes.NOTAUTH} else Cause.OTHER
 
 
+def by_check_names(changes: Iterable[Change]) -> tuple[list[bytes], list[bytes]]:
+    """Return the names of the changes that BIND's check-names would refuse, and the names of the others."""
+    found: tuple[list[bytes], list[bytes]] = [], []
+    for change in changes:
+        found[0 if violates_check_names(change) else 1].append(change.name)
+    return found
+
+
 def violates_check_names(change: Change) -> bool:
     """Return whether BIND's check-names would refuse `change`: it adds an owner or target that is not a host name."""
     for item in change.new.rrsets:

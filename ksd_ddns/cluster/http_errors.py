@@ -55,7 +55,7 @@ class Busy(SourceError):
         self.after = after
 
 
-class Refusals:
+class HttpErrors:
     """Turns HTTP errors into SourceError, and remembers how long each path has been forbidden."""
 
     def __init__(self, timing: ApiTiming) -> None:
