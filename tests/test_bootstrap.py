@@ -24,7 +24,7 @@ import pytest
 
 from harness.servers import Bind, Key, Knot, Record, Server, program, scratch
 from ksd_ddns import bootstrap
-from ksd_ddns.bootstrap import BundledPrimary, Outcome, writing
+from ksd_ddns.bootstrap import BundledPrimary, Outcome
 from ksd_ddns.errors import SettingsError
 
 SOMEBODY = 12345
@@ -684,10 +684,9 @@ def test_a_bad_value_is_named(directory: Path, values: dict[str, object], proble
 @SERVERS
 def test_a_server_that_is_not_installed(server: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(directory))
-    monkeypatch.setattr(writing, "_DIRECTORIES", ())
     package = "bind9" if server == "bind9" else "knot"
     with pytest.raises(SettingsError, match=f"is not installed: .*apt-get install {package}`"):
-        bootstrap.command(bundled(server, directory))
+        bootstrap.command(bundled(server, directory), directories=())
 
 
 def test_values_are_kept_in_one_form(directory: Path) -> None:

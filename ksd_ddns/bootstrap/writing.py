@@ -4,6 +4,7 @@ import base64
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ksd_ddns.bootstrap import bind9, knot, purpose
@@ -14,7 +15,7 @@ from ksd_ddns.bootstrap.zones import CATALOG_FILE, catalog_text, new_serial, zon
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary.keys import Key, read_key_file
 
-_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/opt/bin", "/opt/sbin")
+DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/opt/bin", "/opt/sbin")
 _PACKAGES = {"bind9": ("named", "bind9"), "knot": ("knotd", "knot")}
 
 
@@ -81,13 +82,13 @@ def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
     return (key, write_once(secondary.configuration, text))
 
 
-def command(primary: BundledPrimary) -> tuple[str, ...]:
+def command(primary: BundledPrimary, *, directories: Sequence[str] = DIRECTORIES) -> tuple[str, ...]:
     """Return the command line that runs `primary` in the foreground, as the current user, logging to stderr.
 
-    Raises SettingsError if the server is not installed.
+    Looks for the server in PATH, then in `directories`. Raises SettingsError if it is not installed.
     """
     program, package = _PACKAGES[primary.server]
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_DIRECTORIES))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *directories))
     binary = shutil.which(program, path=path)
     if binary is None:
         raise SettingsError(

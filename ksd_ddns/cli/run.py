@@ -66,9 +66,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             Controller(
                 session, namespaces, _options(chosen, owner, base, notify, announcer.announce, may_send, timing=timing)
             )
-            for session, base in zip(
-                sessions(chosen, back_after=timing.server_back_after), zones.bases(chosen), strict=True
-            )
+            for session, base in zip(sessions(chosen, timing=timing.primary), zones.bases(chosen), strict=True)
         ],
     )
     status = StatusServer(

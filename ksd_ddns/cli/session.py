@@ -6,28 +6,32 @@ from ksd_ddns.config.settings import Settings
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
 from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.session import Session, endpoints
+from ksd_ddns.primary.timing import Timing
 
 
-def session(chosen: Settings, *, back_after: float | None = None) -> Session:
+def session(chosen: Settings, *, timing: Timing | None = None) -> Session:
     """Return a session with the primaries and keys of the settings. Raises SettingsError."""
     peers = primary.peers(chosen)
     for name, algorithm in sorted({(key.name, key.algorithm) for key in _latest(chosen)}):
         if algorithm in WEAK_ALGORITHMS:
             warn(f"key {name} has the weak algorithm {algorithm}: make a new one with tsig-keygen")
-    return Session(peers, timeout=chosen.dns_timeout, back_after=back_after)
+    return Session(peers, timeout=chosen.dns_timeout, timing=timing)
 
 
-def sessions(chosen: Settings, *, back_after: float | None = None) -> list[Session]:
+def sessions(chosen: Settings, *, timing: Timing | None = None) -> list[Session]:
     """Return a session for each base: the first has a connection of its own, all others share a few.
 
     Raises SettingsError.
     """
-    first = session(chosen, back_after=back_after)
-    pool = Pool(endpoints(primary.peers(chosen)), timeout=chosen.dns_timeout, back_after=back_after)
+    first = session(chosen, timing=timing)
+    pool = Pool(endpoints(primary.peers(chosen)), timeout=chosen.dns_timeout, timing=timing)
     # Each has keys of its own: a key that was negotiated by Kerberos is for one thread.
     return [
         first,
-        *(Session(primary.peers(chosen), timeout=chosen.dns_timeout, pool=pool) for _ in zones.bases(chosen)[1:]),
+        *(
+            Session(primary.peers(chosen), timeout=chosen.dns_timeout, pool=pool, timing=timing)
+            for _ in zones.bases(chosen)[1:]
+        ),
     ]
 
 

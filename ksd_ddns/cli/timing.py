@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from ksd_ddns.cluster.timing import Timing as ClusterTiming
 from ksd_ddns.heartbeat import STUCK_AFTER
+from ksd_ddns.primary.timing import Timing as PrimaryTiming
 from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 
 
@@ -11,11 +12,10 @@ from ksd_ddns.zone.reconciler.timing import Timing as ZoneTiming
 class Timing:
     """Durations in seconds.
 
-    A server that failed is tried again after `server_back_after` (None: the default of the pool). A controller that
-    makes no progress for `stuck_after` fails `/healthz`.
+    A controller that makes no progress for `stuck_after` fails `/healthz`.
     """
 
     cluster: ClusterTiming = field(default_factory=ClusterTiming)
+    primary: PrimaryTiming = field(default_factory=PrimaryTiming)
     zone: ZoneTiming = field(default_factory=ZoneTiming)
-    server_back_after: float | None = None
     stuck_after: float = STUCK_AFTER

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ksd_ddns.errors import Unreachable
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.link import Link
+from ksd_ddns.primary.timing import Timing
 from ksd_ddns.primary.tls import Tls
 
 SHARED = 4
@@ -20,12 +21,6 @@ SHARED = 4
 
 IDLE = 5.0
 """Seconds before closing an idle shared connection: servers limit connections, and close idle ones themselves."""
-
-BACK_AFTER = 60.0
-"""Seconds before retrying a failed server."""
-
-BACK_TIMEOUT = 1.0
-"""Connect timeout in seconds for that retry while another server works."""
 
 
 @dataclass(slots=True)
@@ -55,13 +50,13 @@ class Pool:
         timeout: float,
         size: int = SHARED,
         idle: float | None = IDLE,
-        back_after: float | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self._endpoints = tuple(endpoints)
         self._timeout = timeout
         self._size = size
         self._idle_for = idle
-        self._back_after = BACK_AFTER if back_after is None else back_after
+        self._timing = timing or Timing()
         self._lock = threading.Lock()
         self._busy = 0
         self._waiting: deque[threading.Event] = deque()
@@ -78,7 +73,7 @@ class Pool:
         The others follow, the most recent failure last. `failed` has the times of failures that concern only this
         caller, by index.
         """
-        recent = time.monotonic() - self._back_after
+        recent = time.monotonic() - self._timing.back_after
         return sorted(
             range(len(self._endpoints)), key=lambda index: max(recent, self._failed[index], failed.get(index, recent))
         )
@@ -136,9 +131,9 @@ class Pool:
                 self._good = None
 
     def failed_recently(self, index: int, failed: Mapping[int, float]) -> bool:
-        """Return whether the server at `index` failed within BACK_AFTER seconds; `failed` is as in `order`."""
+        """Return whether the server at `index` failed recently; `failed` is as in `order`."""
         at = self._failed[index]
-        return max(at, failed.get(index, at)) > time.monotonic() - self._back_after
+        return max(at, failed.get(index, at)) > time.monotonic() - self._timing.back_after
 
     def close(self) -> None:
         """Close all idle connections; the pool remains usable."""
@@ -170,7 +165,7 @@ class Pool:
             pooled.connection.close()
         back = self._good not in {None, index}
         server, tls = self._endpoints[index]
-        timeout = min(self._timeout, BACK_TIMEOUT) if back else self._timeout
+        timeout = min(self._timeout, self._timing.back_timeout) if back else self._timeout
         connection = Connection(server, timeout=timeout, tls=tls, link=self._links[index])
         with self._lock:
             self._opened += 1

@@ -15,6 +15,7 @@ from ksd_ddns.primary.keys import Key, KeySource
 from ksd_ddns.primary.link import Lost, Silent
 from ksd_ddns.primary.pool import Pool, PooledConnection
 from ksd_ddns.primary.queries import PollResult, Spot
+from ksd_ddns.primary.timing import Timing
 from ksd_ddns.primary.tls import Tls
 from ksd_ddns.primary.transfers import IxfrFailed, IxfrPauses, Limits, Progress
 from ksd_ddns.primary.verifier import KeyRejected
@@ -45,7 +46,7 @@ class Session:
     """Queries and transfers over a connection that is opened on demand and reopened after a failure.
 
     Uses the first of `peers` that responds, and fails over only when it fails; retries the peers before it after
-    BACK_AFTER seconds. `timeout` is the timeout in seconds for a response from the primary.
+    `timing.back_after` seconds. `timeout` is the timeout in seconds for a response from the primary.
 
     A session has its own connection, or borrows one of the connections in `pool` for each exchange. Put exchanges that
     belong together in `with session.keep_connection()`. A session is not thread-safe.
@@ -58,11 +59,11 @@ class Session:
         timeout: float,
         pool: Pool | None = None,
         limits: Limits | None = None,
-        back_after: float | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self._peers = tuple(peers)
         self._shared = pool is not None
-        self._pool = pool or Pool(endpoints(self._peers), timeout=timeout, size=1, idle=None, back_after=back_after)
+        self._pool = pool or Pool(endpoints(self._peers), timeout=timeout, size=1, idle=None, timing=timing)
         self._limits = limits or Limits()
         self._at = 0
         self._pooled: PooledConnection | None = None
@@ -70,7 +71,7 @@ class Session:
         self._failed: dict[int, float] = {}
         self._errors: dict[int, Unreachable] = {}
         self._read_from: dict[bytes, int] = {}
-        self._ixfr = IxfrPauses()
+        self._ixfr = IxfrPauses(timing or Timing())
         self.connects = 0
         """Number of the newest connection used so far; it increases after each reconnect."""
 

@@ -11,14 +11,12 @@ from ksd_ddns.primary import diagnosis, grants
 from ksd_ddns.primary.connection import MESSAGE_TIMEOUTS, SLOWEST
 from ksd_ddns.primary.exchange import Exchange, Request
 from ksd_ddns.primary.link import Silent
+from ksd_ddns.primary.timing import Timing
 from ksd_ddns.primary.verifier import KeyRejected
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed
 from ksd_ddns.wire.rrset import AXFR, SOA
 from ksd_ddns.wire.transfer import Transfer
-
-IXFR_PAUSE, LONGEST_IXFR_PAUSE = 30.0, 600.0
-"""Seconds for which AXFR is used after IXFR failed: at first, and at most."""
 
 ALIVE = 10.0
 """Seconds for which a server that answered counts as alive."""
@@ -62,7 +60,8 @@ class IxfrPauses:
     The pause doubles with each failure in a row.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
         self._pauses: dict[tuple[int, bytes], _Pause] = {}
 
     def paused(self, index: int, zone: bytes) -> bool:
@@ -77,9 +76,10 @@ class IxfrPauses:
     def note_failure(self, index: int, zone: bytes, server: object, error: PrimaryError) -> None:
         """Start or extend the pause."""
         before = self._pauses.get((index, zone))
-        seconds = min(2 * before.seconds, LONGEST_IXFR_PAUSE) if before else IXFR_PAUSE
+        longest = self._timing.longest_ixfr_pause
+        seconds = min(2 * before.seconds, longest) if before else self._timing.ixfr_pause
         if isinstance(error, Silent):
-            seconds = LONGEST_IXFR_PAUSE
+            seconds = longest
         self._pauses[index, zone] = _Pause(time.monotonic() + seconds, seconds)
         facts = {"zone": names.to_text(zone), "server": str(server), "pause": f"{seconds:g}s", "error": str(error)}
         _log.info("IXFR failed, using AXFR for a while", extra={"fields": facts})

@@ -27,9 +27,6 @@ MAX_DEPTH: Final = 100
 # Characters that the aliases of a document may repeat: enough for hand-written files, too little for an alias bomb.
 MAX_REPEATED: Final = 10_000_000
 
-# libyaml if PyYAML was built with it: the same events, ten times faster.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _CORE = "tag:yaml.org,2002:"
 _NULL = f"{_CORE}null"
@@ -47,7 +44,9 @@ class Events:
     """
 
     def __init__(self, data: bytes, shape: Shape = None, *, progress: Progress | None = None) -> None:
-        self.get = _Loader(data).get_event
+        # libyaml if PyYAML was built with it: the same events, ten times faster.
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self.get = loader(data).get_event
         self.shape = shape
         self.length = len(data)
         self.progress = progress

@@ -33,6 +33,7 @@ def read(
     namespaces: frozenset[str] = frozenset(),
     selector: Selector = EVERYTHING,
     progress: Progress | None = None,
+    max_octets: int = MAX_OCTETS,
 ) -> tuple[Vmi, ...]:
     """Return the VMIs in the file at `path` (`-`: standard input) that are in `namespaces` and match `selector`.
 
@@ -40,11 +41,11 @@ def read(
     or a `VirtualMachineInstanceList`. It is in UTF-8 or, with a byte order mark, UTF-16, which a redirection in
     PowerShell writes. The order is that of the file. `progress` is called with the part read so far, from 0 to 1.
 
-    Raises SourceError if the file cannot be read, is malformed, or contains anything but VMIs, or one VMI twice. An
-    empty list is valid.
+    Raises SourceError if the file cannot be read, is larger than `max_octets`, is malformed, or contains anything but
+    VMIs, or one VMI twice. An empty list is valid.
     """
     name = _shown(path)
-    data = _utf8(name, _content(name, path))
+    data = _utf8(name, _content(name, path, max_octets))
     objects = _plain_list(data) or _objects(documents(name, data, progress))
     vmis: list[Vmi] = []
     places: dict[str, str] = {}
@@ -66,12 +67,16 @@ def read_all(
     namespaces: frozenset[str] = frozenset(),
     selector: Selector = EVERYTHING,
     progress: Progress | None = None,
+    max_octets: int = MAX_OCTETS,
 ) -> tuple[Vmi, ...]:
     """Return the VMIs of all files at `paths` together.
 
     Raises SourceError as `read` does, and if two of the files contain the same VMI.
     """
-    found = [(path, read(path, namespaces=namespaces, selector=selector, progress=progress)) for path in paths]
+    found = [
+        (path, read(path, namespaces=namespaces, selector=selector, progress=progress, max_octets=max_octets))
+        for path in paths
+    ]
     return merged(found)
 
 
@@ -93,14 +98,14 @@ def _shown(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
-def _content(name: str, path: str) -> bytes:
+def _content(name: str, path: str, max_octets: int) -> bytes:
     if path == STDIN and sys.stdin is None:
         raise SourceError(f"{name}: it is closed; pipe `kubectl get vmi -A -o yaml` into it, or name a file")
     try:
         if path == STDIN:
-            return _bounded(name, sys.stdin.buffer)
+            return _bounded(name, sys.stdin.buffer, max_octets)
         with Path(path).open("rb") as file:
-            return _bounded(name, file)
+            return _bounded(name, file, max_octets)
     except FileNotFoundError as e:
         raise SourceError(f"{name}: there is no such file; `kubectl get vmi -A -o yaml > FILE` writes one") from e
     except IsADirectoryError as e:
@@ -111,12 +116,12 @@ def _content(name: str, path: str) -> bytes:
         raise SourceError(f"{name}: cannot be read: {e}") from e
 
 
-def _bounded(name: str, file: BinaryIO) -> bytes:
+def _bounded(name: str, file: BinaryIO, max_octets: int) -> bytes:
     """Return all of `file`, which may be a pipe or a device that never ends."""
-    data = file.read(MAX_OCTETS + 1)
-    if len(data) > MAX_OCTETS:
+    data = file.read(max_octets + 1)
+    if len(data) > max_octets:
         raise SourceError(
-            f"{name}: larger than {MAX_OCTETS >> 20} MiB, too large for a list of VMIs; name another file"
+            f"{name}: larger than {max_octets >> 20} MiB, too large for a list of VMIs; name another file"
         )
     return data
 

@@ -287,9 +287,8 @@ def test_what_comes_between_look_and_update_is_respected(primary: Server, ksd: K
 
 
 def test_a_name_that_somebody_keeps_changing_does_not_hold_up_the_others(
-    make_bind: Callable[..., Bind], ksd: Ksd, monkeypatch: pytest.MonkeyPatch
+    make_bind: Callable[..., Bind], ksd: Ksd
 ) -> None:
-    monkeypatch.setattr("ksd_ddns.zone.reconciler.answers.MOST_ATTEMPTS", 4)
     bind = make_bind(zones={"vm.": ""})
     wanted = fleet(["prod"])
     ksd(bind)("apply", vmi=wanted[:1])

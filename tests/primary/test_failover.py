@@ -16,11 +16,12 @@ from harness import hostile, vmis
 from harness.hostile import AXFR, Hook, Proxy
 from harness.servers import Bind, Key, Port, Record
 from harness.vmis import vmi
-from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cli.timing import Timing as RunTiming
 from ksd_ddns.errors import Denied, Unreachable
-from ksd_ddns.primary import keys, pool
+from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.primary.timing import Timing
 from ksd_ddns.wire import codec, names
 from ksd_ddns.zone.answer import Result
 from tests.controller.running import Running
@@ -227,19 +228,14 @@ def test_what_one_acknowledged_is_not_taken_for_dropped_by_the_other(
 
 # The way back
 
-
-@pytest.fixture
-def quickly_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "BACK_AFTER", 0.2)
-    monkeypatch.setattr(pool, "BACK_TIMEOUT", 0.2)
+QUICKLY_BACK = Timing(back_after=0.2, back_timeout=0.2)
 
 
-@pytest.mark.usefixtures("quickly_back")
 def test_the_way_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     first, second, third = primaries(3)
     key = keys.read_key_file(KEY.file(tmp_path))
     peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second, third)]
-    with closing(Session(peers, timeout=2)) as line:
+    with closing(Session(peers, timeout=2, timing=QUICKLY_BACK)) as line:
         assert asked(line) == first.port
         first.stop()
         second.stop()
@@ -252,13 +248,12 @@ def test_the_way_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) ->
         assert asked(line) == second.port
 
 
-@pytest.mark.usefixtures("quickly_back")
 def test_a_first_that_never_answers_costs_little(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     [good] = primaries(1)
     key = keys.read_key_file(KEY.file(tmp_path))
     with Proxy(good) as proxy:
         peers = [Peer(proxy.address, key), Peer(Address("127.0.0.1", good.port), key)]
-        with closing(Session(peers, timeout=60)) as line:
+        with closing(Session(peers, timeout=60, timing=QUICKLY_BACK)) as line:
             proxy.response = hostile.cut()
             assert asked(line) == good.port
             proxy.response = hostile.swallow
@@ -326,7 +321,7 @@ def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], l
         "DNS_TIMEOUT": "1s",
     }
     want("10.0.0.1")
-    with Running(tmp_path, settings, "--from", source, timing=Timing(server_back_after=1.0)) as ksd:
+    with Running(tmp_path, settings, "--from", source, timing=RunTiming(primary=Timing(back_after=1.0))) as ksd:
         ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.1")
         assert second.status("db.prod.vm", "A") == "NXDOMAIN"
         first.stop()

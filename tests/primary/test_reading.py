@@ -22,6 +22,7 @@ from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.pool import Pool
 from ksd_ddns.primary.queries import Spot
 from ksd_ddns.primary.session import Peer, Session, endpoints
+from ksd_ddns.primary.timing import Timing
 from ksd_ddns.primary.transfers import Limits
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import AAAA, IXFR, SOA, TXT, A, RRset
@@ -126,12 +127,11 @@ def test_incremental_transfers_that_fail_are_followed_by_one_of_the_whole_zone(p
         assert live.serial == session.serial(VM)
 
 
-def test_an_incremental_transfer_is_tried_again_later(primary: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ksd_ddns.primary.transfers.IXFR_PAUSE", 0.1)
+def test_an_incremental_transfer_is_tried_again_later(primary: Server) -> None:
     asked = Asked()
     with (
         Proxy(primary, request=asked, response=hostile.only(is_ixfr, hostile.first(1, rcode(2)))) as proxy,
-        closing(Session([peer(primary, proxy.address)], timeout=5)) as session,
+        closing(Session([peer(primary, proxy.address)], timeout=5, timing=Timing(ixfr_pause=0.1))) as session,
     ):
         live = session.read(VM)
         primary.nsupdate("update add c.vm. 60 A 10.0.0.3")
