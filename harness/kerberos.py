@@ -20,8 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness import servers
-from harness.servers import Answer, NotServing, Port
+from harness.servers import Answer, NotServing, Port, program, programs, scratch
 
 NAME = "KSD.TEST"
 START_SECONDS = 20.0
@@ -62,7 +61,7 @@ class Realm:
     def __init__(self, name: str = NAME) -> None:
         self.name = name
         self._port = Port.reserve()
-        self.directory = servers.scratch()
+        self.directory = scratch()
         self._process: subprocess.Popen[bytes] | None = None
         self.config = self.directory / "krb5.conf"
 
@@ -84,16 +83,11 @@ class Realm:
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start the KDC; return when it accepts connections."""
-        command = [*_dying_with_us(), _program("krb5kdc"), "-n", "-r", self.name]
+        command = [_program("krb5kdc"), "-n", "-r", self.name]
         with (self.directory / "kdc.out").open("ab") as log:
-            self._process = servers._starter.submit(
-                subprocess.Popen,
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environment, **(environment or {})},
-            ).result()
+            self._process = programs.start(
+                command, log=log, environment={**os.environ, **self.environment, **(environment or {})}
+            )
         deadline = time.monotonic() + START_SECONDS
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port.number), 1):
@@ -220,11 +214,6 @@ def faketime(offset: str) -> dict[str, str]:
 
 def _program(name: str) -> str:
     try:
-        return servers.program(name)
+        return program(name)
     except NotServing:
         raise NotServing(f"{name} is not installed: `apt-get install krb5-kdc krb5-admin-server krb5-user`") from None
-
-
-def _dying_with_us() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
