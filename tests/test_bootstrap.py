@@ -81,7 +81,7 @@ def test_a_fresh_zone_holds_its_own_records_only(
     assert {record.ttl for record in records} == {60}
 
 
-def test_a_zone_that_starts_anew_is_ahead_of_the_one_that_was_lost(primary: Server) -> None:
+def test_the_serial_of_a_new_zone_is_higher_than_that_of_a_lost_one(primary: Server) -> None:
     first = primary.serial()
     for number in range(3):
         primary.nsupdate(f"add a{number}.vm. 60 A 10.0.0.1")
@@ -93,7 +93,7 @@ def test_a_zone_that_starts_anew_is_ahead_of_the_one_that_was_lost(primary: Serv
     assert 0 < (begun - primary.serial()) % 2**32 < 2**31
 
 
-def test_negative_answers_are_kept_for_30_seconds(primary: Server) -> None:
+def test_the_negative_ttl_is_30_seconds(primary: Server) -> None:
     answer = dns.query.udp(dns.message.make_query("nobody.vm.", "A"), primary.address, port=primary.port, timeout=5)
     assert answer.rcode() == dns.rcode.NXDOMAIN
     (negative,) = answer.authority
@@ -104,7 +104,7 @@ def test_negative_answers_are_kept_for_30_seconds(primary: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", [Bind, Knot])
-def test_it_listens_on_ipv6(kind: type[Server]) -> None:
+def test_the_server_listens_on_ipv6(kind: type[Server]) -> None:
     with kind(address="::1") as server:
         server.nsupdate("add a.vm. 60 AAAA fd00::1")
         assert server.query("a.vm.", "AAAA") == ["fd00::1"]
@@ -112,7 +112,7 @@ def test_it_listens_on_ipv6(kind: type[Server]) -> None:
 
 @pytest.mark.parametrize("kind", [Bind, Knot])
 @pytest.mark.parametrize(("address", "asked"), [("0.0.0.0", {"127.0.0.1"}), ("::", {"127.0.0.1", "::1"})])
-def test_it_listens_on_all_addresses(kind: type[Server], address: str, asked: set[str]) -> None:
+def test_the_server_listens_on_all_addresses(kind: type[Server], address: str, asked: set[str]) -> None:
     query = dns.message.make_query("vm.", "SOA")
     with kind(address="127.0.0.1") as server:
         server.stop()
@@ -126,7 +126,7 @@ def test_it_listens_on_all_addresses(kind: type[Server], address: str, asked: se
             assert dns.query.tcp(query, one, port=server.port, timeout=5).answer
 
 
-def test_it_is_authoritative_only_and_says_nothing_about_itself(primary: Server) -> None:
+def test_the_server_is_authoritative_only_and_hides_its_version(primary: Server) -> None:
     query = dns.message.make_query("www.example.com.", "A")
     answer = dns.query.udp(query, primary.address, port=primary.port, timeout=5)
     assert answer.rcode() == dns.rcode.REFUSED
@@ -146,7 +146,7 @@ def test_answers_are_minimal(make_primary: Callable[..., Server]) -> None:
     assert (len(answer.answer), len(answer.authority), len(answer.additional)) == (1, 0, 0)
 
 
-def test_a_reader_that_pauses_gets_the_whole_zone(primary: Server) -> None:
+def test_a_slow_reader_gets_the_full_zone(primary: Server) -> None:
     # More than the socket buffers of both ends hold: the server has to wait for its reader.
     primary.stop()
     with primary.zone_path("vm.").open("a") as zone:
@@ -176,7 +176,7 @@ def test_a_reader_that_pauses_gets_the_whole_zone(primary: Server) -> None:
 # Who may do what
 
 
-def test_the_zone_is_transferred_with_the_key_only(primary: Server) -> None:
+def test_transfers_require_the_key(primary: Server) -> None:
     (stranger,) = (Key("stranger.").file(primary.directory),)
     wrong = Key("ksd-ddns.").file(primary.directory)
     for key in (None, stranger, wrong):
@@ -190,7 +190,7 @@ def test_the_zone_is_transferred_with_the_key_only(primary: Server) -> None:
 @pytest.mark.parametrize(
     "key", [None, Key("stranger."), Key("ksd-ddns.")], ids=["unsigned", "stranger", "wrong-secret"]
 )
-def test_the_zone_is_updated_with_the_key_only(primary: Server, key: Key | None) -> None:
+def test_updates_require_the_key(primary: Server, key: Key | None) -> None:
     before = primary.axfr()
     path = None if key is None else key.file(primary.directory)
     primary.nsupdate("add a.vm. 60 A 10.0.0.1", key=path, check=False)
@@ -207,7 +207,7 @@ def test_the_zone_is_updated_with_the_key_only(primary: Server, key: Key | None)
         pytest.param("vm. 60 NS ns.vm.", id="apex-NS"),
     ],
 )
-def test_the_key_may_write_what_the_controller_writes(primary: Server, record: str) -> None:
+def test_the_key_can_write_what_the_controller_writes(primary: Server, record: str) -> None:
     owner, ttl, rdtype, rdata = record.split(None, 3)
     # nsupdate has an opinion of its own on host names
     primary.nsupdate(f"check-names no\nadd ns.vm. 60 A 192.0.2.1\nadd {record}")
@@ -228,7 +228,7 @@ def test_the_key_may_write_what_the_controller_writes(primary: Server, record: s
         pytest.param("add a.example. 60 A 10.0.0.1", id="outside-the-zone"),
     ],
 )
-def test_the_key_may_write_nothing_else(primary: Server, change: str) -> None:
+def test_the_key_can_write_nothing_else(primary: Server, change: str) -> None:
     before = primary.axfr()
     primary.nsupdate(change, zone="vm.", check=False)
     assert primary.axfr() == before
@@ -240,7 +240,7 @@ def test_bind_allows_no_delegation_below_the_apex(bind: Bind) -> None:
     assert bind.axfr() == before
 
 
-def test_prerequisites_of_every_kind_are_evaluated(primary: Server) -> None:
+def test_the_server_evaluates_all_kinds_of_prerequisites(primary: Server) -> None:
     primary.nsupdate("prereq nxdomain a.vm.\nprereq nxrrset vm. SSHFP\nprereq yxdomain vm.\nadd a.vm. 60 A 10.0.0.1")
     primary.nsupdate(
         "prereq yxrrset a.vm. A 10.0.0.1\nprereq nxrrset a.vm. CNAME\ndel a.vm. A\nadd a.vm. 60 A 10.0.0.2"
@@ -249,12 +249,12 @@ def test_prerequisites_of_every_kind_are_evaluated(primary: Server) -> None:
     assert primary.query("a.vm.", "A") == ["10.0.0.2"]
 
 
-def test_a_name_server_and_a_machine_fit_in_one_message(primary: Server) -> None:
+def test_name_server_and_vmi_fit_in_one_message(primary: Server) -> None:
     primary.nsupdate("add ns.vm. 60 A 192.0.2.53\nadd vm. 60 NS ns.vm.\ndel vm. NS localhost.\nadd a.vm. 60 A 10.0.0.1")
     assert primary.query("vm.", "NS") == ["ns.vm."]
 
 
-def test_knsupdate_reaches_knot_with_the_key(knot: Knot) -> None:
+def test_knsupdate_can_update_knot_with_the_key(knot: Knot) -> None:
     knot.knsupdate("add a.vm. 60 A 10.0.0.1")
     assert knot.query("a.vm.", "A") == ["10.0.0.1"]
 
@@ -268,7 +268,7 @@ def test_sixteen_addresses_fit_on_one_name(primary: Server) -> None:
 # What survives
 
 
-def test_no_acknowledged_update_is_lost_when_the_server_is_killed(primary: Server) -> None:
+def test_a_killed_server_loses_no_acknowledged_update(primary: Server) -> None:
     acknowledged: list[str] = []
     keyring = dns.tsigkeyring.from_text({primary.key_name: primary.secret})
     started = threading.Event()
@@ -326,7 +326,7 @@ def test_the_journal_answers_ixfr_after_a_restart(primary: Server) -> None:
     assert "m0.vm." not in text
 
 
-def test_it_runs_as_anybody_and_writes_in_its_directory_only(make_primary: Callable[..., Server]) -> None:
+def test_the_server_runs_as_any_user_and_writes_only_in_its_directory(make_primary: Callable[..., Server]) -> None:
     server = make_primary(uid=SOMEBODY)
     if os.getuid() == 0:
         uids = re.search(r"^Uid:\s+(\d+)\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text(), re.MULTILINE)
@@ -343,14 +343,14 @@ def test_it_runs_as_anybody_and_writes_in_its_directory_only(make_primary: Calla
             assert Path(target).is_relative_to(server.directory), target
 
 
-def test_as_root_it_starts_too(make_primary: Callable[..., Server]) -> None:
+def test_the_server_starts_as_root(make_primary: Callable[..., Server]) -> None:
     server = make_primary()  # as whoever runs the tests
     server.nsupdate("add a.vm. 60 A 10.0.0.1")
     server.restart()
     assert server.query("a.vm.", "A") == ["10.0.0.1"]
 
 
-def test_the_server_finds_nothing_to_criticise(primary: Server) -> None:
+def test_the_configuration_causes_no_warning(primary: Server) -> None:
     if primary.kind == "bind9":
         check = [program("named-checkconf"), "-z", str(primary.configuration)]
         assert "warn" not in primary.log().lower()
@@ -374,7 +374,7 @@ def test_a_second_run_changes_nothing(server: str, directory: Path) -> None:
     assert {path: path.read_bytes() for path in primary.directory.iterdir()} == before
 
 
-def test_a_second_run_beside_a_running_server_changes_nothing(primary: Server) -> None:
+def test_a_second_run_next_to_a_running_server_changes_nothing(primary: Server) -> None:
     primary.nsupdate("add a.vm. 60 A 10.0.0.1")
     before = primary.axfr()
     bootstrap.write(primary.bundled())
@@ -385,7 +385,7 @@ def test_a_second_run_beside_a_running_server_changes_nothing(primary: Server) -
 
 
 @SERVERS
-def test_keys_are_readable_by_their_owner_only(server: str, directory: Path) -> None:
+def test_keys_are_readable_only_by_their_owner(server: str, directory: Path) -> None:
     old = os.umask(0)
     try:
         bootstrap.write(bundled(server, directory))
@@ -398,14 +398,14 @@ def test_keys_are_readable_by_their_owner_only(server: str, directory: Path) -> 
 
 
 @SERVERS
-def test_keys_differ(server: str, directory: Path) -> None:
+def test_each_primary_gets_its_own_key(server: str, directory: Path) -> None:
     files = [bundled(server, directory / name) for name in "ab"]
     for primary in files:
         bootstrap.write(primary)
     assert files[0].key_file.read_bytes() != files[1].key_file.read_bytes()
 
 
-def test_the_key_file_is_what_tsig_keygen_writes(directory: Path) -> None:
+def test_the_key_file_has_the_format_of_tsig_keygen(directory: Path) -> None:
     primary = bundled("bind9", directory, key_name="Other-Key")
     bootstrap.write(primary)
     theirs = subprocess.run([program("tsig-keygen"), "other-key."], capture_output=True, text=True, check=True).stdout
@@ -426,7 +426,7 @@ def test_the_key_file_is_what_tsig_keygen_writes(directory: Path) -> None:
         ),
     ],
 )
-def test_a_key_that_is_there_is_the_key(kind: type[Server], text: str) -> None:
+def test_an_existing_key_is_used(kind: type[Server], text: str) -> None:
     secret = "c2VjcmV0//VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0+w=="  # with // inside: no comment
     if "secret {};" in text:
         secret = secret.replace("/", "A")
@@ -465,7 +465,7 @@ def test_a_key_that_is_there_is_the_key(kind: type[Server], text: str) -> None:
         ),
     ],
 )
-def test_a_key_file_that_makes_no_sense_is_left_alone(server: str, directory: Path, text: str, problem: str) -> None:
+def test_an_invalid_key_file_is_an_error_and_unchanged(server: str, directory: Path, text: str, problem: str) -> None:
     path = directory / "ksd-ddns.key"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(SettingsError, match=problem) as e:
@@ -477,7 +477,7 @@ def test_a_key_file_that_makes_no_sense_is_left_alone(server: str, directory: Pa
     assert path.read_text(encoding="latin-1") == text
 
 
-def test_two_files_of_knot_with_different_keys_are_reported(directory: Path) -> None:
+def test_different_keys_in_two_files_of_knot_are_reported(directory: Path) -> None:
     primary = bundled("knot", directory)
     bootstrap.write(primary)
     primary.key_file.unlink()
@@ -509,7 +509,7 @@ def test_a_changed_configuration_is_kept_and_reported(server: str, directory: Pa
         ),
     ],
 )
-def test_a_directory_that_was_made_for_something_else_is_left_alone(
+def test_a_directory_for_another_purpose_is_an_error_and_unchanged(
     server: str,
     says_so: bool,
     first: dict[str, object],
@@ -534,14 +534,14 @@ def test_a_directory_that_was_made_for_something_else_is_left_alone(
 
 
 @SERVERS
-def test_fewer_zones_are_another_directory_too(server: str, directory: Path) -> None:
+def test_fewer_zones_require_another_directory(server: str, directory: Path) -> None:
     bootstrap.write(bundled(server, directory, reverse_zones=("10.in-addr.arpa",)))
     with pytest.raises(SettingsError, match="REVERSE_ZONES"):
         bootstrap.write(bundled(server, directory))
 
 
 @SERVERS
-def test_a_directory_of_the_other_server_is_left_alone(server: str, directory: Path) -> None:
+def test_a_directory_of_the_other_server_is_an_error_and_unchanged(server: str, directory: Path) -> None:
     bootstrap.write(bundled(server, directory))
     other = "knot" if server == "bind9" else "bind9"
     with pytest.raises(SettingsError, match=f"was made for {server} .*--server is {other}"):
@@ -549,7 +549,7 @@ def test_a_directory_of_the_other_server_is_left_alone(server: str, directory: P
 
 
 @SERVERS
-def test_what_somebody_changed_is_no_other_purpose(server: str, directory: Path) -> None:
+def test_an_edited_configuration_is_no_other_purpose(server: str, directory: Path) -> None:
     primary = bundled(server, directory)
     bootstrap.write(primary)
     text = primary.configuration.read_text().replace("5353", "5399")
@@ -559,7 +559,7 @@ def test_what_somebody_changed_is_no_other_purpose(server: str, directory: Path)
     assert outcomes[primary.configuration] is Outcome.DIFFERS
 
 
-def test_a_secondary_in_the_directory_of_a_primary_is_refused(tmp_path: Path) -> None:
+def test_a_secondary_in_the_directory_of_a_primary_is_an_error(tmp_path: Path) -> None:
     bootstrap.write(bundled("bind9", tmp_path / "zones"))
     secondary = bootstrap.BundledSecondary(
         directory=tmp_path / "zones", primaries=("192.0.2.1",), transfer_key=_transfer_key(tmp_path)
@@ -577,7 +577,7 @@ def test_a_journal_without_its_zone_is_reported(bind: Bind) -> None:
     assert not bind.zone_path("vm.").exists()
 
 
-def test_knot_starts_anew_when_its_zone_file_is_lost(knot: Knot) -> None:
+def test_knot_starts_with_a_new_zone_when_its_zone_file_is_lost(knot: Knot) -> None:
     knot.nsupdate("add a.vm. 60 A 10.0.0.1")
     knot.kill()
     time.sleep(0.2)  # so that the new zone is ahead of the old one
@@ -590,7 +590,7 @@ def test_knot_starts_anew_when_its_zone_file_is_lost(knot: Knot) -> None:
 
 
 @SERVERS
-def test_runs_at_the_same_time_agree_on_one_key(server: str, directory: Path) -> None:
+def test_concurrent_runs_agree_on_one_key(server: str, directory: Path) -> None:
     primary = bundled(server, directory)
     start = threading.Barrier(8)
 
@@ -605,7 +605,7 @@ def test_runs_at_the_same_time_agree_on_one_key(server: str, directory: Path) ->
 
 
 @pytest.mark.parametrize("kind", [Bind, Knot])
-def test_a_directory_with_a_space_will_do(kind: type[Server]) -> None:
+def test_a_directory_name_can_contain_a_space(kind: type[Server]) -> None:
     with kind() as server:
         server.stop()
         place = server.directory / "name server's, ä"
@@ -622,7 +622,7 @@ def test_a_directory_with_a_space_will_do(kind: type[Server]) -> None:
 
 
 @SERVERS
-def test_a_file_in_the_place_of_the_directory(server: str, directory: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_an_error(server: str, directory: Path) -> None:
     place = directory / "file"
     place.write_text("mine")
     for path in (place, place / "below"):
@@ -632,7 +632,7 @@ def test_a_file_in_the_place_of_the_directory(server: str, directory: Path) -> N
 
 
 @SERVERS
-def test_a_directory_that_is_not_writable(server: str, directory: Path) -> None:
+def test_an_unwritable_directory_is_an_error(server: str, directory: Path) -> None:
     directory.chmod(0o555)
     root = os.geteuid() == 0
     if root:
@@ -676,20 +676,22 @@ def test_a_directory_that_is_not_writable(server: str, directory: Path) -> None:
         pytest.param({"server": "knot", "directory": Path("/tmp/" + "a" * 100)}, "too long", id="socket-path"),
     ],
 )
-def test_a_bad_value_is_named(directory: Path, values: dict[str, object], problem: str) -> None:
+def test_an_invalid_value_is_named(directory: Path, values: dict[str, object], problem: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(problem)):
         bundled(**{"server": "bind9", "directory": directory, **values})  # type: ignore[arg-type]
 
 
 @SERVERS
-def test_a_server_that_is_not_installed(server: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_an_error_with_the_install_command(
+    server: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(directory))
     package = "bind9" if server == "bind9" else "knot"
     with pytest.raises(SettingsError, match=f"is not installed: .*apt-get install {package}`"):
         bootstrap.command(bundled(server, directory), directories=())
 
 
-def test_values_are_kept_in_one_form(directory: Path) -> None:
+def test_values_are_normalized(directory: Path) -> None:
     primary = bundled("bind9", directory, base="VM.Example", key_name="K", name_server_ips=("2001:DB8:0::1",))
     assert (primary.base, primary.key_name) == ("vm.example.", "k.")
     assert primary.name_server_ips == (str(ipaddress.ip_address("2001:db8::1")),)
@@ -706,7 +708,7 @@ def _transfer_key(directory: Path, name: str = "transfer.") -> Path:
 
 
 @pytest.mark.parametrize("primaries", [("192.0.2.1",), ("192.0.2.1", "2001:db8::1")])
-def test_bind_takes_the_configuration_of_a_secondary(tmp_path: Path, primaries: tuple[str, ...]) -> None:
+def test_bind_accepts_the_configuration_of_a_secondary(tmp_path: Path, primaries: tuple[str, ...]) -> None:
     secondary = bootstrap.BundledSecondary(
         directory=tmp_path / "zones",
         primaries=primaries,
@@ -723,7 +725,7 @@ def test_bind_takes_the_configuration_of_a_secondary(tmp_path: Path, primaries: 
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_primary_takes_one_more_key_for_transfers(tmp_path: Path) -> None:
+def test_a_primary_can_have_a_transfer_key(tmp_path: Path) -> None:
     primary = bootstrap.BundledPrimary(
         server="bind9", directory=tmp_path / "zones", base="vm.", transfer_key=_transfer_key(tmp_path)
     )
@@ -735,7 +737,7 @@ def test_a_primary_takes_one_more_key_for_transfers(tmp_path: Path) -> None:
     assert primary.configuration.read_text().count('"transfer."') == 3
 
 
-def test_another_transfer_key_is_for_another_directory(tmp_path: Path) -> None:
+def test_a_changed_transfer_key_is_reported_and_not_copied(tmp_path: Path) -> None:
     # A mounted Secret changes in a pod that runs: its server, its controller and a second start go by one key.
     primary = BundledPrimary(
         server="bind9", directory=tmp_path / "zones", base="vm.", transfer_key=_transfer_key(tmp_path)
@@ -758,7 +760,7 @@ def test_another_transfer_key_is_for_another_directory(tmp_path: Path) -> None:
         pytest.param(None, "cannot be read", id="missing"),
     ],
 )
-def test_a_transfer_key_that_is_of_no_use_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+def test_an_invalid_transfer_key_is_an_error(tmp_path: Path, content: str | None, message: str) -> None:
     file = tmp_path / "tsig.key"
     if content is not None:
         file.write_text(content)
@@ -767,11 +769,11 @@ def test_a_transfer_key_that_is_of_no_use_is_refused(tmp_path: Path, content: st
         bootstrap.write(primary)
 
 
-def test_a_transfer_key_is_for_bind_only(tmp_path: Path) -> None:
+def test_only_bind_can_have_a_transfer_key(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="for bind9 only"):
         bootstrap.BundledPrimary(server="knot", directory=tmp_path, base="vm.", transfer_key=_transfer_key(tmp_path))
 
 
-def test_a_secondary_has_a_primary(tmp_path: Path) -> None:
+def test_a_secondary_needs_a_primary(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="needs the address of its primary"):
         bootstrap.BundledSecondary(directory=tmp_path, primaries=(), transfer_key=tmp_path / "key")

@@ -8,11 +8,11 @@ from tests import companies, examples
 
 
 @pytest.mark.parametrize("page", companies.PAGES)
-def test_page(page: str, tmp_path: Path) -> None:
+def test_the_steps_of_the_page_work(page: str, tmp_path: Path) -> None:
     text, said = companies.play(page, tmp_path)
     assert companies.comparable(said) == companies.comparable(text), f"python -m tests.companies {page}"
     assert "Traceback" not in said
 
 
-def test_every_page_is_played() -> None:
+def test_every_page_is_tested() -> None:
     assert companies.PAGES.keys() <= examples.SPECIAL

@@ -49,7 +49,7 @@ def test_a_thread_is_stuck_when_it_stops_beating() -> None:
     assert beat.problem(60) == "", "it has ended"
 
 
-def test_a_bug_counts_and_a_wrong_setting_does_not() -> None:
+def test_a_bug_is_unhealthy_and_an_invalid_setting_is_not() -> None:
     beat = Heartbeat("zone vm.")
     with pytest.raises(SettingsError), beat:
         raise SettingsError("wrong")
@@ -59,7 +59,7 @@ def test_a_bug_counts_and_a_wrong_setting_does_not() -> None:
     assert beat.problem(60) == "zone vm.: the thread died, restart the process: ZeroDivisionError: a bug"
 
 
-def test_progress_deep_down_counts_for_the_thread_that_makes_it() -> None:
+def test_progress_counts_for_the_thread_that_makes_it() -> None:
     clock = Clock()
     beat, other = Heartbeat("this", clock=clock), Heartbeat("other", clock=clock)
     entered, done = threading.Event(), threading.Event()
@@ -153,7 +153,7 @@ def test_a_zone_whose_thread_died_is_named(make_bind: Callable[..., Bind]) -> No
         assert "zone c." not in fleet.stuck(60)
 
 
-def test_a_controller_with_nothing_to_do_beats(make_bind: Callable[..., Bind]) -> None:
+def test_an_idle_controller_beats(make_bind: Callable[..., Bind]) -> None:
     bind = make_bind(zones={"vm.": ""})
     only = _controller(bind, names.from_text("vm."), lambda _: zone_rules())
     with _running(only) as fleet:

@@ -45,14 +45,14 @@ def compare(text: str, server: Bind, directory: Path, replaced: dict[str, str]) 
     assert examples.comparable(printed) == examples.comparable(text)
 
 
-def test_tutorial() -> None:
+def test_the_tutorial_works() -> None:
     text = tutorial.PAGE.read_text(encoding="utf-8")
     printed = tutorial.played(text)
     assert examples.comparable(printed) == examples.comparable(text), "python -m tests.tutorial"
 
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["", "mutual"])
-def test_tls(tmp_path: Path, mutual: bool) -> None:
+def test_the_tls_page_works(tmp_path: Path, mutual: bool) -> None:
     text = (HOW_TO / "tls.md").read_text(encoding="utf-8")
     for script in scripts(text):
         shell(script, tmp_path)
@@ -77,7 +77,7 @@ def test_tls(tmp_path: Path, mutual: bool) -> None:
     port.release()
 
 
-def test_active_directory(tmp_path: Path) -> None:
+def test_the_active_directory_page_works(tmp_path: Path) -> None:
     text = (HOW_TO / "active-directory.md").read_text(encoding="utf-8")
     with Realm("EXAMPLE.COM") as realm:
         for script in scripts(text):
@@ -109,7 +109,7 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("page", ["active-directory", "tls", "troubleshooting"])
-def test_messages_exist_in_the_code(page: str) -> None:
+def test_quoted_messages_exist_in_the_code(page: str) -> None:
     text = (HOW_TO / f"{page}.md").read_text(encoding="utf-8")
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((examples.ROOT / "ksd_ddns").rglob("*.py")))
     joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that continue on the next line

@@ -57,7 +57,7 @@ def test_lines_arrive_in_order(pipe: tuple[int, int]) -> None:
     assert writer.flush(20)
 
 
-def test_a_reader_that_hangs_costs_lines_and_they_are_counted(pipe: tuple[int, int]) -> None:
+def test_lines_dropped_for_a_hanging_reader_are_counted(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     writer = Writer(end, dropped, capacity=20_000)
     began = time.monotonic()
@@ -78,7 +78,7 @@ def test_a_reader_that_hangs_costs_lines_and_they_are_counted(pipe: tuple[int, i
 
 
 @pytest.mark.parametrize("how", ["reader-gone", "closed"])
-def test_a_log_that_cannot_be_written_stops_nothing(pipe: tuple[int, int], how: str) -> None:
+def test_an_unwritable_log_blocks_nothing(pipe: tuple[int, int], how: str) -> None:
     reader, end = pipe
     writer = Writer(end, dropped)
     os.close(reader if how == "reader-gone" else end)
@@ -87,7 +87,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(pipe: tuple[int, int], how: 
     assert writer.flush(20), "nothing waits for ever"
 
 
-def test_a_full_disk_that_has_room_again(tmp_path: Path, pipe: tuple[int, int]) -> None:
+def test_logging_resumes_when_a_full_disk_has_space_again(tmp_path: Path, pipe: tuple[int, int]) -> None:
     reader, end = pipe
     full = os.open("/dev/full", os.O_WRONLY)
     descriptor = os.dup(full)
@@ -104,7 +104,7 @@ def test_a_full_disk_that_has_room_again(tmp_path: Path, pipe: tuple[int, int]) 
     os.close(descriptor)
 
 
-def test_a_pipe_that_others_made_nonblocking(pipe: tuple[int, int]) -> None:
+def test_a_nonblocking_pipe_gets_complete_lines(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     os.set_blocking(end, False)
     writer = Writer(end, dropped)
@@ -115,7 +115,7 @@ def test_a_pipe_that_others_made_nonblocking(pipe: tuple[int, int]) -> None:
     assert lines == [f"line {number}" for number in range(3_000)]
 
 
-def test_threads_and_signal_handlers_may_write_at_once(pipe: tuple[int, int]) -> None:
+def test_threads_and_signal_handlers_can_write_at_once(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     writer = Writer(end, dropped)
 
@@ -170,7 +170,7 @@ def logged(*, lines: bool) -> str:
     return subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=True).stderr.decode()
 
 
-def test_a_line_of_json_holds_no_control_characters() -> None:
+def test_a_json_line_contains_no_control_characters() -> None:
     text = logged(lines=True)
     first, bug, event, printed = text.splitlines()
     assert first.isprintable()
@@ -181,7 +181,7 @@ def test_a_line_of_json_holds_no_control_characters() -> None:
     assert printed == "printed"
 
 
-def test_a_line_of_text_holds_no_control_characters() -> None:
+def test_a_text_line_contains_no_control_characters() -> None:
     first, second, *_ = logged(lines=False).split("\n")
     assert first.endswith(r"WARNING x: hostile a\x1b[31m")
     assert second == r"  b\x9b31m\u2028\u202e\udcff"
@@ -240,7 +240,7 @@ def until(condition: Callable[[], object], seconds: float = 20) -> bool:
 
 
 @pytest.mark.parametrize("how", ["stuck", "reader-gone", "closed"])
-def test_a_controller_works_and_ends_whoever_reads_its_log(
+def test_a_controller_works_and_exits_regardless_of_the_reader_of_its_log(
     bind: Bind, tmp_path: Path, pipe: tuple[int, int], how: str
 ) -> None:
     reader, end = pipe
@@ -281,7 +281,7 @@ def test_a_controller_works_and_ends_whoever_reads_its_log(
         status.release()
 
 
-def test_the_last_lines_are_written_before_the_end(bind: Bind, tmp_path: Path) -> None:
+def test_the_last_lines_are_written_before_exit(bind: Bind, tmp_path: Path) -> None:
     status = Port.reserve()
     source = tmp_path / "vmis.json"
     source.write_text(json.dumps({"kind": "List", "items": []}))

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def test_an_environment_behind_a_link_is_not_cleared(tmp_path: Path) -> None:
+def test_setup_does_not_clear_a_linked_environment(tmp_path: Path) -> None:
     clone, shared = tmp_path / "clone", tmp_path / "shared"
     for path in ("scripts/setup", "requirements/dev.txt", "pyproject.toml"):
         (clone / path).parent.mkdir(parents=True, exist_ok=True)

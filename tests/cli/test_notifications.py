@@ -45,7 +45,7 @@ def test_a_warning_is_logged_once_and_passed_on_each_time(stop: Event, caplog: p
     assert len(handed) == 9
 
 
-def test_many_warnings_are_counted(stop: Event, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_many_warnings_are_summarized_as_a_count(stop: Event, caplog: pytest.LogCaptureFixture) -> None:
     notify = NotificationLog(stop)
     for number in range(5000):
         notify(conflict(f"prod/vm{number}"))
@@ -58,6 +58,6 @@ def test_many_warnings_are_counted(stop: Event, caplog: pytest.LogCaptureFixture
     assert len(caplog.messages) == before
 
 
-def test_refusals_are_logged_elsewhere(stop: Event, caplog: pytest.LogCaptureFixture) -> None:
+def test_this_log_omits_refusals(stop: Event, caplog: pytest.LogCaptureFixture) -> None:
     NotificationLog(stop)(VmiWarning("prod/db", "uid", "UpdateRefused", "net1 is refused"))
     assert caplog.messages == []

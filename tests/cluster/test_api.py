@@ -74,7 +74,7 @@ def b64(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def test_a_token(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_token_authenticates_the_client(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(auth=True)
     kube.put(vmi("db", "prod"))
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", {"token": kube.token(User("ann", (MASTERS,)))})))
@@ -83,7 +83,9 @@ def test_a_token(make_kube: MakeKube, tmp_path: Path) -> None:
     assert uid_of_namespace(api, "kube-system") == kube.kube_system_uid
 
 
-def test_the_file_that_kubeconfig_names(make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kubeconfig_variable_selects_the_file(
+    make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kube = make_kube(auth=True)
     kube.put(vmi("db", "prod"))
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig(tmp_path / "config")))
@@ -96,7 +98,7 @@ def test_the_file_that_kubeconfig_names(make_kube: MakeKube, tmp_path: Path, mon
     assert (first.namespace, second.namespace) == ("a", "b")
 
 
-def test_a_client_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_client_certificate_authenticates_the_client(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(tls=True, auth=True)
     assert kube.authority
     pair = kube.authority.client("bob", MASTERS)
@@ -104,7 +106,7 @@ def test_a_client_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
     assert kube.requests()[-1].user.name == "bob"
 
 
-def test_a_server_of_another_authority(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_server_certificate_from_another_ca_is_rejected(make_kube: MakeKube, tmp_path: Path) -> None:
     kube, other = make_kube(tls=True), make_kube(tls=True)
     path = kube.kubeconfig(tmp_path / "config")
     path.write_text(path.read_text().replace(kube.url, other.url))
@@ -113,7 +115,7 @@ def test_a_server_of_another_authority(make_kube: MakeKube, tmp_path: Path) -> N
     assert not other.requests()
 
 
-def test_a_plugin(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_credential_plugin_authenticates_the_client(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(auth=True)
     plugin = ExecPlugin(tmp_path / "plugin", kube.token(User("ann", (MASTERS,))))
     listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", plugin.user))))
@@ -130,13 +132,13 @@ def in_pod(make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return kube, tmp_path / "account"
 
 
-def test_in_a_pod(in_pod: tuple[Kube, Path]) -> None:
+def test_a_pod_uses_its_service_account(in_pod: tuple[Kube, Path]) -> None:
     kube, account = in_pod
     listed(Api(service_account=account))
     assert kube.requests()[-1].user == service_account("secondary", "secondary")
 
 
-def test_in_a_pod_a_token_is_replaced(in_pod: tuple[Kube, Path]) -> None:
+def test_a_pod_reloads_a_rotated_token(in_pod: tuple[Kube, Path]) -> None:
     """The kubelet writes a new token long before the old one ends; should it be late, one request fails."""
     kube, account = in_pod
     api = Api(service_account=account)
@@ -152,7 +154,9 @@ def test_in_a_pod_a_token_is_replaced(in_pod: tuple[Kube, Path]) -> None:
 
 
 @pytest.mark.parametrize("expires", [None, "2000-01-01T00:00:00Z"], ids=["no-time", "expired"])
-def test_a_plugin_tells_another_token(make_kube: MakeKube, tmp_path: Path, expires: str | None) -> None:
+def test_the_plugin_runs_again_when_its_token_is_revoked(
+    make_kube: MakeKube, tmp_path: Path, expires: str | None
+) -> None:
     kube = make_kube(auth=True)
     old = kube.token(ADMIN)
     plugin = ExecPlugin(tmp_path / "plugin", old, expires=expires)
@@ -164,7 +168,7 @@ def test_a_plugin_tells_another_token(make_kube: MakeKube, tmp_path: Path, expir
     assert kube.requests()[-1].user.name == "renewed"
 
 
-def test_a_kubeconfig_that_is_written_again(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_changed_kubeconfig_is_reloaded(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(auth=True)
     old = kube.token(ADMIN)
     path = kube.kubeconfig(tmp_path / "config", {"token": old})
@@ -180,7 +184,7 @@ def test_a_kubeconfig_that_is_written_again(make_kube: MakeKube, tmp_path: Path)
     assert kube.requests()[-1].user.name == "renewed"
 
 
-def test_a_certificate_that_is_replaced(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_replaced_client_certificate_is_reloaded(make_kube: MakeKube, tmp_path: Path) -> None:
     """An authority that is no longer trusted fails the handshake, so the files are read again."""
     kube, other = make_kube(tls=True), make_kube(tls=True)
     path = kube.kubeconfig(tmp_path / "config")
@@ -205,7 +209,7 @@ def test_a_certificate_that_is_replaced(make_kube: MakeKube, tmp_path: Path) -> 
         pytest.param("apiVersion: v1\nkind: Config\n", "no cluster is set up here", id="no-context"),
     ],
 )
-def test_no_cluster(tmp_path: Path, text: str | None, words: str) -> None:
+def test_a_kubeconfig_without_a_cluster_is_an_error(tmp_path: Path, text: str | None, words: str) -> None:
     path = tmp_path / "config"
     if text is not None:
         path.write_text(text)
@@ -214,7 +218,9 @@ def test_no_cluster(tmp_path: Path, text: str | None, words: str) -> None:
     assert "KUBECONFIG" in str(error.value)
 
 
-def test_no_files_in_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_without_a_service_account_reports_the_missing_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     with pytest.raises(SourceError, match="no cluster is set up here"):
@@ -222,7 +228,7 @@ def test_no_files_in_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_the_proxy_of_the_environment(
+def test_requests_use_the_proxy_from_the_environment(
     make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     """As kubectl does it: not for what is on this host, nor for what NO_PROXY names."""
@@ -245,7 +251,7 @@ def test_the_proxy_of_the_environment(
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("secret", ["", "ann:p@ss/w0rd"], ids=["open", "password"])
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
-def test_the_proxy_of_the_kubeconfig(
+def test_requests_use_the_proxy_from_the_kubeconfig(
     make_kube: MakeKube, tmp_path: Path, kind: type[HttpProxy | SocksProxy], secret: str, tls: bool
 ) -> None:
     kube = make_kube(tls=tls)
@@ -264,7 +270,7 @@ def test_the_proxy_of_the_kubeconfig(
 
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_proxy_that_does_not_know_us(
+def test_a_proxy_that_requires_credentials_is_an_error(
     make_kube: MakeKube, tmp_path: Path, kind: type[HttpProxy | SocksProxy], tls: bool
 ) -> None:
     path = make_kube(tls=tls).kubeconfig(tmp_path / "config")
@@ -277,7 +283,7 @@ def test_a_proxy_that_does_not_know_us(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
-def test_a_proxy_that_is_not_there(make_kube: MakeKube, tmp_path: Path, scheme: str) -> None:
+def test_an_unreachable_proxy_is_an_error(make_kube: MakeKube, tmp_path: Path, scheme: str) -> None:
     path = make_kube(tls=True).kubeconfig(tmp_path / "config")
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -299,7 +305,7 @@ def test_a_proxy_that_is_not_there(make_kube: MakeKube, tmp_path: Path, scheme: 
         pytest.param("socks5://ann:HIDDEN@nowhere.invalid:1080", "does not resolve", id="socks-name"),
     ],
 )
-def test_a_proxy_that_is_none(make_kube: MakeKube, tmp_path: Path, url: str, words: str) -> None:
+def test_an_invalid_proxy_url_is_an_error(make_kube: MakeKube, tmp_path: Path, url: str, words: str) -> None:
     path = make_kube(tls=True).kubeconfig(tmp_path / "config")
     edit(path, "cluster", {"proxy-url": url})
     with pytest.raises(SourceError, match=words) as error:
@@ -310,7 +316,9 @@ def test_a_proxy_that_is_none(make_kube: MakeKube, tmp_path: Path, url: str, wor
 # TLS
 
 
-def test_a_ca_that_strict_checks_reject(make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ca_certificate_that_strict_checks_reject_is_accepted(
+    make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python 3.13 sets the strict flag by default; here every Python does."""
     kube = make_kube(tls=True, identifiers=False)
     kube.put(vmi("db", "prod"))
@@ -333,7 +341,7 @@ def test_a_ca_that_strict_checks_reject(make_kube: MakeKube, tmp_path: Path, mon
     assert listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))) == {"prod/db"}
 
 
-def test_data_instead_of_files(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_inline_certificates_work_like_files(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(tls=True, auth=True)
     assert kube.authority
     pair = kube.authority.client("bob", MASTERS)
@@ -345,7 +353,7 @@ def test_data_instead_of_files(make_kube: MakeKube, tmp_path: Path) -> None:
     assert kube.requests()[-1].user.name == "bob"
 
 
-def test_the_name_in_the_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_tls_server_name_overrides_the_host_name(make_kube: MakeKube, tmp_path: Path) -> None:
     path = make_kube(tls=True).kubeconfig(tmp_path / "config")
     edit(path, "cluster", {"tls-server-name": "kubernetes.default.svc"})
     listed(Api(kubeconfig=str(path)))
@@ -354,7 +362,7 @@ def test_the_name_in_the_certificate(make_kube: MakeKube, tmp_path: Path) -> Non
         listed(Api(kubeconfig=str(path)))
 
 
-def test_no_verification_where_the_kubeconfig_says_so(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_insecure_skip_tls_verify_disables_verification(make_kube: MakeKube, tmp_path: Path) -> None:
     path = make_kube(tls=True).kubeconfig(tmp_path / "config")
     edit(path, "cluster", {"certificate-authority": None})
     with pytest.raises(SourceError, match=r"unknown CA .*certificate-authority"):
@@ -363,7 +371,7 @@ def test_no_verification_where_the_kubeconfig_says_so(make_kube: MakeKube, tmp_p
     listed(Api(kubeconfig=str(path)))
 
 
-def test_tls_on_one_side_only(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_server_that_does_not_speak_tls_is_an_error(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube()
     path = kube.kubeconfig(tmp_path / "config")
     with HttpProxy() as server:  # which answers what is no HTTP with 400, as most do
@@ -377,7 +385,7 @@ def test_tls_on_one_side_only(make_kube: MakeKube, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", " \n\n"])
 @pytest.mark.parametrize("kind", ["inline", "file", "plugin", "pod"])
-def test_white_space_around_a_token(
+def test_white_space_around_a_token_is_ignored(
     make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, ending: str
 ) -> None:
     kube = make_kube(tls=True, auth=True)
@@ -399,7 +407,7 @@ def test_white_space_around_a_token(
     assert kube.requests()[-1].user.name == "ann"
 
 
-def test_a_token_file_that_is_written_again(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_changed_token_file_is_reloaded(make_kube: MakeKube, tmp_path: Path) -> None:
     """The new token is used at once, without a request that fails; a file that is gone for a moment does no harm."""
     kube = make_kube(auth=True)
     file = tmp_path / "token"
@@ -418,7 +426,7 @@ def test_a_token_file_that_is_written_again(make_kube: MakeKube, tmp_path: Path)
     "token", ["HIDDEN\nX-More: 1", "HID DEN", "HIDDEN\u20ac", "HIDDEN\x00"], ids=["lines", "space", "not-latin", "nul"]
 )
 @pytest.mark.parametrize("kind", ["inline", "plugin"])
-def test_a_token_that_no_header_can_hold(kube: Kube, tmp_path: Path, kind: str, token: str) -> None:
+def test_a_token_with_invalid_characters_is_an_error(kube: Kube, tmp_path: Path, kind: str, token: str) -> None:
     user = {"token": token} if kind == "inline" else ExecPlugin(tmp_path / "plugin", token).user
     with pytest.raises(SourceError, match="cannot be sent in an HTTP header") as error:
         listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
@@ -442,13 +450,15 @@ def test_a_token_that_no_header_can_hold(kube: Kube, tmp_path: Path, kind: str, 
         ),
     ],
 )
-def test_impersonation(kube: Kube, tmp_path: Path, user: dict[str, Any], words: dict[str, list[str]]) -> None:
+def test_impersonation_headers_are_sent(
+    kube: Kube, tmp_path: Path, user: dict[str, Any], words: dict[str, list[str]]
+) -> None:
     listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
     headers = kube.requests()[-1].headers
     assert {name: headers[name.lower()].split(", ") for name in words} == words
 
 
-def test_a_user_name_and_a_password(kube: Kube, tmp_path: Path) -> None:
+def test_basic_authentication_works(kube: Kube, tmp_path: Path) -> None:
     listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", {"username": "ann", "password": "s3cret"}))))
     assert kube.requests()[-1].headers["authorization"] == f"Basic {base64.b64encode(b'ann:s3cret').decode()}"
 
@@ -488,7 +498,7 @@ def credential(**status: str) -> str:
         ),
     ],
 )
-def test_a_plugin_that_fails(
+def test_a_failing_plugin_is_an_error(
     make_kube: MakeKube, tmp_path: Path, capfd: pytest.CaptureFixture[str], script: str, words: str
 ) -> None:
     kube = make_kube(tls=True)
@@ -501,13 +511,13 @@ def test_a_plugin_that_fails(
     assert not kube.requests()
 
 
-def test_a_plugin_that_is_missing_says_how_to_get_it(kube: Kube, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_plugin_has_the_install_hint(kube: Kube, tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": V1, "command": "no-such-plugin", "installHint": "Install\n  the CLI"}}
     with pytest.raises(SourceError, match=r"'no-such-plugin' is not installed: Install the CLI$"):
         listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user))))
 
 
-def test_a_plugin_that_fails_does_not_run_for_every_request(kube: Kube, tmp_path: Path) -> None:
+def test_a_failing_plugin_does_not_run_for_every_request(kube: Kube, tmp_path: Path) -> None:
     user = plugin(tmp_path, f"echo >> {tmp_path / 'runs'}; exit 1")
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", user)))
     for _ in range(5):
@@ -516,7 +526,7 @@ def test_a_plugin_that_fails_does_not_run_for_every_request(kube: Kube, tmp_path
     assert (tmp_path / "runs").read_text() == "\n"
 
 
-def test_what_a_plugin_is_given(kube: Kube, tmp_path: Path) -> None:
+def test_a_plugin_receives_its_arguments_and_environment(kube: Kube, tmp_path: Path) -> None:
     script = (
         f'echo "$KUBERNETES_EXEC_INFO" > {tmp_path}/info; echo $0 $1 $MODE > {tmp_path}/rest; cat > {tmp_path}/in\n'
     )
@@ -530,7 +540,7 @@ def test_what_a_plugin_is_given(kube: Kube, tmp_path: Path) -> None:
     assert info["spec"]["cluster"]["server"] == kube.url
 
 
-def test_a_plugin_that_prints_a_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_plugin_can_return_a_client_certificate(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(tls=True, auth=True)
     assert kube.authority
     pair = kube.authority.client("bob", MASTERS)
@@ -544,7 +554,7 @@ def test_a_plugin_that_prints_a_certificate(make_kube: MakeKube, tmp_path: Path)
 # What the server says
 
 
-def test_a_secret_that_the_server_quotes(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_a_secret_in_a_server_message_is_not_shown(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(auth=True)
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", {"token": kube.token(ADMIN, token="HIDDEN")})))
     for fault in (
@@ -558,7 +568,7 @@ def test_a_secret_that_the_server_quotes(make_kube: MakeKube, tmp_path: Path) ->
         assert "HIDDEN" not in shown(error.value)
 
 
-def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path) -> None:
+def test_a_403_while_the_server_starts_is_retried(kube: Kube, tmp_path: Path) -> None:
     """A server refuses everything until RBAC is loaded, so a grant would be the wrong advice."""
     timing = ApiTiming(forbidden_for=0.3, forbidden_gap=1.0)
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")), timing=timing)
@@ -578,7 +588,7 @@ def test_403_of_a_server_that_starts(kube: Kube, tmp_path: Path) -> None:
         api.get(path, {})
 
 
-def test_a_command_gets_over_a_server_that_starts(kube: Kube, tmp_path: Path) -> None:
+def test_a_command_waits_for_a_starting_server(kube: Kube, tmp_path: Path) -> None:
     kube.put(vmi("db", "prod"))
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     kube.fault(Reply.forbidden("secondary"), verb="list", times=2)
@@ -597,7 +607,7 @@ def test_a_command_gets_over_a_server_that_starts(kube: Kube, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "fault", [Slow(20), Stall(), Stall(sent=10)], ids=["trickle", "silent", "silent-in-the-middle"]
 )
-def test_a_total_deadline(make_kube: MakeKube, tmp_path: Path, fault: Fault, tls: bool) -> None:
+def test_a_request_ends_at_its_total_deadline(make_kube: MakeKube, tmp_path: Path, fault: Fault, tls: bool) -> None:
     kube = make_kube(tls=tls)
     kube.load(vmi(f"vm-{number}", "prod") for number in range(5))
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
@@ -612,7 +622,7 @@ def test_a_total_deadline(make_kube: MakeKube, tmp_path: Path, fault: Fault, tls
         api.get(path, {})
 
 
-def test_a_total_deadline_before_there_is_an_answer(tmp_path: Path, kube: Kube) -> None:
+def test_the_total_deadline_covers_waiting_for_the_response(tmp_path: Path, kube: Kube) -> None:
     """The listener may speak neither TLS nor HTTP, or never answer."""
     path = kube.kubeconfig(tmp_path / "config")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -629,7 +639,7 @@ def test_a_total_deadline_before_there_is_an_answer(tmp_path: Path, kube: Kube) 
             path.write_text(path.read_text().replace(url, kube.url))
 
 
-def test_what_a_refusal_means_depends_on_what_was_asked_for(kube: Kube, tmp_path: Path) -> None:
+def test_an_error_names_the_request_and_the_remedy(kube: Kube, tmp_path: Path) -> None:
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     kube.fault(Reply.status(403, "forbidden"), verb="get")
     with pytest.raises(Forbidden, match=r"403"):
@@ -649,14 +659,14 @@ def test_what_a_refusal_means_depends_on_what_was_asked_for(kube: Kube, tmp_path
         listed(api)
 
 
-def test_an_answer_of_half_a_line_is_not_an_event(kube: Kube, tmp_path: Path) -> None:
+def test_a_truncated_line_is_not_an_event(kube: Kube, tmp_path: Path) -> None:
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     kube.fault(Reply.garbage(b"one\n\ntwo\nthree"), verb="watch")
     path = "/apis/kubevirt.io/v1/virtualmachineinstances"
     assert list(api.stream(path, {"watch": "true"}, silence=5)) == [b"one", b"two"]
 
 
-def test_a_vmi_that_cannot_be_read_ends_a_command(kube: Kube, tmp_path: Path) -> None:
+def test_a_command_fails_on_an_unreadable_vmi(kube: Kube, tmp_path: Path) -> None:
     kube.put({**vmi("db", "prod"), "spec": {"networks": "none"}})
     with pytest.raises(SourceError, match="prod/db"):
         listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))))

@@ -42,12 +42,12 @@ def write(path: Path, content: object) -> str:
     return str(path)
 
 
-def test_the_file_in_the_home(tmp_path: Path) -> None:
+def test_the_default_is_the_file_in_the_home_directory(tmp_path: Path) -> None:
     write(tmp_path / "home/.kube/config", config())
     assert find().server == URL
 
 
-def test_several_files(tmp_path: Path) -> None:
+def test_several_kubeconfig_files_are_merged(tmp_path: Path) -> None:
     """What stands in the first file counts; a file that is missing is passed over."""
     first = config(user={"token": "one"})
     del first["clusters"]
@@ -57,7 +57,7 @@ def test_several_files(tmp_path: Path) -> None:
     assert (access.server, access.user.token) == (URL, "one")
 
 
-def test_paths_are_relative_to_the_file_that_holds_them(tmp_path: Path) -> None:
+def test_paths_are_relative_to_their_kubeconfig(tmp_path: Path) -> None:
     """Cluster and user may be from two files."""
     users = config(user={"tokenFile": "token"})
     clusters = config(cluster={"server": URL, "certificate-authority": "../ca.crt"})
@@ -85,7 +85,7 @@ def test_paths_are_relative_to_the_file_that_holds_them(tmp_path: Path) -> None:
         pytest.param({"server": "https://[fd00::1]:6443"}, "https://[fd00::1]:6443", id="ipv6"),
     ],
 )
-def test_the_server(tmp_path: Path, cluster: dict[str, Any], server: str) -> None:
+def test_the_current_context_selects_the_server(tmp_path: Path, cluster: dict[str, Any], server: str) -> None:
     assert find(kubeconfig=write(tmp_path / "config", config(cluster=cluster))).server == server
 
 
@@ -113,7 +113,7 @@ def test_the_server(tmp_path: Path, cluster: dict[str, Any], server: str) -> Non
         pytest.param({**config(), "users": [{"user": {"token": "HIDDEN"}}]}, r"users\[0\]", id="nameless"),
     ],
 )
-def test_what_cannot_be_used_says_where(tmp_path: Path, content: object, words: str) -> None:
+def test_an_error_names_the_file_and_the_field(tmp_path: Path, content: object, words: str) -> None:
     """And shows nothing of what may be secret, not even in a traceback."""
     path = write(tmp_path / "config", content)
     with pytest.raises(SourceError, match=words) as error:
@@ -160,12 +160,12 @@ P = "http://proxy.test:3128"
         pytest.param("https://[fd00::1]", {"HTTPS_PROXY": P, "NO_PROXY": "fd00:0::1"}, None, id="ipv6"),
     ],
 )
-def test_the_proxy_of_the_environment(server: str, environment: dict[str, str], proxy: str | None) -> None:
+def test_the_environment_sets_the_proxy(server: str, environment: dict[str, str], proxy: str | None) -> None:
     found = proxy_of(Access(server=server, source="config"), environment)
     assert (str(found) if found else None) == proxy
 
 
-def test_the_proxy_of_the_kubeconfig_counts_before_all_others(tmp_path: Path) -> None:
+def test_the_proxy_of_the_kubeconfig_takes_precedence(tmp_path: Path) -> None:
     cluster = {"server": "https://127.0.0.1:6443", "proxy-url": "http://ann:HIDDEN@one.test:3128"}
     access = find(kubeconfig=write(tmp_path / "config", config(cluster=cluster)))
     found = proxy_of(access, {"HTTPS_PROXY": P, "NO_PROXY": "*"})

@@ -63,7 +63,7 @@ def wait(condition: Callable[[], object], what: str, seconds: float = 15.0) -> f
     return time.monotonic() - began
 
 
-def test_the_first_leads_and_the_next_waits_until_the_lease_is_released(kube: Kube, candidate: Candidate) -> None:
+def test_one_candidate_leads_and_the_next_waits_for_the_release(kube: Kube, candidate: Candidate) -> None:
     lost = Event()
     first, second = candidate("first"), candidate("second")
     assert not first.leading()
@@ -100,7 +100,7 @@ def test_a_lease_without_holder_is_acquired(kube: Kube, candidate: Candidate, sp
     assert holder(kube) == "first"
 
 
-def test_a_lease_that_somebody_deletes_stays_with_its_holder(kube: Kube, candidate: Candidate) -> None:
+def test_a_deleted_lease_stays_with_its_holder_until_it_would_expire(kube: Kube, candidate: Candidate) -> None:
     """The holder may not know yet, and still send: no other candidate leads before its time is over."""
     lost = Event()
     first, second = candidate("first"), candidate("second")
@@ -120,7 +120,7 @@ def test_a_lease_that_somebody_deletes_stays_with_its_holder(kube: Kube, candida
     assert not lost.is_set()
 
 
-def test_a_leader_whose_lease_is_deleted_leads_on(kube: Kube, candidate: Candidate) -> None:
+def test_a_leader_keeps_leading_when_its_lease_is_deleted(kube: Kube, candidate: Candidate) -> None:
     lost = Event()
     first, second = candidate("first"), candidate("second")
     assert first.campaign(Event())
@@ -138,7 +138,7 @@ def test_a_leader_whose_lease_is_deleted_leads_on(kube: Kube, candidate: Candida
     standby.join()
 
 
-def test_a_clock_that_another_one_set_wrong_does_not_matter(kube: Kube, candidate: Candidate) -> None:
+def test_the_wrong_clock_of_another_candidate_does_not_matter(kube: Kube, candidate: Candidate) -> None:
     """What counts is when a renewal is seen: by its time this one ended decades ago, or begins in decades."""
     for year in ("1999", "2099"):
         spec = {"holderIdentity": "other", "leaseDurationSeconds": 2, "renewTime": f"{year}-01-01T00:00:00.000000Z"}
@@ -177,7 +177,7 @@ def test_a_leader_that_cannot_renew_steps_down_in_time(kube: Kube, candidate: Ca
     assert not leader.leading(), "a lost leader does not lead again: its state is stale"
 
 
-def test_a_renewal_that_hangs_before_it_is_sent_holds_up_nothing(
+def test_a_hanging_renewal_does_not_delay_stepping_down(
     kube: Kube, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No deadline ends what the resolver does, or a disk: stepping down is another thread's work."""
@@ -199,7 +199,7 @@ def test_a_renewal_that_hangs_before_it_is_sent_holds_up_nothing(
     stuck.set()
 
 
-def test_a_leader_that_was_overtaken_steps_down(
+def test_a_leader_steps_down_when_another_holds_the_lease(
     kube: Kube, candidate: Candidate, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = Event()
@@ -229,7 +229,7 @@ while True:
 """
 
 
-def test_a_leader_that_was_suspended_does_not_lead_for_an_instant(kube: Kube, tmp_path: Path) -> None:
+def test_a_leader_that_resumes_after_its_lease_expired_does_not_lead(kube: Kube, tmp_path: Path) -> None:
     kubeconfig = kube.kubeconfig(tmp_path / "config")
     with subprocess.Popen([sys.executable, "-c", _PROGRAM, kubeconfig], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -250,7 +250,7 @@ def test_a_leader_that_was_suspended_does_not_lead_for_an_instant(kube: Kube, tm
     assert set(lines) == {"does not\n"}
 
 
-def test_releasing_waits_for_no_api_server(kube: Kube, candidate: Candidate) -> None:
+def test_releasing_does_not_wait_for_the_api_server(kube: Kube, candidate: Candidate) -> None:
     leader = candidate("leader")
     assert leader.campaign(Event())
     leader.lead(lambda: None)
@@ -261,7 +261,7 @@ def test_releasing_waits_for_no_api_server(kube: Kube, candidate: Candidate) -> 
     assert not leader.lost
 
 
-def test_a_campaign_ends_when_it_is_told_to(kube: Kube, candidate: Candidate) -> None:
+def test_a_campaign_ends_when_stop_is_set(kube: Kube, candidate: Candidate) -> None:
     assert candidate("leader").campaign(Event())
     stop = Event()
     stop.set()

@@ -36,7 +36,7 @@ def recorder(kube: Kube, tmp_path: Path) -> Iterator[Recorder]:
     thread.join()
 
 
-def test_a_remark_is_an_event_on_its_vmi(kube: Kube, recorder: Recorder) -> None:
+def test_a_notification_becomes_an_event_on_its_vmi(kube: Kube, recorder: Recorder) -> None:
     recorder.record(CONFLICT)
     kube.wait(lambda: bool(kube.events), "the event is written")
     (event,) = kube.events
@@ -50,7 +50,7 @@ def test_a_remark_is_an_event_on_its_vmi(kube: Kube, recorder: Recorder) -> None
     assert (event["type"], event["reason"], event["message"]) == ("Warning", "NameConflict", CONFLICT.text)
 
 
-def test_repeats_are_not_repeated(kube: Kube, recorder: Recorder) -> None:
+def test_a_repeated_notification_is_sent_once(kube: Kube, recorder: Recorder) -> None:
     for _ in range(5):
         recorder.record(CONFLICT)
     found = rrset(A, 60, [b"\x0a\0\0\1"])
@@ -65,7 +65,7 @@ def test_repeats_are_not_repeated(kube: Kube, recorder: Recorder) -> None:
     }
 
 
-def test_of_several_replicas_one_says_it(
+def test_only_one_replica_writes_the_event(
     kube: Kube, recorder: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -85,7 +85,7 @@ def test_of_several_replicas_one_says_it(
     assert not caplog.records
 
 
-def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None:
+def test_a_shortened_event_name_is_valid(kube: Kube, recorder: Recorder) -> None:
     name = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 7}-{'e' * 5}"
     recorder.record(VmiWarning(f"prod/{name}", "uid-1", "NotPublished", "nothing is published"))
     kube.wait(lambda: bool(kube.events), "the event is written")
@@ -93,7 +93,7 @@ def test_a_name_that_is_cut_is_still_one(kube: Kube, recorder: Recorder) -> None
     assert event["metadata"]["name"].split(".")[3] == "d" * 7
 
 
-def test_a_forbidden_event_stops_nothing(kube: Kube, recorder: Recorder) -> None:
+def test_recording_continues_after_a_forbidden_event(kube: Kube, recorder: Recorder) -> None:
     with kube.fault(Reply.forbidden("ksd"), resource="events", times=1):
         recorder.record(CONFLICT)
         kube.wait_requests(1, resource="events")
@@ -113,7 +113,7 @@ def order(kube: Kube) -> list[str]:
     return [request.namespace for request in kube.requests(resource="events")]
 
 
-def test_a_flood_is_cut_and_recording_does_not_block(kube: Kube, tmp_path: Path) -> None:
+def test_a_flood_is_limited_and_recording_does_not_block(kube: Kube, tmp_path: Path) -> None:
     idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
     began = time.monotonic()
     for remark in remarks("prod", 3 * events.MAX_WAITING):
@@ -147,7 +147,7 @@ def test_one_tenant_does_not_crowd_out_the_others(kube: Kube, tmp_path: Path, fl
     assert last <= 5 * (len(flood) + 1), "one of each namespace in turn"
 
 
-def test_what_was_over_the_limit_is_written_when_it_is_reported_again(kube: Kube, recorder: Recorder) -> None:
+def test_a_dropped_notification_is_written_when_it_is_reported_again(kube: Kube, recorder: Recorder) -> None:
     kube.add_namespace("loud")
     many = remarks("loud", 2 * events.MAX_PER_NAMESPACE)
     while len(kube.events) < len(many):
@@ -175,7 +175,7 @@ def test_memory_is_bounded(kube: Kube, tmp_path: Path) -> None:
     assert sizes[1] < 1.3 * sizes[0]
 
 
-def test_a_server_that_is_busy_is_left_alone(kube: Kube, recorder: Recorder) -> None:
+def test_events_pause_while_the_server_is_busy(kube: Kube, recorder: Recorder) -> None:
     kube.fault(Reply.throttled(1), resource="events", times=1)
     recorder.record(CONFLICT)
     recorder.record(VmiWarning("prod/web", "uid-2", "NotPublished", "nothing is published"))

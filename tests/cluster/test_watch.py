@@ -32,7 +32,7 @@ def keys(vmis: tuple[Vmi, ...]) -> set[str]:
 ALL = {f"prod/vm-{number}" for number in range(12)}
 
 
-def test_a_list_in_pages_and_then_what_changes(full: Kube, listen: Listen) -> None:
+def test_a_paged_list_is_followed_by_changes(full: Kube, listen: Listen) -> None:
     watched = listen(full)
     watched.wait(lambda: watched.lists, "the list")
     assert keys(watched.lists[0].vmis) == ALL
@@ -54,7 +54,7 @@ def test_a_list_in_pages_and_then_what_changes(full: Kube, listen: Listen) -> No
     assert int(first["timeoutSeconds"]) > 60
 
 
-def test_what_naming_does_not_need_is_not_published(full: Kube, listen: Listen) -> None:
+def test_changes_without_effect_on_names_are_not_published(full: Kube, listen: Listen) -> None:
     watched = listen(full)
     full.wait_watches()
     full.heartbeats(500)
@@ -63,7 +63,7 @@ def test_what_naming_does_not_need_is_not_published(full: Kube, listen: Listen) 
     assert len(watched.news) == 1
 
 
-def test_a_namespace_and_a_selector(full: Kube, listen: Listen) -> None:
+def test_namespace_and_selector_limit_the_watch(full: Kube, listen: Listen) -> None:
     full.put(vmi("db", "test", labels={"dns": "yes"}))
     full.put(vmi("web", "test"))
     watched = listen(full, namespace="test", selector="dns=yes")
@@ -100,7 +100,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("fault", "words"), LISTS)
 @pytest.mark.parametrize("page", [0, 2], ids=["first-page", "last-page"])
-def test_a_list_that_fails_is_no_list(
+def test_a_failed_list_is_not_an_empty_list(
     full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...], page: int
 ) -> None:
     tokens: list[str] = []
@@ -162,7 +162,7 @@ WATCHES = [
 
 
 @pytest.mark.parametrize(("fault", "words"), WATCHES)
-def test_a_watch_that_fails(full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...]) -> None:
+def test_a_failed_watch_recovers(full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...]) -> None:
     """The problem is reported, nothing is deleted, requests are few, and changes in the meantime arrive in the end."""
     watched = listen(full)
     full.wait_watches()
@@ -188,7 +188,7 @@ def test_a_watch_that_fails(full: Kube, listen: Listen, fault: Fault, words: tup
     watched.wait(gone, "the deletion arrives")
 
 
-def test_a_poisoned_history_is_got_over_by_a_new_list(full: Kube, listen: Listen) -> None:
+def test_a_new_list_replaces_an_unusable_history(full: Kube, listen: Listen) -> None:
     """An unreadable event is part of the history, so every watch from there sends it again: list instead."""
     watched = listen(full)
     full.wait_watches()
@@ -208,7 +208,7 @@ def test_a_poisoned_history_is_got_over_by_a_new_list(full: Kube, listen: Listen
         pytest.param(Pieces(7), id="pieces"),
     ],
 )
-def test_a_stream_that_is_odd_but_whole(full: Kube, listen: Listen, fault: Fault) -> None:
+def test_an_odd_but_complete_stream_is_accepted(full: Kube, listen: Listen, fault: Fault) -> None:
     with full.fault(fault, verb="watch", times=None):
         watched = listen(full)
         full.wait_watches()
@@ -220,14 +220,14 @@ def test_a_stream_that_is_odd_but_whole(full: Kube, listen: Listen, fault: Fault
         assert {item.key for item in gone if isinstance(item, VmiDeleted)} == {"prod/vm-2"}
 
 
-def test_a_list_that_is_slow_but_comes(full: Kube, listen: Listen) -> None:
+def test_a_slow_list_completes(full: Kube, listen: Listen) -> None:
     with full.fault(Slow(50_000), verb="list", times=None):
         watched = listen(full)
         watched.wait(lambda: watched.lists, "the list")
     assert keys(watched.lists[0].vmis) == ALL
 
 
-def test_a_dead_connection_is_noticed(full: Kube, listen: Listen) -> None:
+def test_a_dead_connection_is_detected(full: Kube, listen: Listen) -> None:
     """Behind a firewall that forgot the connection nothing ever comes: bookmarks are missed."""
     watched = listen(full)
     full.wait_watches()
@@ -239,7 +239,7 @@ def test_a_dead_connection_is_noticed(full: Kube, listen: Listen) -> None:
     assert not watched.failure
 
 
-def test_410_in_the_stream_and_what_went_meanwhile(full: Kube, listen: Listen) -> None:
+def test_a_410_in_the_stream_leads_to_a_list_that_finds_deletions(full: Kube, listen: Listen) -> None:
     watched = listen(full)
     full.wait_watches()
     with full.fault(Reply.status(500), verb="watch", times=1):
@@ -250,7 +250,7 @@ def test_410_in_the_stream_and_what_went_meanwhile(full: Kube, listen: Listen) -
     assert keys(watched.lists[1].vmis) == ALL - {"prod/vm-3"}
 
 
-def test_bookmarks_move_the_watch_on(make_kube: Callable[..., Kube], listen: Listen) -> None:
+def test_bookmarks_advance_the_watch(make_kube: Callable[..., Kube], listen: Listen) -> None:
     """Other VMIs than ours may change for long: a watch from before all that would be too old."""
     kube = make_kube(history=10, bookmark_seconds=0.1)
     kube.load(MANY)
@@ -270,7 +270,7 @@ def test_bookmarks_move_the_watch_on(make_kube: Callable[..., Kube], listen: Lis
 BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
 
 
-def test_an_object_that_cannot_be_read(full: Kube, listen: Listen) -> None:
+def test_an_object_that_becomes_unreadable_keeps_its_last_state(full: Kube, listen: Listen) -> None:
     watched = listen(full)
     full.wait_watches()
     full.put(BROKEN)
@@ -287,7 +287,7 @@ def test_an_object_that_cannot_be_read(full: Kube, listen: Listen) -> None:
     assert watched.news[-1] == VmiDeleted("prod/vm-3", watched.news[-1].at)
 
 
-def test_an_object_that_could_never_be_read(full: Kube, listen: Listen) -> None:
+def test_an_object_that_was_never_readable_is_reported(full: Kube, listen: Listen) -> None:
     full.put(BROKEN)
     watched = listen(full)
     watched.wait(lambda: watched.lists, "the list")
@@ -295,7 +295,7 @@ def test_an_object_that_could_never_be_read(full: Kube, listen: Listen) -> None:
     assert watched.lists[0].unreadable == {"prod/vm-3"}
 
 
-def test_the_api_server_comes_and_goes(full: Kube, listen: Listen) -> None:
+def test_the_watch_survives_restarts_of_the_api_server(full: Kube, listen: Listen) -> None:
     watched = listen(full)
     full.wait_watches()
     for number in range(3):

@@ -76,7 +76,9 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("fault", "words"), LISTS)
-def test_a_list_whose_last_page_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
+def test_a_list_whose_last_page_fails_deletes_nothing(
+    bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]
+) -> None:
     """The zone has the names of an earlier controller; two thirds of a list would delete the rest."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
@@ -115,7 +117,7 @@ def _last_page(kube: Kube, fault: Fault) -> Injection:
     return kube.fault(fault, verb="list", when=last, times=None)
 
 
-def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None:
+def test_an_expired_continue_token_deletes_nothing(bind: Bind, full: Kube, run: Run) -> None:
     """The list starts again; the pages read before do not count."""
     done: list[int] = []
 
@@ -145,7 +147,7 @@ def test_a_continue_token_that_expires(bind: Bind, full: Kube, run: Run) -> None
         pytest.param(Stall(), ("went silent",), id="silent"),
     ],
 )
-def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
+def test_a_failed_watch_loses_no_change(bind: Bind, full: Kube, run: Run, fault: Fault, words: tuple[str, ...]) -> None:
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.wait_watches()
@@ -169,7 +171,7 @@ def test_a_watch_that_fails(bind: Bind, full: Kube, run: Run, fault: Fault, word
         pytest.param(Reply.expired(), id="410-as-status"),
     ],
 )
-def test_a_watch_that_keeps_ending_is_no_request_loop(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
+def test_a_watch_that_keeps_ending_causes_no_request_loop(bind: Bind, full: Kube, run: Run, fault: Fault) -> None:
     """Changes still arrive, only later: each new watch or list reports them."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
@@ -196,7 +198,7 @@ def test_a_watch_that_keeps_ending_is_no_request_loop(bind: Bind, full: Kube, ru
 
 
 @pytest.mark.parametrize("how", ["cut_watches", "end_watches", "freeze_watches", "fail_watches"])
-def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: str) -> None:
+def test_every_way_a_watch_can_end_loses_no_change(bind: Bind, full: Kube, run: Run, how: str) -> None:
     """No change is lost, and readiness does not flap for normal ends of a watch."""
     full.server.bookmark_seconds = 60.0
     ksd = run(bind, full, timing=QUICK)
@@ -216,7 +218,7 @@ def test_watches_that_end_in_every_way(bind: Bind, full: Kube, run: Run, how: st
         assert len(full.requests(verb="list", resource=VMIS.plural)) == 3, "one list in three pages"
 
 
-def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube, run: Run) -> None:
+def test_a_compaction_during_an_interrupted_watch_loses_no_change(bind: Bind, full: Kube, run: Run) -> None:
     """410 as an event in a stream with status 200: the new list shows what was deleted in the meantime."""
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
@@ -231,7 +233,7 @@ def test_history_that_is_compacted_while_the_watch_is_cut(bind: Bind, full: Kube
     ksd.wait_answer(bind, "vm-3.prod.vm.", "A")
 
 
-def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, run: Run) -> None:
+def test_an_unreachable_api_server_deletes_nothing(bind: Bind, full: Kube, run: Run) -> None:
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_ready()
     full.stop()
@@ -254,7 +256,7 @@ def test_the_api_server_is_gone_at_the_start_and_later(bind: Bind, full: Kube, r
     goes_on(ksd, bind, full)
 
 
-def test_the_owner_id_comes_from_the_cluster_when_it_answers(bind: Bind, full: Kube, run: Run) -> None:
+def test_the_controller_waits_for_the_owner_id_from_the_cluster(bind: Bind, full: Kube, run: Run) -> None:
     with full.fault(Reply.forbidden("secondary", "get"), verb="get", resource="namespaces", times=None):
         ksd = run(bind, full, timing=QUICK, OWNER_ID="")
         ksd.wait_problem("source", "403", "get of namespaces", "OWNER_ID")
@@ -262,7 +264,7 @@ def test_the_owner_id_comes_from_the_cluster_when_it_answers(bind: Bind, full: K
     assert any(full.kube_system_uid in record.rdata for record in bind.axfr() if record.type == "TXT")
 
 
-def test_kubevirt_is_installed_later(bind: Bind, full: Kube, run: Run) -> None:
+def test_a_controller_waits_for_kubevirt(bind: Bind, full: Kube, run: Run) -> None:
     full.uninstall()
     ksd = run(bind, full, timing=QUICK)
     ksd.wait_problem("source", "404", "KubeVirt is not installed")
@@ -330,7 +332,7 @@ def test_one_forbidden_namespace_does_not_delay_others(
     assert answer(bind, "net1.vm-2.closed.vm.", "A") == ["10.2.0.2"]
 
 
-def test_403_while_the_api_server_starts(bind: Bind, full: Kube, run: Run) -> None:
+def test_a_403_while_the_api_server_starts_is_retried(bind: Bind, full: Kube, run: Run) -> None:
     """A server refuses everything until RBAC is loaded: nothing is deleted, and no grant is suggested."""
     with full.fault(Reply.forbidden("secondary"), times=None):
         ksd = run(bind, full, timing=PATIENT, OWNER_ID="")

@@ -34,7 +34,7 @@ def test_an_idle_controller_exits(primary: Server, kube: Kube, run: Run, number:
     assert "shutdown complete" in ksd.log()
 
 
-def test_the_program_itself(bind: Bind, kube: Kube, run: Run) -> None:
+def test_the_process_exits_with_0_on_sigterm(bind: Bind, kube: Kube, run: Run) -> None:
     load(kube, 10)
     ksd = run(bind, kube, program=True)
     ksd.wait_ready()
@@ -106,13 +106,13 @@ def test_a_controller_that_never_reached_a_server_exits(bind: Bind, kube: Kube, 
     ("setting", "value"),
     [("STATUS_ADDRESS", "nowhere"), ("HOLD_DOWN", "-1s"), ("DNS_SERVER", "ns1:99999"), ("KUBECONFIG", "/nowhere")],
 )
-def test_a_wrong_setting_ends_at_once(bind: Bind, kube: Kube, run: Run, setting: str, value: str) -> None:
+def test_an_invalid_setting_exits_at_once(bind: Bind, kube: Kube, run: Run, setting: str, value: str) -> None:
     ksd = run(bind, kube, **{setting: value})
     assert ksd.ended() == 2
     assert setting in ksd.log()
 
 
-def test_a_status_address_that_is_taken(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_status_address_in_use_exits_at_once(bind: Bind, kube: Kube, run: Run) -> None:
     first = run(bind, kube)
     first.wait_ready()
     second = run(bind, kube, STATUS_ADDRESS=f"127.0.0.1:{first.port.number}")
@@ -120,14 +120,16 @@ def test_a_status_address_that_is_taken(bind: Bind, kube: Kube, run: Run) -> Non
     assert "STATUS_ADDRESS" in second.log()
 
 
-def test_a_base_outside_of_the_zone_ends_it(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_base_outside_of_the_zone_exits(bind: Bind, kube: Kube, run: Run) -> None:
     ksd = run(bind, kube, ZONE="elsewhere.example.")
     assert ksd.ended() == 2
     assert "does not lie in" in ksd.log() or "elsewhere.example." in ksd.log()
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_killed_at_any_time_during_the_load(primary: Server, kube: Kube, run: Run, ownership: str) -> None:
+def test_a_kill_at_any_time_leaves_a_zone_that_the_next_run_completes(
+    primary: Server, kube: Kube, run: Run, ownership: str
+) -> None:
     """Controller and primary are killed again and again; at the end the zone is what the VMIs say."""
     chance = random.Random(7)
     load(kube, 200)

@@ -18,7 +18,7 @@ from tests.controller.running import Running, addresses, answer
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 
 
-def test_a_vmi_comes_changes_and_goes(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_vmi_is_added_changed_and_deleted(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     ksd = run(primary, kube)
     ksd.wait_ready()
@@ -39,7 +39,7 @@ def test_a_vmi_comes_changes_and_goes(primary: Server, kube: Kube, run: Run) -> 
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
-def test_a_vmi_that_has_ended_is_deleted(bind: Bind, kube: Kube, run: Run, phase: str) -> None:
+def test_a_finished_vmi_is_deleted(bind: Bind, kube: Kube, run: Run, phase: str) -> None:
     kube.put(DB)
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -48,7 +48,7 @@ def test_a_vmi_that_has_ended_is_deleted(bind: Bind, kube: Kube, run: Run, phase
     ksd.wait(lambda: not addresses(bind), "nothing is left")
 
 
-def test_a_vmi_that_is_ignored_and_then_is_not(bind: Bind, kube: Kube, run: Run) -> None:
+def test_the_ignore_annotation_is_followed(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(DB)
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -119,7 +119,7 @@ def test_heartbeats_change_nothing(primary: Server, kube: Kube, run: Run) -> Non
     assert after["update_outcomes_total{accepted}"] == metrics["update_outcomes_total{accepted}"] + 2
 
 
-def test_an_interface_more_and_an_interface_less(bind: Bind, kube: Kube, run: Run) -> None:
+def test_added_and_removed_interfaces_are_followed(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(DB)
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -144,7 +144,7 @@ def test_annotations_are_followed(bind: Bind, kube: Kube, run: Run) -> None:
     assert bind.ttl("net1.db.prod.vm.", "A") == 60
 
 
-def test_the_older_vmi_keeps_the_name_and_the_other_gets_it_later(bind: Bind, kube: Kube, run: Run) -> None:
+def test_the_older_vmi_keeps_a_shared_name_until_it_is_deleted(bind: Bind, kube: Kube, run: Run) -> None:
     """`a.b` wants what interface `a` of `b` has; the report stays, whatever happens to either."""
     kube.put(vmi("b", "prod", {"a": ["10.1.0.1"]}, created="2026-03-01T08:00:00Z"))
     kube.put(vmi("a.b", "prod", {"net1": ["10.1.0.2"]}, created="2026-03-02T08:00:00Z"))
@@ -177,7 +177,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_that_is_replaced(primary: Server, file: Path, run: Run) -> None:
+def test_a_replaced_file_is_followed(primary: Server, file: Path, run: Run) -> None:
     ksd = run(primary, source=file)
     ksd.wait_ready()
     assert answer(primary, "net1.db.prod.vm.", "A") == ["10.1.0.9"]
@@ -190,7 +190,7 @@ def test_a_file_that_is_replaced(primary: Server, file: Path, run: Run) -> None:
     ksd.wait_answer(primary, "net1.db.prod.vm.", "A")
 
 
-def test_a_file_that_is_written_in_place(bind: Bind, file: Path, run: Run) -> None:
+def test_a_file_written_in_place_is_followed(bind: Bind, file: Path, run: Run) -> None:
     ksd = run(bind, source=file)
     ksd.wait_ready()
     text = json.dumps(vmis.listing([DB, vmi("web", "prod")]))
@@ -225,7 +225,7 @@ def test_documents_written_one_by_one_cause_no_deletions(bind: Bind, file: Path,
     ksd.wait_answer(bind, "vm-0.prod.vm.", "A")
 
 
-def test_two_changes_within_one_tick_of_the_clock(bind: Bind, file: Path, run: Run) -> None:
+def test_two_changes_within_one_clock_tick_are_both_applied(bind: Bind, file: Path, run: Run) -> None:
     ksd = run(bind, source=file)
     ksd.wait_ready()
     now = time.time_ns()
@@ -261,7 +261,7 @@ def test_an_unreadable_file_deletes_nothing(bind: Bind, file: Path, run: Run, sp
     ksd.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.10")
 
 
-def test_a_file_that_comes_later(bind: Bind, tmp_path: Path, run: Run) -> None:
+def test_a_missing_file_is_followed_once_it_exists(bind: Bind, tmp_path: Path, run: Run) -> None:
     path = tmp_path / "later.json"
     ksd = run(bind, source=path)
     ksd.wait_problem("source", "no such file")

@@ -36,7 +36,7 @@ def settle(ksd: Running, primary: Server, kube: Kube) -> None:
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 @pytest.mark.parametrize("left", [["10.1.0.9"], [], None], ids=["one-family", "no-address", "no-interface"])
-def test_a_family_that_vanishes_stays_and_then_goes(
+def test_a_vanished_address_family_is_held_then_deleted(
     bind: Bind, kube: Kube, run: Run, ownership: str, left: list[str] | None
 ) -> None:
     kube.put(db())
@@ -122,9 +122,7 @@ def test_the_last_address_is_held(bind: Bind, kube: Kube, run: Run) -> None:
         pytest.param(lambda kube: kube.put(db([], annotations={"ksd-ddns/ignore": "true"})), id="ignored"),
     ],
 )
-def test_a_hold_ends_at_once_when_its_reason_does(
-    bind: Bind, kube: Kube, run: Run, become: Any, ownership: str
-) -> None:
+def test_a_hold_ends_at_once_with_its_reason(bind: Bind, kube: Kube, run: Run, become: Any, ownership: str) -> None:
     kube.put(db())
     ksd = run(bind, kube, HOLD_DOWN="1h", OWNERSHIP=ownership)
     ksd.wait_ready()
@@ -137,7 +135,7 @@ def test_a_hold_ends_at_once_when_its_reason_does(
     ksd.wait(lambda: ksd.metrics()["held_families"] == 0, "all holds have ended")
 
 
-def test_one_of_two_addresses_goes_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+def test_one_of_two_addresses_is_deleted_at_once(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(db(["10.1.0.9", "10.1.0.10"]))
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()
@@ -145,7 +143,7 @@ def test_one_of_two_addresses_goes_at_once(bind: Bind, kube: Kube, run: Run) -> 
     ksd.wait_answer(bind, NAME, "A", "10.1.0.10")
 
 
-def test_without_hold_down_everything_goes_at_once(bind: Bind, kube: Kube, run: Run) -> None:
+def test_without_hold_down_everything_is_deleted_at_once(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(db())
     ksd = run(bind, kube, HOLD_DOWN="0s")
     ksd.wait_ready()
@@ -154,7 +152,7 @@ def test_without_hold_down_everything_goes_at_once(bind: Bind, kube: Kube, run: 
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_a_restart_starts_the_time_again(primary: Server, kube: Kube, run: Run, ownership: str) -> None:
+def test_a_restart_restarts_the_hold_down(primary: Server, kube: Kube, run: Run, ownership: str) -> None:
     kube.put(db())
     ksd = run(primary, kube, HOLD_DOWN="1h", OWNERSHIP=ownership)
     ksd.wait_ready()
@@ -198,7 +196,7 @@ def test_a_vmi_with_another_uid_does_not_inherit_a_hold(bind: Bind, kube: Kube, 
     ksd.wait_answer(bind, NAME, "A")
 
 
-def test_deleted_and_created_again_while_the_primary_is_away(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_vmi_recreated_while_the_primary_is_down_inherits_nothing(bind: Bind, kube: Kube, run: Run) -> None:
     kube.put(db(uid="one"))
     ksd = run(bind, kube, HOLD_DOWN="1h")
     ksd.wait_ready()

@@ -30,7 +30,7 @@ class Recorded(Proxy):
         return list(pass_on(message))
 
 
-def test_a_leader_that_was_suspended_sends_nothing(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_suspended_leader_sends_nothing_when_it_resumes(bind: Bind, kube: Kube, run: Run) -> None:
     kube.add_namespace("secondary")
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
     with Recorded(bind) as way_a, Recorded(bind) as way_b:

@@ -73,7 +73,7 @@ def test_an_unplugged_interface_is_not_held(bind: Bind, kube: Kube, run: Run) ->
     ksd.wait_answer(bind, "net2.db.prod.vm.", "A")
 
 
-def test_a_flood_of_names_that_flips_leaves_the_others_alone(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_flapping_flood_of_names_delays_no_other(bind: Bind, kube: Kube, run: Run) -> None:
     ksd = run(bind, kube, OWNERSHIP="zone")
     ksd.wait_ready()
     floods = [",".join(f"{letter}{number}" for number in range(40_000)) for letter in "ab"]

@@ -92,7 +92,7 @@ def test_powerdns_reports_a_changed_zone(
     assert "NOTIFY ignored" not in ksd.log()
 
 
-def test_an_unsigned_notify_is_ignored_and_the_cure_is_logged(
+def test_an_unsigned_notify_is_ignored_and_the_remedy_is_logged(
     notifying: Callable[..., Server], kube: Kube, run: Run, port: int
 ) -> None:
     kube.put(DB)
@@ -151,7 +151,7 @@ def key_of(primary: Server) -> Key:
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
-def test_one_that_counts(bind: Bind, listening: Running, port: int, tcp: bool) -> None:
+def test_a_valid_notify_is_accepted(bind: Bind, listening: Running, port: int, tcp: bool) -> None:
     bind.nsupdate(DELETE)
     time.sleep(0.3)
     assert bind.query(NAME, "A") == []
@@ -161,7 +161,7 @@ def test_one_that_counts(bind: Bind, listening: Running, port: int, tcp: bool) -
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
-def test_those_that_do_not_count(bind: Bind, listening: Running, port: int, tcp: bool) -> None:
+def test_an_invalid_notify_is_ignored(bind: Bind, listening: Running, port: int, tcp: bool) -> None:
     send = Sender(port)
     bind.nsupdate(DELETE)
     right = key_of(bind)
@@ -210,7 +210,7 @@ def test_garbage_does_not_end_the_listener(bind: Bind, listening: Running, port:
     assert listening.ready
 
 
-def test_a_flood_of_them_costs_little(bind: Bind, listening: Running, port: int) -> None:
+def test_a_flood_of_notify_messages_costs_little(bind: Bind, listening: Running, port: int) -> None:
     """Ten thousand good ones are ten thousand hints that one question answers."""
     send = Sender(port)
     message = send.message(key=key_of(bind)).to_wire()
@@ -252,7 +252,7 @@ def listen(port: int) -> Iterator[Listen]:
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::"], ids=["v4", "mapped"])
-def test_without_a_key_the_address_counts(listen: Listen, port: int, host: str, tcp: bool) -> None:
+def test_without_a_key_the_source_address_decides(listen: Listen, port: int, host: str, tcp: bool) -> None:
     zones = listen(host)
     send = Sender(port)
     assert not send(source="127.0.0.2", tcp=tcp)
@@ -262,7 +262,7 @@ def test_without_a_key_the_address_counts(listen: Listen, port: int, host: str, 
     assert zones == [b"\2vm\0"]
 
 
-def test_a_zone_is_reported_at_once_and_then_once_in_a_while(listen: Listen, port: int) -> None:
+def test_a_zone_is_reported_at_once_and_then_at_an_interval(listen: Listen, port: int) -> None:
     zones = listen(limit=RateLimit(every=1.0))
     send = Sender(port)
     began = time.monotonic()
@@ -325,7 +325,7 @@ def _processor_seconds(name: str) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def test_one_client_does_not_take_all_connections(listen: Listen, port: int) -> None:
+def test_one_client_cannot_take_all_connections(listen: Listen, port: int) -> None:
     listen()
     held = []
     for _ in range(200):
@@ -337,7 +337,7 @@ def test_one_client_does_not_take_all_connections(listen: Listen, port: int) -> 
         connection.close()
 
 
-def test_an_address_that_is_taken_is_a_wrong_setting(bind: Bind, kube: Kube, run: Run, port: int) -> None:
+def test_an_address_in_use_is_a_settings_error(bind: Bind, kube: Kube, run: Run, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
         ksd = run(bind, kube, NOTIFY_LISTEN=f"127.0.0.1:{port}")
         assert ksd.ended() == 2

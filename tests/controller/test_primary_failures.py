@@ -34,7 +34,7 @@ def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None
 # Gone, and back in some state
 
 
-def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_controller_waits_for_the_primary(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     primary.stop()
     ksd = run(primary, kube, timing=QUICK)
@@ -46,7 +46,7 @@ def test_the_primary_is_gone_at_the_start(primary: Server, kube: Kube, run: Run)
     is_published(ksd, primary)
 
 
-def test_the_primary_is_killed_and_comes_back(primary: Server, kube: Kube, run: Run) -> None:
+def test_changes_are_applied_after_the_primary_was_killed(primary: Server, kube: Kube, run: Run) -> None:
     kube.put(DB)
     kube.put(vmi("old", "prod"))
     ksd = run(primary, kube, timing=QUICK)
@@ -88,7 +88,7 @@ def _copy(directory: Path, to: Path) -> None:
     shutil.copytree(directory, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("log", "*.sock"))
 
 
-def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_primary_that_lost_its_zone_is_filled_again(primary: Server, kube: Kube, run: Run) -> None:
     """With a serial higher than any before, as the bundled primary starts after it lost its volume."""
     kube.put(DB)
     ksd = run(primary, kube, timing=QUICK)
@@ -107,7 +107,7 @@ def test_the_primary_comes_back_empty(primary: Server, kube: Kube, run: Run) -> 
     assert primary.serial() > serial
 
 
-def test_the_primary_is_restored_from_an_old_backup(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_primary_restored_from_a_backup_is_corrected(primary: Server, kube: Kube, run: Run) -> None:
     """Its serial is behind: what was published since is missing, what was deleted since is back."""
     kube.put(vmi("old", "prod"))
     ksd = run(primary, kube, timing=QUICK)
@@ -144,7 +144,7 @@ def company(make: Callable[..., Server], *keys: Key, **settings: object) -> Serv
 
 
 @pytest.mark.parametrize("server", ["bind9", "knot"])
-def test_a_frozen_zone(
+def test_changes_to_a_frozen_zone_are_applied_after_the_thaw(
     make_bind: Callable[..., Bind], make_knot: Callable[..., Knot], kube: Kube, run: Run, server: str
 ) -> None:
     primary = company(make_bind if server == "bind9" else make_knot)
@@ -188,7 +188,7 @@ def _with_keys(primary: Server, *keys: Key) -> None:
         primary.reload()
 
 
-def test_the_key_is_another_one_on_the_server_and_back(
+def test_a_wrong_key_on_the_server_is_reported_until_it_is_corrected(
     make_either: Callable[..., Server], kube: Kube, run: Run
 ) -> None:
     key, other = Key(), Key()
@@ -207,7 +207,7 @@ def test_the_key_is_another_one_on_the_server_and_back(
     ksd.wait_ready()
 
 
-def test_a_wrong_key_at_the_start_that_becomes_right(make_either: Callable[..., Server], kube: Kube, run: Run) -> None:
+def test_a_wrong_key_file_is_reloaded_once_corrected(make_either: Callable[..., Server], kube: Kube, run: Run) -> None:
     key, other = Key(), Key()
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
@@ -218,7 +218,7 @@ def test_a_wrong_key_at_the_start_that_becomes_right(make_either: Callable[..., 
     is_published(ksd, primary)
 
 
-def test_the_key_is_replaced_on_both_sides(make_either: Callable[..., Server], kube: Kube, run: Run) -> None:
+def test_a_key_replaced_on_both_sides_is_reloaded(make_either: Callable[..., Server], kube: Kube, run: Run) -> None:
     key, other = Key(), Key()
     primary = make_either(zones={"vm.": ""}, keys=(key,), bind={}, knot={})
     kube.put(DB)
@@ -231,7 +231,9 @@ def test_the_key_is_replaced_on_both_sides(make_either: Callable[..., Server], k
     ksd.wait_ready()
 
 
-def test_the_permission_is_revoked_and_granted_again(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_a_revoked_permission_is_reported_until_it_is_granted_again(
+    make_bind: Callable[..., Bind], kube: Kube, run: Run
+) -> None:
     """The zone can still be read: only the next update shows that the permission is gone."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
@@ -252,7 +254,7 @@ def test_the_permission_is_revoked_and_granted_again(make_bind: Callable[..., Bi
     assert ksd.metrics()["refused_names"] == 0
 
 
-def test_a_permission_that_is_granted_later(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_a_permission_that_is_granted_later_is_used(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     """With more names than are tried one by one before it counts as missing: none of them is left behind."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
@@ -273,7 +275,7 @@ def test_a_permission_that_is_granted_later(make_bind: Callable[..., Bind], kube
 # The way there
 
 
-def test_a_slow_network(primary: Server, kube: Kube, run: Run) -> None:
+def test_a_slow_network_only_delays_changes(primary: Server, kube: Kube, run: Run) -> None:
     def slowly(message: bytes) -> Iterable[bytes]:
         time.sleep(0.1)
         return [message]
@@ -289,7 +291,7 @@ def test_a_slow_network(primary: Server, kube: Kube, run: Run) -> None:
 
 
 @pytest.mark.parametrize("side", ["request", "response"])
-def test_a_half_open_connection(primary: Server, kube: Kube, run: Run, side: str) -> None:
+def test_a_half_open_connection_is_replaced(primary: Server, kube: Kube, run: Run, side: str) -> None:
     """No data arrives, and no error either."""
     with Proxy(primary) as proxy:
         kube.put(DB)
@@ -308,7 +310,7 @@ def test_a_half_open_connection(primary: Server, kube: Kube, run: Run, side: str
         ksd.wait_ready()
 
 
-def test_an_answer_to_an_update_never_comes(primary: Server, kube: Kube, run: Run) -> None:
+def test_an_unanswered_update_is_looked_up(primary: Server, kube: Kube, run: Run) -> None:
     """What was sent is in the zone: it is found there, not sent again."""
     with Proxy(primary, response=only(is_update, cut())) as proxy:
         kube.put(DB)
@@ -322,7 +324,7 @@ def test_an_answer_to_an_update_never_comes(primary: Server, kube: Kube, run: Ru
         assert ksd.metrics()["update_outcomes_total{unknown}"] == 4
 
 
-def test_without_ixfr_the_zone_is_not_read_again_and_again(
+def test_without_ixfr_the_zone_is_not_read_for_every_change(
     make_bind: Callable[..., Bind], kube: Kube, run: Run
 ) -> None:
     filler = "\n".join(f"host-{number} A 192.0.2.{number % 250}" for number in range(10_000))
@@ -352,7 +354,7 @@ def test_without_ixfr_the_zone_is_not_read_again_and_again(
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_what_others_change_of_ours_is_put_back(
+def test_foreign_changes_to_our_names_are_reverted(
     make_either: Callable[..., Server], kube: Kube, run: Run, ownership: str
 ) -> None:
     primary = make_either(zones={"vm.": ""}, bind={}, knot={})
@@ -421,7 +423,7 @@ def test_a_refused_name_is_retried_and_delays_no_other(make_bind: Callable[..., 
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 0, "nothing is refused")
 
 
-def test_a_refused_name_whose_vmi_changes_or_goes(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_a_refused_name_follows_its_vmi(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     primary = make_bind(zones={"vm.": ""})
     kube.put(vmi("odd", "prod", {"net_1": ["10.1.0.1"]}))
     kube.put(vmi("odder", "prod", {"net_1": ["10.1.0.2"]}))
@@ -435,7 +437,7 @@ def test_a_refused_name_whose_vmi_changes_or_goes(make_bind: Callable[..., Bind]
     assert ksd.metrics()["pending_names"] == 0
 
 
-def test_an_update_that_is_dropped_silently(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_a_silently_dropped_update_is_reported(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     """NOERROR is no proof: a policy that allows one address a name acknowledges the second one."""
     key = Key()
     policy = f'update-policy {{ grant "{key.name}" zonesub A(1) AAAA TXT; }}; allow-transfer {{ key "{key.name}"; }};'

@@ -34,7 +34,7 @@ def test_the_eleventh_change_in_a_minute_waits(bind: Bind, kube: Kube, run: Run)
     ksd.wait_answer(bind, name, "A", seconds=1.5)
 
 
-def test_one_that_is_deleted_and_created_again_and_again_waits_too(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_vmi_that_is_recreated_repeatedly_waits(bind: Bind, kube: Kube, run: Run) -> None:
     name = "net1.flap.prod.vm."
     ksd = run(bind, kube, timing=Timing(zone=ZoneTiming(slowed=3.0)))
     ksd.wait_ready()
@@ -51,7 +51,7 @@ def test_one_that_is_deleted_and_created_again_and_again_waits_too(bind: Bind, k
     ksd.wait_answer(bind, name, "A", seconds=1.5)
 
 
-def test_a_slowed_vmi_that_goes_is_gone(bind: Bind, kube: Kube, run: Run) -> None:
+def test_a_rate_limited_vmi_is_deleted_without_delay(bind: Bind, kube: Kube, run: Run) -> None:
     ksd = run(bind, kube)
     for number in range(15):
         kube.put(vmi("flap", "prod", {"net1": [f"10.1.0.{number}"]}))

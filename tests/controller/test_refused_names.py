@@ -79,7 +79,7 @@ def test_refused_names_delay_no_other_name_after_a_restart(
         pytest.param(f"{ALL} max-records-per-type 1;", ["10.1.0.20", "10.1.0.21"], id="servfail"),
     ],
 )
-def test_one_refused_vmi_does_not_make_it_unready(
+def test_one_refused_vmi_does_not_make_the_controller_unready(
     make_bind: Callable[..., Bind], kube: Kube, run: Run, options: str, odd: list[str]
 ) -> None:
     bind = make_bind(zones={"vm.": ""}, zone_options=options)
@@ -98,9 +98,7 @@ def test_one_refused_vmi_does_not_make_it_unready(
         ksd.start()
 
 
-def test_a_zone_that_is_frozen_is_not_ready_until_it_is_thawed(
-    make_bind: Callable[..., Bind], kube: Kube, run: Run
-) -> None:
+def test_a_frozen_zone_is_not_ready_until_it_is_thawed(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     bind = make_bind(zones={"vm.": ""})
     kube.put(good(0))
     ksd = run(bind, kube)
@@ -137,7 +135,7 @@ def test_a_secondary_that_takes_over_is_not_ready(make_bind: Callable[..., Bind]
 
 
 @pytest.mark.parametrize("count", [10, 300])
-def test_refused_names_are_grouped_in_log_and_page(
+def test_refused_names_are_grouped_by_cause_in_log_and_page(
     make_bind: Callable[..., Bind], kube: Kube, run: Run, count: int
 ) -> None:
     bind = make_bind(zones={"vm.": ""})
@@ -159,7 +157,7 @@ def test_refused_names_are_grouped_in_log_and_page(
 
 @pytest.mark.parametrize("count", [10, 2_000])
 @pytest.mark.parametrize("frozen", [False, True], ids=["checked", "frozen"])
-def test_apply_ends_with_1_however_many_names_are_refused(
+def test_apply_exits_with_1_if_any_names_are_refused(
     make_bind: Callable[..., Bind], ksd: Ksd, tmp_path: Path, count: int, frozen: bool
 ) -> None:
     bind = make_bind(zones={"vm.": ""})

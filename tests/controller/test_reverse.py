@@ -46,7 +46,7 @@ def test_pointers_follow_the_cluster(make_primary: Callable[..., Server], kube: 
     assert ksd.stop() == 0
 
 
-def test_what_others_change_in_our_pointers_is_put_back(
+def test_foreign_changes_to_our_pointers_are_reverted(
     make_primary: Callable[..., Server], kube: Kube, run: Run
 ) -> None:
     primary = make_primary(zones=ZONES)

@@ -169,7 +169,7 @@ def test_a_killed_secondary_serves_its_last_copy(bind: Bind, make_secondary: Mak
     assert secondary.query(NAME, "A") == [ADDRESS]
 
 
-def test_a_secondary_with_another_key_logs_it(bind: Bind, tmp_path: Path) -> None:
+def test_a_secondary_with_a_wrong_key_logs_the_error(bind: Bind, tmp_path: Path) -> None:
     other = Key(KEY.name).file(tmp_path)
     arguments = ["--dir", tmp_path / "zones", "--secondary-of", f"[::1]:{bind.port}", "--transfer-key", other]
     command = [sys.executable, "-m", "ksd_ddns", "bootstrap", "--server", "bind9", *map(str, arguments)]

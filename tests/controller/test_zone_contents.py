@@ -18,7 +18,7 @@ NAME = "net1.db.prod.vm."
 QUICK = {"DRIFT_INTERVAL": "0.5s", "FULL_READ_INTERVAL": "2s"}
 
 
-def test_a_zone_edited_by_hand_without_a_new_serial(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+def test_an_edit_without_a_new_serial_is_found(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     bind = make_bind(zones={"vm.": ""})
     kube.put(DB)
     ksd = run(bind, kube, **QUICK)
@@ -34,7 +34,7 @@ def test_a_zone_edited_by_hand_without_a_new_serial(make_bind: Callable[..., Bin
 
 
 @pytest.mark.parametrize("interval", ["1h", "2s"], ids=["spot-check", "full-read"])
-def test_a_record_deleted_in_the_database_of_powerdns(
+def test_a_record_deleted_in_the_powerdns_database_is_restored(
     make_powerdns: Callable[..., PowerDns], kube: Kube, run: Run, interval: str
 ) -> None:
     primary = make_powerdns(zones={"vm.": ""})
@@ -47,9 +47,7 @@ def test_a_record_deleted_in_the_database_of_powerdns(
     ksd.wait_ready()
 
 
-def test_another_server_with_the_same_serial_behind_one_address(
-    make_bind: Callable[..., Bind], kube: Kube, run: Run
-) -> None:
+def test_another_server_with_the_same_serial_is_detected(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
     first = make_bind(zones={"vm.": ""})
     kube.put(DB)
     with Proxy(first) as proxy:
@@ -106,7 +104,9 @@ def test_a_new_ttl_reaches_knot_and_the_name_never_lacks_its_address(
     assert ksd.ready
 
 
-def test_two_controllers_with_one_owner_id_say_so(make_bind: Callable[..., Bind], run: Run, tmp_path: Path) -> None:
+def test_two_controllers_with_one_owner_id_are_reported(
+    make_bind: Callable[..., Bind], run: Run, tmp_path: Path
+) -> None:
     bind = make_bind(zones={"vm.": ""})
     both = []
     for name in ("east", "west"):

@@ -61,7 +61,7 @@ def test_the_functional_tests_pass(configured: bool, tmp_path: Path) -> None:
     assert "there is no Deployment secondary-dns, so there are no pods to replace" in done.stdout
 
 
-def test_nothing_is_tested_where_nothing_is_deployed(tmp_path: Path) -> None:
+def test_the_functional_tests_skip_without_a_deployment(tmp_path: Path) -> None:
     with Kube() as kube:
         done = functest(kube, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +71,7 @@ def test_nothing_is_tested_where_nothing_is_deployed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("resource", "program"), [(VMIS, "KubeVirt"), (NETWORKS, "Multus")], ids=["vmis", "networks"])
-def test_nothing_is_tested_without_the_kinds_it_takes(resource: Resource, program: str, tmp_path: Path) -> None:
+def test_the_functional_tests_skip_without_the_required_kinds(resource: Resource, program: str, tmp_path: Path) -> None:
     with Kube() as kube:
         del kube.api.resources[resource.group, resource.version, resource.plural]
         done = functest(kube, tmp_path, FUNCTEST_DNS="127.0.0.1:9")
@@ -79,7 +79,7 @@ def test_nothing_is_tested_without_the_kinds_it_takes(resource: Resource, progra
     assert f"{program} is not installed" in done.stdout
 
 
-def test_pods_that_are_not_there_are_not_replaced(tmp_path: Path) -> None:
+def test_the_functional_tests_skip_replacing_pods_without_ready_pods(tmp_path: Path) -> None:
     with Kube() as kube:
         kube.serve(DEPLOYMENTS)
         kube.put(one(rendered.documents("bind9"), "Deployment"))

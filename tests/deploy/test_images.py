@@ -34,7 +34,7 @@ def run(*command: str, variables: dict[str, str], cwd: Path = ROOT) -> "subproce
     ],
 )
 @pytest.mark.parametrize("variant", ["bind9", "knot", "ksd", "secondaries"])
-def test_what_is_built_is_what_is_deployed(variables: dict[str, str], prefix: str, tag: str, variant: str) -> None:
+def test_the_built_images_are_the_deployed_ones(variables: dict[str, str], prefix: str, tag: str, variant: str) -> None:
     built = run("scripts/manifests", "images", variables=variables).stdout.split()
     assert built == [f"{prefix}/{name}:{tag}" for name in IMAGES]
     documents = yaml.safe_load_all(run("scripts/manifests", variant, variables=variables).stdout)
@@ -45,7 +45,7 @@ def test_what_is_built_is_what_is_deployed(variables: dict[str, str], prefix: st
 
 
 @pytest.mark.parametrize("arguments", [pytest.param((), id="none"), pytest.param(("kont",), id="misspelled")])
-def test_an_unknown_variant_is_answered_with_the_variants(arguments: tuple[str, ...]) -> None:
+def test_an_unknown_variant_lists_the_variants(arguments: tuple[str, ...]) -> None:
     done = run("scripts/manifests", *arguments, variables={})
     use = "use bind9, knot, ksd, secondaries, nodeport or loadbalancer"
     assert done.stderr == f"manifests: no variant '{''.join(arguments)}': {use}\n"
@@ -75,7 +75,7 @@ def base_of(clone: Path) -> str:
     return line.removeprefix("ARG BASE=")
 
 
-def test_the_base_image_is_pinned_to_what_the_registry_has_now(clone: Path) -> None:
+def test_the_base_image_is_pinned_to_the_current_digest(clone: Path) -> None:
     name = base_of(clone).partition("@")[0]
     for served in ('{"manifests": [1]}', '{"manifests": [2]}'):
         path = stand_in(clone, "skopeo", f'[ "$*" = "inspect --raw docker://{name}" ] && printf %s \'{served}\'')
@@ -84,7 +84,7 @@ def test_the_base_image_is_pinned_to_what_the_registry_has_now(clone: Path) -> N
         assert base_of(clone) == f"{name}@sha256:{hashlib.sha256(served.encode()).hexdigest()}"
 
 
-def test_a_registry_that_does_not_answer_leaves_the_containerfile_alone(clone: Path) -> None:
+def test_an_unreachable_registry_leaves_the_containerfile_unchanged(clone: Path) -> None:
     before = (clone / "Containerfile").read_text()
     path = stand_in(clone, "skopeo", "exit 1")
     assert run("scripts/images", "pin-base", cwd=clone, variables=path).returncode != 0
@@ -92,7 +92,7 @@ def test_a_registry_that_does_not_answer_leaves_the_containerfile_alone(clone: P
 
 
 @pytest.mark.parametrize("pinned", [False, True], ids=["by-tag", "by-digest"])
-def test_a_build_says_when_its_base_may_change(clone: Path, pinned: bool) -> None:
+def test_a_build_reports_an_unpinned_base(clone: Path, pinned: bool) -> None:
     path = stand_in(clone, "buildah", 'echo "$@" >>commands')
     base = f"r.example/debian:12@sha256:{'0' * 64}" if pinned else "r.example/debian:12"
     done = run("scripts/images", "build", cwd=clone, variables={"OCI_BIN": "buildah", "BASE": base, **path})

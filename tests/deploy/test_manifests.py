@@ -48,12 +48,12 @@ def containers_of(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize("variant", [*VARIANTS, "secondaries", *SERVICES])
-def test_every_object_is_valid_without_a_field_that_kubernetes_does_not_know(variant: str, version: str) -> None:
+def test_every_object_is_valid_and_has_only_known_fields(variant: str, version: str) -> None:
     for item in rendered.documents(variant):
         kubernetes_validate.validate(item, version, strict=True)
 
 
-def test_the_validator_notices_a_field_in_the_wrong_place() -> None:
+def test_the_validator_finds_a_misplaced_field() -> None:
     deployment = copy.deepcopy(one(rendered.documents("bind9"), "Deployment"))
     deployment["spec"]["template"]["spec"]["readOnlyRootFilesystem"] = True
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -63,7 +63,7 @@ def test_the_validator_notices_a_field_in_the_wrong_place() -> None:
 # Names, as KubeSecondaryDNS has them
 
 
-def test_the_objects_of_kubesecondarydns_are_there_under_their_names(bundled: list[dict[str, Any]]) -> None:
+def test_the_objects_of_kubesecondarydns_keep_their_names(bundled: list[dict[str, Any]]) -> None:
     names = {(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in bundled}
     assert names >= {
         ("Namespace", "", "secondary"),
@@ -86,14 +86,14 @@ def test_the_objects_of_kubesecondarydns_are_there_under_their_names(bundled: li
     assert monitor["readinessProbe"]["httpGet"]["path"].partition("?")[0] == "/readyz"
 
 
-def test_every_object_carries_the_label_and_lies_in_the_namespace(objects: list[dict[str, Any]]) -> None:
+def test_every_object_has_the_label_and_the_namespace(objects: list[dict[str, Any]]) -> None:
     for item in objects:
         assert item["metadata"]["labels"].items() >= LABEL.items(), item["metadata"]
         cluster_wide = item["kind"] in {"Namespace", "ClusterRole", "ClusterRoleBinding"}
         assert item["metadata"].get("namespace") == (None if cluster_wide else "secondary"), item["metadata"]
 
 
-def test_another_namespace_and_a_suffix_reach_every_reference(tmp_path: Path) -> None:
+def test_namespace_and_suffix_change_every_reference(tmp_path: Path) -> None:
     resources = [os.path.relpath(rendered.DEPLOY / name, tmp_path.resolve()) for name in ("bind9", "nodeport")]
     overlay = {"namespace": "elsewhere", "nameSuffix": "-new", "resources": resources}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
@@ -108,7 +108,7 @@ def test_another_namespace_and_a_suffix_reach_every_reference(tmp_path: Path) ->
     assert sources == [{"configMapRef": {"name": "secondary-dns-new"}}] * 2
 
 
-def test_both_bundled_variants_differ_in_the_server_alone() -> None:
+def test_the_bundled_variants_differ_only_in_the_server() -> None:
     def without_server(variant: str) -> list[dict[str, Any]]:
         objects = rendered.documents(variant)
         pod = pod_of(objects)
@@ -125,7 +125,7 @@ def test_both_bundled_variants_differ_in_the_server_alone() -> None:
 # Restrictions: the rules of the pod security standard `restricted`, and what goes beyond
 
 
-def test_the_namespace_lets_restricted_pods_in_only(objects: list[dict[str, Any]]) -> None:
+def test_the_namespace_admits_only_restricted_pods(objects: list[dict[str, Any]]) -> None:
     labels = one(objects, "Namespace", "secondary")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -146,11 +146,11 @@ def test_the_pod_is_restricted(objects: list[dict[str, Any]]) -> None:
         assert not any("hostPort" in port for port in container.get("ports", ())), container["name"]
 
 
-def test_no_uid_is_asked_for_so_that_openshift_may_choose_one(objects: list[dict[str, Any]]) -> None:
+def test_no_uid_is_set_because_openshift_chooses_one(objects: list[dict[str, Any]]) -> None:
     assert not re.search(r"runAs(User|Group)|fsGroup", str(pod_of(objects)))
 
 
-def test_only_the_controller_holds_a_token_of_the_api_server(objects: list[dict[str, Any]]) -> None:
+def test_only_the_controller_has_a_service_account_token(objects: list[dict[str, Any]]) -> None:
     pod = pod_of(objects)
     assert pod["automountServiceAccountToken"] is False
     (tokens,) = [item["name"] for item in pod["volumes"] if "serviceAccountToken" in str(item)]
@@ -158,7 +158,7 @@ def test_only_the_controller_holds_a_token_of_the_api_server(objects: list[dict[
     assert holders == ["status-monitor"]
 
 
-def test_what_is_written_lies_in_memory_within_limits(objects: list[dict[str, Any]]) -> None:
+def test_writable_volumes_are_in_memory_and_limited(objects: list[dict[str, Any]]) -> None:
     for volume in pod_of(objects)["volumes"]:
         if "emptyDir" in volume:
             assert volume["emptyDir"]["medium"] == "Memory"
@@ -168,13 +168,13 @@ def test_what_is_written_lies_in_memory_within_limits(objects: list[dict[str, An
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}, container["name"]
 
 
-def test_the_controller_cannot_write_to_the_zones_directory(bundled: list[dict[str, Any]]) -> None:
+def test_the_controller_cannot_write_to_the_zone_directory(bundled: list[dict[str, Any]]) -> None:
     monitor = pod_of(bundled)["containers"][1]
     (mount,) = [item for item in monitor["volumeMounts"] if item["mountPath"] == "/zones"]
     assert mount["readOnly"] is True
 
 
-def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> None:
+def test_rbac_grants_only_what_is_needed(objects: list[dict[str, Any]]) -> None:
     def granted(kind: str) -> set[tuple[str, str, str, tuple[str, ...]]]:
         return {
             (group, resource, verb, tuple(rule.get("resourceNames", ())))
@@ -195,7 +195,7 @@ def test_the_rights_are_those_that_are_needed(objects: list[dict[str, Any]]) -> 
     }
 
 
-def test_secondaries_are_restricted_as_the_primary_is_and_have_no_access_to_the_api_server() -> None:
+def test_secondaries_are_restricted_and_cannot_reach_the_api_server() -> None:
     objects = rendered.documents("secondaries")
     primary = pod_of(objects)
     secondaries = one(objects, "Deployment", "secondary-dns-secondaries")["spec"]["template"]
@@ -211,7 +211,7 @@ def test_secondaries_are_restricted_as_the_primary_is_and_have_no_access_to_the_
 # The parts fit each other
 
 
-def test_volumes_ports_and_probes_name_what_is_there(objects: list[dict[str, Any]]) -> None:
+def test_volumes_ports_and_probes_refer_to_each_other(objects: list[dict[str, Any]]) -> None:
     volumes = [item["name"] for item in pod_of(objects)["volumes"]]
     used = {mount["name"] for item in containers_of(objects) for mount in item["volumeMounts"]}
     assert used == set(volumes)
@@ -238,7 +238,7 @@ def selector_of(item: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "secondaries"])
-def test_whatever_selects_pods_selects_those_of_one_deployment(variant: str) -> None:
+def test_each_selector_selects_the_pods_of_one_deployment(variant: str) -> None:
     objects = [*rendered.documents(variant), *(item for name in SERVICES for item in rendered.documents(name))]
     pods = {
         item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"]
@@ -258,13 +258,13 @@ def test_whatever_selects_pods_selects_those_of_one_deployment(variant: str) -> 
     assert all(kinds >= {"NetworkPolicy", "PodDisruptionBudget"} for kinds in selected.values())
 
 
-def test_the_selector_of_the_deployment_is_that_of_kubesecondarydns(objects: list[dict[str, Any]]) -> None:
+def test_the_deployment_has_the_selector_of_kubesecondarydns(objects: list[dict[str, Any]]) -> None:
     """It cannot be changed in a Deployment that is there."""
     assert selector_of(one(objects, "Deployment")) == LABEL
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])
-def test_services_lead_to_port_5353_by_udp_and_tcp(service: str, bundled: list[dict[str, Any]]) -> None:
+def test_services_target_port_5353_over_udp_and_tcp(service: str, bundled: list[dict[str, Any]]) -> None:
     found = rendered.documents(service) if service else bundled
     (spec,) = [item["spec"] for item in found if item["kind"] == "Service"]
     assert spec["selector"] == LABEL
@@ -272,13 +272,13 @@ def test_services_lead_to_port_5353_by_udp_and_tcp(service: str, bundled: list[d
     assert [(item["protocol"], item["targetPort"]) for item in spec["ports"]] == [("UDP", 5353), ("TCP", 5353)]
 
 
-def test_the_node_port_is_the_one_of_kubesecondarydns() -> None:
+def test_the_node_port_is_that_of_kubesecondarydns() -> None:
     (service,) = rendered.documents("nodeport")
     assert service["spec"]["type"] == "NodePort"
     assert {item["nodePort"] for item in service["spec"]["ports"]} == {31111}
 
 
-def test_the_network_policies_let_dns_in_and_the_api_server_be_reached(bundled: list[dict[str, Any]]) -> None:
+def test_the_network_policies_allow_dns_and_the_api_server(bundled: list[dict[str, Any]]) -> None:
     ingress = one(bundled, "NetworkPolicy", "allow-ingress-to-secondary-dns")["spec"]["ingress"]
     for_all = [rule["ports"] for rule in ingress if "from" not in rule]
     assert for_all == [[{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]]
@@ -287,7 +287,7 @@ def test_the_network_policies_let_dns_in_and_the_api_server_be_reached(bundled: 
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "secondaries"])
-def test_no_namespace_is_let_in_for_its_name(variant: str) -> None:
+def test_ingress_is_allowed_by_a_label_and_not_by_namespace_name(variant: str) -> None:
     policies = [item for item in rendered.documents(variant) if item["kind"] == "NetworkPolicy"]
     peers = [peer for item in policies for rule in item["spec"].get("ingress", ()) for peer in rule.get("from", ())]
     assert peers == [{"namespaceSelector": {"matchLabels": {"ksd-ddns/monitoring": "allowed"}}}]
@@ -298,7 +298,7 @@ def test_no_namespace_is_let_in_for_its_name(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "secondaries"])
-def test_the_images_are_those_of_this_version(variant: str) -> None:
+def test_the_images_have_the_tag_of_this_version(variant: str) -> None:
     deployments = [item for item in rendered.documents(variant) if item["kind"] == "Deployment"]
     pods = [item["spec"]["template"]["spec"] for item in deployments]
     images = {item["image"] for pod in pods for item in (*pod.get("initContainers", ()), *pod["containers"])}
@@ -312,7 +312,7 @@ def test_every_variable_is_a_setting(objects: list[dict[str, Any]]) -> None:
     assert given <= known
 
 
-def test_a_drain_takes_one_pod_at_a_time_and_never_waits_for_ever(objects: list[dict[str, Any]]) -> None:
+def test_a_drain_evicts_one_pod_at_a_time_and_never_blocks(objects: list[dict[str, Any]]) -> None:
     budget = one(objects, "PodDisruptionBudget")["spec"]
     assert budget["maxUnavailable"] == 1
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
@@ -338,7 +338,7 @@ def bootstrap_of(objects: list[dict[str, Any]], directory: Path) -> Iterator[str
 
 @pytest.mark.parametrize(("domain", "address"), [("", ""), ("apps.example.com", "192.0.2.53,2001:db8::53")])
 @pytest.mark.parametrize("variant", BUNDLED)
-def test_the_servers_take_their_configuration(
+def test_the_servers_accept_their_configuration(
     variant: str, domain: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOMAIN", domain)

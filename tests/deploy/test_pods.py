@@ -62,7 +62,7 @@ def serial(pod: Pod) -> int:
     return int(ask(pod, "vm.", "SOA")[1][0].split()[2])
 
 
-def test_the_pod_is_ready_with_the_first_full_sync_and_not_before(pod: Pod, cluster: Kube) -> None:
+def test_the_pod_becomes_ready_after_the_first_full_sync(pod: Pod, cluster: Kube) -> None:
     with cluster.fault(Reply.status(503), verb="list", times=None):
         pod.start()
         cluster.wait_requests(2, verb="list", seconds=20)
@@ -77,7 +77,7 @@ def test_the_pod_is_ready_with_the_first_full_sync_and_not_before(pod: Pod, clus
     assert ask(pod, "vmi-sec.secondary-test.vm.") == ("NOERROR", ["10.10.0.5"])
 
 
-def test_the_rights_that_are_granted_are_enough_for_all_it_does(pod: Pod, cluster: Kube) -> None:
+def test_the_granted_permissions_are_sufficient(pod: Pod, cluster: Kube) -> None:
     pod.start()
     pod.wait_ready()
     cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": ["10.10.0.6"]}))
@@ -94,7 +94,7 @@ def test_the_rights_that_are_granted_are_enough_for_all_it_does(pod: Pod, cluste
     }
 
 
-def test_no_right_is_there_for_nothing(cluster: Kube) -> None:
+def test_every_granted_permission_is_used(cluster: Kube) -> None:
     documents = rendered.documents("bind9")
     one(documents, "ClusterRole", "secondary")["rules"][0]["verbs"].remove("watch")
     cluster.authorize(documents)
@@ -104,7 +104,7 @@ def test_no_right_is_there_for_nothing(cluster: Kube) -> None:
         cluster.wait(lambda: [one for one in cluster.requests(verb="watch") if one.status == 403], "a refusal")
 
 
-def test_the_key_stays_with_the_pods_user(pod: Pod) -> None:
+def test_only_the_user_of_the_pod_can_read_the_key(pod: Pod) -> None:
     key = pod.volume("secdns-zones") / "ksd-ddns.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.stat().st_uid == pod.uid
@@ -120,7 +120,7 @@ def test_the_key_stays_with_the_pods_user(pod: Pod) -> None:
     assert ask(pod, "evil.vm.") == ("NXDOMAIN", [])
 
 
-def test_while_the_api_server_is_away_the_pod_goes_on_answering(pod: Pod, cluster: Kube) -> None:
+def test_the_pod_answers_while_the_api_server_is_down(pod: Pod, cluster: Kube) -> None:
     pod.start()
     pod.wait_ready()
     cluster.stop()
@@ -134,7 +134,7 @@ def test_while_the_api_server_is_away_the_pod_goes_on_answering(pod: Pod, cluste
     wait_answer(pod, ["10.10.0.9"])
 
 
-def test_a_dns_server_that_dies_comes_back_with_all_it_acknowledged(pod: Pod, cluster: Kube) -> None:
+def test_a_restarted_dns_server_has_all_acknowledged_updates(pod: Pod, cluster: Kube) -> None:
     pod.start()
     pod.wait_ready()
     for last in range(25, 30):
@@ -150,7 +150,7 @@ def test_a_dns_server_that_dies_comes_back_with_all_it_acknowledged(pod: Pod, cl
     assert serial(pod) >= before
 
 
-def test_a_controller_that_is_restarted_changes_nothing(pod: Pod, cluster: Kube) -> None:
+def test_a_restarted_controller_changes_nothing(pod: Pod, cluster: Kube) -> None:
     pod.start()
     pod.wait_ready()
     before = serial(pod)
@@ -161,7 +161,7 @@ def test_a_controller_that_is_restarted_changes_nothing(pod: Pod, cluster: Kube)
     wait_answer(pod, [])
 
 
-def test_it_ends_at_sigterm_well_within_its_grace(pod: Pod) -> None:
+def test_the_pod_exits_on_sigterm_within_its_grace_period(pod: Pod) -> None:
     pod.start()
     pod.wait_ready()
     begin = time.monotonic()
@@ -192,7 +192,7 @@ def test_zones_and_name_server_come_from_the_config_map(variant: str, cluster: K
 
 
 @pytest.mark.parametrize("variant", BUNDLED)
-def test_it_starts_on_nodes_without_ipv6(variant: str, cluster: Kube) -> None:
+def test_the_pod_starts_on_nodes_without_ipv6(variant: str, cluster: Kube) -> None:
     documents = rendered.documents(variant)
     cluster.authorize(documents)
     with Pod(documents, kube=cluster, ipv6=False) as pod:
@@ -218,7 +218,7 @@ class CompanyPrimary:
             return subprocess.Popen(bootstrap.command(self.primary), stderr=subprocess.DEVNULL)
 
 
-def test_the_controller_alone_fills_the_primary_of_a_company(cluster: Kube, tmp_path: Path) -> None:
+def test_the_controller_alone_works_with_an_external_primary(cluster: Kube, tmp_path: Path) -> None:
     documents = rendered.documents("ksd")
     cluster.authorize(documents)
     company = CompanyPrimary(tmp_path / "named")
@@ -241,6 +241,6 @@ def test_the_controller_alone_fills_the_primary_of_a_company(cluster: Kube, tmp_
         assert pod.stop() == {"status-monitor": 0}
 
 
-def test_without_the_settings_of_the_manifest_nothing_of_this_machine_is_used(pod: Pod) -> None:
+def test_the_pod_uses_no_settings_of_the_host(pod: Pod) -> None:
     environment: dict[str, Any] = pod["status-monitor"].environment
     assert not set(os.environ) & set(environment) - {"PATH", "HOME", "HOSTNAME", "PYTHONDONTWRITEBYTECODE"}

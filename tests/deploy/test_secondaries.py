@@ -84,7 +84,7 @@ def test_a_change_reaches_the_secondaries_in_about_a_second(cluster: Kube, key: 
             time.sleep(0.05)
 
 
-def test_the_transfer_key_may_not_update(cluster: Kube, key: str) -> None:
+def test_the_transfer_key_cannot_update(cluster: Kube, key: str) -> None:
     documents = rendered.documents("secondaries")
     cluster.authorize(documents)
     with Pod(documents, kube=cluster, secrets={"secondary-dns-transfer": {"tsig.key": key}}) as primary:

@@ -117,7 +117,7 @@ def test_kubectl_apply_replaces_kubesecondarydns(variant: str, how: str, server:
 
 @pytest.mark.parametrize("how", INSTALLED)
 @pytest.mark.parametrize("variant", BUNDLED)
-def test_kubectl_apply_brings_kubesecondarydns_back(variant: str, how: str, server: ApiServer) -> None:
+def test_kubectl_apply_restores_kubesecondarydns(variant: str, how: str, server: ApiServer) -> None:
     install(server, *INSTALLED[how])
     before = {kind: server.object(kind, "secondary-dns") for kind in ("Deployment", "ConfigMap")}
     apply(server, variant)
@@ -127,7 +127,7 @@ def test_kubectl_apply_brings_kubesecondarydns_back(variant: str, how: str, serv
 
 
 @pytest.mark.parametrize("how", INSTALLED)
-def test_from_one_bundled_server_to_the_other_and_back(how: str, server: ApiServer) -> None:
+def test_kubectl_apply_switches_between_the_bundled_servers(how: str, server: ApiServer) -> None:
     server.kubectl(*INSTALLED[how], "-k", str(rendered.DEPLOY / "bind9"))
     for variant in ("knot", "bind9"):
         merged = apply(server, variant)
@@ -136,7 +136,7 @@ def test_from_one_bundled_server_to_the_other_and_back(how: str, server: ApiServ
 
 
 @pytest.mark.parametrize("variant", [*BUNDLED, "ksd"])
-def test_the_command_of_the_page_removes_what_a_merge_leaves(variant: str, server: ApiServer) -> None:
+def test_the_documented_command_removes_what_a_merge_leaves(variant: str, server: ApiServer) -> None:
     install(server, "create")
     apply(server, variant)
     manifest = rendered.text(rendered.DEPLOY / variant)
@@ -148,7 +148,7 @@ def test_the_command_of_the_page_removes_what_a_merge_leaves(variant: str, serve
     assert apply(server, variant) == replaced
 
 
-def test_the_command_of_the_page_gives_an_exposed_service_both_protocols(server: ApiServer) -> None:
+def test_the_documented_command_exposes_both_protocols(server: ApiServer) -> None:
     port = {"protocol": "UDP", "port": 31111, "nodePort": 31111, "targetPort": 5353}
     meta = {"name": "dns-nodeport", "namespace": "secondary"}
     spec = {"type": "NodePort", "selector": {"k8s-app": "secondary-dns"}, "ports": [port]}
@@ -160,7 +160,7 @@ def test_the_command_of_the_page_gives_an_exposed_service_both_protocols(server:
     assert {(item["protocol"], item["nodePort"]) for item in ports} == {("UDP", 31111), ("TCP", 31111)}
 
 
-def test_what_a_merge_leaves_is_what_the_page_says(server: ApiServer) -> None:
+def test_a_merge_leaves_what_the_page_lists(server: ApiServer) -> None:
     install(server, "create")
     merged = pod_of(apply(server, "bind9"))
     fresh = pod_of(one(rendered.documents("bind9"), "Deployment"))
@@ -176,7 +176,7 @@ def test_what_a_merge_leaves_is_what_the_page_says(server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("variant", BUNDLED)
-def test_a_pod_with_what_a_merge_leaves_works(variant: str, cluster: Kube, server: ApiServer) -> None:
+def test_a_pod_works_with_what_a_merge_leaves(variant: str, cluster: Kube, server: ApiServer) -> None:
     install(server, "create")
     apply(server, variant)
     documents = list(server.objects.values())

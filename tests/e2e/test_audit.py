@@ -29,7 +29,7 @@ def listed(text: str) -> list[str]:
     return re.split(r",\s*", text)
 
 
-def test_every_message_has_its_line(primary: Server, ksd: Ksd) -> None:
+def test_every_update_message_is_logged(primary: Server, ksd: Ksd) -> None:
     vmis = [vmi(f"vm{i}", "prod") for i in range(5)]
     before = primary.serial()
     done = ksd(primary, UPDATE_BATCH="3").process("apply", "--verbose", vmi=vmis)
@@ -45,7 +45,7 @@ def test_every_message_has_its_line(primary: Server, ksd: Ksd) -> None:
     assert read_back == {"zone": "vm.", "server": server, "serial_before": str(before)}
 
 
-def test_refused_messages_have_their_lines(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_every_refused_message_is_logged(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""}, options="check-names primary fail;")
     done = ksd(bind).process("apply", "--verbose", vmi=[vmi("a", "ns", {"net_1": ["10.0.0.1"], "net2": ["10.0.0.2"]})])
     assert done.code == 1
@@ -65,7 +65,7 @@ def test_refused_messages_have_their_lines(make_bind: Callable[..., Bind], ksd: 
         pytest.param(lambda message: [hostile.unsigned(message)], 5, id="unsigned"),
     ],
 )
-def test_a_message_without_a_response_has_its_line(bind: Bind, ksd: Ksd, hook: hostile.Hook, code: int) -> None:
+def test_a_message_without_a_response_is_logged(bind: Bind, ksd: Ksd, hook: hostile.Hook, code: int) -> None:
     """It may well have been applied: that it was sent is what an audit must know."""
     sent: list[bytes] = []
 
@@ -86,7 +86,7 @@ def test_a_message_without_a_response_has_its_line(bind: Bind, ksd: Ksd, hook: h
     assert bind.query("a.ns.vm", "A") == ["10.0.0.1"]
 
 
-def test_a_line_holds_as_many_names_as_it_can(bind: Bind, ksd: Ksd) -> None:
+def test_a_log_line_has_as_many_names_as_fit(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind).process("apply", "--verbose", vmi=[vmi(f"vm-{i:04}", "prod") for i in range(400)])
     lines = messages(done.err)
     assert [line["rcode"] for line in lines] == ["NOERROR"] * 2
@@ -100,6 +100,6 @@ def test_a_line_holds_as_many_names_as_it_can(bind: Bind, ksd: Ksd) -> None:
     assert total == 800
 
 
-def test_nothing_sent_is_nothing_logged(bind: Bind, ksd: Ksd) -> None:
+def test_nothing_is_logged_when_nothing_is_sent(bind: Bind, ksd: Ksd) -> None:
     assert ksd(bind).process("apply", "--verbose", vmi=[]).err == ""
     assert "audit" not in ksd(bind).process("plan", "--verbose", vmi=[vmi("db", "prod")]).err

@@ -51,7 +51,7 @@ def key_rejected(done: Done, primary: Server, *words: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_a_key_that_the_server_does_not_know(primary: Server, ksd: Ksd, verb: str) -> None:
+def test_an_unknown_key_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret)
     with untouched(primary):
         done = command(verb, vmi=[DB])
@@ -59,7 +59,7 @@ def test_a_key_that_the_server_does_not_know(primary: Server, ksd: Ksd, verb: st
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_a_wrong_secret(primary: Server, ksd: Ksd, verb: str) -> None:
+def test_a_wrong_secret_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     wrong = base64.b64encode(b"this is not the secret of the key").decode()
     command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME=primary.key_name, TSIG_SECRET=wrong)
     with untouched(primary):
@@ -68,7 +68,7 @@ def test_a_wrong_secret(primary: Server, ksd: Ksd, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_a_wrong_algorithm(primary: Server, ksd: Ksd, verb: str) -> None:
+def test_a_wrong_algorithm_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     command = ksd(primary).but(
         "TSIG_KEY_FILE", TSIG_KEY_NAME=primary.key_name, TSIG_SECRET=primary.secret, TSIG_ALGORITHM="hmac-sha512"
     )
@@ -83,7 +83,7 @@ def test_a_wrong_algorithm(primary: Server, ksd: Ksd, verb: str) -> None:
     [{"TSIG_KEY_NAME": "other."}, {"TSIG_ALGORITHM": "hmac-sha512"}, {"TSIG_SECRET": "bm90IGl0cyBzZWNyZXQ="}],
     ids=["name", "algorithm", "secret"],
 )
-def test_a_key_that_is_rejected_without_a_reason(bind: Bind, ksd: Ksd, verb: str, wrong: dict[str, str]) -> None:
+def test_a_key_rejected_without_a_reason_is_reported(bind: Bind, ksd: Ksd, verb: str, wrong: dict[str, str]) -> None:
     right = {"TSIG_KEY_NAME": bind.key_name, "TSIG_SECRET": bind.secret}
     with untouched(bind), Proxy(bind, response=hostile.unsigned_notauth) as proxy:
         command = ksd(bind, through=proxy.address).but("TSIG_KEY_FILE", **right | wrong)
@@ -92,7 +92,7 @@ def test_a_key_that_is_rejected_without_a_reason(bind: Bind, ksd: Ksd, verb: str
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
-def test_a_clock_that_is_off_by_an_hour(primary: Server, ksd: Ksd, hours: int) -> None:
+def test_a_clock_that_is_off_by_an_hour_is_reported(primary: Server, ksd: Ksd, hours: int) -> None:
     # A process whose clock stands elsewhere: everything from the import on sees that time.
     clock = f"import time; now = time.time; time.time = lambda: now() + {3600 * hours}"
     run = "import sys; from ksd_ddns.cli import main; sys.exit(main())"
@@ -108,7 +108,7 @@ def test_a_clock_that_is_off_by_an_hour(primary: Server, ksd: Ksd, hours: int) -
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_a_zone_that_the_server_does_not_serve(primary: Server, ksd: Ksd, verb: str) -> None:
+def test_a_zone_that_the_server_does_not_serve_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     command = ksd(primary, DOMAIN="example.com")
     with untouched(primary):
         by_soa = command(verb, vmi=[DB])
@@ -124,14 +124,14 @@ def test_a_zone_that_the_server_does_not_serve(primary: Server, ksd: Ksd, verb: 
     failed(by_setting, 4, f"127.0.0.1:{primary.port}", "example.com.", "set ZONE")
 
 
-def test_a_zone_that_is_delegated_elsewhere(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_delegated_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": "vm NS ns.elsewhere.test."})
     with untouched(bind):
         done = ksd(bind, DOMAIN="example")("apply", vmi=[DB])
     failed(done, 5, "vm.example.", "the zone is delegated", "DNS_SERVER")
 
 
-def test_no_right_to_transfer(make_either: Callable[..., Server], ksd: Ksd) -> None:
+def test_a_missing_transfer_permission_is_reported(make_either: Callable[..., Server], ksd: Ksd) -> None:
     grant = 'update-policy { grant "update-only." subdomain vm. A AAAA TXT; };'
     primary = make_either(
         zones={"vm.": "www A 192.0.2.1"},
@@ -150,7 +150,9 @@ def test_no_right_to_transfer(make_either: Callable[..., Server], ksd: Ksd) -> N
 
 
 @pytest.mark.parametrize("vmis", [[DB], MANY], ids=["1-vmi", "12-vmis"])
-def test_no_right_to_update(make_either: Callable[..., Server], ksd: Ksd, vmis: list[dict[str, Any]]) -> None:
+def test_a_missing_update_permission_is_reported(
+    make_either: Callable[..., Server], ksd: Ksd, vmis: list[dict[str, Any]]
+) -> None:
     primary = make_either(
         zones={"vm.": "www A 192.0.2.1"},
         keys=[Key("read-only.")],
@@ -165,7 +167,7 @@ def test_no_right_to_update(make_either: Callable[..., Server], ksd: Ksd, vmis: 
     failed(done, 4, f"127.0.0.1:{primary.port}", "read-only.", "grant")
 
 
-def test_a_journal_that_cannot_be_written(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_an_unwritable_journal_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     """That one of the names would be refused anyhow is not what is said."""
     bind = make_bind(zones={"vm.": ""})
     (bind.directory / "vm.zone.jnl").mkdir()
@@ -174,7 +176,7 @@ def test_a_journal_that_cannot_be_written(make_bind: Callable[..., Bind], ksd: K
     failed(done, 3, "failed to update vm.", "journal")
 
 
-def test_a_zone_that_is_frozen(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     """The zone holds our names, so the permission is not the first that comes to mind."""
     bind = make_bind(zones={"vm.": ""})
     assert ksd(bind)("apply", vmi=[DB]).code == 0
@@ -225,7 +227,7 @@ TAMPERING = [
 
 @pytest.mark.parametrize(("hook", "code", "words"), TAMPERING)
 @pytest.mark.parametrize("zone", ["", "vm"], ids=["soa-query", "transfer"])
-def test_a_bad_answer_to_what_is_read(
+def test_an_invalid_response_to_a_read_is_rejected(
     bind: Bind, ksd: Ksd, zone: str, hook: Hook, code: int, words: tuple[str, ...]
 ) -> None:
     with Proxy(bind, response=hook) as proxy, untouched(bind):
@@ -233,7 +235,7 @@ def test_a_bad_answer_to_what_is_read(
     failed(done, code, str(proxy.address), *words)
 
 
-def test_an_unsigned_word_on_which_zone_it_is(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_an_unsigned_answer_to_the_soa_query_is_rejected(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": ""})
     with Proxy(bind, response=hostile.first(1, each(hostile.unsigned))) as proxy, untouched(bind):
         command = ksd(bind, through=proxy.address, DOMAIN="example")
@@ -241,21 +243,21 @@ def test_an_unsigned_word_on_which_zone_it_is(make_bind: Callable[..., Bind], ks
         assert command("plan", vmi=[DB]).code == 0, "the same answer with its signature is good"
 
 
-def test_an_answer_signed_with_another_key(bind: Bind, ksd: Ksd) -> None:
+def test_an_answer_signed_with_another_key_is_rejected(bind: Bind, ksd: Ksd) -> None:
     stranger = Resigner(Key(bind.key_name, secret=WITNESS.secret))
     with Proxy(bind, request=stranger.request, response=stranger.response) as proxy, untouched(bind):
         done = ksd(bind, through=proxy.address)("apply", vmi=[DB])
     failed(done, 5, str(proxy.address), "does not verify", bind.key_name)
 
 
-def test_an_answer_from_another_time(bind: Bind, ksd: Ksd) -> None:
+def test_an_answer_from_another_time_is_rejected(bind: Bind, ksd: Ksd) -> None:
     late = Resigner(Key(bind.key_name, secret=bind.secret), offset=-3600)
     with Proxy(bind, request=late.request, response=late.response) as proxy, untouched(bind):
         done = ksd(bind, through=proxy.address)("apply", vmi=[DB])
     failed(done, 5, str(proxy.address), "a time more than 300 s off ours", "NTP")
 
 
-def test_a_true_answer_signed_anew_is_taken(bind: Bind, ksd: Ksd) -> None:
+def test_a_valid_answer_that_is_signed_again_is_accepted(bind: Bind, ksd: Ksd) -> None:
     """Proves that the two tests above fail for the reason that they name."""
     faithful = Resigner(Key(bind.key_name, secret=bind.secret))
     with Proxy(bind, request=faithful.request, response=faithful.response) as proxy:
@@ -308,7 +310,7 @@ class Reordered:
         pytest.param(hostile.after(2, each(hostile.unsigned)), 5, ("unsigned",), id="end-unsigned"),
     ],
 )
-def test_a_transfer_that_goes_wrong_in_the_middle(
+def test_a_transfer_that_fails_midway_is_rejected(
     large: Bind, ksd: Ksd, hook: Hook, code: int, words: tuple[str, ...]
 ) -> None:
     with Proxy(large, response=hook) as proxy, untouched(large):
@@ -316,7 +318,7 @@ def test_a_transfer_that_goes_wrong_in_the_middle(
     failed(done, code, str(proxy.address), *words)
 
 
-def test_a_transfer_that_goes_wrong_once_is_tried_again(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_transfer_that_fails_once_is_retried(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": LARGE})
     with Proxy(bind, response=hostile.after(2, hostile.first(1, half))) as proxy:
         assert ksd(bind, through=proxy.address)("apply", vmi=[DB]).code == 0
@@ -324,7 +326,7 @@ def test_a_transfer_that_goes_wrong_once_is_tried_again(make_bind: Callable[...,
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_a_server_that_closes_after_every_answer_is_a_server(primary: Server, ksd: Ksd) -> None:
+def test_a_server_that_closes_after_every_answer_is_supported(primary: Server, ksd: Ksd) -> None:
     def last_words(message: bytes) -> Iterable[bytes]:
         raise Cut(len(message).to_bytes(2, "big") + message)
 
@@ -355,7 +357,7 @@ class OneAtATime:
         return [message]
 
 
-def test_a_server_that_hangs_up_on_updates_in_flight(primary: Server, ksd: Ksd) -> None:
+def test_updates_survive_a_server_that_closes_the_connection(primary: Server, ksd: Ksd) -> None:
     server = OneAtATime()
     with Proxy(primary, request=server.request, response=server.response) as proxy:
         command = ksd(primary, through=proxy.address, UPDATE_BATCH=5)
@@ -368,7 +370,7 @@ def test_a_server_that_hangs_up_on_updates_in_flight(primary: Server, ksd: Ksd) 
 # Servers that are not there
 
 
-def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
+def test_a_port_without_a_listener_is_reported(bind: Bind, ksd: Ksd) -> None:
     port = Port.reserve()
     done = ksd(bind, DNS_SERVER=f"127.0.0.1:{port.number}")("apply", vmi=[DB])
     port.release()
@@ -377,7 +379,7 @@ def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
 
 @pytest.mark.parametrize("zone", ["", "vm"], ids=["soa-query", "transfer"])
 @pytest.mark.parametrize("trouble", [hostile.swallow, hostile.cut(), half], ids=["silence", "closes", "half-a-message"])
-def test_the_next_server_when_the_first_fails(bind: Bind, ksd: Ksd, zone: str, trouble: Hook) -> None:
+def test_the_next_server_is_used_when_the_first_fails(bind: Bind, ksd: Ksd, zone: str, trouble: Hook) -> None:
     with Proxy(bind, response=trouble) as first:
         servers = f"127.0.0.1:1, {first.address}, 127.0.0.1:{bind.port}"
         command = ksd(bind, DNS_SERVER=servers, ZONE=zone, DNS_TIMEOUT="1s")
@@ -386,7 +388,7 @@ def test_the_next_server_when_the_first_fails(bind: Bind, ksd: Ksd, zone: str, t
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_the_next_server_when_the_first_cannot_serve_the_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_the_next_server_is_used_when_the_first_cannot_serve_the_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     empty = 'zone "vm." { type secondary; file "none"; primaries { 127.0.0.1 port 1; }; };'
     broken = make_bind(zones={"other.": ""}, extra=empty)
     assert broken.status("vm.", "SOA") == "SERVFAIL"
@@ -401,12 +403,12 @@ def test_every_server_is_named_when_none_answers(bind: Bind, ksd: Ksd) -> None:
     failed(done, 3, "127.0.0.1:1 cannot be reached", "127.0.0.1:2 cannot be reached")
 
 
-def test_a_server_name_that_does_not_resolve(bind: Bind, ksd: Ksd) -> None:
+def test_an_unresolvable_server_name_is_reported(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, DNS_SERVER="nowhere.invalid")("apply", vmi=[DB])
     failed(done, 3, "nowhere.invalid:5353 cannot be reached", "set DNS_SERVER to a name that resolves")
 
 
-def test_a_server_that_is_stopped(bind: Bind, ksd: Ksd) -> None:
+def test_a_stopped_server_is_reported(bind: Bind, ksd: Ksd) -> None:
     with bind.paused():
         done = ksd(bind, DNS_TIMEOUT="100ms")("apply", vmi=[DB])
     failed(done, 3, f"127.0.0.1:{bind.port} did not answer within 0.1 s")

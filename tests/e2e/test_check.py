@@ -110,7 +110,7 @@ def make_any(request: pytest.FixtureRequest) -> Iterator[Make]:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_where_nothing_is_wrong(make_any: Make, ksd: Ksd, ownership: str) -> None:
+def test_check_finds_no_problem_in_a_correct_setup(make_any: Make, ksd: Ksd, ownership: str) -> None:
     primary = make_any(zones={"example.": FOREIGN, "10.in-addr.arpa.": ""})
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8", OWNERSHIP=ownership)
     with untouched(primary):
@@ -127,7 +127,7 @@ def test_where_nothing_is_wrong(make_any: Make, ksd: Ksd, ownership: str) -> Non
         assert set(signs(check(command)).values()) == {"ok"}
 
 
-def test_lines_in_a_pipe_are_plain(bind: Bind, ksd: Ksd) -> None:
+def test_lines_in_a_pipe_have_no_colors(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, NAME_SERVER_IP="192.0.2.53").process("check", vmi=[DB])
     assert done.code == 0
     lines = done.out.splitlines()
@@ -138,7 +138,7 @@ def test_lines_in_a_pipe_are_plain(bind: Bind, ksd: Ksd) -> None:
     assert "\x1b" not in done.out
 
 
-def test_lines_on_a_terminal_are_coloured(bind: Bind, ksd: Ksd) -> None:
+def test_lines_on_a_terminal_are_colored(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, DNS_SERVER="127.0.0.1:1")
     done = command.on_a_terminal("check", vmi=[DB])
     assert done.code == 1
@@ -149,7 +149,7 @@ def test_lines_on_a_terminal_are_coloured(bind: Bind, ksd: Ksd) -> None:
 # Settings, keys, source
 
 
-def test_a_setting_that_is_wrong(bind: Bind, ksd: Ksd) -> None:
+def test_an_invalid_setting_is_an_error(bind: Bind, ksd: Ksd) -> None:
     done = check(ksd(bind, DNS_TIMEOUT="soon", OWNERSHIP="mine"))
     assert [item["what"] for item in done.json["findings"]] == ["settings", "settings", "everything else"]
     assert "DNS_TIMEOUT (--dns-timeout) = 'soon': a duration is needed" in done.out
@@ -168,7 +168,7 @@ def test_a_setting_that_is_wrong(bind: Bind, ksd: Ksd) -> None:
         pytest.param({"DNS_TLS": "true", "DNS_TLS_CA": "/nowhere/ca"}, "/nowhere/ca cannot be used", id="ca"),
     ],
 )  # fmt: skip
-def test_a_key_that_is_none(bind: Bind, ksd: Ksd, settings: dict[str, str], words: str) -> None:
+def test_an_invalid_key_file_is_an_error(bind: Bind, ksd: Ksd, settings: dict[str, str], words: str) -> None:
     done = check(ksd(bind, **settings))
     assert bad(done) == {"keys"}
     assert words in finding(done, "keys")["text"]
@@ -176,7 +176,7 @@ def test_a_key_that_is_none(bind: Bind, ksd: Ksd, settings: dict[str, str], word
     assert signs(done)["VMIs"] == "ok"
 
 
-def test_a_weak_key(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_weak_key_is_a_warning(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""}, keys=[Key(algorithm="hmac-sha1")])
     done = check(ksd(bind, OWNER_ID="x"))
     assert (done.code, "key ksd-ddns." in warned(done)) == (0, True)
@@ -192,7 +192,7 @@ def test_a_weak_key(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
         pytest.param('{"kind": "Pod"}', "Pod", id="no-vmi"),
     ],
 )
-def test_a_file_of_vmis_that_is_none(bind: Bind, ksd: Ksd, tmp_path: Path, text: str | None, words: str) -> None:
+def test_an_invalid_vmi_file_is_an_error(bind: Bind, ksd: Ksd, tmp_path: Path, text: str | None, words: str) -> None:
     path = tmp_path / "vmis.yaml"
     if text is not None:
         path.write_text(text)
@@ -212,7 +212,7 @@ def in_cluster(command: Command, kube: Kube, tmp_path: Path, **who: Any) -> Comm
     return command.but(KUBECONFIG=kube.kubeconfig(tmp_path / "kubeconfig", **who))
 
 
-def test_a_cluster(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
+def test_check_lists_the_vmis_of_a_cluster(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
     kube.put(DB)
     command = in_cluster(ksd(bind), kube, tmp_path)
     before = len(kube.requests())
@@ -244,7 +244,7 @@ GRANTS = {
         pytest.param(["vmis", "kube-system"], (set(), set()), id="both"),
     ],
 )
-def test_what_a_cluster_forbids(
+def test_missing_cluster_permissions_are_named(
     bind: Bind, ksd: Ksd, make_kube: Callable[..., Kube], tmp_path: Path, granted: list[str], outcome: Outcome
 ) -> None:
     failed, unchecked = outcome
@@ -268,7 +268,7 @@ def test_what_a_cluster_forbids(
         assert "owner" not in bad(done), "the cure"
 
 
-def test_a_cluster_that_is_none(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
+def test_an_unreachable_cluster_is_an_error(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
     nowhere = check(ksd(bind, KUBECONFIG=tmp_path / "nothing"), vmis=None)
     assert bad(nowhere) == {"VMIs", "owner"}
     assert "no cluster is set up here" in nowhere.out
@@ -287,7 +287,7 @@ def test_a_cluster_that_is_none(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path
 SERVER = {"key", "clock", "zone vm.", "transfer vm.", "update vm.", "records vm.", "plan vm."}
 
 
-def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
+def test_a_port_without_a_listener_is_an_error(bind: Bind, ksd: Ksd) -> None:
     port = Port.reserve()
     done = check(ksd(bind, DNS_SERVER=f"127.0.0.1:{port.number}"))
     port.release()
@@ -295,7 +295,7 @@ def test_nobody_listens(bind: Bind, ksd: Ksd) -> None:
     assert "does a primary listen there on TCP? Set DNS_SERVER and DNS_PORT" in finding(done, "connection")["text"]
 
 
-def test_a_server_name_that_does_not_resolve(bind: Bind, ksd: Ksd) -> None:
+def test_an_unresolvable_server_name_is_an_error(bind: Bind, ksd: Ksd) -> None:
     done = check(ksd(bind, DNS_SERVER="nowhere.invalid"))
     assert bad(done) == {"connection"}
     assert "set DNS_SERVER to a name that resolves" in finding(done, "connection")["text"]
@@ -311,7 +311,9 @@ def test_a_server_name_that_does_not_resolve(bind: Bind, ksd: Ksd) -> None:
         pytest.param(hostile.after(3, hostile.cut()), {"transfer vm."}, "the transfer from", id="mid-transfer"),
     ],
 )
-def test_a_server_that_is_none(bind: Bind, ksd: Ksd, hook: hostile.Hook, failed: set[str], words: str) -> None:
+def test_a_server_that_is_no_dns_server_is_an_error(
+    bind: Bind, ksd: Ksd, hook: hostile.Hook, failed: set[str], words: str
+) -> None:
     with untouched(bind), Proxy(bind, response=hook) as proxy:
         done = check(ksd(bind, through=proxy.address, DNS_TIMEOUT="300ms"))
     assert failed <= bad(done)
@@ -320,14 +322,14 @@ def test_a_server_that_is_none(bind: Bind, ksd: Ksd, hook: hostile.Hook, failed:
     assert "UDP" in warned(done), "a proxy of TCP has none"
 
 
-def test_udp_that_does_not_get_through(bind: Bind, ksd: Ksd) -> None:
+def test_blocked_udp_is_a_warning(bind: Bind, ksd: Ksd) -> None:
     with Proxy(bind) as proxy:
         done = check(ksd(bind, through=proxy.address))
     assert (done.code, warned(done)) == (0, {"UDP", "name server vm."})
     assert "allow UDP" in finding(done, "UDP")["cure"]
 
 
-def test_questions_without_a_signature_are_refused(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_refused_unsigned_queries_are_a_warning(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     class Signed(Bind):
         """A server that answers nobody without the key."""
 
@@ -342,7 +344,7 @@ def test_questions_without_a_signature_are_refused(make_bind: Callable[..., Bind
     assert "allow-query" in finding(done, "UDP")["cure"]
 
 
-def test_one_of_several_servers_is_down(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_one_server_of_several_being_down_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""})
     done = check(ksd(bind, DNS_SERVER=f"127.0.0.1:1,127.0.0.1:{bind.port}"))
     assert bad(done) == {"connection"}
@@ -350,7 +352,7 @@ def test_one_of_several_servers_is_down(make_bind: Callable[..., Bind], ksd: Ksd
     assert "plan vm." in signs(done)
 
 
-def test_several_servers_must_hold_the_same(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_servers_with_different_zones_are_a_warning(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     one = make_bind(zones={"vm.": ""})
     two = make_bind(zones={"vm.": ""}, keys=one.keys)
     command = ksd(one, DNS_SERVER=f"127.0.0.1:{one.port},127.0.0.1:{two.port}")
@@ -367,7 +369,7 @@ ZONE = {"zone vm.example.", "transfer vm.example.", "update vm.example."}
 
 
 @pytest.mark.parametrize("wrong", ["name", "secret", "algorithm"])
-def test_a_wrong_key_and_the_clause_that_cures_it(make_any: Make, ksd: Ksd, wrong: str) -> None:
+def test_a_wrong_key_is_reported_with_the_key_clause(make_any: Make, ksd: Ksd, wrong: str) -> None:
     primary = make_any(zones={"example.": FOREIGN})
     ours = {
         "name": Key("other.", secret=primary.secret),
@@ -396,7 +398,7 @@ def test_a_wrong_key_and_the_clause_that_cures_it(make_any: Make, ksd: Ksd, wron
         assert command("apply", vmi=[DB]).code == 0
 
 
-def test_a_key_that_is_rejected_without_a_reason(make_knot: Make, ksd: Ksd) -> None:
+def test_a_key_rejected_without_a_reason_is_reported(make_knot: Make, ksd: Ksd) -> None:
     rule = "  - id: look\n    key: witness.\n    action: [query, transfer]\n"
     primary = make_knot(
         zones={"example.": FOREIGN}, keys=[Key("ksd-ddns."), WITNESS], extra=rule, zone_options="acl: [look]"
@@ -416,7 +418,7 @@ def test_a_key_that_is_rejected_without_a_reason(make_knot: Make, ksd: Ksd) -> N
 
 
 @pytest.mark.parametrize("zone", ["", "example"], ids=["soa-query", "transfer"])
-def test_a_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make, ksd: Ksd, zone: str) -> None:
+def test_an_unknown_key_with_an_unsigned_answer_is_reported(make_any: Make, ksd: Ksd, zone: str) -> None:
     primary = make_any(zones={"example.": FOREIGN})
     with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
         command = ksd(primary, through=proxy.address, DOMAIN="example", ZONE=zone).but(
@@ -439,7 +441,7 @@ def test_a_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make,
             assert words in done.err
 
 
-def test_an_update_key_that_is_unknown_and_an_answer_without_a_signature(make_any: Make, ksd: Ksd) -> None:
+def test_an_unknown_update_key_with_an_unsigned_answer_is_reported(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": FOREIGN})
     with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
         command = ksd(primary, through=proxy.address, DOMAIN="example").but(
@@ -458,7 +460,7 @@ def test_an_update_key_that_is_unknown_and_an_answer_without_a_signature(make_an
         assert ("refused the update" if isinstance(primary, PowerDns) else words) in done.err
 
 
-def test_a_server_that_is_a_secondary_of_the_one_that_its_soa_names(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_secondary_is_reported_with_the_primary_from_its_soa(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     """It holds what it has until it is told, or asks; the test tells it nothing."""
     primary = make_bind(zones={"vm.": ""})
     remote = f"remote:\n  - id: up\n    address: 127.0.0.1@{primary.port}\n    key: ksd-ddns.\n"
@@ -478,7 +480,7 @@ def test_a_server_that_is_a_secondary_of_the_one_that_its_soa_names(make_bind: C
         assert "primary vm." not in signs(done)
 
 
-def test_many_zones_on_one_server(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_many_zones_on_one_server_are_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     zones = {f"{i}.0.10.in-addr.arpa.": "" for i in range(101)}
     bind = make_bind(zones={"vm.": "", **zones}, options="tcp-clients 10;")
     few, all_zones = (",".join(list(zones)[:count]) for count in (99, 101))
@@ -490,7 +492,7 @@ def test_many_zones_on_one_server(make_bind: Callable[..., Bind], ksd: Ksd) -> N
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
-def test_a_clock_that_is_off_by_an_hour(make_any: Make, ksd: Ksd, hours: int) -> None:
+def test_a_clock_that_is_off_by_an_hour_is_an_error(make_any: Make, ksd: Ksd, hours: int) -> None:
     primary = make_any(zones={"example.": ""})
     clock = f"import time; now = time.time; time.time = lambda: now() + {3600 * hours}"
     run = "import sys; from ksd_ddns.cli import main; sys.exit(main())"
@@ -514,7 +516,7 @@ def test_a_clock_that_is_off_by_an_hour(make_any: Make, ksd: Ksd, hours: int) ->
 @pytest.mark.parametrize(
     ("offset", "sign"), [(0, "ok"), (-30, "ok"), (-100, "warn"), (100, "warn"), (-400, "fail"), (4000, "fail")]
 )
-def test_by_how_much_the_clocks_differ(bind: Bind, ksd: Ksd, offset: int, sign: str) -> None:
+def test_the_difference_of_the_clocks_is_shown(bind: Bind, ksd: Ksd, offset: int, sign: str) -> None:
     other = Resigner(Key(bind.key_name, secret=bind.secret), offset=offset)
     with Proxy(bind, request=other.request, response=other.response) as proxy:
         done = check(ksd(bind, through=proxy.address))
@@ -528,7 +530,7 @@ def test_by_how_much_the_clocks_differ(bind: Bind, ksd: Ksd, offset: int, sign: 
 # Zones
 
 
-def test_a_zone_that_nobody_serves(make_any: Make, ksd: Ksd) -> None:
+def test_a_zone_without_a_server_is_an_error(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": ""})
     for settings in ({"DOMAIN": "elsewhere"}, {"DOMAIN": "elsewhere", "ZONE": "elsewhere"}):
         done = check(ksd(primary, **settings))
@@ -537,7 +539,7 @@ def test_a_zone_that_nobody_serves(make_any: Make, ksd: Ksd) -> None:
         assert "ZONE" in finding(done, "zone")["text"]
 
 
-def test_an_empty_zone_that_bind_makes_up(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_an_automatic_empty_zone_of_bind_is_an_error(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     """A BIND that resolves names, too, answers for the private reverse zones that it does not have (RFC 6303)."""
     bind = make_bind(zones={"vm.": ""})
     bind.configuration.write_text(bind.configuration.read_text().replace("recursion no;", "recursion yes;"))
@@ -547,20 +549,20 @@ def test_an_empty_zone_that_bind_makes_up(make_bind: Callable[..., Bind], ksd: K
     assert "empty zones that BIND adds" in finding(done, "zone")["text"]
 
 
-def test_a_zone_that_is_delegated(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_delegated_zone_is_an_error(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": "vm NS ns.elsewhere.test."})
     done = check(ksd(bind, DOMAIN="example"))
     assert bad(done) == {"zone vm.example."}
     assert "the zone is delegated" in finding(done, "zone")["text"]
 
 
-def test_a_base_outside_of_the_zone(bind: Bind, ksd: Ksd) -> None:
+def test_a_base_outside_of_the_zone_is_an_error(bind: Bind, ksd: Ksd) -> None:
     done = check(ksd(bind, DOMAIN="example", ZONE="vm"))
     assert bad(done) == {"zone vm.example."}
     assert "correct DOMAIN or ZONE" in finding(done, "zone")["text"]
 
 
-def test_a_secondary_is_no_primary(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_secondary_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     first = make_bind(zones={"example.": "@ SOA ns1 hostmaster 7 60 60 60 30\n@ NS localhost."})
     path = first.directory / "copy"
     primaries = f"primaries {{ 127.0.0.1 port {first.port} key ksd-ddns.; }};"
@@ -575,7 +577,7 @@ def test_a_secondary_is_no_primary(make_bind: Callable[..., Bind], ksd: Ksd) -> 
     assert "is not the primary (the SOA names ns1.example.)" in finding(done, "update")["cure"]
 
 
-def test_negative_answers_that_last_long(make_any: Make, ksd: Ksd) -> None:
+def test_a_long_negative_ttl_is_a_warning(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": "@ 3600 SOA ns1 hostmaster 7 60 60 60 3600\n@ NS localhost."})
     done = check(ksd(primary, DOMAIN="example"))
     assert (done.code, warned(done)) == (0, {"zone vm.example."})
@@ -601,7 +603,7 @@ NO_UPDATE = {
 }
 
 
-def test_no_right_to_transfer_and_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
+def test_a_missing_transfer_permission_is_reported_with_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": FOREIGN}, **NO_TRANSFER)
     command = ksd(primary, DOMAIN="example")
     serial = primary.serial()
@@ -615,7 +617,7 @@ def test_no_right_to_transfer_and_the_statement_that_grants_it(make_any: Make, k
     assert command("apply", vmi=[DB]).code == 0
 
 
-def test_no_right_to_update_and_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
+def test_a_missing_update_permission_is_reported_with_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": FOREIGN}, **NO_UPDATE)
     command = ksd(primary, DOMAIN="example")
     with untouched(primary):
@@ -635,7 +637,7 @@ def test_no_right_to_update_and_the_statement_that_grants_it(make_any: Make, ksd
 
 
 @pytest.mark.parametrize("missing", ["A", "AAAA", "TXT"])
-def test_a_right_to_some_types_only(make_either: Make, ksd: Ksd, missing: str) -> None:
+def test_a_permission_for_some_types_only_is_reported(make_either: Make, ksd: Ksd, missing: str) -> None:
     types = [rdtype for rdtype in ("A", "AAAA", "TXT") if rdtype != missing]
     primary = make_either(
         zones={"example.": ""},
@@ -654,7 +656,7 @@ def test_a_right_to_some_types_only(make_either: Make, ksd: Ksd, missing: str) -
 
 
 @pytest.mark.parametrize("settings", [{}, {"NAMESPACES": "prod,test"}], ids=["of-the-vmis", "by-setting"])
-def test_a_right_to_one_namespace_only(make_either: Make, ksd: Ksd, settings: dict[str, str]) -> None:
+def test_a_permission_for_one_namespace_only_is_reported(make_either: Make, ksd: Ksd, settings: dict[str, str]) -> None:
     primary = make_either(
         zones={"example.": ""},
         bind={"zone_options": 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." subdomain '
@@ -672,7 +674,7 @@ def test_a_right_to_one_namespace_only(make_either: Make, ksd: Ksd, settings: di
     assert "prod" not in text
 
 
-def test_a_name_outside_of_the_base_needs_a_right_of_its_own(make_either: Make, ksd: Ksd) -> None:
+def test_a_name_outside_of_the_base_needs_its_own_permission(make_either: Make, ksd: Ksd) -> None:
     primary = make_either(
         zones={"example.": "web AAAA 2001:db8::1"},
         bind={"zone_options": f'allow-transfer {{ key "ksd-ddns."; }}; update-policy {{ {GRANT} }};'},
@@ -699,7 +701,7 @@ def test_a_name_outside_of_the_base_needs_a_right_of_its_own(make_either: Make, 
     assert primary.query("db.example", "A") == ["10.1.0.9"]
 
 
-def test_the_name_server_of_the_apex_needs_a_right(make_either: Make, ksd: Ksd) -> None:
+def test_the_name_server_at_the_apex_needs_a_permission(make_either: Make, ksd: Ksd) -> None:
     primary = make_either(
         zones={"vm.": ""},
         bind={"zone_options": 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." subdomain vm. '
@@ -719,7 +721,7 @@ def test_the_name_server_of_the_apex_needs_a_right(make_either: Make, ksd: Ksd) 
     assert "ns.vm." in primary.query("vm", "NS")
 
 
-def test_each_reverse_zone_has_its_own_rights(make_any: Make, ksd: Ksd) -> None:
+def test_each_reverse_zone_has_its_own_permission(make_any: Make, ksd: Ksd) -> None:
     reverse = ["10.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."]
     primary = make_any(zones={"example.": "", **dict.fromkeys(reverse, "")}, **NO_UPDATE)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8, 2001:db8::/32")
@@ -736,7 +738,7 @@ def test_each_reverse_zone_has_its_own_rights(make_any: Make, ksd: Ksd) -> None:
     assert primary.query("9.0.1.10.in-addr.arpa", "PTR") == ["net1.db.prod.vm.example."]
 
 
-def test_a_reverse_zone_that_nobody_serves(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_reverse_zone_without_a_server_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": "", "10.in-addr.arpa.": ""})
     done = check(ksd(bind, DOMAIN="example", REVERSE_ZONES="172.16.0.0/16,10.0.0.0/8"))
     assert bad(done) == {"zone 16.172.in-addr.arpa."}
@@ -744,7 +746,7 @@ def test_a_reverse_zone_that_nobody_serves(make_bind: Callable[..., Bind], ksd: 
     assert "records 16.172.in-addr.arpa." in skipped(done)
 
 
-def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": ""})
     bind.rndc("freeze", "example")
     done = check(ksd(bind, DOMAIN="example"))
@@ -755,7 +757,7 @@ def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("response", [hostile.pass_on, hostile.unsigned_notauth], ids=["badkey", "notauth"])
-def test_keys_of_their_own_for_transfers_and_updates(make_either: Make, ksd: Ksd, response: Hook) -> None:
+def test_separate_keys_for_transfers_and_updates_are_checked(make_either: Make, ksd: Ksd, response: Hook) -> None:
     reader = {
         "bind": {"zone_options": 'allow-transfer { key "reader."; };'},
         "knot": {
@@ -806,7 +808,9 @@ IN_USE = bytes((0, 255, 0, 255, 0, 0, 0, 0, 0, 0))
 """Type ANY, class ANY, TTL 0, no rdata (RFC 2136, 2.4.4)."""
 
 
-def test_a_server_that_looks_at_prerequisites_first(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_missing_type_is_found_on_a_server_that_evaluates_prerequisites_first(
+    make_bind: Callable[..., Bind], ksd: Ksd
+) -> None:
     bind = make_bind(
         zones={"example.": ""},
         zone_options=f"{NO_UPDATE['bind']['zone_options']} update-policy {{ {GRANT.replace(' AAAA TXT', '')} }};",
@@ -836,7 +840,7 @@ def test_a_server_that_looks_at_prerequisites_first(make_bind: Callable[..., Bin
         pytest.param('net1.db.prod.vm TXT "heritage=ksd-ddns,owner=west,vmi=a/b"', "belongs to owner west", id="owner"),
     ],
 )
-def test_names_that_are_taken(bind_with: Callable[[str], Bind], ksd: Ksd, text: str, words: str) -> None:
+def test_names_in_conflict_are_reported(bind_with: Callable[[str], Bind], ksd: Ksd, text: str, words: str) -> None:
     bind = bind_with(text)
     with untouched(bind):
         done = check(ksd(bind, DOMAIN="example"))
@@ -850,7 +854,7 @@ def bind_with(make_bind: Callable[..., Bind]) -> Callable[[str], Bind]:
     return lambda text: make_bind(zones={"example.": text})
 
 
-def test_whose_names_there_are(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_names_are_counted_by_owner(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     marker = '"heritage=ksd-ddns,owner={},vmi=prod/x"'
     bind = bind_with(
         f"a.vm A 192.0.2.1\na.vm TXT {marker.format('west')}\nb.vm TXT {marker.format('west')}\nc.vm A 192.0.2.1\n"
@@ -862,7 +866,7 @@ def test_whose_names_there_are(bind_with: Callable[[str], Bind], ksd: Ksd) -> No
     assert done.code == 0
 
 
-def test_a_zone_that_is_not_ours_alone(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_foreign_names_with_ownership_zone_are_an_error(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     bind = bind_with('a.vm A 192.0.2.1\na.vm TXT "heritage=ksd-ddns,owner=west,vmi=a/b"\nold.vm A 192.0.2.1')
     command = ksd(bind, DOMAIN="example", OWNERSHIP="zone")
     done = check(command)
@@ -872,14 +876,14 @@ def test_a_zone_that_is_not_ours_alone(bind_with: Callable[[str], Bind], ksd: Ks
     assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the cure"
 
 
-def test_a_wildcard(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_a_wildcard_is_a_warning(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     bind = bind_with("*.prod.vm A 192.0.2.1\n* A 192.0.2.1")
     done = check(ksd(bind, DOMAIN="example"))
     assert (done.code, warned(done)) == (0, {"wildcard vm.example."})
     assert finding(done, "wildcard")["text"].startswith("*.prod.vm.example. answers")
 
 
-def test_deletions_that_would_be_blocked(bind: Bind, ksd: Ksd) -> None:
+def test_deletions_over_the_limit_are_reported(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, NAME_SERVER_IP="192.0.2.53")
     command("apply", vmi=[vmi(f"vm{i}", "prod") for i in range(10)])
     done = check(command, vmis=[])
@@ -887,13 +891,13 @@ def test_deletions_that_would_be_blocked(bind: Bind, ksd: Ksd) -> None:
     assert "refusing to delete 20 of 20 owned names" in finding(done, "deletions")["text"]
 
 
-def test_a_name_server_inside_of_a_larger_zone(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_a_name_server_inside_a_larger_zone_is_a_warning(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     done = check(ksd(bind_with(""), DOMAIN="example", NAME_SERVER_IP="192.0.2.53"))
     assert (done.code, warned(done)) == (0, {"name server vm.example."})
     assert "the base is not the apex of example." in finding(done, "name server")["text"]
 
 
-def test_names_that_are_no_host_names_and_vmis_that_are_odd(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_invalid_host_names_and_odd_vmis_are_warnings(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     odd = vmi("db", "prod", {"net_1": ["10.1.0.9"], "no.name": ["10.1.0.10"]})
     done = check(ksd(bind_with(""), DOMAIN="example"), vmis=[odd])
     assert (done.code, warned(done)) == (0, {"host names vm.example.", "VMIs vm.example."})
@@ -901,13 +905,13 @@ def test_names_that_are_no_host_names_and_vmis_that_are_odd(bind_with: Callable[
     assert "'no.name' cannot be a DNS name" in finding(done, "VMIs")["text"]
 
 
-def test_vmis_without_addresses(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_vmis_without_addresses_are_reported(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     done = check(ksd(bind_with(""), DOMAIN="example"), vmis=[vmi("db", "prod", {"net1": []})])
     assert (done.code, warned(done)) == (0, {"VMIs"})
     assert "qemu-guest-agent" in finding(done, "VMIs")["cure"]
 
 
-def test_a_signed_zone_is_no_trouble(make_either: Make, ksd: Ksd) -> None:
+def test_a_signed_zone_is_no_problem(make_either: Make, ksd: Ksd) -> None:
     rights = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; };'
     primary = make_either(
         zones={"example.": "a.vm 60 TXT hello"},
@@ -936,17 +940,17 @@ RIGHT = Permission("example.", "vm.example.", "k.", ["A"])
 
 
 @pytest.mark.parametrize("rcode", [rcodes.REFUSED, rcodes.NOTAUTH])
-def test_a_right_that_is_missing(rcode: int, target: check_zone.Target) -> None:
+def test_a_refusal_shows_that_a_permission_is_missing(rcode: int, target: check_zone.Target) -> None:
     assert not check_zone._granted(target, answered(rcode), rcodes.NXDOMAIN, RIGHT)
 
 
-def test_a_server_that_ignores_prerequisites(target: check_zone.Target) -> None:
+def test_a_server_that_ignores_prerequisites_is_an_error(target: check_zone.Target) -> None:
     with pytest.raises(BadResponse, match="it ignores prerequisites"):
         check_zone._granted(target, answered(rcodes.NOERROR), rcodes.NXDOMAIN, RIGHT)
 
 
 @pytest.mark.parametrize("rcode", [rcodes.NOTIMP, rcodes.SERVFAIL, rcodes.FORMERR, rcodes.NOTZONE])
-def test_an_answer_that_says_nothing_of_the_right(rcode: int, target: check_zone.Target) -> None:
+def test_an_inconclusive_response_to_a_permission_probe_is_an_error(rcode: int, target: check_zone.Target) -> None:
     with pytest.raises(Exception, match=rcodes.text(rcode)):
         check_zone._granted(target, answered(rcode), rcodes.NXDOMAIN, RIGHT)
 
@@ -954,7 +958,7 @@ def test_an_answer_that_says_nothing_of_the_right(rcode: int, target: check_zone
 # Settings that are allowed, and probably not meant
 
 
-def test_namespaces_and_labels_that_match_nothing(bind: Bind, ksd: Ksd) -> None:
+def test_namespaces_and_labels_without_a_match_are_reported(bind: Bind, ksd: Ksd) -> None:
     some = [vmi(f"vm{i}", "prod", {"net1": ["10.1.0.1"]}, labels={"tier": "front"}) for i in range(5)]
     for settings, words in (
         ({"NAMESPACES": "stage"}, "0 of 5 VMIs match NAMESPACES; they are in prod"),
@@ -969,7 +973,7 @@ def test_namespaces_and_labels_that_match_nothing(bind: Bind, ksd: Ksd) -> None:
         assert signs(ksd(bind, NAMESPACES=namespace)("check", "-o", "json", vmi=vmis))["VMIs"] == "ok"
 
 
-def test_a_domain_that_begins_with_vm(bind: Bind, ksd: Ksd) -> None:
+def test_a_domain_that_begins_with_vm_is_a_warning(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, DOMAIN="vm.example.com")("check", "-o", "json", vmi=[DB])
     (found,) = [item for item in done.json["findings"] if item["subject"] == "DOMAIN"]
     assert found["sign"] == "warn"
@@ -994,7 +998,7 @@ def test_a_domain_that_begins_with_vm(bind: Bind, ksd: Ksd) -> None:
         ("dns_server", ""),
     ],
 )
-def test_a_variable_that_looks_like_a_setting(variable: str, meant: str) -> None:
+def test_a_misspelled_setting_is_recognized(variable: str, meant: str) -> None:
     assert misspelled([variable, "PATH", "HOME", "KUBERNETES_SERVICE_HOST"]) == ([(variable, meant)] if meant else [])
 
 
@@ -1006,7 +1010,7 @@ def test_a_misspelled_variable_is_a_warning_without_its_value(bind: Bind, ksd: K
     assert "shortsecret" not in done.out + done.err
 
 
-def test_where_settings_come_from(bind: Bind, ksd: Ksd) -> None:
+def test_the_source_of_each_setting_is_shown(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, TSIG_KEY_NAME="k", TSIG_SECRET="c2VjcmV0", TSIG_KEY_FILE="")
     lines = command("check", "-v", "--record-ttl", "30", vmi=[DB]).out.splitlines()
     assert "ok    setting RECORD_TTL: 30 (--record-ttl)" in lines
@@ -1026,7 +1030,7 @@ def test_where_settings_come_from(bind: Bind, ksd: Ksd) -> None:
         (0o644, True, "every user of the pod's containers"),
     ],
 )
-def test_files_with_secrets_that_others_can_read(
+def test_secret_files_readable_by_others_are_a_warning(
     bind: Bind, ksd: Ksd, tmp_path: Path, mode: int, mounted: bool, who: str
 ) -> None:
     folder = tmp_path / "..2026_01_01_00_00_00.1" if mounted else tmp_path

@@ -54,7 +54,7 @@ def secured(authority: Authority) -> Iterator[tuple[Bind, dict[str, int]]]:
         pytest.param("plain", {}, "no TLS with", id="no-tls-there"),
     ],
 )
-def test_tls(
+def test_check_tests_tls(
     secured: tuple[Bind, dict[str, int]],
     authority: Authority,
     tmp_path: Path,
@@ -101,7 +101,7 @@ def by_ticket(bind: Bind, realm: Realm, directory: Path, principal: str | None =
     return Command(directory, where | realm.client(principal))
 
 
-def test_a_ticket_and_the_statements_that_grant_it_its_rights(realm: Realm, tmp_path: Path) -> None:
+def test_check_shows_the_statements_that_grant_permissions_to_a_principal(realm: Realm, tmp_path: Path) -> None:
     arguments = realm.bind(SERVICE, "", transfer="none;")
     arguments["zone_options"] = "allow-transfer { none; };"
     with Bind(zones={"example.": ""}, **arguments) as bind:
@@ -115,7 +115,7 @@ def test_a_ticket_and_the_statements_that_grant_it_its_rights(realm: Realm, tmp_
         assert command("apply", vmi=[]).code == 0
 
 
-def test_what_is_wrong_with_tickets(realm: Realm, tmp_path: Path) -> None:
+def test_ticket_problems_are_reported(realm: Realm, tmp_path: Path) -> None:
     with Bind(zones={"example.": ""}, **realm.bind(SERVICE, f'grant "{KSD}" zonesub ANY;')) as bind:
         assert bad(check(by_ticket(bind, realm, tmp_path))) == set()
         nobody = check(by_ticket(bind, realm, tmp_path, None))

@@ -63,7 +63,7 @@ def test_plan_reads_like_a_diff(make_bind: Callable[..., Bind], ksd: Ksd) -> Non
     ]
 
 
-def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
+def test_plan_as_json_is_complete(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     command("apply", vmi=[DB])
     bind.nsupdate("update add web.prod.vm. 300 A 192.0.2.80")
@@ -90,7 +90,7 @@ def test_plan_as_json_says_everything(bind: Bind, ksd: Ksd) -> None:
     assert conflict["found"] == [{"type": "A", "ttl": 300, "values": ["192.0.2.80"]}]
 
 
-def test_exit_code_of_plan_tells_whether_there_are_changes(bind: Bind, ksd: Ksd) -> None:
+def test_plan_shows_changes_in_its_exit_code(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     assert command.process("plan", vmi=[DB]).code == 0
     assert command.process("plan", "--exit-code", vmi=[DB]).code == 1
@@ -101,7 +101,7 @@ def test_exit_code_of_plan_tells_whether_there_are_changes(bind: Bind, ksd: Ksd)
 # apply
 
 
-def test_apply_sends_the_plan_and_says_what_it_did(primary: Server, ksd: Ksd) -> None:
+def test_apply_sends_the_plan_and_reports_it(primary: Server, ksd: Ksd) -> None:
     done = ksd(primary).process("apply", vmi=[DB])
     assert (done.code, done.err) == (0, "")
     assert done.summary == (
@@ -112,7 +112,7 @@ def test_apply_sends_the_plan_and_says_what_it_did(primary: Server, ksd: Ksd) ->
     assert primary.query("db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_apply_replaces_deletes_and_then_has_nothing_to_do(primary: Server, ksd: Ksd) -> None:
+def test_apply_changes_and_deletes_then_finds_nothing_to_do(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary)
     command("apply", vmi=[DB, WEB])
     moved = vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["10.2.0.12"]})
@@ -129,7 +129,7 @@ def test_apply_replaces_deletes_and_then_has_nothing_to_do(primary: Server, ksd:
     assert primary.serial() == serial, "an apply without changes must not touch the zone"
 
 
-def test_apply_ends_with_1_and_names_the_conflict(primary: Server, ksd: Ksd) -> None:
+def test_apply_exits_with_1_and_names_the_conflict(primary: Server, ksd: Ksd) -> None:
     primary.nsupdate("update add db.prod.vm. 300 A 192.0.2.1")
     done = ksd(primary).process("apply", vmi=[DB])
     assert done.code == 1
@@ -151,7 +151,7 @@ def test_warnings_about_vmis_go_to_standard_error(bind: Bind, ksd: Ksd) -> None:
 # list
 
 
-def test_list_shows_what_is_ours_with_its_vmi(primary: Server, ksd: Ksd) -> None:
+def test_list_shows_owned_names_with_their_vmi(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary)
     command("apply", vmi=[DB])
     primary.nsupdate("update add foreign.prod.vm. 300 A 192.0.2.1")
@@ -174,7 +174,7 @@ def test_list_shows_what_is_ours_with_its_vmi(primary: Server, ksd: Ksd) -> None
     ]
 
 
-def test_list_of_a_zone_without_ownership_records(bind: Bind, ksd: Ksd) -> None:
+def test_list_works_without_ownership_records(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, OWNERSHIP="zone")
     command("apply", vmi=[WEB])
     assert command("list").out.splitlines() == ["web.prod.vm. 60 A 10.1.0.7 -", "net1.web.prod.vm. 60 A 10.1.0.7 -"]
@@ -184,7 +184,7 @@ def test_list_of_a_zone_without_ownership_records(bind: Bind, ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("server", ["bind9", "knot"])
-def test_bootstrap_writes_a_primary_that_can_be_used_at_once(server: str, tmp_path: Path, ksd: Ksd) -> None:
+def test_bootstrap_writes_a_usable_primary(server: str, tmp_path: Path, ksd: Ksd) -> None:
     port = Port.reserve()
     directory = tmp_path / server
     (tmp_path / "unused").mkdir()
@@ -213,7 +213,7 @@ def test_bootstrap_writes_a_primary_that_can_be_used_at_once(server: str, tmp_pa
 # input
 
 
-def test_vmis_from_standard_input(bind: Bind, ksd: Ksd) -> None:
+def test_vmis_can_come_from_standard_input(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind).process("apply", "--from", "-", stdin=as_yaml(DB, WEB))
     assert (done.code, done.err) == (0, "")
     assert bind.query("net1.web.prod.vm", "A") == ["10.1.0.7"]
@@ -230,7 +230,7 @@ def test_vmis_from_standard_input(bind: Bind, ksd: Ksd) -> None:
     ],
 )
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_bad_input_ends_with_2_before_anything_is_asked(
+def test_invalid_input_exits_with_2_before_any_query(
     bind: Bind, ksd: Ksd, verb: str, content: bytes, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     path = tmp_path / "bad-input"
@@ -245,14 +245,14 @@ def test_bad_input_ends_with_2_before_anything_is_asked(
         assert word in done.err
 
 
-def test_a_missing_file_ends_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
+def test_a_missing_file_exits_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
     done = ksd(bind).process("apply", "--from", tmp_path / "nowhere.yaml")
     assert (done.code, done.out) == (2, "")
     assert "nowhere.yaml: there is no such file" in done.err
     assert "Traceback" not in done.err
 
 
-def test_an_empty_list_deletes_what_is_left_of_few(bind: Bind, ksd: Ksd) -> None:
+def test_an_empty_list_deletes_a_few_remaining_names(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     command("apply", vmi=[WEB])
     assert command("apply", vmi=[]).code == 0
@@ -274,7 +274,7 @@ def test_help_shows_both_names_of_every_setting(verb: str, tmp_path: Path) -> No
     assert "exit codes:" in text
 
 
-def test_help_and_version_of_the_program(tmp_path: Path) -> None:
+def test_help_and_version_print_and_exit_with_0(tmp_path: Path) -> None:
     command = Command(tmp_path, {})
     done = command.process("--help")
     assert done.code == 0
@@ -305,7 +305,7 @@ def test_help_and_version_of_the_program(tmp_path: Path) -> None:
         pytest.param(("apply", "--\x1b[31mx"), "unknown flag --\\x1b[31mx", id="control-characters"),
     ],
 )
-def test_wrong_arguments_end_with_2_and_one_line(argv: tuple[str, ...], words: str, tmp_path: Path) -> None:
+def test_invalid_arguments_exit_with_2_and_one_line(argv: tuple[str, ...], words: str, tmp_path: Path) -> None:
     done = Command(tmp_path, {})(*argv)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: ")
@@ -364,7 +364,7 @@ def listener() -> Iterator[socket.socket]:
         pytest.param("MAX_ADDRESSES", "-1", ("= -1: must be 1 to 64",), id="addresses"),
     ],
 )
-def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
+def test_an_invalid_setting_is_named_with_its_value_and_what_is_allowed(
     setting: str, value: str, words: tuple[str, ...], listener: socket.socket, tmp_path: Path
 ) -> None:
     key = tmp_path / "key"
@@ -389,7 +389,7 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
         listener.accept()
 
 
-def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_named_at_once(tmp_path: Path) -> None:
     done = Command(tmp_path, {"RECORD_TTL": "x", "DNS_PORT": "y"}).process("plan", "--policy", "z", vmi=[DB])
     assert done.code == 2
     for name in ("RECORD_TTL", "DNS_PORT", "--policy"):
@@ -430,7 +430,7 @@ def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_key_is_told_before_any_packet(
+def test_an_invalid_key_is_reported_before_any_query(
     settings: dict[str, str], words: tuple[str, ...], listener: socket.socket, tmp_path: Path
 ) -> None:
     host, port = listener.getsockname()
@@ -452,7 +452,7 @@ def test_the_secret_as_a_flag_is_masked_like_the_setting(tmp_path: Path) -> None
     assert "DNS_PORT" in done.err or "--dns-port" in done.err
 
 
-def test_a_flag_wins_over_the_environment_and_an_empty_variable_counts_as_unset(bind: Bind, ksd: Ksd) -> None:
+def test_a_flag_overrides_the_environment_and_an_empty_variable_is_unset(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, RECORD_TTL="300", OWNER_ID="", DOMAIN="", ZONE="", DNS_PORT="", TSIG_KEY_NAME="")
     assert command("apply", vmi=[WEB]).code == 0
     assert bind.ttl("net1.web.prod.vm.", "A") == 300
@@ -462,7 +462,7 @@ def test_a_flag_wins_over_the_environment_and_an_empty_variable_counts_as_unset(
     assert bind.query("net1.web.prod.vm", "TXT") == ['"heritage=ksd-ddns,owner=default,vmi=prod/web"']
 
 
-def test_an_empty_flag_counts_as_unset_too(bind: Bind, ksd: Ksd) -> None:
+def test_an_empty_flag_is_unset(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, DOMAIN="example.com", ZONE="example.com", NAMESPACES="prod")
     empty = ("--domain=", "--zone=", "--namespaces=", "--label-selector=", "--name-server-ip=", "--tsig-secret-file=",
              "--record-ttl=", "--ownership=", "--dns-timeout=")  # fmt: skip
@@ -470,13 +470,13 @@ def test_an_empty_flag_counts_as_unset_too(bind: Bind, ksd: Ksd) -> None:
     assert bind.query("nic1.x.other.vm", "A") == ["10.0.0.1"]
 
 
-def test_a_base_outside_of_the_zone_is_a_wrong_setting(bind: Bind, ksd: Ksd) -> None:
+def test_a_base_outside_of_the_zone_is_a_settings_error(bind: Bind, ksd: Ksd) -> None:
     done = ksd(bind, ZONE="example.com")("plan", vmi=[DB])
     assert (done.code, done.out) == (2, "")
     assert "the base vm. is not in the zone example.com.: correct DOMAIN or ZONE" in done.err
 
 
-def test_selection_by_namespace_and_label(bind: Bind, ksd: Ksd) -> None:
+def test_namespaces_and_labels_select_vmis(bind: Bind, ksd: Ksd) -> None:
     labelled = vmi("c", "stage", {"net1": ["10.3.0.1"]}, labels={"tier": "front"})
     command = ksd(bind, NAMESPACES="prod, stage", LABEL_SELECTOR="tier=front")
     assert command("apply", vmi=[DB, WEB, labelled]).code == 0
@@ -486,7 +486,7 @@ def test_selection_by_namespace_and_label(bind: Bind, ksd: Ksd) -> None:
 # the process
 
 
-def test_a_pipe_that_is_closed_early_is_no_error_message(bind: Bind, ksd: Ksd) -> None:
+def test_a_pipe_closed_early_prints_no_error(bind: Bind, ksd: Ksd) -> None:
     many = [vmi(f"vm{i}", "prod", {"net1": ["10.1.0.1"]}) for i in range(1500)]
     with ksd(bind).started("plan", vmi=many) as process:
         assert process.stdout is not None
@@ -500,7 +500,7 @@ def test_a_pipe_that_is_closed_early_is_no_error_message(bind: Bind, ksd: Ksd) -
 @pytest.mark.parametrize(
     ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "")], ids=["SIGINT", "SIGTERM"]
 )
-def test_a_signal_ends_it_at_once_and_the_next_run_finishes(
+def test_a_signal_exits_at_once_and_the_next_run_completes(
     bind: Bind, ksd: Ksd, number: signal.Signals, said: str
 ) -> None:
     sent = threading.Event()
@@ -527,7 +527,7 @@ def test_a_signal_ends_it_at_once_and_the_next_run_finishes(
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_the_installed_program_is_the_same(tmp_path: Path) -> None:
+def test_the_installed_program_works_like_the_module(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("ksd-ddns")
     if not script.exists():
         pytest.skip("the package is not installed in this environment")
@@ -545,7 +545,7 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
-def test_a_primary_with_an_ipv6_address(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_a_primary_can_have_an_ipv6_address(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(address="::1")
     command = ksd(primary)
     assert command.settings["DNS_SERVER"] == f"[::1]:{primary.port}"
@@ -555,7 +555,7 @@ def test_a_primary_with_an_ipv6_address(make_primary: Callable[..., Server], ksd
     assert command.but(DNS_SERVER="::1", DNS_PORT=primary.port)("plan", "--exit-code", vmi=[DB]).code == 0
 
 
-def test_a_terminal_gets_colours_and_progress_and_a_pipe_does_not(bind: Bind, ksd: Ksd) -> None:
+def test_only_a_terminal_gets_colors_and_progress(bind: Bind, ksd: Ksd) -> None:
     def slow(message: bytes) -> list[bytes]:
         time.sleep(0.6)
         return [message]

@@ -117,7 +117,7 @@ def test_one_grant_is_enough_for_everything(company: Server, ksd: Ksd, ownership
         everything(ksd(company, DOMAIN="corp.example"), company)
 
 
-def test_what_was_not_granted_is_refused(company: Server) -> None:
+def test_names_outside_of_the_grant_are_refused(company: Server) -> None:
     """Proves that the grant is as narrow as it looks; PowerDNS knows no limits but those of a script."""
     if company.kind == "powerdns":
         return
@@ -130,7 +130,7 @@ def test_what_was_not_granted_is_refused(company: Server) -> None:
     assert company.axfr() == before
 
 
-def test_the_controller_needs_no_more(company: Server, kube: Kube, run: Run) -> None:
+def test_the_same_grant_is_enough_for_the_controller(company: Server, kube: Kube, run: Run) -> None:
     before = company.axfr(soa=False)
     kube.put(at("10.1.0.9"))
     ksd = run(company, kube, DOMAIN="corp.example", MAX_DELETE_PERCENT=100)
@@ -155,9 +155,7 @@ READ_ONLY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_what_it_will_do_is_told_on_paper_before_it_may(
-    make_either: Callable[..., Server], ksd: Ksd, ownership: str
-) -> None:
+def test_plan_works_before_updates_are_permitted(make_either: Callable[..., Server], ksd: Ksd, ownership: str) -> None:
     primary = make_either(zones={ZONE: FOREIGN}, keys=KEYS, **READ_ONLY)
     wanted = [at("10.1.0.9"), at("10.1.0.8", "web"), vmi("print", "prod", {"net1": ["10.1.0.7"]})]
     command = ksd(primary, DOMAIN="corp.example", OWNERSHIP=ownership)
@@ -184,7 +182,7 @@ def test_what_it_will_do_is_told_on_paper_before_it_may(
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_a_base_deep_inside_of_a_larger_zone(make_primary: Make, ksd: Ksd, ownership: str) -> None:
+def test_one_grant_is_enough_deep_inside_a_larger_zone(make_primary: Make, ksd: Ksd, ownership: str) -> None:
     zone = "corp.example.com."
     others = "www A 192.0.2.1\nvm A 192.0.2.2\nx.vm A 192.0.2.3\nc1 TXT hello\nvm.c1 MX 10 www\nxvm.c1 A 192.0.2.4\n"
     primary = make_primary(zones={zone: others})

@@ -24,7 +24,7 @@ def test_a_ttl_that_the_server_lowers_is_accepted(make_bind: Callable[..., Bind]
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_an_address_that_many_have_gets_as_many_pointers_as_fit(
+def test_a_shared_address_gets_as_many_pointers_as_fit(
     make_primary: Callable[..., Server], ksd: Ksd, ownership: str
 ) -> None:
     primary = make_primary(zones={"vm.": "", "10.in-addr.arpa.": ""})

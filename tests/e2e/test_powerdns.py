@@ -54,7 +54,7 @@ def ours(primary: PowerDns, before: frozenset[Record]) -> dict[tuple[str, str], 
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_the_life_of_a_name(make_powerdns: Make, ksd: Ksd, ownership: str) -> None:
+def test_a_name_is_added_changed_and_deleted(make_powerdns: Make, ksd: Ksd, ownership: str) -> None:
     primary = make_powerdns(zones={"example.": FOREIGN.replace("x.vm", "x.other")})
     before = primary.axfr(soa=False)
     command = ksd(primary, DOMAIN="example", OWNERSHIP=ownership)
@@ -80,7 +80,7 @@ def test_the_life_of_a_name(make_powerdns: Make, ksd: Ksd, ownership: str) -> No
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_a_script_does_the_same(make_powerdns: Make, ksd: Ksd, ownership: str) -> None:
+def test_a_script_adds_changes_and_deletes_a_name(make_powerdns: Make, ksd: Ksd, ownership: str) -> None:
     primary = make_powerdns(zones={"example.": "www A 192.0.2.1"})
     command = ksd(primary, DOMAIN="example", OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)
     for wanted in (many(300), many(200, octet=2), many(10)):
@@ -89,7 +89,7 @@ def test_a_script_does_the_same(make_powerdns: Make, ksd: Ksd, ownership: str) -
         assert command("plan", "--exit-code", vmi=wanted).code == 0
 
 
-def test_what_others_have_there_is_left_alone(make_powerdns: Make, ksd: Ksd) -> None:
+def test_foreign_records_are_unchanged(make_powerdns: Make, ksd: Ksd) -> None:
     names = {"foreign": "A 192.0.2.9", "alias": "CNAME www", "text": 'TXT "hello"', "print": "SSHFP 1 1 " + 20 * "ab"}
     text = "".join(f"net1.{name}.prod.vm {records}\n" for name, records in names.items())
     primary = make_powerdns(zones={"example.": f"{FOREIGN}{text}gone.vm NS elsewhere.\n"})
@@ -109,7 +109,9 @@ def test_what_others_have_there_is_left_alone(make_powerdns: Make, ksd: Ksd) -> 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 @pytest.mark.parametrize("foreign", ["A 192.0.2.9", "CNAME www.example.", "TXT mine"])
-def test_what_appears_between_look_and_update(make_powerdns: Make, ksd: Ksd, ownership: str, foreign: str) -> None:
+def test_a_record_added_between_read_and_update_is_unchanged(
+    make_powerdns: Make, ksd: Ksd, ownership: str, foreign: str
+) -> None:
     primary = make_powerdns(zones={"example.": ""})
     name = "net1.db.prod.vm.example."
 
@@ -139,7 +141,7 @@ def test_what_appears_between_look_and_update(make_powerdns: Make, ksd: Ksd, own
     assert primary.query("db.prod.vm.example", "A") == ["10.1.0.10", "10.1.0.9"]
 
 
-def test_a_signed_zone(make_powerdns: Make, ksd: Ksd) -> None:
+def test_a_signed_zone_is_updated(make_powerdns: Make, ksd: Ksd) -> None:
     primary = make_powerdns(zones={"example.": "www A 192.0.2.1"}, options="gsqlite3-dnssec=yes")
     primary.pdnsutil("secure-zone", "example")
     primary.reload()
@@ -158,7 +160,7 @@ set-meta ZONE SOA-EDIT-DNSUPDATE EPOCH
 """
 
 
-def test_serials_that_stand_still_for_a_second(make_powerdns: Make, ksd: Ksd) -> None:
+def test_apply_works_while_the_serial_stays_the_same_for_a_second(make_powerdns: Make, ksd: Ksd) -> None:
     primary = make_powerdns(zones={"example.": ""}, zone_options=EPOCH)
     command = ksd(primary, DOMAIN="example", UPDATE_BATCH="1")
     for i in range(8):
@@ -169,7 +171,7 @@ def test_serials_that_stand_still_for_a_second(make_powerdns: Make, ksd: Ksd) ->
         assert command("plan", "--exit-code", vmi=wanted).code == 0
 
 
-def test_serials_that_stand_still_while_the_controller_runs(make_powerdns: Make, kube: Kube, run: Run) -> None:
+def test_the_controller_works_while_the_serial_stays_the_same(make_powerdns: Make, kube: Kube, run: Run) -> None:
     primary = make_powerdns(zones={"vm.": ""}, zone_options=EPOCH)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
     ksd = run(primary, kube, HOLD_DOWN="0s", DRIFT_INTERVAL="0.5s")
@@ -180,7 +182,7 @@ def test_serials_that_stand_still_while_the_controller_runs(make_powerdns: Make,
     assert ksd.problems() == {}
 
 
-def test_many_names_in_messages_of_any_size(make_powerdns: Make, ksd: Ksd) -> None:
+def test_many_names_are_sent_in_messages_of_any_size(make_powerdns: Make, ksd: Ksd) -> None:
     primary = make_powerdns(zones={"example.": ""})
     for settings in ({}, {"UPDATE_BATCH": "7"}, {"UPDATE_OCTETS": "65535", "UPDATE_BATCH": "10000"}):
         command = ksd(primary, DOMAIN="example", MAX_DELETE_PERCENT=100, **settings)
@@ -204,7 +206,7 @@ def test_many_names_in_messages_of_any_size(make_powerdns: Make, ksd: Ksd) -> No
         ),
     ],
 )
-def test_a_right_that_is_missing(make_powerdns: Make, ksd: Ksd, commands: str, words: tuple[str, ...]) -> None:
+def test_a_missing_permission_is_reported(make_powerdns: Make, ksd: Ksd, commands: str, words: tuple[str, ...]) -> None:
     primary = make_powerdns(zones={"example.": ""}, zone_options=commands)
     serial = primary.serial()
     done = ksd(primary, DOMAIN="example")("apply", vmi=[DB])
@@ -214,14 +216,14 @@ def test_a_right_that_is_missing(make_powerdns: Make, ksd: Ksd, commands: str, w
     assert primary.serial() == serial
 
 
-def test_updates_that_are_switched_off(make_powerdns: Make, ksd: Ksd) -> None:
+def test_disabled_updates_are_reported(make_powerdns: Make, ksd: Ksd) -> None:
     primary = make_powerdns(zones={"example.": ""}, options="dnsupdate=no")
     done = ksd(primary, DOMAIN="example")("apply", vmi=[DB])
     assert done.code == 4
     assert "dnsupdate=yes" in done.err
 
 
-def test_a_policy_in_lua_limits_the_key_to_its_branch(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
+def test_a_lua_policy_limits_the_key_to_its_branch(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
     script = tmp_path / "policy.lua"
     script.write_text(POLICY)
     primary = make_powerdns(zones={"example.": "www A 192.0.2.1"}, options=f"lua-dnsupdate-policy-script={script}")
@@ -235,7 +237,7 @@ def test_a_policy_in_lua_limits_the_key_to_its_branch(make_powerdns: Make, ksd: 
     assert command("apply", vmi=[]).code == 0
 
 
-def test_a_policy_in_lua_that_forgets_the_ownership_records(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
+def test_a_lua_policy_that_drops_txt_is_reported(make_powerdns: Make, ksd: Ksd, tmp_path: Path) -> None:
     script = tmp_path / "policy.lua"
     script.write_text("function updatepolicy(input) return input:getQType() ~= pdns.TXT end")
     primary = make_powerdns(zones={"vm.": ""}, options=f"lua-dnsupdate-policy-script={script}")
@@ -260,7 +262,7 @@ end
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_the_controller(make_powerdns: Make, kube: Kube, run: Run, ownership: str) -> None:
+def test_the_controller_follows_changes(make_powerdns: Make, kube: Kube, run: Run, ownership: str) -> None:
     primary = make_powerdns(zones={"vm.": "www TXT hello"})
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"]}))
     ksd = run(primary, kube, OWNERSHIP=ownership, DRIFT_INTERVAL="0.5s", HOLD_DOWN="1s")

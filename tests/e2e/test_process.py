@@ -49,7 +49,7 @@ def redirected(command: Command, redirection: str, *arguments: object, text: Map
         pytest.param(">&-", "Bad file descriptor", id="closed"),
     ],
 )
-def test_a_result_that_cannot_be_written_is_no_success(bind: Bind, ksd: Ksd, redirection: str, words: str) -> None:
+def test_unwritable_output_is_a_failure(bind: Bind, ksd: Ksd, redirection: str, words: str) -> None:
     command = ksd(bind)
     for arguments in (
         ("plan",),
@@ -75,12 +75,12 @@ def test_a_result_that_cannot_be_written_is_no_success(bind: Bind, ksd: Ksd, red
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>/dev/full", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_a_bad_setting_ends_with_2_wherever_the_output_goes(tmp_path: Path, redirection: str) -> None:
+def test_an_invalid_setting_exits_with_2_for_any_output(tmp_path: Path, redirection: str) -> None:
     assert redirected(Command(tmp_path, {"DNS_PORT": "abc"}), redirection, "plan").code == 2
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&- <&-"])
-def test_what_is_said_besides_may_get_lost(bind: Bind, ksd: Ksd, redirection: str) -> None:
+def test_lost_messages_on_standard_error_are_no_failure(bind: Bind, ksd: Ksd, redirection: str) -> None:
     command = ksd(bind)
     # An interface that cannot have a name: there is a warning to be written.
     odd = vmi("db", "prod", {"net1": ["10.1.0.9"], "n" * 64: ["10.1.0.10"]})
@@ -93,7 +93,7 @@ def test_what_is_said_besides_may_get_lost(bind: Bind, ksd: Ksd, redirection: st
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_that_cannot_be_written(tmp_path: Path, argument: str) -> None:
+def test_unwritable_help_is_a_failure(tmp_path: Path, argument: str) -> None:
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >/dev/full', "sh", *PROGRAM, argument], capture_output=True, text=True, check=False
     )
@@ -101,7 +101,7 @@ def test_help_that_cannot_be_written(tmp_path: Path, argument: str) -> None:
     assert "No space left on device" in done.stderr
 
 
-def test_apply_into_a_pipe_that_is_closed_early_ends_as_it_went(bind: Bind, ksd: Ksd) -> None:
+def test_apply_keeps_its_exit_code_when_the_pipe_closes_early(bind: Bind, ksd: Ksd) -> None:
     many = [vmi(f"vm{i}", "prod", {"net1": ["10.1.0.1"]}) for i in range(1500)]
     with ksd(bind).started("apply", vmi=many) as process:
         assert process.stdout is not None
@@ -113,7 +113,7 @@ def test_apply_into_a_pipe_that_is_closed_early_ends_as_it_went(bind: Bind, ksd:
     assert bind.query("net1.vm1499.prod.vm", "A") == ["10.1.0.1"]
 
 
-def test_a_descriptor_that_was_closed_is_not_given_to_a_socket(bind: Bind, ksd: Ksd) -> None:
+def test_no_socket_gets_a_closed_standard_descriptor(bind: Bind, ksd: Ksd) -> None:
     # Otherwise the warning, which goes to descriptor 2, would be sent to the primary.
     odd = vmi("db", "prod", {"net1": ["10.1.0.9"], "n" * 64: ["10.1.0.10"]})
     assert redirected(ksd(bind), "<&- 2>&-", "apply", text=odd).code == 0
@@ -126,7 +126,7 @@ def test_a_descriptor_that_was_closed_is_not_given_to_a_socket(bind: Bind, ksd: 
 @pytest.mark.parametrize("delay", [0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("verb", ["plan", "apply", "run"])
-def test_a_signal_at_any_moment_ends_it(
+def test_a_signal_at_any_moment_ends_the_process(
     bind: Bind, ksd: Ksd, verb: str, number: signal.Signals, delay: float, tmp_path: Path
 ) -> None:
     command = ksd(bind, STATUS_ADDRESS="127.0.0.1:0")
@@ -143,7 +143,7 @@ def test_a_signal_at_any_moment_ends_it(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_process_1_of_a_container_ends_at_a_signal_while_it_starts(
+def test_process_1_of_a_container_exits_on_a_signal_during_startup(
     bind: Bind, ksd: Ksd, verb: str, number: signal.Signals
 ) -> None:
     # Process 1 has no default actions: without a handler a signal is lost.
@@ -177,7 +177,7 @@ def test_process_1_of_a_container_ends_at_a_signal_while_it_starts(
     assert err == b""
 
 
-def test_the_handlers_come_before_what_takes_long_to_import() -> None:
+def test_signal_handlers_are_installed_before_slow_imports() -> None:
     code = "import sys, ksd_ddns.__main__; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     slow = {"argparse", "dns", "kubernetes", "msgspec", "pydantic", "rich", "threading", "yaml"}
@@ -191,7 +191,7 @@ def _loaded_by_python() -> set[str]:
 
 
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_a_sigint_that_is_ignored_stays_ignored(bind: Bind, ksd: Ksd, verb: str) -> None:
+def test_an_ignored_sigint_stays_ignored(bind: Bind, ksd: Ksd, verb: str) -> None:
     command = ksd(bind, STATUS_ADDRESS="127.0.0.1:0")
     with subprocess.Popen(
         ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *PROGRAM, verb, "--from", str(command.file([DB]))],
@@ -281,7 +281,7 @@ def test_a_secret_in_the_wrong_setting_is_not_shown(setting: str, secret: str, t
         pytest.param(("plan", "--tsig-secretshortsecret"), id="short-without-equals-sign"),
     ],
 )
-def test_a_secret_behind_a_mistyped_flag_is_not_shown(argv: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_secret_after_a_mistyped_flag_is_not_shown(argv: tuple[str, ...], tmp_path: Path) -> None:
     done = Command(tmp_path, {})(*argv)
     assert (done.code, done.out) == (2, "")
     for secret in (SECRET[:20], "short secret", "shortsecret"):
@@ -289,7 +289,7 @@ def test_a_secret_behind_a_mistyped_flag_is_not_shown(argv: tuple[str, ...], tmp
     assert done.err.count("\n") == 1
 
 
-def test_a_key_file_with_name_and_secret_exchanged_is_not_shown(tmp_path: Path) -> None:
+def test_a_secret_in_the_place_of_the_key_name_is_not_shown(tmp_path: Path) -> None:
     key = tmp_path / "ksd.key"
     key.write_text(f'key "{SECRET}" {{ algorithm hmac-sha256; secret "a3NkLWRkbnM="; }};')
     done = Command(tmp_path, {"TSIG_KEY_FILE": str(key)})("plan", vmi=[DB])
@@ -328,7 +328,7 @@ def test_white_space_around_settings_is_ignored(bind: Bind, ksd: Ksd, end: str, 
         pytest.param('{"kind": "\\u001b[31mList\\u202e", "items": []}', id="json"),
     ],
 )
-def test_a_file_does_not_control_the_terminal(text: str, tmp_path: Path) -> None:
+def test_control_characters_in_a_file_do_not_reach_the_terminal(text: str, tmp_path: Path) -> None:
     key = tmp_path / "ksd.key"
     key.write_text(f'key "k" {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
     for name in ("v.yaml", "\x1b[31mv\u202e.yaml"):
@@ -354,7 +354,9 @@ def test_a_file_does_not_control_the_terminal(text: str, tmp_path: Path) -> None
         pytest.param({"TSIG_KEY_NAME": "other", "TSIG_SECRET": SECRET, "TSIG_KEY_FILE": ""}, 4, id="denied"),
     ],
 )
-def test_exit_codes(bind: Bind, ksd: Ksd, verb: str, change: dict[str, str], code: int) -> None:
+def test_commands_exit_with_the_documented_codes(
+    bind: Bind, ksd: Ksd, verb: str, change: dict[str, str], code: int
+) -> None:
     port = Port.reserve()
     port.release()
     command = ksd(bind, **{name: value.format(unused=port.number) for name, value in change.items()})
@@ -362,7 +364,7 @@ def test_exit_codes(bind: Bind, ksd: Ksd, verb: str, change: dict[str, str], cod
     assert done.code == (min(code, 1) if verb == "check" else code)
 
 
-def test_a_bad_source_ends_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
+def test_an_invalid_source_exits_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
     for verb in ("plan", "apply", "run"):
         done = ksd(bind).process(verb, "--from", "-" if verb == "run" else tmp_path / "missing")
         assert (done.code, done.out) == (2, "")
@@ -371,7 +373,7 @@ def test_a_bad_source_ends_with_2(bind: Bind, ksd: Ksd, tmp_path: Path) -> None:
 # several files
 
 
-def test_several_files_count_together(bind: Bind, ksd: Ksd) -> None:
+def test_several_files_form_one_source(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     web = vmi("web", "prod", {"net1": ["10.1.0.7"]})
     first, second = command.file([DB]), command.file([web])

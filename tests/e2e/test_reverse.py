@@ -68,7 +68,7 @@ def test_every_address_points_to_its_interface(
     assert ownership_records(primary, TEN) == {}
 
 
-def test_what_is_not_published_has_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_an_unpublished_address_has_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones=ZONES)
     command = ksd(bind, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8", EXCLUDE_CIDRS="10.9.0.0/16", RECORD_TTL=90)
     command(
@@ -100,7 +100,7 @@ def test_a_shared_address_has_several_pointers(make_primary: Callable[..., Serve
         assert command("plan", "--exit-code", vmi=present).code == 0
 
 
-def test_an_address_that_moves_takes_its_pointer_along(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_a_pointer_follows_an_address_that_moves(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones=ZONES)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8")
     command("apply", vmi=[vmi("a", "prod", {"net1": ["10.1.0.9"]}), vmi("b", "prod", {"net1": ["10.1.0.10"]})])
@@ -112,7 +112,7 @@ def test_an_address_that_moves_takes_its_pointer_along(make_primary: Callable[..
     assert ownership_records(primary, TEN)[NINE] == '"heritage=ksd-ddns,owner=default,vmi=prod/b"'
 
 
-def test_a_zone_inside_of_another_has_its_own_pointers(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_a_nested_zone_has_its_own_pointers(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     inner = "1.10.in-addr.arpa."
     primary = make_primary(zones={"example.": "", TEN: "1 NS ns.elsewhere.example.", inner: ""})
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8, 10.1.0.0/16")
@@ -122,7 +122,7 @@ def test_a_zone_inside_of_another_has_its_own_pointers(make_primary: Callable[..
     assert pointers(primary, inner) == {NINE: {"net1.db.prod.vm.example."}}
 
 
-def test_several_blocks_of_one_zone(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_several_blocks_can_share_one_zone(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones=ZONES)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8, 10.1.0.0/16, 10.2.0.0/16", OWNERSHIP="zone")
     db = [vmi("db", "prod", {"net1": ["10.1.0.9"], "net2": ["10.2.0.9"], "net3": ["10.3.0.9"]})]
@@ -133,7 +133,7 @@ def test_several_blocks_of_one_zone(make_primary: Callable[..., Server], ksd: Ks
     assert pointers(primary, TEN) == {}
 
 
-def test_only_what_is_below_todays_blocks_is_ours(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_only_pointers_in_the_current_blocks_are_owned(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones=ZONES)
     two = [vmi("db", "prod", {"net1": ["10.1.0.9"], "net2": ["10.2.0.9"]})]
     command = ksd(bind, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8")
@@ -142,7 +142,7 @@ def test_only_what_is_below_todays_blocks_is_ours(make_bind: Callable[..., Bind]
     assert pointers(bind) == {"9.0.2.10.in-addr.arpa.": {"net2.db.prod.vm.example."}}
 
 
-def test_names_and_pointers_in_one_zone_do_not_fight(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_names_and_pointers_can_share_a_zone(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={".": "localhost A 127.0.0.1"})
     command = ksd(primary, REVERSE_ZONES="10.0.0.0/8")
     assert command("apply", vmi=[DB]).code == 0
@@ -168,7 +168,7 @@ FOREIGN_VMI = vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10", "10.1.0.11", 
 TARGET = "net1.db.prod.vm.example."
 
 
-def test_pointers_of_others_are_left_alone(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_foreign_pointers_are_unchanged(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"example.": "", TEN: FOREIGN})
     before = primary.axfr(TEN, soa=False)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8")
@@ -188,7 +188,7 @@ def test_pointers_of_others_are_left_alone(make_primary: Callable[..., Server], 
     assert primary.axfr(TEN, soa=False) == before
 
 
-def test_without_ownership_records_all_pointers_are_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_without_ownership_records_all_pointers_are_owned(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"example.": "", TEN: FOREIGN})
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.1.0.0/16", OWNERSHIP="zone")
     before = primary.axfr(TEN, soa=False)
@@ -202,7 +202,7 @@ def test_without_ownership_records_all_pointers_are_ours(make_primary: Callable[
     assert {item for item in before if item.type != "PTR"} <= primary.axfr(TEN, soa=False)
 
 
-def test_adopting_pointers(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_adopt_takes_over_pointers(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"example.": "", TEN: f"9.0.1 3600 PTR {TARGET}\n10.0.1 PTR {TARGET}\n10.0.1 PTR x."})
     db = [vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10"]})]
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8")
@@ -263,7 +263,7 @@ def broken(request: pytest.FixtureRequest, make_either: Callable[..., Server]) -
     return primary
 
 
-def test_a_zone_without_a_right_holds_up_no_other(broken: Server, ksd: Ksd) -> None:
+def test_a_zone_without_permission_delays_no_other(broken: Server, ksd: Ksd) -> None:
     command = ksd(broken, DOMAIN="example", REVERSE_ZONES="192.168.0.0/16, 10.0.0.0/8, 2001:db8::/32")
     done = command("apply", vmi=[DB])
     assert done.code == 4
@@ -276,7 +276,7 @@ def test_a_zone_without_a_right_holds_up_no_other(broken: Server, ksd: Ksd) -> N
     assert command("list").out.count(" PTR ") == 2
 
 
-def test_a_zone_that_nobody_serves_holds_up_no_other(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_an_unserved_zone_delays_no_other(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones=ZONES)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="172.16.0.0/16, 10.0.0.0/8")
     for verb in ("plan", "apply", "list"):
@@ -288,7 +288,7 @@ def test_a_zone_that_nobody_serves_holds_up_no_other(make_primary: Callable[...,
     assert pointers(primary) == {NINE: {"net1.db.prod.vm.example."}}
 
 
-def test_a_zone_of_names_that_nobody_serves_holds_up_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_an_unserved_forward_zone_delays_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones=ZONES)
     done = ksd(bind, DOMAIN="elsewhere", REVERSE_ZONES="10.0.0.0/8")("apply", vmi=[DB])
     assert done.code == 4
@@ -322,7 +322,7 @@ def test_upsert_only_deletes_no_pointer(make_bind: Callable[..., Bind], ksd: Ksd
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_a_script_for_all_zones(make_primary: Callable[..., Server], ksd: Ksd, ownership: str) -> None:
+def test_one_script_covers_all_zones(make_primary: Callable[..., Server], ksd: Ksd, ownership: str) -> None:
     primary = make_primary(zones=ZONES)
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8,192.168.0.0/16,2001:db8::/32",
                   OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)  # fmt: skip
@@ -372,7 +372,7 @@ def test_json_of_several_zones_is_one_document(make_bind: Callable[..., Bind], k
         pytest.param("10.0.0.0/8,nowhere/8", "not an IPv4 or IPv6 address", id="no-address"),
     ],
 )
-def test_what_is_no_reverse_zone(bind: Bind, ksd: Ksd, value: str, words: str) -> None:
+def test_an_invalid_reverse_zone_is_an_error(bind: Bind, ksd: Ksd, value: str, words: str) -> None:
     done = ksd(bind, REVERSE_ZONES=value)("plan", vmi=[])
     assert done.code == 2
     assert "REVERSE_ZONES (--reverse-zones) = " in done.err

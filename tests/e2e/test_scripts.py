@@ -51,7 +51,7 @@ def ours(primary: Server) -> frozenset[Record]:
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 @pytest.mark.parametrize("count", [1, 1000])
-def test_the_script_and_apply_bring_the_zone_to_the_same_state(
+def test_the_script_and_apply_give_the_same_zone(
     make_primary: Callable[..., Server], ksd: Ksd, count: int, ownership: str
 ) -> None:
     scripted, applied = make_primary(), make_primary()
@@ -67,7 +67,7 @@ def test_the_script_and_apply_bring_the_zone_to_the_same_state(
     assert len(published) == 3 * count
 
 
-def test_the_pipe_that_a_person_types(bind: Bind, ksd: Ksd) -> None:
+def test_plan_can_be_piped_into_nsupdate(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     file = command.file(FEW)
     line = f"{shlex.join(PROGRAM)} plan --from {file} -o nsupdate | {program('nsupdate')} -k {bind.key_file}"
@@ -78,7 +78,7 @@ def test_the_pipe_that_a_person_types(bind: Bind, ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_changes_and_deletions_by_script(primary: Server, ksd: Ksd, ownership: str) -> None:
+def test_a_script_changes_and_deletes(primary: Server, ksd: Ksd, ownership: str) -> None:
     command = ksd(primary, OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)
     command("apply", vmi=many(20))
     # Others move, get another TTL, lose an interface, end; one is new.
@@ -99,7 +99,7 @@ def test_changes_and_deletions_by_script(primary: Server, ksd: Ksd, ownership: s
     assert primary.ttl("www.ns-1.vm.", "A") == 30
 
 
-def test_a_script_is_void_once_the_zone_has_moved(primary: Server, ksd: Ksd) -> None:
+def test_a_script_fails_after_the_zone_has_changed(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary, OWNERSHIP="zone")
     script = command("plan", "-o", "nsupdate", vmi=FEW).out
     primary.nsupdate("update add net1.db.prod.vm. 60 A 192.0.2.1")
@@ -124,7 +124,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_the_script_is_message_by_message_what_apply_sends(
+def test_the_script_has_the_messages_that_apply_sends(
     make_primary: Callable[..., Server], ksd: Ksd, ownership: str
 ) -> None:
     before = [*many(9), vmi("gone", "prod", {"net1": ["10.1.0.1"]})]
@@ -148,7 +148,7 @@ def test_the_script_is_message_by_message_what_apply_sends(
     assert sent[0] == sent[1]
 
 
-def test_a_script_has_one_message_for_what_apply_sends_in_one(bind: Bind, ksd: Ksd) -> None:
+def test_the_script_and_apply_group_changes_alike(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind, UPDATE_BATCH="7")
     script = command("plan", "-o", "nsupdate", vmi=many(10)).out.splitlines()
     assert script.count("send") == 5  # 30 names, 7 in a message
@@ -182,7 +182,7 @@ def test_conflicts_and_blocked_deletions_are_comments(bind: Bind, ksd: Ksd) -> N
     assert bind.query("net1.vm-3.ns-3.vm", "A") == ["10.1.0.3"]
 
 
-def test_names_that_nsupdate_refuses_by_itself_come_with_the_cure(bind: Bind, ksd: Ksd) -> None:
+def test_names_that_nsupdate_refuses_come_with_the_remedy(bind: Bind, ksd: Ksd) -> None:
     odd = [vmi("a", "ns", {"net_1": ["10.0.0.1"], "nic-": ["10.0.0.2"]})]
     command = ksd(bind)
     script = command("plan", "-o", "nsupdate", vmi=odd).out
@@ -193,7 +193,7 @@ def test_names_that_nsupdate_refuses_by_itself_come_with_the_cure(bind: Bind, ks
     assert "check-names" not in command("plan", "-o", "nsupdate", vmi=[*odd, *FEW]).out, "only for what is added"
 
 
-def test_names_with_underscores_need_no_cure_in_knsupdate(knot: Knot, ksd: Ksd) -> None:
+def test_knsupdate_accepts_names_with_underscores(knot: Knot, ksd: Ksd) -> None:
     odd = [vmi("a", "ns", {"net_1": ["10.0.0.1"], "nic-": ["10.0.0.2"]})]
     command = ksd(knot)
     pipe(knot, command("plan", "-o", "nsupdate", vmi=odd).out)

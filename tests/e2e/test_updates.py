@@ -39,7 +39,7 @@ def names_of(vmis: Iterable[dict[str, Any]]) -> set[str]:
 # One bad name never blocks the others
 
 
-def test_a_name_that_bind_takes_for_no_host_name(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_name_that_check_names_rejects_delays_no_other(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""})  # check-names: fail, as a primary does by default
     good = fleet(["prod", "stage"], each=20)
     bad = [vmi("a", "prod", {"net_1": ["10.0.0.1"]}), vmi("b", "stage", {"nic-": ["10.0.0.2"], "ok": ["10.0.0.3"]})]
@@ -55,7 +55,7 @@ def test_a_name_that_bind_takes_for_no_host_name(make_bind: Callable[..., Bind],
     assert again.summary.startswith("Applied: 0 added, 0 changed, 0 deleted, 2 refused")
 
 
-def test_a_key_that_may_update_one_branch_only(make_either: Callable[..., Server], ksd: Ksd) -> None:
+def test_a_key_for_one_branch_updates_that_branch(make_either: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_either(
         zones={"vm.": "old.dev A 192.0.2.1"},
         bind={"zone_options": f'{TRANSFER} update-policy {{ grant "ksd-ddns." subdomain prod.vm. A AAAA TXT; }};'},
@@ -76,9 +76,7 @@ def test_a_key_that_may_update_one_branch_only(make_either: Callable[..., Server
 
 
 @pytest.mark.parametrize("granted", ["ns-00", "ns-27", "ns-39"])
-def test_a_branch_that_is_granted_is_found_among_many_that_are_not(
-    make_bind: Callable[..., Bind], ksd: Ksd, granted: str
-) -> None:
+def test_one_granted_branch_is_found_among_many(make_bind: Callable[..., Bind], ksd: Ksd, granted: str) -> None:
     bind = make_bind(
         zones={"vm.": ""},
         zone_options=f'{TRANSFER} update-policy {{ grant "ksd-ddns." subdomain {granted}.vm. A AAAA TXT; }};',
@@ -92,7 +90,7 @@ def test_a_branch_that_is_granted_is_found_among_many_that_are_not(
 # NOERROR is no proof
 
 
-def test_what_the_server_drops_without_a_word_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_silently_dropped_change_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(
         zones={"vm.": ""}, zone_options=f'{TRANSFER} update-policy {{ grant "ksd-ddns." zonesub A(1) AAAA TXT; }};'
     )
@@ -111,7 +109,7 @@ def test_what_the_server_drops_without_a_word_is_reported(make_bind: Callable[..
 # SERVFAIL
 
 
-def test_a_limit_of_the_zone_stops_only_what_exceeds_it(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_limit_of_the_zone_refuses_only_what_exceeds_it(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(
         zones={"vm.": ""},
         zone_options=f'{TRANSFER} update-policy {{ grant "ksd-ddns." zonesub ANY; }}; max-records-per-type 2;',
@@ -127,7 +125,7 @@ def test_a_limit_of_the_zone_stops_only_what_exceeds_it(make_bind: Callable[...,
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_a_server_that_cannot_write_its_journal(make_bind: Callable[..., Bind], ksd: Ksd, count: int) -> None:
+def test_an_unwritable_journal_is_reported(make_bind: Callable[..., Bind], ksd: Ksd, count: int) -> None:
     bind = make_bind(zones={"vm.": "www A 192.0.2.1"}, uid=65534)
     bind.directory.chmod(0o555)
     before = bind.axfr()
@@ -141,7 +139,7 @@ def test_a_server_that_cannot_write_its_journal(make_bind: Callable[..., Bind], 
     assert command("apply", vmi=fleet(["prod"], each=count)).code == 0
 
 
-def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": "www A 192.0.2.1"})
     bind.rndc("freeze", "vm.")
     before = bind.axfr()
@@ -171,7 +169,7 @@ def test_a_frozen_zone(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
         ),
     ],
 )
-def test_an_unknown_outcome_is_looked_up_and_never_doubled(
+def test_an_unknown_outcome_is_looked_up_and_not_repeated(
     primary: Server, ksd: Ksd, trouble: dict[str, hostile.Hook]
 ) -> None:
     wanted = fleet(["prod", "stage"])
@@ -191,7 +189,7 @@ def test_an_unknown_outcome_is_looked_up_and_never_doubled(
         pytest.param(hostile.swallow, "did not answer within 0.3 s", id="silent"),
     ],
 )
-def test_a_primary_that_answers_everything_but_updates(bind: Bind, ksd: Ksd, trouble: hostile.Hook, words: str) -> None:
+def test_a_primary_that_answers_no_updates_is_reported(bind: Bind, ksd: Ksd, trouble: hostile.Hook, words: str) -> None:
     before = bind.axfr()
     with Proxy(bind, request=only(is_update, trouble)) as proxy:
         done = ksd(bind, through=proxy.address, DNS_TIMEOUT="300ms")("apply", vmi=[DB])
@@ -209,7 +207,7 @@ def test_a_primary_that_answers_everything_but_updates(bind: Bind, ksd: Ksd, tro
         pytest.param(lambda message: [message[:3] + b"\x05" + message[4:]], "does not verify", id="other-rcode"),
     ],
 )
-def test_a_bad_answer_to_an_update_ends_it_and_the_next_run_finishes(
+def test_an_invalid_response_to_an_update_fails_and_the_next_run_completes(
     bind: Bind, ksd: Ksd, change: hostile.Hook, words: str
 ) -> None:
     with Proxy(bind, response=only(is_update, change)) as proxy:
@@ -225,7 +223,7 @@ def test_a_bad_answer_to_an_update_ends_it_and_the_next_run_finishes(
 
 
 @pytest.mark.parametrize("way", ["restart", "kill"])
-def test_a_server_that_is_started_anew_in_the_middle(primary: Server, ksd: Ksd, way: str) -> None:
+def test_a_restart_of_the_server_during_apply_loses_nothing(primary: Server, ksd: Ksd, way: str) -> None:
     def anew() -> None:
         if way == "kill":
             primary.kill()
@@ -243,7 +241,7 @@ def test_a_server_that_is_started_anew_in_the_middle(primary: Server, ksd: Ksd, 
     assert ksd(primary)("plan", "--exit-code", vmi=wanted).code == 0
 
 
-def test_the_next_primary_takes_over_in_the_middle(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_the_next_primary_takes_over_during_apply(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     """Two primaries that count their serials each in its own way, as replicas of the bundled one do."""
     first = make_bind(zones={"vm.": "here.prod A 192.0.2.1"})
     # Large, so that it answers with what changed instead of with the whole zone.
@@ -263,7 +261,7 @@ def test_the_next_primary_takes_over_in_the_middle(make_bind: Callable[..., Bind
 # Races
 
 
-def test_what_comes_between_look_and_update_is_respected(primary: Server, ksd: Ksd) -> None:
+def test_changes_between_read_and_update_are_kept(primary: Server, ksd: Ksd) -> None:
     wanted = fleet(["prod"])
     ksd(primary)("apply", vmi=wanted[:2])
 
@@ -286,9 +284,7 @@ def test_what_comes_between_look_and_update_is_respected(primary: Server, ksd: K
     assert published(primary) == names_of(moved)
 
 
-def test_a_name_that_somebody_keeps_changing_does_not_hold_up_the_others(
-    make_bind: Callable[..., Bind], ksd: Ksd
-) -> None:
+def test_a_name_that_keeps_changing_delays_no_other(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""})
     wanted = fleet(["prod"])
     ksd(bind)("apply", vmi=wanted[:1])
@@ -347,7 +343,7 @@ def test_no_message_is_too_large(primary: Server, ksd: Ksd, octets: int, names: 
         assert max(sizes) > octets / 3, "messages are filled"
 
 
-def test_a_name_with_very_large_texts_of_others(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_a_name_with_very_large_foreign_texts_is_published(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": ""})
     command = ksd(bind)
     command("apply", vmi=[DB])
@@ -366,7 +362,7 @@ def test_a_name_with_very_large_texts_of_others(make_bind: Callable[..., Bind], 
 # Keys for reading and for writing
 
 
-def test_one_key_to_transfer_and_another_to_update(make_either: Callable[..., Server], ksd: Ksd) -> None:
+def test_transfers_and_updates_can_use_different_keys(make_either: Callable[..., Server], ksd: Ksd) -> None:
     writer, reader = Key("writer."), Key("reader.", "hmac-sha512")
     primary = make_either(
         zones={"vm.": ""},
@@ -399,7 +395,7 @@ def test_one_key_to_transfer_and_another_to_update(make_either: Callable[..., Se
     assert primary.axfr(key=reader.file(primary.directory))
 
 
-def test_secrets_stay_secret_whatever_happens(primary: Server, ksd: Ksd) -> None:
+def test_no_failure_prints_a_secret(primary: Server, ksd: Ksd) -> None:
     """Every command of these tests is searched for its secrets; here the loudest ones, with a secret in a file."""
     secret = primary.directory / "secret"
     secret.write_text(primary.secret + "\n")

@@ -50,7 +50,7 @@ def addresses(primary: Server, zone: str | None = None) -> dict[tuple[str, str],
 # Foreign records
 
 
-def test_foreign_records_stay_and_are_reported(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_foreign_records_are_unchanged_and_reported(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"vm.": FOREIGN})
     before = primary.axfr(soa=False)
     command = ksd(primary)
@@ -85,7 +85,7 @@ def test_foreign_records_stay_and_are_reported(make_primary: Callable[..., Serve
     assert primary.axfr(soa=False) == before, "what was ours is gone, everything else is as it was"
 
 
-def test_a_conflict_ends_when_the_name_becomes_free(primary: Server, ksd: Ksd) -> None:
+def test_a_conflict_ends_when_the_name_is_free(primary: Server, ksd: Ksd) -> None:
     primary.nsupdate("update add web.prod.vm. 300 A 192.0.2.80")
     command = ksd(primary)
     web = [vmi("web", "prod", {"net1": ["10.1.0.2"]})]
@@ -95,7 +95,7 @@ def test_a_conflict_ends_when_the_name_becomes_free(primary: Server, ksd: Ksd) -
     assert primary.query("web.prod.vm", "A") == ["10.1.0.2"]
 
 
-def test_without_ownership_records_only_addresses_are_ours(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_without_ownership_records_only_addresses_are_owned(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"vm.": FOREIGN + "ns A 192.0.2.53\n@ A 192.0.2.54\n"})
     before = primary.axfr(soa=False)
     command = ksd(primary, OWNERSHIP="zone", MAX_DELETE_PERCENT=100)
@@ -113,7 +113,7 @@ def test_without_ownership_records_only_addresses_are_ours(make_primary: Callabl
     assert {record for record in primary.axfr(soa=False) if record.type not in {"A", "AAAA"}} == others
 
 
-def test_what_others_put_beside_our_addresses_survives_them(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_foreign_records_at_our_names_outlive_our_addresses(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"vm.": ""})
     command = ksd(primary)
     command("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.9"]})])
@@ -161,7 +161,7 @@ def test_what_others_put_beside_our_addresses_survives_them(make_primary: Callab
                      id="a-name-more"),
     ],
 )  # fmt: skip
-def test_what_is_changed_by_hand_in_our_names_is_put_back(primary: Server, ksd: Ksd, by_hand: str) -> None:
+def test_manual_changes_to_our_names_are_reverted(primary: Server, ksd: Ksd, by_hand: str) -> None:
     command = ksd(primary)
     db = [vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})]
     command("apply", vmi=db)
@@ -173,7 +173,7 @@ def test_what_is_changed_by_hand_in_our_names_is_put_back(primary: Server, ksd: 
     assert primary.axfr(soa=False) == before
 
 
-def test_a_name_without_its_ownership_record_is_nobodys_until_it_is_adopted(primary: Server, ksd: Ksd) -> None:
+def test_a_name_without_an_ownership_record_is_foreign_until_adopted(primary: Server, ksd: Ksd) -> None:
     command = ksd(primary)
     db = [vmi("db", "prod", {"net1": ["10.1.0.9"]})]
     command("apply", vmi=db)
@@ -190,7 +190,7 @@ def test_a_name_without_its_ownership_record_is_nobodys_until_it_is_adopted(prim
 
 
 @pytest.mark.parametrize("setting", [True, False], ids=["setting", "flag"])
-def test_adopting_takes_over_what_is_exactly_as_wanted(primary: Server, ksd: Ksd, *, setting: bool) -> None:
+def test_adopt_takes_over_exact_matches(primary: Server, ksd: Ksd, *, setting: bool) -> None:
     primary.nsupdate(
         "update add net1.db.prod.vm. 3600 A 10.1.0.9\n"
         "update add db.prod.vm. 3600 A 10.1.0.9\n"
@@ -211,7 +211,7 @@ def test_adopting_takes_over_what_is_exactly_as_wanted(primary: Server, ksd: Ksd
     ]
 
 
-def test_adopting_by_script_leaves_nothing_to_do(bind: Bind, ksd: Ksd) -> None:
+def test_adopt_by_script_leaves_nothing_to_do(bind: Bind, ksd: Ksd) -> None:
     bind.nsupdate("update add net1.db.prod.vm. 3600 A 10.1.0.9\nupdate add db.prod.vm. 3600 A 10.1.0.9")
     command = ksd(bind, ADOPT="true")
     db = [vmi("db", "prod", {"net1": ["10.1.0.9"]})]
@@ -236,7 +236,7 @@ def test_two_owners_share_a_zone(primary: Server, ksd: Ksd) -> None:
     assert primary.query("shared.prod.vm", "A") == ["10.2.0.1"]
 
 
-def test_names_of_ours_outside_of_todays_base_are_deleted(make_primary: Callable[..., Server], ksd: Ksd) -> None:
+def test_owned_names_outside_of_the_base_are_deleted(make_primary: Callable[..., Server], ksd: Ksd) -> None:
     primary = make_primary(zones={"example.": "www A 192.0.2.1"})
     db = [vmi("db", "prod")]
     assert ksd(primary, DOMAIN="old.example")("apply", vmi=db).code == 0
@@ -282,7 +282,7 @@ def test_many_deletions_are_blocked_and_the_rest_is_applied(bind: Bind, ksd: Ksd
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_what_one_namespace_loses_blocks_no_other(bind: Bind, ksd: Ksd, ownership: str) -> None:
+def test_deletions_in_one_namespace_block_no_other(bind: Bind, ksd: Ksd, ownership: str) -> None:
     command = ksd(bind, OWNERSHIP=ownership)
     prod = [vmi(f"p{i}", "prod") for i in range(10)]
     evil = [vmi(f"e.{i}", "evil") for i in range(20)]
@@ -298,7 +298,7 @@ def test_what_one_namespace_loses_blocks_no_other(bind: Bind, ksd: Ksd, ownershi
     assert bind.query("p1.prod.vm", "A") == []
 
 
-def test_a_few_deletions_and_those_of_few_names_pass(bind: Bind, ksd: Ksd) -> None:
+def test_few_deletions_are_not_blocked(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     five = [vmi(f"vm{i}", "ns") for i in range(5)]
     command("apply", vmi=five)
@@ -312,7 +312,7 @@ def test_a_few_deletions_and_those_of_few_names_pass(bind: Bind, ksd: Ksd) -> No
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_another_ttl_is_that_of_all_our_records(primary: Server, ksd: Ksd, ownership: str) -> None:
+def test_a_new_ttl_applies_to_all_our_records(primary: Server, ksd: Ksd, ownership: str) -> None:
     command = ksd(primary, OWNERSHIP=ownership)
     before = [vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10", "fd00::9"]})]
     after = [vmi("db", "prod", {"net1": ["10.1.0.10", "10.1.0.11", "fd00::9"]})]
@@ -328,7 +328,7 @@ def test_another_ttl_is_that_of_all_our_records(primary: Server, ksd: Ksd, owner
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_the_zone_gets_its_name_server(primary: Server, ksd: Ksd, ownership: str) -> None:
+def test_the_zone_gets_its_name_server_records(primary: Server, ksd: Ksd, ownership: str) -> None:
     command = ksd(primary, OWNERSHIP=ownership, NAME_SERVER_IP="192.0.2.53, 2001:db8::53")
     assert primary.query("vm", "NS") == ["localhost."]
     done = command("apply", vmi=[vmi("db", "prod")])
@@ -348,7 +348,7 @@ def test_the_zone_gets_its_name_server(primary: Server, ksd: Ksd, ownership: str
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_a_primary_that_was_set_up_with_its_name_server_needs_no_change(
+def test_a_primary_with_its_name_server_needs_no_change(
     make_primary: Callable[..., Server], ksd: Ksd, ownership: str
 ) -> None:
     primary = make_primary(name_server_ips=("192.0.2.53",))
@@ -368,7 +368,7 @@ def test_a_vmi_cannot_take_the_name_of_the_name_server(bind: Bind, ksd: Ksd) -> 
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_inside_a_larger_zone_no_name_server_is_sent(
+def test_no_name_server_is_added_inside_a_larger_zone(
     make_primary: Callable[..., Server], ksd: Ksd, ownership: str
 ) -> None:
     primary = make_primary(zones={"example.": "www A 192.0.2.1\nns.vm A 192.0.2.99\nvm MX 10 mail"})
@@ -402,14 +402,14 @@ def test_the_zone_is_found_by_its_soa(make_primary: Callable[..., Server], ksd: 
     }
 
 
-def test_the_zone_by_its_name(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+def test_the_zone_can_be_set(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": ""})
     command = ksd(bind, DOMAIN="Dept.Example.", ZONE="EXAMPLE")
     assert command("apply", vmi=[vmi("db", "prod")]).code == 0
     assert bind.query("db.prod.vm.dept.example", "A") == ["10.0.0.1"]
 
 
-def test_without_ownership_records_only_what_is_below_the_base_is_ours(
+def test_without_ownership_records_only_names_below_the_base_are_owned(
     make_primary: Callable[..., Server], ksd: Ksd
 ) -> None:
     primary = make_primary(zones={"example.": "www A 192.0.2.1\nvm A 192.0.2.2\nxvm A 192.0.2.3\nold.vm A 192.0.2.4"})
@@ -440,7 +440,7 @@ def kept(primary: Server) -> set[Record]:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_a_signed_zone(make_either: Callable[..., Server], ksd: Ksd, ownership: str) -> None:
+def test_a_signed_zone_is_updated(make_either: Callable[..., Server], ksd: Ksd, ownership: str) -> None:
     rights = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; };'
     primary = make_either(
         zones={"vm.": "foreign.prod 60 TXT hello"},

@@ -13,7 +13,7 @@ from harness.kube import ADMIN, ExecPlugin, Kube, User, service_account, with_ce
 from harness.kube.client import PATH, Client, Connect, MakeKube, posted, status_of
 
 
-def test_tokens_make_users_and_can_be_revoked(make_kube: MakeKube, connect: Connect) -> None:
+def test_tokens_identify_users_and_can_be_revoked(make_kube: MakeKube, connect: Connect) -> None:
     kube = make_kube(auth=True)
     token = kube.token(User("ann", ("dns",)))
     api = connect(kube, {"token": token})
@@ -25,7 +25,7 @@ def test_tokens_make_users_and_can_be_revoked(make_kube: MakeKube, connect: Conn
     assert (error.value.status, status_of(error)["message"]) == (401, "Unauthorized")
 
 
-def test_without_credentials_one_is_anonymous_and_may_do_nothing(make_kube: MakeKube, connect: Connect) -> None:
+def test_a_client_without_credentials_is_anonymous_and_forbidden(make_kube: MakeKube, connect: Connect) -> None:
     api = connect(make_kube(auth=True), {})
     with pytest.raises(ApiException) as error:
         api.listed()
@@ -34,7 +34,7 @@ def test_without_credentials_one_is_anonymous_and_may_do_nothing(make_kube: Make
     assert api.raw("/healthz").data == b"ok"
 
 
-def test_a_client_certificate(make_kube: MakeKube, connect: Connect) -> None:
+def test_a_client_certificate_identifies_the_user(make_kube: MakeKube, connect: Connect) -> None:
     kube = make_kube(tls=True, auth=True)
     assert kube.authority
     pair = kube.authority.client("bob", "dns", "admins")
@@ -43,7 +43,9 @@ def test_a_client_certificate(make_kube: MakeKube, connect: Connect) -> None:
     assert kube.requests()[-1].user == User("bob", ("dns", "admins", "system:authenticated"))
 
 
-def test_a_server_of_another_authority_is_not_trusted(make_kube: MakeKube, connect: Connect, tmp_path: Path) -> None:
+def test_a_server_certificate_from_another_ca_is_rejected(
+    make_kube: MakeKube, connect: Connect, tmp_path: Path
+) -> None:
     kube, other = make_kube(tls=True), make_kube(tls=True)
     path = kube.kubeconfig(tmp_path / "config")
     path.write_text(path.read_text().replace(kube.url, other.url))
@@ -53,7 +55,7 @@ def test_a_server_of_another_authority_is_not_trusted(make_kube: MakeKube, conne
     assert other.requests() == []
 
 
-def test_a_credential_plugin(make_kube: MakeKube, connect: Connect, tmp_path: Path) -> None:
+def test_a_credential_plugin_identifies_the_user(make_kube: MakeKube, connect: Connect, tmp_path: Path) -> None:
     kube = make_kube(auth=True)
     plugin = ExecPlugin(tmp_path / "plugin", kube.token(ADMIN), expires="2000-01-01T00:00:00Z")
     api = connect(kube, plugin.user)
@@ -66,7 +68,7 @@ def test_a_credential_plugin(make_kube: MakeKube, connect: Connect, tmp_path: Pa
     assert kube.requests()[-1].user.name == "renewed"
 
 
-def test_in_the_cluster(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_service_account_files_identify_the_user(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(tls=True, auth=True)
     files = kube.service_account_files(tmp_path / "sa")
     configuration = Configuration()
@@ -92,7 +94,7 @@ def grants(verbs: list[str], *, kind: str = "ClusterRole", namespace: str = "", 
     ]  # fmt: skip
 
 
-def test_rbac_lets_through_what_is_granted_and_names_what_is_not(kube: Kube, connect: Connect) -> None:
+def test_rbac_allows_what_is_granted_and_names_what_is_not(kube: Kube, connect: Connect) -> None:
     kube.authorize(grants(["list", "watch"]))
     user = service_account("secondary", "secondary")
     api = connect(kube, {"token": kube.token(user)})
@@ -126,7 +128,9 @@ def test_rbac_lets_through_what_is_granted_and_names_what_is_not(kube: Kube, con
         pytest.param(grants(["list"])[:1], 403, 403, 403, id="not-bound"),
     ],
 )
-def test_where_a_role_holds(kube: Kube, api: Client, documents: Any, wide: int, inside: int, outside: int) -> None:
+def test_a_role_applies_in_its_scope(
+    kube: Kube, api: Client, documents: Any, wide: int, inside: int, outside: int
+) -> None:
     kube.authorize(documents)
     headers = {"Authorization": f"Bearer {kube.token(service_account('secondary', 'secondary'))}"}
     path = "/apis/kubevirt.io/v1/namespaces/{}/virtualmachineinstances"
@@ -135,7 +139,7 @@ def test_where_a_role_holds(kube: Kube, api: Client, documents: Any, wide: int, 
     assert api.send("GET", path.format("b"), headers=headers).status == outside
 
 
-def test_a_role_for_one_name(kube: Kube, connect: Connect) -> None:
+def test_a_role_can_name_one_object(kube: Kube, connect: Connect) -> None:
     kube.authorize(grants(["get"], apiGroups=[""], resources=["namespaces"], resourceNames=["kube-system"]))
     token = kube.token(service_account("secondary", "secondary"))
     api = connect(kube, {"token": token})
@@ -146,12 +150,12 @@ def test_a_role_for_one_name(kube: Kube, connect: Connect) -> None:
         assert error.value.status == 403
 
 
-def test_a_binding_without_its_role_is_a_mistake(kube: Kube) -> None:
+def test_a_binding_without_its_role_is_an_error(kube: Kube) -> None:
     with pytest.raises(ValueError, match="binds ClusterRole secondary, which is not there"):
         kube.authorize(grants(["list"])[1:])
 
 
-def test_one_may_ask_what_one_may_do(kube: Kube, connect: Connect) -> None:
+def test_access_reviews_list_the_permissions(kube: Kube, connect: Connect) -> None:
     kube.authorize(grants(["list"]))
     token = kube.token(service_account("secondary", "secondary"))
     api = connect(kube, {"token": token})
@@ -164,7 +168,7 @@ def test_one_may_ask_what_one_may_do(kube: Kube, connect: Connect) -> None:
     assert (may("list"), may("delete")) == (True, False)
 
 
-def test_forbidden_comes_before_not_installed(kube: Kube, connect: Connect) -> None:
+def test_forbidden_takes_precedence_over_not_installed(kube: Kube, connect: Connect) -> None:
     kube.uninstall()
     kube.authorize([])
     api = connect(kube, {"token": kube.token(User("ann"))})

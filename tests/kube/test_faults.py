@@ -44,7 +44,9 @@ def api(kube: Kube, connect: Connect) -> Client:
         pytest.param(Reply.status(503, "not ready"), 503, "ServiceUnavailable", "not ready", id="503"),
     ],
 )  # fmt: skip
-def test_a_refusal_with_a_status(kube: Kube, api: Client, fault: Fault, code: int, reason: str, message: str) -> None:
+def test_a_fault_can_return_a_status(
+    kube: Kube, api: Client, fault: Fault, code: int, reason: str, message: str
+) -> None:
     injected = kube.fault(fault, verb="list", resource="virtualmachineinstances")
     assert api.core.list_namespace().items
     with pytest.raises(ApiException) as error:
@@ -63,7 +65,7 @@ def test_a_refusal_with_a_status(kube: Kube, api: Client, fault: Fault, code: in
         pytest.param(Reply.throttled(7), 429, b"Too many requests, please try again later.\n", id="429"),
     ],
 )
-def test_a_refusal_in_plain_text(kube: Kube, api: Client, fault: Fault, code: int, text: bytes) -> None:
+def test_a_fault_can_return_plain_text(kube: Kube, api: Client, fault: Fault, code: int, text: bytes) -> None:
     kube.fault(fault)
     answer = api.raw(PATH)
     assert (answer.status, answer.data) == (code, text)
@@ -71,7 +73,7 @@ def test_a_refusal_in_plain_text(kube: Kube, api: Client, fault: Fault, code: in
     assert answer.headers.get("Retry-After") == ("7" if code == 429 else None)
 
 
-def test_a_patient_client_comes_back_after_429(kube: Kube, connect: Connect) -> None:
+def test_a_client_retries_after_429(kube: Kube, connect: Connect) -> None:
     kube.fault(Reply.throttled(1))
     begin = time.monotonic()
     assert connect(kube).listed()["items"] == []  # urllib3 does that by itself
@@ -79,7 +81,7 @@ def test_a_patient_client_comes_back_after_429(kube: Kube, connect: Connect) -> 
     assert [request.status for request in kube.requests()] == [429, 200]
 
 
-def test_the_second_page_fails(kube: Kube, api: Client) -> None:
+def test_the_second_page_can_fail(kube: Kube, api: Client) -> None:
     kube.load(vmi(name) for name in "abcd")
     kube.fault(Reply.status(500), verb="list", skip=1)
     pages = api.pages(2)
@@ -89,7 +91,7 @@ def test_the_second_page_fails(kube: Kube, api: Client) -> None:
     assert error.value.status == 500
 
 
-def test_the_connection_breaks_in_the_middle_of_a_page(kube: Kube, api: Client) -> None:
+def test_a_connection_can_break_within_a_page(kube: Kube, api: Client) -> None:
     kube.load(vmi(f"vm-{i}") for i in range(100))
     for reset in (False, True):
         kube.fault(Drop(sent=100_000, reset=reset), verb="list")
@@ -100,7 +102,7 @@ def test_the_connection_breaks_in_the_middle_of_a_page(kube: Kube, api: Client) 
 
 @pytest.mark.parametrize("sent", [None, 0], ids=["before-headers", "after-headers"])
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_the_connection_breaks_around_the_headers(kube: Kube, api: Client, sent: int | None, reset: bool) -> None:
+def test_a_connection_can_break_around_the_headers(kube: Kube, api: Client, sent: int | None, reset: bool) -> None:
     kube.put(vmi("a"))
     kube.fault(Drop(sent, reset=reset), verb="list")
     with pytest.raises(ProtocolError):
@@ -108,7 +110,7 @@ def test_the_connection_breaks_around_the_headers(kube: Kube, api: Client, sent:
     assert [request.status for request in kube.requests()] == [None if sent is None else 200]
 
 
-def test_a_write_that_breaks_before_its_answer_was_done_or_not(kube: Kube, api: Client) -> None:
+def test_a_write_can_break_before_or_after_it_is_applied(kube: Kube, api: Client) -> None:
     kube.put(vmi("a"))
     for sent, done in ((None, False), (0, True)):
         kube.fault(Drop(sent), verb="patch")
@@ -120,7 +122,7 @@ def test_a_write_that_breaks_before_its_answer_was_done_or_not(kube: Kube, api: 
 
 
 @pytest.mark.parametrize("sent", [None, 0, 50_000], ids=["before-headers", "after-headers", "in-a-page"])
-def test_the_server_falls_silent(kube: Kube, api: Client, sent: int | None) -> None:
+def test_a_server_can_stop_responding(kube: Kube, api: Client, sent: int | None) -> None:
     kube.load(vmi(f"vm-{i}") for i in range(100))
     with kube.fault(Stall(sent), times=None):
         begin = time.monotonic()
@@ -130,7 +132,7 @@ def test_the_server_falls_silent(kube: Kube, api: Client, sent: int | None) -> N
     assert len(api.listed()["items"]) == 100
 
 
-def test_bytes_trickle(kube: Kube, api: Client) -> None:
+def test_a_response_can_trickle(kube: Kube, api: Client) -> None:
     kube.put(vmi("a"))
     kube.fault(Slow(bytes_per_second=10_000), verb="list")
     begin = time.monotonic()
@@ -138,7 +140,7 @@ def test_bytes_trickle(kube: Kube, api: Client) -> None:
     assert time.monotonic() - begin > len(api.raw(PATH).data) / 10_000 * 0.9
 
 
-def test_garbage(kube: Kube, api: Client) -> None:
+def test_a_response_can_be_garbage(kube: Kube, api: Client) -> None:
     kube.fault(Reply.garbage())
     answer = api.raw(PATH)
     assert answer.status == 200
@@ -146,7 +148,7 @@ def test_garbage(kube: Kube, api: Client) -> None:
         json.loads(answer.data)
 
 
-def test_a_fault_can_be_for_any_condition(kube: Kube, api: Client) -> None:
+def test_a_fault_can_have_any_condition(kube: Kube, api: Client) -> None:
     fault = kube.fault(Reply.status(500), when=lambda request: request.query.get("limit") == "7", times=None)
     other = kube.fault(Reply.status(503), path=r"/namespaces/b/", times=2)
     assert api.listed()["items"] == []
@@ -167,7 +169,7 @@ def test_a_fault_can_be_for_any_condition(kube: Kube, api: Client) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 2])
-def test_a_watch_ends_early_in_good_order(kube: Kube, api: Client, after: int) -> None:
+def test_a_watch_can_end_early(kube: Kube, api: Client, after: int) -> None:
     begin = kube.revision
     for name in "abc":
         kube.put(vmi(name))
@@ -177,7 +179,7 @@ def test_a_watch_ends_early_in_good_order(kube: Kube, api: Client, after: int) -
 
 
 @pytest.mark.parametrize(("code", "after"), [(410, 0), (410, 2), (500, 1)])
-def test_a_watch_says_error(kube: Kube, api: Client, code: int, after: int) -> None:
+def test_a_watch_can_send_an_error_event(kube: Kube, api: Client, code: int, after: int) -> None:
     begin = kube.revision
     for name in "abc":
         kube.put(vmi(name))
@@ -190,7 +192,7 @@ def test_a_watch_says_error(kube: Kube, api: Client, code: int, after: int) -> N
     assert error.value.status == code
 
 
-def test_a_line_that_is_no_json_stands_between_events(kube: Kube, api: Client) -> None:
+def test_a_watch_can_send_a_line_that_is_not_json(kube: Kube, api: Client) -> None:
     begin = kube.revision
     for name in "ab":
         kube.put(vmi(name))
@@ -202,7 +204,7 @@ def test_a_line_that_is_no_json_stands_between_events(kube: Kube, api: Client) -
     assert json.loads(second)["object"]["metadata"]["name"] == "b"
 
 
-def test_events_come_twice(kube: Kube, api: Client) -> None:
+def test_a_watch_can_repeat_events(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     kube.delete("default", "a")
     kube.fault(Repeat(2))
@@ -210,14 +212,14 @@ def test_events_come_twice(kube: Kube, api: Client) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 100, 10_000])
-def test_chunks_have_nothing_to_do_with_events(kube: Kube, api: Client, size: int) -> None:
+def test_chunks_do_not_align_with_events(kube: Kube, api: Client, size: int) -> None:
     begin = kube.revision
     written = [kube.put(vmi(name)) for name in "abcde"]
     kube.fault(Pieces(size))
     assert [revision for _, _, revision in lines(api.watched(kube, begin))] == written
 
 
-def test_faults_of_watches_leave_lists_alone(kube: Kube, api: Client) -> None:
+def test_faults_of_watches_do_not_affect_lists(kube: Kube, api: Client) -> None:
     fault = kube.fault(EndWatch())
     api.listed()
     assert fault.hits == 0
@@ -233,7 +235,7 @@ def test_faults_of_watches_leave_lists_alone(kube: Kube, api: Client) -> None:
         pytest.param(Kube.end_watches, StopIteration, id="end"),
     ],
 )
-def test_an_open_watch_is_disturbed(
+def test_a_fault_affects_an_open_watch(
     kube: Kube, api: Client, disturb: Callable[[Kube], None], outcome: type[Exception]
 ) -> None:
     kube.put(vmi("a"))
@@ -249,7 +251,7 @@ def test_an_open_watch_is_disturbed(
     kube.wait(lambda: not kube.watches, "the watch is over")
 
 
-def test_a_watch_breaks_in_the_middle_of_an_event(kube: Kube, api: Client) -> None:
+def test_a_watch_can_break_within_an_event(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     for _ in range(2):
         kube.bump("default", "a")
@@ -261,7 +263,7 @@ def test_a_watch_breaks_in_the_middle_of_an_event(kube: Kube, api: Client) -> No
         next(events)
 
 
-def test_a_frozen_watch_does_not_stop_the_server(connect: Connect) -> None:
+def test_a_frozen_watch_does_not_block_the_server(connect: Connect) -> None:
     with Kube() as kube:
         api = connect(kube)
         kube.put(vmi("a"))
@@ -274,7 +276,7 @@ def test_a_frozen_watch_does_not_stop_the_server(connect: Connect) -> None:
         next(events)
 
 
-def test_what_a_client_missed_comes_when_it_watches_again(kube: Kube, api: Client) -> None:
+def test_a_new_watch_sends_missed_events(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     seen: list[tuple[str, str, int]] = []
     faults: list[Any] = [EndWatch(1), Drop(sent=9_000), ErrorEvent(500, after=2), EndWatch(0), Drop(None), Repeat(1)]
@@ -290,7 +292,7 @@ def test_what_a_client_missed_comes_when_it_watches_again(kube: Kube, api: Clien
     assert [name for _, name, _ in seen] == list("bcdefgh")
 
 
-def test_a_client_with_its_own_retries_is_seen_in_the_log(kube: Kube, connect: Connect) -> None:
+def test_retries_of_a_client_appear_in_the_request_log(kube: Kube, connect: Connect) -> None:
     kube.fault(Drop(None), times=2)
     api = connect(kube)
     api.listed()

@@ -21,7 +21,7 @@ def test_pages_have_one_resource_version_and_are_complete_and_in_order(kube: Kub
     assert [name for page in pages for name in names(page)] == wanted
 
 
-def test_later_changes_are_in_no_later_page(kube: Kube, api: Client) -> None:
+def test_later_pages_do_not_contain_later_changes(kube: Kube, api: Client) -> None:
     for name in "abcdef":
         kube.put(vmi(name))
     pages = api.pages(2)
@@ -35,9 +35,7 @@ def test_later_changes_are_in_no_later_page(kube: Kube, api: Client) -> None:
     assert all(version(item) <= version(first) for item in rest)
 
 
-def test_a_paged_list_goes_on_when_much_more_has_happened_than_watches_can_go_back(
-    make_kube: MakeKube, connect: Connect
-) -> None:
+def test_a_paged_list_continues_beyond_the_history_of_watches(make_kube: MakeKube, connect: Connect) -> None:
     kube = make_kube(history=10)
     api = connect(kube)
     kube.load(vmi(name) for name in "abcdef")
@@ -47,12 +45,12 @@ def test_a_paged_list_goes_on_when_much_more_has_happened_than_watches_can_go_ba
     assert len(list(pages)) == 2
 
 
-def test_a_page_that_is_full_at_the_last_object_has_no_next(kube: Kube, api: Client) -> None:
+def test_a_full_last_page_has_no_continue_token(kube: Kube, api: Client) -> None:
     kube.load(vmi(name) for name in "abcd")
     assert [len(page["items"]) for page in api.pages(2)] == [2, 2]
 
 
-def test_an_expired_continue_token_is_410_with_a_token_for_an_inconsistent_rest(kube: Kube, api: Client) -> None:
+def test_an_expired_continue_token_returns_410_with_an_inconsistent_token(kube: Kube, api: Client) -> None:
     kube.load(vmi(name) for name in "abcd")
     first = api.listed(limit=2)
     kube.compact()
@@ -75,7 +73,7 @@ def test_an_expired_continue_token_is_410_with_a_token_for_an_inconsistent_rest(
         pytest.param("eyJ2IjoibWV0YS5rOHMuaW8vdjAiLCJydiI6MSwic3RhcnQiOiJhIn0", id="other-version"),
     ],
 )
-def test_a_continue_token_of_somebody_else_is_400(api: Client, token: str) -> None:
+def test_a_foreign_continue_token_returns_400(api: Client, token: str) -> None:
     with pytest.raises(ApiException) as error:
         api.listed(_continue=token)
     assert error.value.status == 400
@@ -100,7 +98,7 @@ def test_continue_and_resource_version_exclude_each_other(kube: Kube, api: Clien
         pytest.param("tier,size=big", "c", id="both"),
     ],
 )
-def test_a_label_selector(kube: Kube, api: Client, selector: str, wanted: str) -> None:
+def test_a_label_selector_selects_objects(kube: Kube, api: Client, selector: str, wanted: str) -> None:
     kube.put(vmi("a", labels={"tier": "web"}))
     kube.put(vmi("b", labels={"tier": "db"}))
     kube.put(vmi("c", labels={"tier": "web", "size": "big"}))
@@ -108,7 +106,7 @@ def test_a_label_selector(kube: Kube, api: Client, selector: str, wanted: str) -
     assert names(api.listed(label_selector=selector)) == [f"default/{name}" for name in wanted]
 
 
-def test_a_selected_list_tells_no_remaining_count_and_may_end_in_an_empty_page(kube: Kube, api: Client) -> None:
+def test_a_selected_list_has_no_remaining_count_and_may_end_in_an_empty_page(kube: Kube, api: Client) -> None:
     for name, label in zip("abcd", ("x", "x", "y", "y"), strict=True):
         kube.put(vmi(name, labels={"l": label}))
     pages = list(api.pages(2, label_selector="l=x"))
@@ -116,13 +114,13 @@ def test_a_selected_list_tells_no_remaining_count_and_may_end_in_an_empty_page(k
     assert "remainingItemCount" not in pages[0]["metadata"]
 
 
-def test_a_selector_that_is_none_is_400(api: Client) -> None:
+def test_an_invalid_selector_returns_400(api: Client) -> None:
     with pytest.raises(ApiException) as error:
         api.listed(label_selector="a=(")
     assert error.value.status == 400
 
 
-def test_a_namespace_is_no_prefix_of_another(kube: Kube, api: Client) -> None:
+def test_a_namespace_is_not_matched_as_a_prefix(kube: Kube, api: Client) -> None:
     for namespace in ("a", "a-b", "ab"):
         kube.put(vmi("x", namespace))
         kube.put(vmi("y", namespace))
@@ -132,7 +130,7 @@ def test_a_namespace_is_no_prefix_of_another(kube: Kube, api: Client) -> None:
     assert api.listed("nowhere")["items"] == []
 
 
-def test_field_selectors_by_name_and_namespace(kube: Kube, api: Client) -> None:
+def test_field_selectors_select_by_name_and_namespace(kube: Kube, api: Client) -> None:
     for namespace in ("a", "b"):
         kube.put(vmi("x", namespace))
         kube.put(vmi("y", namespace))
@@ -144,13 +142,13 @@ def test_field_selectors_by_name_and_namespace(kube: Kube, api: Client) -> None:
     assert status_of(error)["message"] == "field label not supported: status.phase"
 
 
-def test_resource_version_zero_is_served_from_the_cache_whole(kube: Kube, api: Client) -> None:
+def test_resource_version_zero_returns_the_full_cached_list(kube: Kube, api: Client) -> None:
     kube.load(vmi(name) for name in "abc")
     whole = api.listed(resource_version="0", limit=1)
     assert (len(whole["items"]), whole["metadata"]["continue"]) == (3, "")
 
 
-def test_a_resource_version_that_is_not_there_yet_is_504(kube: Kube, api: Client) -> None:
+def test_a_future_resource_version_returns_504(kube: Kube, api: Client) -> None:
     with pytest.raises(ApiException) as error:
         api.listed(resource_version=str(kube.revision + 5))
     status = status_of(error)
@@ -158,7 +156,7 @@ def test_a_resource_version_that_is_not_there_yet_is_504(kube: Kube, api: Client
     assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
 
-def test_an_exact_resource_version_shows_the_past_as_long_as_it_is_known(kube: Kube, api: Client) -> None:
+def test_an_exact_resource_version_returns_the_past_within_the_history(kube: Kube, api: Client) -> None:
     kube.put(vmi("a"))
     then = kube.put(vmi("b"))
     kube.delete("default", "a")
@@ -190,7 +188,7 @@ def test_a_list_of_built_in_objects_has_items_without_kind(kube: Kube, api: Clie
     assert [one.metadata.name for one in api.core.list_namespace().items] == ["default", "kube-system"]
 
 
-def test_an_object_that_is_not_there(kube: Kube, api: Client) -> None:
+def test_a_missing_object_returns_404(kube: Kube, api: Client) -> None:
     with pytest.raises(ApiException) as error:
         api.custom.get_namespaced_custom_object(GROUP, VERSION, "default", PLURAL, "ghost")
     assert status_of(error) == {
@@ -205,7 +203,7 @@ def test_an_object_that_is_not_there(kube: Kube, api: Client) -> None:
     }
 
 
-def test_a_cluster_without_kubevirt_says_404_in_plain_text(kube: Kube, api: Client) -> None:
+def test_a_cluster_without_kubevirt_returns_404_in_plain_text(kube: Kube, api: Client) -> None:
     kube.put(vmi("a"))
     kube.uninstall()
     answer = api.raw(PATH)
@@ -215,7 +213,7 @@ def test_a_cluster_without_kubevirt_says_404_in_plain_text(kube: Kube, api: Clie
     assert names(api.listed()) == ["default/a"]
 
 
-def test_a_large_list_is_compressed_for_who_takes_it(kube: Kube, api: Client) -> None:
+def test_a_large_list_is_compressed_if_the_client_accepts_it(kube: Kube, api: Client) -> None:
     kube.load(vmi(f"vm-{i}", managed_fields=True) for i in range(50))
     plain = api.raw(PATH)
     packed = api.send("GET", PATH, headers={"Accept-Encoding": "gzip"})
@@ -224,7 +222,7 @@ def test_a_large_list_is_compressed_for_who_takes_it(kube: Kube, api: Client) ->
     assert packed.data == plain.data
 
 
-def test_a_connection_is_kept(kube: Kube, api: Client) -> None:
+def test_a_connection_is_reused(kube: Kube, api: Client) -> None:
     for _ in range(5):
         api.listed()
     api.raw("/version")

@@ -15,7 +15,7 @@ from harness.kube.process import KubeProcess
 from harness.vmis import vmi
 
 
-def test_no_thread_and_no_port_is_left(connect: Connect) -> None:
+def test_the_server_leaves_no_thread_and_no_port(connect: Connect) -> None:
     before = set(threading.enumerate())
     with Kube(tls=True) as kube:
         api = connect(kube)
@@ -32,7 +32,7 @@ def test_no_thread_and_no_port_is_left(connect: Connect) -> None:
         pass
 
 
-def test_it_goes_away_and_comes_back_at_the_same_port_with_the_same_state(kube: Kube, api: Client) -> None:
+def test_a_restarted_server_keeps_its_port_and_state(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     port = kube.port
     kube.stop()
@@ -44,7 +44,7 @@ def test_it_goes_away_and_comes_back_at_the_same_port_with_the_same_state(kube: 
     assert [name for _, name, _ in lines(api.watched(kube, begin))] == ["b"]
 
 
-def test_a_crash_in_the_server_fails_the_test_that_met_it() -> None:
+def test_a_crash_in_the_server_fails_the_test() -> None:
     kube = Kube().start()
     kube.server.faults = None  # type: ignore[assignment]
     with pytest.raises(urllib3.exceptions.ProtocolError), urllib3.PoolManager(retries=False) as pool:
@@ -53,14 +53,14 @@ def test_a_crash_in_the_server_fails_the_test_that_met_it() -> None:
         kube.close()
 
 
-def test_waiting_has_a_deadline_and_tells_what_happened(kube: Kube, api: Client) -> None:
+def test_waiting_has_a_deadline_and_reports_what_happened(kube: Kube, api: Client) -> None:
     api.listed()
     with pytest.raises(AssertionError, match=r"(?s)1 watches of virtualmachineinstances: not within.*GET /apis"):
         kube.wait_watches(seconds=0.05)
     assert [request.verb for request in kube.wait_requests(1, verb="list")] == ["list"]
 
 
-def test_as_a_process(tmp_path: Path, connect: Connect) -> None:
+def test_the_server_runs_as_a_process(tmp_path: Path, connect: Connect) -> None:
     objects = tmp_path / "objects.json"
     objects.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [vmi("from-file", "prod")]}))
     with KubeProcess("--vmis", "20", "--namespaces", "4", "--objects", str(objects), "--tls") as server:
@@ -77,7 +77,7 @@ def test_as_a_process(tmp_path: Path, connect: Connect) -> None:
         assert (state["revision"], state["vmis"], state["count"]) == (version(listing) + 42, 21, 2)
 
 
-def test_kubectl(make_kube: MakeKube, tmp_path: Path) -> None:
+def test_kubectl_works_with_the_server(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube(tls=True)
     kube.put(vmi("db", "prod"))
     path = kube.kubeconfig(tmp_path / "config")

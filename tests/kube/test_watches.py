@@ -13,7 +13,7 @@ from harness.kube.client import PATH, Client, Connect, MakeKube, lines, status_o
 from harness.vmis import vmi
 
 
-def test_events_come_in_order_with_their_versions_from_the_list_on(kube: Kube, api: Client) -> None:
+def test_events_follow_the_list_in_order_with_their_versions(kube: Kube, api: Client) -> None:
     kube.put(vmi("old"))
     begin = version(api.listed())
     made = kube.put(vmi("a", "ns1"))
@@ -27,7 +27,7 @@ def test_events_come_in_order_with_their_versions_from_the_list_on(kube: Kube, a
     ]
 
 
-def test_changes_reach_an_open_watch_at_once_and_none_is_lost(kube: Kube, api: Client) -> None:
+def test_an_open_watch_gets_every_change_at_once(kube: Kube, api: Client) -> None:
     seen: list[tuple[float, int]] = []
 
     def read() -> None:
@@ -49,7 +49,7 @@ def test_changes_reach_an_open_watch_at_once_and_none_is_lost(kube: Kube, api: C
     kube.wait(lambda: not kube.watches, "the server forgets a watch whose client went")
 
 
-def test_a_watch_is_of_its_namespace(kube: Kube, api: Client) -> None:
+def test_a_watch_is_limited_to_its_namespace(kube: Kube, api: Client) -> None:
     begin = kube.revision
     kube.put(vmi("x", "a"))
     kube.put(vmi("y", "a-b"))
@@ -58,12 +58,14 @@ def test_a_watch_is_of_its_namespace(kube: Kube, api: Client) -> None:
 
 
 @pytest.mark.parametrize("resource_version", ["", "0"])
-def test_a_watch_from_nowhere_begins_with_the_state(kube: Kube, api: Client, resource_version: str) -> None:
+def test_a_watch_without_a_version_starts_with_the_current_state(
+    kube: Kube, api: Client, resource_version: str
+) -> None:
     first, second = kube.put(vmi("b")), kube.put(vmi("a"))
     assert lines(api.watched(kube, resource_version)) == [("ADDED", "a", second), ("ADDED", "b", first)]
 
 
-def test_objects_that_come_into_the_selection_are_added_and_that_leave_it_are_deleted(kube: Kube, api: Client) -> None:
+def test_objects_are_added_and_deleted_as_they_enter_and_leave_the_selection(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     into = kube.put(vmi("a", labels={"l": "x"}))
     within = kube.put(vmi("a", labels={"l": "x", "m": "y"}))
@@ -75,7 +77,7 @@ def test_objects_that_come_into_the_selection_are_added_and_that_leave_it_are_de
     assert events[-1]["object"]["metadata"]["labels"]["l"] == "x"  # as it was before
 
 
-def test_bookmarks_come_when_asked_for(make_kube: MakeKube, connect: Connect) -> None:
+def test_bookmarks_are_sent_on_request(make_kube: MakeKube, connect: Connect) -> None:
     kube = make_kube(bookmark_seconds=0.2)
     api = connect(kube)
     begin = kube.put(vmi("a"))
@@ -91,7 +93,7 @@ def test_bookmarks_come_when_asked_for(make_kube: MakeKube, connect: Connect) ->
     assert api.watched(kube, begin) == []
 
 
-def test_the_last_bookmark_comes_before_the_end_and_one_can_begin_there(kube: Kube, api: Client) -> None:
+def test_a_watch_ends_with_a_bookmark_from_which_the_next_can_start(kube: Kube, api: Client) -> None:
     begin = kube.revision
     for name in "abc":
         kube.put(vmi(name))
@@ -102,7 +104,7 @@ def test_the_last_bookmark_comes_before_the_end_and_one_can_begin_there(kube: Ku
     assert lines(api.watched(kube, bookmark[2])) == [("ADDED", "d", later)]
 
 
-def test_a_watch_ends_in_order_at_its_timeout(kube: Kube, api: Client) -> None:
+def test_a_watch_ends_at_its_timeout(kube: Kube, api: Client) -> None:
     begin = time.monotonic()
     answer = api.raw(PATH, watch="true", resourceVersion=str(kube.revision), timeoutSeconds="1")
     assert (answer.status, answer.data) == (200, b"")
@@ -112,7 +114,7 @@ def test_a_watch_ends_in_order_at_its_timeout(kube: Kube, api: Client) -> None:
     assert {request.connection for request in kube.requests()} == {1}  # the connection is still good
 
 
-def test_a_version_that_is_too_old_gets_http_200_and_an_error_event(kube: Kube, api: Client) -> None:
+def test_an_expired_version_returns_200_and_an_error_event(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     oldest = kube.compact()
     answer = api.raw(PATH, watch="1", resourceVersion=str(begin), timeoutSeconds="5")
@@ -135,7 +137,7 @@ def test_a_version_that_is_too_old_gets_http_200_and_an_error_event(kube: Kube, 
     assert api.watched(kube, version(api.listed())) == []
 
 
-def test_a_version_that_is_too_old_can_be_http_410(kube: Kube, api: Client) -> None:
+def test_an_expired_version_can_return_410(kube: Kube, api: Client) -> None:
     kube.api.gone_as_status = True
     kube.compact()
     with pytest.raises(ApiException) as error:
@@ -143,7 +145,7 @@ def test_a_version_that_is_too_old_can_be_http_410(kube: Kube, api: Client) -> N
     assert (error.value.status, status_of(error)["reason"]) == (410, "Expired")
 
 
-def test_the_history_is_as_long_as_it_is(make_kube: MakeKube, connect: Connect) -> None:
+def test_the_history_is_limited(make_kube: MakeKube, connect: Connect) -> None:
     kube = make_kube(history=5)
     api = connect(kube)
     versions = [kube.put(vmi("a")) for _ in range(10)]
@@ -162,7 +164,7 @@ def test_an_open_watch_survives_a_compaction(kube: Kube, api: Client) -> None:
     assert next(events)["type"] == "MODIFIED"
 
 
-def test_a_watch_from_the_future_is_silent_until_then(kube: Kube, api: Client) -> None:
+def test_a_watch_from_a_future_version_waits_for_it(kube: Kube, api: Client) -> None:
     """So it is after a cluster came back from an older backup: the client waits for versions that it has seen."""
     begin = kube.revision
     for name in "abcd":
@@ -180,7 +182,7 @@ def test_a_streaming_list_ends_with_a_marked_bookmark(kube: Kube, api: Client) -
     assert api.raw(PATH, **options).status == 422
 
 
-def test_watches_of_built_in_kinds(kube: Kube, api: Client) -> None:
+def test_built_in_kinds_can_be_watched(kube: Kube, api: Client) -> None:
     begin = kube.revision
     kube.add_namespace("new")
     stream = watch.Watch().stream(api.core.list_namespace, resource_version=str(begin), timeout_seconds=1)

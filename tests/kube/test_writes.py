@@ -27,7 +27,7 @@ from harness.vmis import vmi
 NOW = "2026-03-01T08:00:00.000001Z"
 
 
-def test_a_created_vmi_gets_what_the_server_sets(kube: Kube, api: Client) -> None:
+def test_the_server_sets_fields_of_a_created_vmi(kube: Kube, api: Client) -> None:
     made = api.create(posted())
     metadata = made["metadata"]
     assert (metadata["generation"], metadata["namespace"], version(made)) == (1, "default", kube.revision)
@@ -53,7 +53,9 @@ def test_a_created_vmi_gets_what_the_server_sets(kube: Kube, api: Client) -> Non
         ),
     ],
 )
-def test_what_cannot_be_created(api: Client, change: dict[str, str], namespace: str, code: int, message: str) -> None:
+def test_an_invalid_object_cannot_be_created(
+    api: Client, change: dict[str, str], namespace: str, code: int, message: str
+) -> None:
     obj = posted()
     obj["metadata"] |= {"namespace": namespace} | change
     with pytest.raises(ApiException) as error:
@@ -62,7 +64,7 @@ def test_what_cannot_be_created(api: Client, change: dict[str, str], namespace: 
     assert message in status_of(error)["message"]
 
 
-def test_a_custom_object_must_say_its_kind(api: Client) -> None:
+def test_a_custom_object_needs_a_kind(api: Client) -> None:
     with pytest.raises(ApiException) as error:
         api.create({"apiVersion": "kubevirt.io/v1", "metadata": {"name": "a"}})
     assert error.value.status == 400
@@ -71,7 +73,7 @@ def test_a_custom_object_must_say_its_kind(api: Client) -> None:
     assert "does not match the expected kind" in status_of(error)["message"]
 
 
-def test_a_name_is_made_up_where_it_is_asked_for(api: Client) -> None:
+def test_generate_name_generates_a_name(api: Client) -> None:
     obj = posted()
     del obj["metadata"]["name"]
     obj["metadata"]["generateName"] = "db-"
@@ -80,7 +82,7 @@ def test_a_name_is_made_up_where_it_is_asked_for(api: Client) -> None:
     assert len(name) == 8
 
 
-def test_the_status_is_patched_on_the_object_itself(kube: Kube, api: Client) -> None:
+def test_a_patch_can_change_the_status(kube: Kube, api: Client) -> None:
     made = api.create(posted())
     patched = api.patch({"status": {"phase": "Failed", "interfaces": [{"name": "nic1"}], "nodeName": None}})
     assert patched["status"]["phase"] == "Failed"
@@ -93,7 +95,7 @@ def test_the_status_is_patched_on_the_object_itself(kube: Kube, api: Client) -> 
     assert (error.value.status, error.value.body) == (404, "404 page not found\n")
 
 
-def test_a_json_patch(kube: Kube, api: Client) -> None:
+def test_a_json_patch_is_applied(kube: Kube, api: Client) -> None:
     kube.put(vmi("a", labels={"x": "1"}))
     steps = [
         {"op": "test", "path": "/metadata/labels/x", "value": "1"},
@@ -112,7 +114,7 @@ def test_a_json_patch(kube: Kube, api: Client) -> None:
         assert error.value.status == 422
 
 
-def test_other_patches_of_a_custom_object_are_415(kube: Kube, api: Client) -> None:
+def test_other_patches_of_a_custom_object_return_415(kube: Kube, api: Client) -> None:
     kube.put(vmi("a"))
     answer = api.send(
         "PATCH",
@@ -123,7 +125,7 @@ def test_other_patches_of_a_custom_object_are_415(kube: Kube, api: Client) -> No
     assert answer.status == 415
 
 
-def test_what_changes_nothing_is_no_write(kube: Kube, api: Client) -> None:
+def test_a_write_without_a_change_keeps_the_version(kube: Kube, api: Client) -> None:
     before = kube.put(vmi("a", labels={"x": "1"}))
     assert version(api.patch({"metadata": {"labels": {"x": "1"}}})) == before
     assert version(api.replace(kube.get("default", "a"))) == before
@@ -144,7 +146,7 @@ def test_a_label_does_not_change_the_generation(kube: Kube, api: Client) -> None
         pytest.param({"name": "b"}, 400, "object (b) does not match the name on the URL (a)", id="other-name"),
     ],
 )
-def test_what_cannot_be_replaced(kube: Kube, api: Client, change: Any, code: int, message: str) -> None:
+def test_an_invalid_replacement_is_rejected(kube: Kube, api: Client, change: Any, code: int, message: str) -> None:
     kube.put(vmi("a"))
     obj = kube.get("default", "a")
     assert obj is not None
@@ -155,7 +157,7 @@ def test_what_cannot_be_replaced(kube: Kube, api: Client, change: Any, code: int
     assert message in status_of(error)["message"]
 
 
-def test_a_patch_may_insist_on_a_version(kube: Kube, api: Client) -> None:
+def test_a_patch_can_require_a_version(kube: Kube, api: Client) -> None:
     revision = kube.put(vmi("a"))
     kube.bump("default", "a")
     with pytest.raises(ApiException) as error:
@@ -163,7 +165,7 @@ def test_a_patch_may_insist_on_a_version(kube: Kube, api: Client) -> None:
     assert (error.value.status, status_of(error)["reason"]) == (409, "Conflict")
 
 
-def test_a_deleted_vmi_stays_until_its_finalizers_are_off(make_kube: MakeKube, connect: Connect) -> None:
+def test_a_deleted_vmi_stays_until_its_finalizers_are_removed(make_kube: MakeKube, connect: Connect) -> None:
     kube = make_kube(controllers=False)
     api = connect(kube)
     begin = kube.put(vmi("a"))
@@ -175,7 +177,7 @@ def test_a_deleted_vmi_stays_until_its_finalizers_are_off(make_kube: MakeKube, c
     assert kinds(api.watched(kube, begin)) == ["MODIFIED", "DELETED"]
 
 
-def test_the_controllers_take_the_finalizers_off(kube: Kube, api: Client) -> None:
+def test_deletion_removes_the_finalizers_like_the_controllers(kube: Kube, api: Client) -> None:
     begin = kube.put(vmi("a"))
     api.remove()
     assert kinds(api.watched(kube, begin)) == ["MODIFIED", "DELETED"]
@@ -191,7 +193,7 @@ def test_a_collection_is_deleted_by_selector(kube: Kube, api: Client) -> None:
     assert names(api.listed()) == ["default/b"]
 
 
-def test_a_dry_run_is_refused_instead_of_done(api: Client) -> None:
+def test_a_dry_run_is_rejected(api: Client) -> None:
     answer = api.send("POST", "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances?dryRun=All", posted())
     assert answer.status == 501
 
@@ -201,7 +203,7 @@ def lease(**spec: Any) -> Any:
     return {"metadata": {"name": "ksd-ddns"}, "spec": spec}
 
 
-def test_a_lease_is_taken_once_and_renewed_only_by_who_has_seen_it(api: Client) -> None:
+def test_a_lease_is_acquired_once_and_renewed_only_at_the_current_version(api: Client) -> None:
     made = api.leases.create_namespaced_lease("default", lease())
     with pytest.raises(ApiException) as error:
         api.leases.create_namespaced_lease("default", lease(holderIdentity="other"))
@@ -223,7 +225,7 @@ def test_a_lease_is_taken_once_and_renewed_only_by_who_has_seen_it(api: Client) 
     assert status_of(error)["details"] == {"name": "ksd-ddns", "group": "coordination.k8s.io", "kind": "leases"}
 
 
-def test_of_many_that_want_a_lease_one_gets_it(kube: Kube, api: Client) -> None:
+def test_one_of_many_candidates_gets_the_lease(kube: Kube, api: Client) -> None:
     api.leases.create_namespaced_lease("default", lease(holderIdentity=""))
     seen = api.api.sanitize_for_serialization(api.leases.read_namespaced_lease("ksd-ddns", "default"))
     seen["spec"]["renewTime"] = NOW
@@ -248,13 +250,13 @@ def test_of_many_that_want_a_lease_one_gets_it(kube: Kube, api: Client) -> None:
         pytest.param({"leaseDurationSeconds": 0}, 422, "must be greater than 0", id="no-duration"),
     ],
 )
-def test_what_is_no_lease(api: Client, spec: Any, code: int, message: str) -> None:
+def test_an_invalid_lease_is_rejected(api: Client, spec: Any, code: int, message: str) -> None:
     answer = api.send("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases", lease(**spec))
     assert answer.status == code
     assert message in json.loads(answer.data)["message"]
 
 
-def test_a_lease_can_be_made_by_an_update_but_not_from_memory(kube: Kube, api: Client) -> None:
+def test_an_update_creates_a_lease_unless_it_has_a_version(kube: Kube, api: Client) -> None:
     made = api.leases.replace_namespaced_lease("ksd-ddns", "default", lease())
     assert made.spec.holder_identity == "me"
     kube.delete("default", "ksd-ddns", LEASES)
@@ -282,7 +284,7 @@ def event(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def test_an_event_is_stored_and_counted_up_by_a_patch(kube: Kube, api: Client) -> None:
+def test_a_patch_increases_the_count_of_an_event(kube: Kube, api: Client) -> None:
     api.core.create_namespaced_event("default", event())
     api.core.patch_namespaced_event("a.17f", "default", {"count": 2, "lastTimestamp": "2026-03-01T08:01:00Z"})
     found = api.core.list_namespaced_event("default", field_selector="involvedObject.name=a,reason=Conflict").items
@@ -332,13 +334,13 @@ def test_both_event_apis_show_the_same_events(kube: Kube, api: Client) -> None:
         pytest.param({"deprecatedCount": 3}, 422, "count: Invalid value", id="old-fields"),
     ],
 )
-def test_what_is_no_new_event(api: Client, fields: Any, code: int, message: str) -> None:
+def test_an_invalid_event_is_rejected(api: Client, fields: Any, code: int, message: str) -> None:
     answer = api.send("POST", "/apis/events.k8s.io/v1/namespaces/default/events", new_event(**fields))
     assert answer.status == code
     assert message in json.loads(answer.data)["message"]
 
 
-def test_an_event_belongs_into_the_namespace_of_its_object(api: Client) -> None:
+def test_an_event_must_be_in_the_namespace_of_its_object(api: Client) -> None:
     body = event(involvedObject={"kind": "VirtualMachineInstance", "namespace": "kube-system", "name": "a"})
     with pytest.raises(ApiException) as error:
         api.core.create_namespaced_event("default", body)
@@ -346,11 +348,11 @@ def test_an_event_belongs_into_the_namespace_of_its_object(api: Client) -> None:
     assert "does not match event.namespace" in status_of(error)["message"]
 
 
-def test_kube_system_tells_which_cluster_it_is(kube: Kube, api: Client) -> None:
+def test_the_uid_of_kube_system_identifies_the_cluster(kube: Kube, api: Client) -> None:
     assert api.core.read_namespace("kube-system").metadata.uid == kube.kube_system_uid
 
 
-def test_a_namespace_comes_and_goes_with_what_is_in_it(kube: Kube, api: Client) -> None:
+def test_a_deleted_namespace_deletes_its_objects(kube: Kube, api: Client) -> None:
     api.core.create_namespace({"metadata": {"name": "test"}})
     networks = ("k8s.cni.cncf.io", "v1", "test", "network-attachment-definitions")
     definition = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",

@@ -57,7 +57,7 @@ def requirement(key: str, operator: str, *values: str) -> Requirement:
         ),
     ],
 )
-def test_grammar(text: str, want: list[Requirement]) -> None:
+def test_selectors_parse_as_in_kubernetes(text: str, want: list[Requirement]) -> None:
     assert parse(text) == Selector(tuple(want))
 
 
@@ -103,7 +103,7 @@ def test_grammar(text: str, want: list[Requirement]) -> None:
         pytest.param("a\x0b=b", 1, "not a label key", id="no-space-to-kubernetes"),
     ],
 )
-def test_an_error_says_where_and_what(text: str, character: int, why: str) -> None:
+def test_a_syntax_error_has_its_place_and_cause(text: str, character: int, why: str) -> None:
     with pytest.raises(ValueError, match=f"character {character}:") as caught:
         parse(text)
     assert why in str(caught.value)
@@ -149,7 +149,7 @@ def test_an_error_says_where_and_what(text: str, character: int, why: str) -> No
         pytest.param("kubevirt.io/domain=db", {"domain": "db"}, False, id="prefix-counts"),
     ],
 )
-def test_meaning(text: str, labels: dict[str, str], want: bool) -> None:
+def test_selectors_match_as_in_kubernetes(text: str, labels: dict[str, str], want: bool) -> None:
     assert parse(text).matches(labels) is want
 
 
@@ -158,7 +158,7 @@ VALUES = st.from_regex(r"([A-Za-z0-9]([-_.]?[A-Za-z0-9]){0,5})?", fullmatch=True
 
 
 @given(KEYS, st.lists(VALUES, min_size=1), st.dictionaries(KEYS, VALUES))
-def test_what_is_written_is_read(key: str, values: list[str], labels: dict[str, str]) -> None:
+def test_a_formatted_selector_parses_to_itself(key: str, values: list[str], labels: dict[str, str]) -> None:
     inside = parse(f"{key} in ({','.join(values)})")
     assert inside == Selector((requirement(key, "in", *values),))
     assert parse(f"{key} notin ({','.join(values)})").matches(labels) is not inside.matches(labels)
@@ -167,10 +167,10 @@ def test_what_is_written_is_read(key: str, values: list[str], labels: dict[str, 
 
 
 @given(st.text() | st.text(alphabet="ab1-,=!()<> in"))
-def test_any_text_is_a_selector_or_a_value_error(text: str) -> None:
+def test_any_text_parses_or_raises_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse(text).matches({"a": "b"}) in (True, False)
 
 
-def test_everything_is_what_the_empty_text_selects() -> None:
+def test_an_empty_selector_selects_everything() -> None:
     assert parse("") == EVERYTHING

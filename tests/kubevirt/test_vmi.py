@@ -48,7 +48,7 @@ def addresses_of(result: Vmi) -> dict[str, tuple[bytes, ...]]:
     return {interface.name: interface.addresses for interface in result.interfaces}
 
 
-def test_an_object_of_the_api() -> None:
+def test_an_api_object_is_parsed() -> None:
     obj = vmi("db", "prod", {"net2": ["10.2.0.1/24", "fd00::2"], "net1": ["10.1.0.1"]}, managed_fields=True)
     assert parsed(obj) == Vmi(
         namespace="prod",
@@ -61,11 +61,11 @@ def test_an_object_of_the_api() -> None:
     )
 
 
-def test_an_object_with_nothing_but_a_name() -> None:
+def test_an_object_with_only_a_name_is_parsed() -> None:
     assert parsed({"metadata": {"name": "db"}}) == Vmi("default", "db", "", 0, True, (), frozenset())
 
 
-def test_what_naming_does_not_need_makes_no_difference() -> None:
+def test_irrelevant_fields_make_no_difference() -> None:
     before, after = vmi("db"), vmi("db", managed_fields=True, labels={"a": "b"}, annotations={"note": "x" * 10_000})
     after["metadata"]["resourceVersion"] = "99999"
     after["status"]["conditions"][0]["lastTransitionTime"] = "2027-01-01T00:00:00Z"
@@ -103,7 +103,7 @@ def test_the_key_is_namespace_and_name() -> None:
     ],
     ids=lambda path: ".".join(map(str, path)),
 )
-def test_null_is_as_good_as_absent(path: list[Any]) -> None:
+def test_null_means_absent(path: list[Any]) -> None:
     null = vmi("db", interfaces={"nic1": ["10.0.0.1"]})
     absent = copy.deepcopy(null)
     for obj in (null, absent):
@@ -144,7 +144,7 @@ def test_null_is_as_good_as_absent(path: list[Any]) -> None:
         ),
     ],
 )
-def test_a_wrong_type_is_an_error_that_says_where(obj: object, path: str) -> None:
+def test_a_wrong_type_is_an_error_with_its_path(obj: object, path: str) -> None:
     with pytest.raises(msgspec.ValidationError) as of_json:
         DECODER.decode(json.dumps(obj))
     with pytest.raises(msgspec.ValidationError) as of_values:
@@ -168,7 +168,7 @@ def test_the_default_network_is_not_secondary(default: str | None, multus: bool,
     assert result.networks == frozenset(want)
 
 
-def test_a_network_that_is_listed_twice_is_the_default_one() -> None:
+def test_a_network_listed_twice_is_the_default_network() -> None:
     obj = vmi("db", interfaces={"nic1": ["10.0.0.1"]})
     obj["spec"]["networks"].append({"name": "default", "multus": {"networkName": "a"}})
     assert parsed(obj).networks == frozenset({"nic1"})
@@ -182,20 +182,20 @@ def test_without_a_default_network_every_named_interface_is_secondary() -> None:
     assert parsed(obj).networks == frozenset({"default"})
 
 
-def test_an_interface_that_only_the_guest_knows_is_left_out() -> None:
+def test_an_interface_known_only_to_the_guest_is_skipped() -> None:
     obj = vmi("db", interfaces={})
     obj["status"]["interfaces"].append({"name": "", "ipAddress": "10.9.9.9"})
     assert any(entry.get("ipAddress") == "172.17.0.1" for entry in obj["status"]["interfaces"])
     assert parsed(obj).interfaces == ()
 
 
-def test_an_interface_without_an_address_is_a_network_only() -> None:
+def test_an_interface_without_an_address_counts_as_a_network() -> None:
     result = parsed(vmi("db", interfaces={"nic1": [], "nic2": None, "nic3": ["fe80::1"]}))
     assert result.interfaces == ()
     assert result.networks == frozenset({"nic1", "nic2", "nic3"})
 
 
-def test_entries_of_one_name_are_one_interface() -> None:
+def test_entries_with_one_name_are_one_interface() -> None:
     obj = vmi("db", interfaces={"nic1": ["10.0.0.1", "10.0.0.2"]})
     obj["status"]["interfaces"] += [interface("nic1", ["10.0.0.2", "10.0.0.3"]), interface("nic1", [])]
     assert addresses_of(parsed(obj)) == {"nic1": packed("10.0.0.1", "10.0.0.2", "10.0.0.3")}
@@ -228,7 +228,7 @@ def test_entries_of_one_name_are_one_interface() -> None:
         pytest.param({"ipAddresses": ["2002:a00:1::1"]}, ["2002:a00:1::1"], id="6to4-form-of-a-good-one"),
     ],
 )
-def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
+def test_addresses_are_parsed(entry: dict[str, Any], want: list[str]) -> None:
     obj = vmi("db", interfaces={"nic1": []})
     obj["status"]["interfaces"][1].update(entry)
     assert addresses_of(parsed(obj)) == ({"nic1": packed(*want)} if want else {})
@@ -283,7 +283,7 @@ def test_addresses(entry: dict[str, Any], want: list[str]) -> None:
         pytest.param("2002:ffff:ffff::1", "6to4 form of a reserved", id="6to4-broadcast"),
     ],
 )
-def test_an_address_that_is_never_published_is_named_and_the_rest_is_kept(address: str, why: str) -> None:
+def test_an_unpublishable_address_causes_a_warning_and_the_rest_is_kept(address: str, why: str) -> None:
     result = parsed(vmi("db", interfaces={"nic1": ["10.0.0.1", address, "10.0.0.2"]}))
     assert addresses_of(result) == {"nic1": packed("10.0.0.1", "10.0.0.2")}
     (warning,) = texts(result)
@@ -297,7 +297,7 @@ def test_an_address_that_is_never_published_is_named_and_the_rest_is_kept(addres
 @pytest.mark.parametrize(
     "address", ["fe80::1", "FE80::a:b", "febf::1", "fe80::1%eth0", "fe80::1/64", "fe80::1%eth0/64"]
 )
-def test_an_ipv6_link_local_address_is_left_out_in_silence(address: str) -> None:
+def test_an_ipv6_link_local_address_is_skipped_without_a_warning(address: str) -> None:
     result = parsed(vmi("db", interfaces={"nic1": ["10.0.0.1", address]}))
     assert addresses_of(result) == {"nic1": packed("10.0.0.1")}
     assert result.warnings == ()
@@ -307,13 +307,13 @@ def test_addresses_of_the_default_network_cause_no_warning() -> None:
     assert parsed(vmi("db", default_addresses=["127.0.0.1", "bad"])).warnings == ()
 
 
-def test_warnings_are_bounded() -> None:
+def test_warnings_are_limited() -> None:
     result = parsed(vmi("db", interfaces={"nic1": [f"bad{number}" for number in range(100)]}))
     assert len(result.warnings) == MAX_WARNINGS
     assert result.more_warnings == 100 - MAX_WARNINGS
 
 
-def test_a_flood_of_interfaces_is_read_in_the_order_of_their_names_and_no_further() -> None:
+def test_too_many_interfaces_are_cut_in_the_order_of_their_names() -> None:
     flood = {f"i{number:04}": [f"10.9.{number // 250}.{number % 250 + 1}"] for number in range(6000)}
     obj = vmi("db", interfaces=flood)
     result = parsed(obj)
@@ -323,7 +323,7 @@ def test_a_flood_of_interfaces_is_read_in_the_order_of_their_names_and_no_furthe
     assert parsed(obj) == result
 
 
-def test_a_flood_of_addresses_is_not_read_to_its_end() -> None:
+def test_too_many_addresses_are_cut() -> None:
     many = {f"i{number}": [f"10.{number}.{k // 250}.{k % 250 + 1}" for k in range(3000)] for number in range(30)}
     result = parsed(vmi("db", interfaces=many))
     assert {len(item.addresses) for item in result.interfaces} == {MAX_ADDRESSES_OF_INTERFACE}
@@ -340,14 +340,14 @@ def test_a_flood_of_addresses_is_not_read_to_its_end() -> None:
         pytest.param(",".join(["h" * 1000] * 5000), id="long-names"),
     ],
 )
-def test_a_flood_of_hostnames_is_not_read_to_its_end(annotation: str) -> None:
+def test_too_many_hostnames_are_cut(annotation: str) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/hostname": annotation}))
     assert len(result.hostnames) <= MAX_HOSTNAMES
     assert max(map(len, result.hostnames), default=0) <= 256
     assert sum(map(len, texts(result))) < 1000
 
 
-def test_what_differs_only_past_what_is_read_makes_no_difference() -> None:
+def test_a_difference_past_the_limits_makes_no_difference() -> None:
     one = ["h"] * MAX_HOSTNAMES + ["one"]
     other = ["h"] * MAX_HOSTNAMES + ["other"]
     assert parsed(vmi("db", annotations={"ksd-ddns/hostname": ",".join(one)})) == parsed(
@@ -356,7 +356,7 @@ def test_what_differs_only_past_what_is_read_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize("state", ["absent", "up", "down", "", None])
-def test_an_unplugged_interface_is_gone_although_the_status_lists_it(state: str | None) -> None:
+def test_an_unplugged_interface_is_skipped_although_the_status_lists_it(state: str | None) -> None:
     obj = vmi("db", interfaces={"nic1": ["10.0.0.1"], "nic2": ["10.0.0.2"]})
     obj["spec"]["domain"] = {"devices": {"interfaces": [{"name": "nic1"}, {"name": "nic2", "state": state}, None]}}
     left = ["nic1"] if state == "absent" else ["nic1", "nic2"]
@@ -376,7 +376,7 @@ def test_interfaces_are_in_the_order_of_their_records() -> None:
     [(phase, True) for phase in ("", "Pending", "Scheduling", "Scheduled", "Running", "WaitingForSync", "Unknown")]
     + [("Succeeded", False), ("Failed", False)],
 )
-def test_phases(phase: str, live: bool) -> None:
+def test_phases_decide_whether_a_vmi_is_published(phase: str, live: bool) -> None:
     assert parsed(vmi("db", phase=phase)).live is live
 
 
@@ -395,7 +395,7 @@ def test_phases(phase: str, live: bool) -> None:
         pytest.param("9" * 1000, 0, id="digits"),
     ],
 )
-def test_creation_time(created: str, want: int) -> None:
+def test_the_creation_time_is_parsed(created: str, want: int) -> None:
     assert parsed(vmi("db", created=created)).created == want
 
 
@@ -415,7 +415,7 @@ def test_the_creation_time_of_the_builder_is_parsed() -> None:
         pytest.param("1", False, True, id="one"),
     ],
 )
-def test_ignore(value: str, ignored: bool, warns: bool) -> None:
+def test_the_ignore_annotation_is_parsed(value: str, ignored: bool, warns: bool) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/ignore": value}))
     assert result.ignored is ignored
     assert any("ksd-ddns/ignore" in warning and value in warning for warning in texts(result)) is warns
@@ -438,7 +438,7 @@ def test_ignore(value: str, ignored: bool, warns: bool) -> None:
         pytest.param("9" * 5000, None, True, id="five-thousand-digits"),
     ],
 )
-def test_ttl(value: str, ttl: int | None, warns: bool) -> None:
+def test_the_ttl_annotation_is_parsed(value: str, ttl: int | None, warns: bool) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/ttl": value}))
     assert result.ttl == ttl
     assert any("ksd-ddns/ttl" in warning and value[:20] in warning for warning in texts(result)) is warns
@@ -458,7 +458,7 @@ def test_ttl(value: str, ttl: int | None, warns: bool) -> None:
         pytest.param("Not_Yet.Judged!", ("Not_Yet.Judged!",), False, id="judged-later"),
     ],
 )
-def test_hostname(value: str, hostnames: tuple[str, ...], warns: bool) -> None:
+def test_the_hostname_annotation_is_parsed(value: str, hostnames: tuple[str, ...], warns: bool) -> None:
     result = parsed(vmi("db", annotations={"ksd-ddns/hostname": value}))
     assert result.hostnames == hostnames
     assert any("ksd-ddns/hostname" in warning for warning in texts(result)) is warns
@@ -509,7 +509,7 @@ LIKE_A_VMI = st.fixed_dictionaries(
 
 @settings(max_examples=300)
 @given(JSON | LIKE_A_VMI)
-def test_nothing_in_an_object_raises_anything_but_a_validation_error(obj: object) -> None:
+def test_any_object_parses_or_raises_a_validation_error(obj: object) -> None:
     try:
         typed = DECODER.decode(json.dumps(obj))
     except msgspec.ValidationError:

@@ -31,7 +31,7 @@ def trickle(listener: socket.socket) -> None:
                 time.sleep(0.02)
 
 
-def test_a_message_that_trickles_is_not_waited_for() -> None:
+def test_a_trickling_message_times_out() -> None:
     """An octet now and then is no silence: it could hold up a zone for hours."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=trickle, args=(listener,), daemon=True).start()
@@ -83,7 +83,7 @@ def many(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("rate", "lump"), [(80_000, 49_152), (80_000, 2_000)], ids=["in-lumps", "evenly"])
-def test_a_slow_link_is_slow_not_broken(make_bind: Callable[..., Bind], tmp_path: Path, rate: float, lump: int) -> None:
+def test_a_slow_link_does_not_time_out(make_bind: Callable[..., Bind], tmp_path: Path, rate: float, lump: int) -> None:
     """A message takes longer than DNS_TIMEOUT to cross it, and so does the answer to a transfer."""
     bind = make_bind(zones={"vm.": ""})
     with SlowLink(Server("127.0.0.1", bind.port), rate=rate, lump=lump) as link:
@@ -98,7 +98,7 @@ def test_a_slow_link_is_slow_not_broken(make_bind: Callable[..., Bind], tmp_path
     assert bind.log().count("': adding an RR at") == 4000, "nothing was sent twice"
 
 
-def test_a_link_shows_how_fast_it_is() -> None:
+def test_timeouts_and_blocks_adapt_to_the_speed_of_a_link() -> None:
     """One that was quick is not waited for as long as one that was slow, and gets more at a time."""
     fast, slow = Link(), Link()
     for _ in range(3):
@@ -116,7 +116,7 @@ def flood(connection: Connection) -> None:
         connection.send(bytes(60_000))
 
 
-def test_a_peer_that_takes_nothing_is_not_waited_for_for_ever() -> None:
+def test_sending_to_a_peer_that_reads_nothing_times_out() -> None:
     """What the kernels on both sides take is not progress of the peer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -126,7 +126,7 @@ def test_a_peer_that_takes_nothing_is_not_waited_for_for_ever() -> None:
         assert time.monotonic() - since < 10
 
 
-def test_fewer_requests_are_under_way_after_a_server_hung_up() -> None:
+def test_fewer_requests_are_in_flight_after_the_server_closed_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         link = Link()
         with Connection(Server(*listener.getsockname()), timeout=5, link=link) as connection:
@@ -144,7 +144,7 @@ def test_fewer_requests_are_under_way_after_a_server_hung_up() -> None:
             assert not connection.room, "one at a time, until the server has shown that it takes more"
 
 
-def test_a_peer_that_sends_without_end_does_not_fill_the_memory() -> None:
+def test_a_peer_that_sends_without_end_does_not_exhaust_memory() -> None:
     def send_for_ever(listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             client, _ = listener.accept()
@@ -160,7 +160,7 @@ def test_a_peer_that_sends_without_end_does_not_fill_the_memory() -> None:
             assert len(connection._buffer) < connection_module.READ_AHEAD + (1 << 20)
 
 
-def test_a_message_is_not_finished_after_leadership_is_lost() -> None:
+def test_a_partial_message_is_not_completed_after_leadership_is_lost() -> None:
     """The kernel takes a large message in parts: between them another controller may have become the leader."""
     leading, message, received = threading.Event(), bytes(60_000), bytearray()
     leading.set()

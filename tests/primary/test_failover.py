@@ -89,7 +89,7 @@ def servfail(message: bytes) -> Iterable[bytes]:
 
 @pytest.mark.parametrize("hook", [hostile.swallow, hostile.cut(), servfail], ids=["silent", "closes", "servfail"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_last_of_several_is_found(
+def test_the_last_of_several_servers_is_used(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], hook: Hook, count: int
 ) -> None:
     [good] = primaries(1)
@@ -101,7 +101,7 @@ def test_the_last_of_several_is_found(
     assert good.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_every_server_that_was_tried_is_named_with_its_own_error(
+def test_the_error_names_every_server_with_its_cause(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], unused: str
 ) -> None:
     [good] = primaries(1)
@@ -117,7 +117,7 @@ def test_every_server_that_was_tried_is_named_with_its_own_error(
     )
 
 
-def test_refused_is_an_answer(
+def test_a_refusal_causes_no_failover(
     primaries: Callable[[int], list[Bind]], make_bind: Callable[..., Bind], ksd: Callable[..., Command]
 ) -> None:
     """A server that says no is not left for one that may say yes: somebody must look at it."""
@@ -128,7 +128,7 @@ def test_refused_is_an_answer(
     assert ksd(good, other)("apply", vmi=[DB]).code == 0
 
 
-def test_a_server_that_lost_its_zone_is_left(
+def test_a_server_that_lost_its_zone_is_not_used(
     primaries: Callable[[int], list[Bind]], make_bind: Callable[..., Bind], ksd: Callable[..., Command]
 ) -> None:
     [good] = primaries(1)
@@ -141,7 +141,7 @@ def test_a_server_that_lost_its_zone_is_left(
 # In the middle
 
 
-def test_nothing_planned_for_one_is_sent_to_another(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+def test_a_plan_for_one_server_is_not_sent_to_another(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     first, second = primaries(2)
     key = keys.read_key_file(KEY.file(tmp_path))
     peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second)]
@@ -159,7 +159,7 @@ def test_nothing_planned_for_one_is_sent_to_another(primaries: Callable[[int], l
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_first_dies_between_or_under_messages(
+def test_a_server_that_dies_during_updates_is_replaced(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], seed: int
 ) -> None:
     """Whatever was done to the first, the second gets all of it; the first is left with whole names or none."""
@@ -182,9 +182,7 @@ def test_the_first_dies_between_or_under_messages(
         assert primary.serial() >= serial
 
 
-def test_each_zone_is_read_whole_after_a_change_of_server(
-    primaries: Callable[[int], list[Bind]], tmp_path: Path
-) -> None:
+def test_each_zone_is_fully_read_after_a_failover(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     """Also where the serials happen to be the same, and the connection just closed between two questions."""
     first, second = primaries(2)
     assert first.serial() == second.serial()
@@ -211,7 +209,7 @@ def test_each_zone_is_read_whole_after_a_change_of_server(
             assert line.transfer(VM, serial).deltas == []
 
 
-def test_what_one_acknowledged_is_not_taken_for_dropped_by_the_other(
+def test_updates_acknowledged_by_a_dead_server_are_sent_to_the_next(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command]
 ) -> None:
     first, second = primaries(2)
@@ -231,7 +229,9 @@ def test_what_one_acknowledged_is_not_taken_for_dropped_by_the_other(
 QUICKLY_BACK = Timing(back_after=0.2, back_timeout=0.2)
 
 
-def test_the_way_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+def test_a_session_returns_to_an_earlier_server_when_it_is_back(
+    primaries: Callable[[int], list[Bind]], tmp_path: Path
+) -> None:
     first, second, third = primaries(3)
     key = keys.read_key_file(KEY.file(tmp_path))
     peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second, third)]
@@ -248,7 +248,7 @@ def test_the_way_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) ->
         assert asked(line) == second.port
 
 
-def test_a_first_that_never_answers_costs_little(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+def test_a_first_server_that_never_answers_costs_little(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     [good] = primaries(1)
     key = keys.read_key_file(KEY.file(tmp_path))
     with Proxy(good) as proxy:
@@ -281,7 +281,7 @@ def eventually(line: Session, port: int) -> bool:
     return False
 
 
-def test_no_primary_at_all(unused: str, tmp_path: Path) -> None:
+def test_without_any_primary_every_query_is_unreachable(unused: str, tmp_path: Path) -> None:
     key = keys.read_key_file(KEY.file(tmp_path))
     line = Session([Peer(Address(*_split(unused)), key)], timeout=0.5)
     for ask in (lambda: line.serial(VM), lambda: line.read(VM), lambda: line.enclosing_zone(VM)):
@@ -294,7 +294,7 @@ def _split(place: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def test_a_refusal_is_raised_as_it_is(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
+def test_a_refusal_is_raised_as_denied(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
     bind = make_bind(zones={"other.": ""}, keys=[KEY])
     key = keys.read_key_file(KEY.file(tmp_path))
     with closing(Session([Peer(Address("127.0.0.1", bind.port), key)], timeout=2)) as line, pytest.raises(Denied):
@@ -304,7 +304,7 @@ def test_a_refusal_is_raised_as_it_is(make_bind: Callable[..., Bind], tmp_path: 
 # A controller
 
 
-def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
+def test_a_controller_fails_over_and_returns(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     first, second = primaries(2)
     strangers = [foreign(primary) for primary in (first, second)]
     source = tmp_path / "vmis.json"
@@ -345,9 +345,7 @@ def test_a_controller_changes_server_and_comes_back(primaries: Callable[[int], l
         assert foreign(primary) == strange
 
 
-def test_another_server_is_looked_at_as_often_as_the_first(
-    primaries: Callable[[int], list[Bind]], tmp_path: Path
-) -> None:
+def test_another_server_is_polled_as_often_as_the_first(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
     """That the first was silent for long, and the second had to be read whole, is no reason to spare it."""
     first, second = primaries(2)
     source = tmp_path / "vmis.json"
@@ -367,7 +365,7 @@ def test_another_server_is_looked_at_as_often_as_the_first(
         assert ksd.stop() == 0
 
 
-def test_names_of_old_on_another_server_are_under_the_cap(
+def test_old_names_on_another_server_are_subject_to_the_deletion_limit(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], tmp_path: Path
 ) -> None:
     """A server that was away for long holds unwanted names: as many at once as after a start, no more."""

@@ -70,7 +70,7 @@ def failed(done: Done, code: int, *words: str) -> None:
         assert word in done.err
 
 
-def test_updates_and_transfers(bind: Bind, ksd: Command) -> None:
+def test_updates_and_transfers_are_signed_with_gss_tsig(bind: Bind, ksd: Command) -> None:
     done = ksd.process("apply", "-v", vmi=[DB])
     assert done.code == 0, done.err
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
@@ -81,7 +81,7 @@ def test_updates_and_transfers(bind: Bind, ksd: Command) -> None:
     assert "net1.db.prod.vm. 60 A 10.1.0.9 prod/db" in ksd("list").out
 
 
-def test_a_sync_of_thousands_of_names_with_messages_in_flight(bind: Bind, ksd: Command) -> None:
+def test_thousands_of_names_are_sent_with_messages_in_flight(bind: Bind, ksd: Command) -> None:
     many = [vmi(f"vm{i}", "prod", {"net1": [f"10.{i >> 8}.{i & 255}.1"]}) for i in range(2000)]
     done = ksd.but(UPDATE_BATCH="20")("apply", vmi=many)
     assert done.code == 0, done.err
@@ -89,14 +89,14 @@ def test_a_sync_of_thousands_of_names_with_messages_in_flight(bind: Bind, ksd: C
     assert ksd("plan", "--exit-code", vmi=many).code == 0
 
 
-def test_a_cache_that_kinit_filled(realm: Realm, ksd: Command) -> None:
+def test_a_credential_cache_from_kinit_works(realm: Realm, ksd: Command) -> None:
     environment = realm.client()
     realm.kinit(environment, "ksd")
     done = ksd.but(**environment)("apply", vmi=[DB])
     assert done.code == 0, done.err
 
 
-def test_a_transfer_key_apart(realm: Realm, tmp_path: Path) -> None:
+def test_a_separate_transfer_key_works(realm: Realm, tmp_path: Path) -> None:
     reader = Key("reader.")
     arguments = realm.bind(SERVICE, POLICY, transfer='key "reader.";')
     with Bind(zones={"vm.": ""}, keys=[reader], **arguments) as bind:
@@ -106,7 +106,7 @@ def test_a_transfer_key_apart(realm: Realm, tmp_path: Path) -> None:
         assert done.code == 0, done.err
 
 
-def test_a_principal_that_may_not(realm: Realm, bind: Bind, tmp_path: Path) -> None:
+def test_a_principal_without_permission_is_refused(realm: Realm, bind: Bind, tmp_path: Path) -> None:
     stranger = Command(tmp_path, settings(bind) | realm.client("stranger"))
     failed(stranger("plan", vmi=[DB]), 4, f"127.0.0.1:{bind.port} refused the transfer of vm. to key stranger@{NAME}")
     arguments = realm.bind(SERVICE, POLICY)
@@ -116,7 +116,7 @@ def test_a_principal_that_may_not(realm: Realm, bind: Bind, tmp_path: Path) -> N
         assert open_to_read.status("db.prod.vm", "A") == "NXDOMAIN"
 
 
-def test_check_says_the_same(realm: Realm, bind: Bind, ksd: Command) -> None:
+def test_check_reports_the_same(realm: Realm, bind: Bind, ksd: Command) -> None:
     done = ksd("check", vmi=[DB])
     assert done.code == 0, done.out
     assert f"{KSD} with gss-tsig is accepted" in done.out
@@ -145,12 +145,12 @@ def locked(realm: Realm, principal: str) -> Iterator[None]:
         realm.admin(f"modprinc +allow_tix {principal}")
 
 
-def test_no_ticket(realm: Realm, bind: Bind, ksd: Command) -> None:
+def test_missing_credentials_are_reported(realm: Realm, bind: Bind, ksd: Command) -> None:
     done = ksd.but(**realm.client())("plan", vmi=[DB])
     failed(done, 4, f"127.0.0.1:{bind.port}", "No Kerberos credentials available", "KRB5_CLIENT_KTNAME", "KRB5CCNAME")
 
 
-def test_an_expired_ticket(realm: Realm, ksd: Command) -> None:
+def test_an_expired_ticket_is_reported(realm: Realm, ksd: Command) -> None:
     environment = realm.client()
     realm.kinit(environment, "ksd", "-l", "1s")
     time.sleep(2)
@@ -158,7 +158,7 @@ def test_an_expired_ticket(realm: Realm, ksd: Command) -> None:
 
 
 @pytest.mark.parametrize("when", ["without-a-ticket", "with-a-ticket-for-the-kdc"])
-def test_a_kdc_that_is_gone(realm: Realm, ksd: Command, when: str) -> None:
+def test_an_unreachable_kdc_is_reported(realm: Realm, ksd: Command, when: str) -> None:
     environment = realm.client("ksd" if when == "without-a-ticket" else None)
     if when != "without-a-ticket":
         realm.kinit(environment, "ksd")
@@ -167,7 +167,7 @@ def test_a_kdc_that_is_gone(realm: Realm, ksd: Command, when: str) -> None:
     failed(done, 3, f"Cannot contact any KDC for realm '{NAME}'", "KRB5_CONFIG")
 
 
-def test_a_kdc_that_is_silent_is_not_waited_for(realm: Realm, ksd: Command) -> None:
+def test_a_silent_kdc_times_out(realm: Realm, ksd: Command) -> None:
     """Kerberos by itself would wait a minute for it, three times over, and keep the process from ending."""
     with realm.silent():
         done = ksd.process("plan", vmi=[DB], program=(sys.executable, "-c", IMPATIENT))
@@ -180,20 +180,20 @@ IMPATIENT = (
 )
 
 
-def test_a_kdc_that_is_gone_while_the_ticket_holds(realm: Realm, ksd: Command) -> None:
+def test_a_valid_ticket_works_without_the_kdc(realm: Realm, ksd: Command) -> None:
     assert ksd("apply", vmi=[]).code == 0
     with realm.gone():
         assert ksd("apply", vmi=[DB]).code == 0
 
 
-def test_a_keytab_that_is_too_old(realm: Realm, ksd: Command) -> None:
+def test_an_outdated_keytab_is_reported(realm: Realm, ksd: Command) -> None:
     realm.add("changed")
     environment = realm.client("changed")
     realm.admin("cpw -randkey changed")
     failed(ksd.but(**environment)("plan", vmi=[DB]), 4, "the keytab holds an old key", "KRB5_CLIENT_KTNAME")
 
 
-def test_an_account_that_is_gone_locked_or_expired(realm: Realm, ksd: Command) -> None:
+def test_a_deleted_locked_or_expired_account_is_reported(realm: Realm, ksd: Command) -> None:
     realm.add("going")
     command = ksd.but(**realm.client("going"))
     with locked(realm, "going"):
@@ -204,17 +204,17 @@ def test_an_account_that_is_gone_locked_or_expired(realm: Realm, ksd: Command) -
     failed(command("plan", vmi=[DB]), 4, f"Client 'going@{NAME}' not found", "create a new keytab")
 
 
-def test_a_wrong_service_name(ksd: Command) -> None:
+def test_a_wrong_service_name_is_reported(ksd: Command) -> None:
     done = ksd.but(GSS_TSIG_HOSTNAME="other.example.test")("plan", vmi=[DB])
     failed(done, 4, KSD, "DNS/other.example.test", "not found in Kerberos database", "GSS_TSIG_HOSTNAME")
 
 
-def test_a_cache_that_cannot_be_written(ksd: Command) -> None:
+def test_an_unwritable_credential_cache_is_reported(ksd: Command) -> None:
     failed(ksd.but(KRB5CCNAME="FILE:/nowhere/cache")("plan", vmi=[DB]), 4, "MEMORY:ksd-ddns")
     assert ksd.but(KRB5CCNAME="MEMORY:ksd-ddns")("plan", vmi=[DB]).code == 0
 
 
-def test_a_broken_configuration(ksd: Command, tmp_path: Path) -> None:
+def test_a_broken_krb5_configuration_is_reported(ksd: Command, tmp_path: Path) -> None:
     broken = tmp_path / "krb5.conf"
     broken.write_text("[libdefaults\n")
     failed(ksd.but(KRB5_CONFIG=broken)("plan", vmi=[DB]), 4, "KRB5_CONFIG")
@@ -223,19 +223,19 @@ def test_a_broken_configuration(ksd: Command, tmp_path: Path) -> None:
 # A server that does not take it
 
 
-def test_a_server_without_kerberos(realm: Realm, make_bind: Callable[..., Bind], ksd: Command) -> None:
+def test_a_server_without_kerberos_is_reported(realm: Realm, make_bind: Callable[..., Bind], ksd: Command) -> None:
     plain = make_bind(zones={"vm.": ""})
     done = ksd.but(**settings(plain))("plan", vmi=[DB])
     failed(done, 4, f"127.0.0.1:{plain.port} negotiates no key by Kerberos", "tkey-gssapi-keytab")
 
 
-def test_a_server_that_knows_no_tkey(make_knot: Callable[..., Knot], ksd: Command) -> None:
+def test_a_server_without_tkey_is_reported(make_knot: Callable[..., Knot], ksd: Command) -> None:
     knot = make_knot(zones={"vm.": ""})
     done = ksd.but(DNS_SERVER=f"127.0.0.1:{knot.port}")("plan", vmi=[DB])
     failed(done, 4, f"127.0.0.1:{knot.port} negotiates no key by Kerberos")
 
 
-def test_a_server_with_an_old_keytab(realm: Realm, ksd: Command) -> None:
+def test_a_server_with_an_old_keytab_is_reported(realm: Realm, ksd: Command) -> None:
     realm.add("DNS/old.example.test")
     arguments = realm.bind("DNS/old.example.test", POLICY)
     realm.admin("cpw -randkey DNS/old.example.test")
@@ -244,18 +244,18 @@ def test_a_server_with_an_old_keytab(realm: Realm, ksd: Command) -> None:
     failed(done, 4, "does not accept our Kerberos ticket (BADKEY)", "keytab", "clock")
 
 
-def test_a_kdc_whose_clock_is_off(realm: Realm, ksd: Command) -> None:
+def test_a_wrong_clock_of_the_kdc_is_reported(realm: Realm, ksd: Command) -> None:
     with realm.elsewhen("+1h"):
         failed(ksd("plan", vmi=[DB]), 4, "does not accept our Kerberos ticket (BADKEY)", "its clock must be right")
 
 
-def test_a_server_whose_clock_is_off(realm: Realm, ksd: Command) -> None:
+def test_a_wrong_clock_of_the_server_is_reported(realm: Realm, ksd: Command) -> None:
     with realm.elsewhen("+1h"):
         done = ksd.but(**faketime("+1h")).process("plan", vmi=[DB])
     failed(done, 4, "does not accept our Kerberos ticket (BADKEY)", "its clock must be right")
 
 
-def test_a_server_that_proves_nothing(realm: Realm, bind: Bind, ksd: Command) -> None:
+def test_a_server_without_proof_of_identity_is_rejected(realm: Realm, bind: Bind, ksd: Command) -> None:
     """A man in the middle may take the signature off what ends the negotiation; then there is no key."""
     with Proxy(bind, response=lambda message: [hostile.unsigned(message)]) as proxy:
         done = ksd.but(DNS_SERVER=str(proxy.address))("plan", vmi=[DB])
@@ -263,7 +263,7 @@ def test_a_server_that_proves_nothing(realm: Realm, bind: Bind, ksd: Command) ->
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_a_server_that_echoes_our_signature(bind: Bind, ksd: Command, verb: str) -> None:
+def test_an_echoed_signature_is_rejected(bind: Bind, ksd: Command, verb: str) -> None:
     """As Windows does where it does not look at signatures."""
     echo = Echo(OPCODE_UPDATE if verb == "apply" else OPCODE_QUERY)
     with Proxy(bind, request=echo.request, response=echo.response) as proxy:
@@ -292,7 +292,9 @@ class Echo:
         return [bare[:10] + count.to_bytes(2, "big") + bare[12:] + self._records[message[:2]]]
 
 
-def test_a_forgotten_key_is_no_error(realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_key_replaces_one_that_the_server_forgot(
+    realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is read is asked for again with a new key; what was planned is not sent before another look."""
     for name, value in realm.client("ksd").items():
         monkeypatch.setenv(name, value)
@@ -341,7 +343,7 @@ def write(path: Path, *addresses: str) -> Path:
     return path
 
 
-def test_a_key_is_renewed_before_its_end(realm: Realm, run: Callable[..., Running], tmp_path: Path) -> None:
+def test_a_key_is_renewed_before_it_expires(realm: Realm, run: Callable[..., Running], tmp_path: Path) -> None:
     with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, f'grant "short@{NAME}" zonesub A AAAA TXT;')) as bind:
         path = write(tmp_path / "vmis.json", "10.0.0.1")
         ksd = run(bind, "short", path)
@@ -354,7 +356,9 @@ def test_a_key_is_renewed_before_its_end(realm: Realm, run: Callable[..., Runnin
 
 
 @pytest.mark.parametrize("how", ["restarted", "killed"])
-def test_a_server_that_forgot_the_key(bind: Bind, run: Callable[..., Running], tmp_path: Path, how: str) -> None:
+def test_a_controller_negotiates_again_when_the_server_forgot_the_key(
+    bind: Bind, run: Callable[..., Running], tmp_path: Path, how: str
+) -> None:
     path = write(tmp_path / "vmis.json", "10.0.0.1")
     ksd = run(bind, "ksd", path)
     ksd.wait_answer(bind, "db.prod.vm", "A", "10.0.0.1")
@@ -369,7 +373,7 @@ def test_a_server_that_forgot_the_key(bind: Bind, run: Callable[..., Running], t
     assert ksd.stop() == 0
 
 
-def test_a_kdc_that_is_gone_for_a_while(realm: Realm, run: Callable[..., Running], tmp_path: Path) -> None:
+def test_a_controller_recovers_when_the_kdc_is_back(realm: Realm, run: Callable[..., Running], tmp_path: Path) -> None:
     with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, f'grant "short@{NAME}" zonesub A AAAA TXT;')) as bind:
         path = write(tmp_path / "vmis.json", "10.0.0.1")
         ksd = run(bind, "short", path)
@@ -384,7 +388,7 @@ def test_a_kdc_that_is_gone_for_a_while(realm: Realm, run: Callable[..., Running
 # Settings
 
 
-def test_an_address_is_no_service(ksd: Command) -> None:
+def test_an_address_cannot_name_the_service(ksd: Command) -> None:
     for name in ("127.0.0.1:53", "[::1]:53"):
         done = ksd.but("GSS_TSIG_HOSTNAME", DNS_SERVER=name)("plan", vmi=[DB])
         failed(done, 2, "GSS_TSIG=true", "host name", "set GSS_TSIG_HOSTNAME")
@@ -397,7 +401,7 @@ def test_the_host_in_dns_server_names_the_service(realm: Realm, tmp_path: Path) 
         assert Command(tmp_path, given | realm.client("ksd"))("apply", vmi=[DB]).code == 0
 
 
-def test_settings_that_do_not_fit(ksd: Command, tmp_path: Path) -> None:
+def test_conflicting_settings_are_an_error(ksd: Command, tmp_path: Path) -> None:
     failed(ksd.but(TSIG_KEY_FILE=Key().file(tmp_path))("plan", vmi=[]), 2, "GSS_TSIG=true and a TSIG key are set")
     failed(ksd.but(GSS_TSIG="false")("plan", vmi=[]), 2, "no TSIG key is set", "GSS_TSIG=true")
     failed(ksd.but(GSS_TSIG_HOSTNAME="a.test, b.test")("plan", vmi=[]), 2, "GSS_TSIG_HOSTNAME has 2 names")
@@ -405,7 +409,7 @@ def test_settings_that_do_not_fit(ksd: Command, tmp_path: Path) -> None:
     failed(with_key("plan", vmi=[]), 2, "GSS_TSIG_HOSTNAME is set without GSS_TSIG=true")
 
 
-def test_without_the_extra() -> None:
+def test_without_the_extra_the_error_says_how_to_install_it() -> None:
     with (
         mock.patch.dict(sys.modules, {"gssapi": None}),
         pytest.raises(SettingsError, match=re.escape("pip install 'ksd-ddns[gss]'")),
@@ -413,7 +417,7 @@ def test_without_the_extra() -> None:
         gss.NegotiatedKey(HOST)
 
 
-def test_a_server_of_its_own_name_each(realm: Realm, tmp_path: Path) -> None:
+def test_each_server_can_have_its_own_service_name(realm: Realm, tmp_path: Path) -> None:
     realm.add("DNS/a.example.test", "DNS/b.example.test")
     with (
         Bind(zones={"vm.": ""}, **realm.bind("DNS/a.example.test", POLICY)) as first,

@@ -51,7 +51,7 @@ def hostile_nodes() -> list[Node]:
     ],
 )
 @pytest.mark.parametrize("by_script", [True, False], ids=["script", "apply"])
-def test_odd_octets_neither_stop_us_nor_are_lost(make: Callable[[], Server], by_script: bool) -> None:
+def test_odd_octets_in_foreign_records_are_kept(make: Callable[[], Server], by_script: bool) -> None:
     nodes = hostile_nodes()
     with make() as server:
         session = Session([Peer(Address(server.address, server.port), keys.read_key_file(server.key_file))], timeout=10)

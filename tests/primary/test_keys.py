@@ -50,7 +50,7 @@ def written(directory: Path, text: str | bytes) -> Path:
         ),
     ],
 )
-def test_a_key_file_is_read_as_bind_reads_it(tmp_path: Path, text: str) -> None:
+def test_key_files_are_parsed_as_bind_parses_them(tmp_path: Path, text: str) -> None:
     key = keys.read_key_file(written(tmp_path, text))
     assert (key.name, key.algorithm) == ("ksd.", "hmac-sha256")
     assert key.sign(bytes(12))[1] == keys.key("ksd", "hmac-sha256", SECRET).sign(bytes(12))[1]
@@ -88,7 +88,7 @@ def test_a_key_file_is_read_as_bind_reads_it(tmp_path: Path, text: str) -> None:
         pytest.param(b"\x00\xff\xfe\x80" * 20, ("not text",), id="binary"),
     ],
 )
-def test_a_key_file_that_will_not_do(tmp_path: Path, text: str | bytes, words: tuple[str, ...]) -> None:
+def test_an_invalid_key_file_is_an_error(tmp_path: Path, text: str | bytes, words: tuple[str, ...]) -> None:
     path = written(tmp_path, text)
     with pytest.raises(SettingsError) as e:
         keys.read_key_file(path)
@@ -101,7 +101,7 @@ def test_a_key_file_that_will_not_do(tmp_path: Path, text: str | bytes, words: t
         cause = cause.__cause__ or cause.__context__
 
 
-def test_a_key_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_key_file_is_an_error(tmp_path: Path) -> None:
     file = written(tmp_path, Key().bind())
     paths = ((tmp_path / "missing", "No such file"), (tmp_path, "Is a directory"), (file / "x", "Not a directory"))
     for path, words in paths:
@@ -110,7 +110,7 @@ def test_a_key_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(path) in str(e.value)
 
 
-def test_a_key_file_without_permission(tmp_path: Path) -> None:
+def test_a_key_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
     path = written(tmp_path, Key().bind())
     path.chmod(0)
     try:
@@ -123,7 +123,7 @@ def test_a_key_file_without_permission(tmp_path: Path) -> None:
         pytest.skip("root reads everything")
 
 
-def test_a_key_shows_its_name_and_nothing_more() -> None:
+def test_a_key_prints_only_its_name() -> None:
     key = keys.key("ksd", "hmac-sha256", SECRET)
     for text in (repr(key), str(key), f"{key}"):
         assert "ksd" in text
@@ -160,7 +160,7 @@ def test_every_algorithm_works(make_either: Callable[..., Server], tmp_path: Pat
 
 
 @pytest.mark.parametrize("algorithm", keys.ALGORITHMS)
-def test_files_that_tsig_keygen_writes(algorithm: str, tmp_path: Path) -> None:
+def test_files_from_tsig_keygen_are_parsed(algorithm: str, tmp_path: Path) -> None:
     text = subprocess.run(
         [program("tsig-keygen"), "-a", algorithm, "ksd.example"], capture_output=True, check=True
     ).stdout

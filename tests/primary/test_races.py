@@ -72,7 +72,7 @@ def empty(primary: Server) -> None:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_what_somebody_else_did_in_between_stands(zone: Server, ownership: str) -> None:
+def test_concurrent_changes_by_others_are_kept(zone: Server, ownership: str) -> None:
     empty(zone)
     intrusions = INTRUSIONS | (MARKED if ownership == "txt" else {})
     before = [vmi(case, "prod", {"net1": ["10.1.0.9"]}) for case in intrusions if not case.startswith("add-")]
@@ -99,7 +99,7 @@ def _script(name: str, script: str) -> str:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_all_names_of_one_message_wait_when_one_has_moved(zone: Server, ownership: str) -> None:
+def test_one_changed_name_makes_its_whole_message_stale(zone: Server, ownership: str) -> None:
     empty(zone)
     with looking(zone, ownership=ownership) as we:
         we.apply(BEFORE)
@@ -118,7 +118,7 @@ def test_all_names_of_one_message_wait_when_one_has_moved(zone: Server, ownershi
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
-def test_types_that_nobody_judges_may_come_in_between_and_stay(zone: Server, ownership: str) -> None:
+def test_records_of_other_types_may_appear_and_are_kept(zone: Server, ownership: str) -> None:
     empty(zone)
     sshfp = "SSHFP 4 1 0123456789abcdef0123456789abcdef01234567"
     with looking(zone, ownership=ownership) as we:
@@ -133,7 +133,7 @@ def test_types_that_nobody_judges_may_come_in_between_and_stay(zone: Server, own
         assert zone.query(DB, "A") == ["10.1.0.12"]
 
 
-def test_a_cname_where_we_add_beside_a_type_that_nobody_judges(zone: Server) -> None:
+def test_a_cname_that_replaces_another_type_makes_an_addition_stale(zone: Server) -> None:
     """The server would drop our address without a word."""
     empty(zone)
     with looking(zone, ownership="zone") as we:
@@ -145,7 +145,7 @@ def test_a_cname_where_we_add_beside_a_type_that_nobody_judges(zone: Server) -> 
     assert {record.type for record in at(zone, WEB)} == {"CNAME"}
 
 
-def test_an_update_is_void_as_a_whole_where_a_name_of_it_is_void(zone: Server) -> None:
+def test_a_failed_prerequisite_rejects_the_whole_update(zone: Server) -> None:
     """A name's address and marker come and go together: no client ever sees half a change."""
     empty(zone)
     with looking(zone) as we:
@@ -157,7 +157,7 @@ def test_an_update_is_void_as_a_whole_where_a_name_of_it_is_void(zone: Server) -
         assert at(zone, DB) == set()
 
 
-def test_wildcards_are_no_evidence_that_a_name_exists(zone: Server) -> None:
+def test_a_wildcard_does_not_make_a_name_exist(zone: Server) -> None:
     empty(zone)
     zone.nsupdate('update add *.prod.vm. 60 A 192.0.2.99\nupdate add *.web.prod.vm. 60 TXT "any"')
     with looking(zone) as we:
@@ -166,7 +166,7 @@ def test_wildcards_are_no_evidence_that_a_name_exists(zone: Server) -> None:
     assert zone.query("other.prod.vm", "A") == ["192.0.2.99"]
 
 
-def test_a_name_above_names_that_exist_is_free(zone: Server) -> None:
+def test_an_empty_non_terminal_is_free(zone: Server) -> None:
     empty(zone)
     zone.nsupdate("update add a.b.web.prod.vm. 60 A 192.0.2.1")
     with looking(zone) as we:
@@ -174,7 +174,7 @@ def test_a_name_above_names_that_exist_is_free(zone: Server) -> None:
     assert zone.query("web.prod.vm", "A") == ["10.1.0.7"]
 
 
-def test_names_in_upper_case_are_the_same_names(make_primary: Callable[..., Server]) -> None:
+def test_names_are_compared_without_regard_to_case(make_primary: Callable[..., Server]) -> None:
     text = 'NET1.Web.PROD A 192.0.2.1\nDB.prod A 10.1.0.9\nDB.prod TXT "heritage=ksd-ddns,owner=default,vmi=prod/db"\n'
     primary = make_primary(zones={"vm.": text})
     with looking(primary) as we:

@@ -101,7 +101,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_incremental_transfers_that_fail_are_followed_by_one_of_the_whole_zone(primary: Server, failure: Hook) -> None:
+def test_axfr_follows_a_failed_ixfr(primary: Server, failure: Hook) -> None:
     asked = Asked()
     with (
         Proxy(primary, request=asked, response=hostile.only(is_ixfr, failure)) as proxy,
@@ -127,7 +127,7 @@ def test_incremental_transfers_that_fail_are_followed_by_one_of_the_whole_zone(p
         assert live.serial == session.serial(VM)
 
 
-def test_an_incremental_transfer_is_tried_again_later(primary: Server) -> None:
+def test_ixfr_is_retried_after_a_pause(primary: Server) -> None:
     asked = Asked()
     with (
         Proxy(primary, request=asked, response=hostile.only(is_ixfr, hostile.first(1, rcode(2)))) as proxy,
@@ -143,7 +143,7 @@ def test_an_incremental_transfer_is_tried_again_later(primary: Server) -> None:
         assert (asked.take(), found.whole, found.changed) == ([IXFR], False, {names.from_text("d.vm.")})
 
 
-def test_a_whole_zone_that_cannot_be_read_either_fails(primary: Server) -> None:
+def test_a_failed_axfr_after_a_failed_ixfr_is_an_error(primary: Server) -> None:
     def is_any(message: bytes) -> bool:
         question = codec.read(message).question if not hostile.is_update(message) else None
         return question is not None and question[1] in {AXFR, IXFR}
@@ -247,9 +247,7 @@ def address(name: str) -> bytes:
         pytest.param(lambda old, new: [soa(new), soa(old - 1), soa(new), soa(new)], id="from-another-serial"),
     ],
 )
-def test_incremental_transfers_without_sense_are_followed_by_one_of_the_whole_zone(
-    primary: Server, answer: Callable[[int, int], list[bytes]]
-) -> None:
+def test_axfr_follows_an_inconsistent_ixfr(primary: Server, answer: Callable[[int, int], list[bytes]]) -> None:
     old = primary.serial()
     with (
         Instead(primary, lambda: answer(old, primary.serial())) as between,
@@ -298,7 +296,7 @@ def any_primary(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
-def test_a_spot_check_finds_what_differs(any_primary: Server) -> None:
+def test_a_spot_check_finds_differences(any_primary: Server) -> None:
     with closing(Session([peer(any_primary)], timeout=5)) as session:
         expected = spots(session)
         assert len(expected) >= 6
@@ -322,7 +320,7 @@ def test_a_spot_check_ignores_the_ttl(any_primary: Server) -> None:
         assert session.poll(VM, changed).differing == set()
 
 
-def test_a_spot_check_is_as_large_as_is_wanted(any_primary: Server) -> None:
+def test_a_spot_check_has_the_requested_size(any_primary: Server) -> None:
     """More than is under way at once."""
     nowhere = [Spot(names.from_text(f"x{i}.vm."), RRset(A, 60, (bytes(4),))) for i in range(200)]
     with closing(Session([peer(any_primary)], timeout=5)) as session:
@@ -332,7 +330,7 @@ def test_a_spot_check_is_as_large_as_is_wanted(any_primary: Server) -> None:
 @pytest.mark.parametrize(
     ("code", "unknown"), [(2, True), (5, True), (3, False)], ids=["servfail", "refused", "nxdomain"]
 )
-def test_what_a_server_does_not_say_is_no_difference(primary: Server, code: int, unknown: bool) -> None:
+def test_a_failed_spot_query_is_no_difference(primary: Server, code: int, unknown: bool) -> None:
     a = names.from_text("a.vm.")
 
     def is_spot(message: bytes) -> bool:
@@ -369,7 +367,7 @@ def test_a_spot_check_takes_one_round_trip(primary: Server) -> None:
         assert (found.differing, found.unknown, proxy.connections) == (set(), set(), 1)
 
 
-def test_a_new_connection_is_noticed(primary: Server) -> None:
+def test_a_reconnect_increases_the_count_of_connections(primary: Server) -> None:
     with Proxy(primary) as proxy, closing(Session([peer(primary, proxy.address)], timeout=5)) as session:
         session.poll(VM)
         before = session.connects
@@ -451,9 +449,7 @@ def is_soa(message: bytes) -> bool:
         pytest.param(0.05, 1000, Limits(seconds=0.5), "octets arrived in", id="time"),
     ],
 )
-def test_a_transfer_without_end_is_given_up(
-    tmp_path: Path, pause: float, size: int, limits: Limits, words: str
-) -> None:
+def test_a_transfer_without_end_is_aborted(tmp_path: Path, pause: float, size: int, limits: Limits, words: str) -> None:
     key = Key("shared.")
     with (
         Endless(key, pause=pause, size=size) as server,
@@ -497,7 +493,7 @@ def test_many_sessions_share_a_few_connections(primary: Server, shared: tuple[Pr
     assert proxy.connections == 2, "no more at a time, and none for each message"
 
 
-def test_a_shared_connection_that_is_idle_is_closed(primary: Server, shared: tuple[Proxy, Pool]) -> None:
+def test_an_idle_shared_connection_is_closed(primary: Server, shared: tuple[Proxy, Pool]) -> None:
     proxy, connections = shared
     session = Session([peer(primary, proxy.address)], timeout=5, pool=connections)
     session.poll(VM)
@@ -518,7 +514,7 @@ def open_to(place: Address) -> int:
     return sum(1 for row in rows if row[2].endswith(wanted) and row[3] == "01")
 
 
-def test_several_exchanges_of_one_zone_are_not_torn_apart(primary: Server, shared: tuple[Proxy, Pool]) -> None:
+def test_exchanges_of_one_zone_keep_their_connection(primary: Server, shared: tuple[Proxy, Pool]) -> None:
     proxy, connections = shared
     one, two, three = (Session([peer(primary, proxy.address)], timeout=5, pool=connections) for _ in range(3))
     with one.keep_connection():
@@ -539,7 +535,7 @@ def test_several_exchanges_of_one_zone_are_not_torn_apart(primary: Server, share
         waiting.join()
 
 
-def test_a_dead_server_is_timed_out_once_for_all_zones(primary: Server) -> None:
+def test_a_dead_server_costs_one_timeout_for_all_zones(primary: Server) -> None:
     asked: list[bytes] = []
 
     def silent(message: bytes) -> Iterable[bytes]:
@@ -558,7 +554,7 @@ def test_a_dead_server_is_timed_out_once_for_all_zones(primary: Server) -> None:
     assert len(asked) == 1
 
 
-def test_a_zone_that_fails_on_a_server_leaves_the_server_to_the_others(tmp_path: Path) -> None:
+def test_a_zone_that_fails_on_a_server_does_not_affect_other_zones(tmp_path: Path) -> None:
     key = Key("shared.")
     broken = 'zone "ill." { type secondary; file "none"; primaries { 127.0.0.1 port 1; }; };'
     with (
@@ -576,7 +572,7 @@ def test_a_zone_that_fails_on_a_server_leaves_the_server_to_the_others(tmp_path:
         connections.close()
 
 
-def test_all_connections_come_back_whatever_happens(primary: Server, shared: tuple[Proxy, Pool]) -> None:
+def test_every_connection_is_given_back_after_a_failure(primary: Server, shared: tuple[Proxy, Pool]) -> None:
     proxy, connections = shared
     for hook in (hostile.cut(), hostile.replaced(b"garbage"), hostile.swallow, rcode(5), rcode(2)):
         proxy.response = hook
@@ -588,7 +584,7 @@ def test_all_connections_come_back_whatever_happens(primary: Server, shared: tup
     assert Session([peer(primary, proxy.address)], timeout=5, pool=connections).poll(VM).serial == primary.serial()
 
 
-def test_a_server_that_cannot_be_reached_gives_its_turn_back() -> None:
+def test_an_unreachable_server_gives_its_turn_back() -> None:
     port = Port.reserve()
     place = Address("127.0.0.1", port.number)
     connections = Pool([(place, None)], timeout=1, size=1)
@@ -598,5 +594,5 @@ def test_a_server_that_cannot_be_reached_gives_its_turn_back() -> None:
     port.release()
 
 
-def test_the_defaults_leave_room_for_others() -> None:
+def test_the_default_pool_leaves_connections_to_others() -> None:
     assert pool.SHARED <= 4, "of BIND's 150 (tcp-clients) and its transfers-out of 10"

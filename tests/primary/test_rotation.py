@@ -70,7 +70,9 @@ def published(ksd: Running, server: Server, wanted: Wanted) -> None:
     ksd.wait_ready(seconds=40)
 
 
-def test_a_key_file_is_replaced(make_primary: Callable[..., Server], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_replaced_key_file_is_reloaded(
+    make_primary: Callable[..., Server], run: Run, wanted: Wanted, tmp_path: Path
+) -> None:
     old, new = Key("ksd."), Key("ksd.")
     primary = make_primary(zones={"vm.": ""}, keys=[old])
     file = old.file(tmp_path)
@@ -85,7 +87,9 @@ def test_a_key_file_is_replaced(make_primary: Callable[..., Server], run: Run, w
     assert ksd.stop() == 0
 
 
-def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_key_can_be_replaced_on_the_client_first(
+    make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
+) -> None:
     """Both keys are known for a while, as one rotates without an interruption."""
     old, new = Key("old."), Key("new.")
     bind = make_bind(
@@ -106,7 +110,9 @@ def test_our_side_first(make_bind: Callable[..., Bind], run: Run, wanted: Wanted
     assert '"level": "warning"' not in ksd.log(), "no interruption"
 
 
-def test_a_mounted_secret(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_changed_mounted_secret_is_reloaded(
+    make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
+) -> None:
     """The kubelet writes a new directory, and turns a symbolic link to it: the file itself never changes."""
     old, new = Key("ksd."), Key("ksd.")
     bind = make_bind(zones={"vm.": ""}, keys=[old])
@@ -139,7 +145,7 @@ def _mounted(mount: Path, version: str, key: Key) -> None:
         pytest.param(lambda file: file.write_bytes(b"\xff\xfe\x00"), id="binary"),
     ],
 )
-def test_a_file_that_is_broken_for_a_moment(
+def test_an_invalid_key_file_keeps_the_previous_key(
     make_bind: Callable[..., Bind],
     run: Run,
     wanted: Wanted,
@@ -163,7 +169,9 @@ def test_a_file_that_is_broken_for_a_moment(
     published(ksd, bind, wanted)
 
 
-def test_a_secret_file(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_changed_secret_file_is_reloaded(
+    make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
+) -> None:
     old, new = Key("ksd."), Key("ksd.")
     bind = make_bind(zones={"vm.": ""}, keys=[old])
     file = tmp_path / "secret"
@@ -181,7 +189,9 @@ def test_a_secret_file(make_bind: Callable[..., Bind], run: Run, wanted: Wanted,
     assert "not base64!" not in ksd.log()
 
 
-def test_a_transfer_key_apart(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_separate_transfer_key_is_reloaded(
+    make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
+) -> None:
     write, read, new = Key("write."), Key("read."), Key("read.")
     bind = make_bind(
         zones={"vm.": ""},
@@ -197,7 +207,9 @@ def test_a_transfer_key_apart(make_bind: Callable[..., Bind], run: Run, wanted: 
     published(ksd, bind, wanted)
 
 
-def test_a_key_for_each_server(make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path) -> None:
+def test_each_server_can_have_its_own_key(
+    make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
+) -> None:
     one, two, new = Key("one."), Key("two."), Key("two.")
     first, second = make_bind(zones={"vm.": ""}, keys=[one]), make_bind(zones={"vm.": ""}, keys=[two])
     files = f"{one.file(tmp_path)}, {two.file(tmp_path)}"
@@ -213,7 +225,7 @@ def test_a_key_for_each_server(make_bind: Callable[..., Bind], run: Run, wanted:
 
 
 @pytest.mark.parametrize("prefix", ["TSIG", "TRANSFER_TSIG"])
-def test_as_many_files_as_servers_or_one(tmp_path: Path, prefix: str) -> None:
+def test_the_number_of_key_files_is_one_or_that_of_servers(tmp_path: Path, prefix: str) -> None:
     files = [Key(f"k{i}.").file(tmp_path) for i in range(3)]
     settings = {"DNS_SERVER": "127.0.0.1:1, 127.0.0.1:2", "TSIG_KEY_FILE": str(files[0])}
     settings[f"{prefix}_KEY_FILE"] = ",".join(map(str, files))
@@ -222,7 +234,7 @@ def test_as_many_files_as_servers_or_one(tmp_path: Path, prefix: str) -> None:
     assert f"{prefix}_KEY_FILE names 3 files: one is needed, or one for each server" in done.err
 
 
-def test_what_counts_as_a_change(tmp_path: Path) -> None:
+def test_a_change_of_content_or_permission_is_detected(tmp_path: Path) -> None:
     """Another key of the same length at the same moment, and a right that is given, are seen as well."""
     old, new = Key("ksd."), Key("ksd.")
     file = old.file(tmp_path)

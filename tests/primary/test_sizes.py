@@ -49,7 +49,7 @@ def _fits(octets: int) -> bool:
         pytest.param(texts(70_000), "65535 are allowed", id="too-large"),
     ],
 )
-def test_the_others_go(primary: Server, change: Change, words: str) -> None:
+def test_one_oversized_name_delays_no_other(primary: Server, change: Change, words: str) -> None:
     before = primary.axfr()
     with looking(primary) as we:
         plan = we.plan([vmi("db", "prod")])

@@ -113,7 +113,7 @@ def failed(done: Done, code: int, *words: str) -> None:
 # What works
 
 
-def test_an_authority_that_strict_checks_reject(tmp_path: Path) -> None:
+def test_a_ca_certificate_that_strict_checks_reject_is_accepted(tmp_path: Path) -> None:
     """Python sets VERIFY_X509_STRICT from 3.13 on: what works with 3.11 must work there."""
     (tmp_path / "ca").mkdir()
     authority = Authority(tmp_path / "ca", identifiers=False)
@@ -130,7 +130,7 @@ def test_an_authority_that_strict_checks_reject(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["right", "old-tls"])
-def test_updates_and_transfers(secured: Secured, ksd: Callable[..., Command], port: str) -> None:
+def test_updates_and_transfers_use_tls(secured: Secured, ksd: Callable[..., Command], port: str) -> None:
     done = ksd(port)("apply", vmi=[vmi(port, "prod", {"net1": ["10.1.0.9"]})])
     assert done.code == 0, done.err
     assert secured.bind.query(f"net1.{port}.prod.vm", "A") == ["10.1.0.9"]
@@ -145,7 +145,7 @@ def test_the_host_in_dns_server_is_the_name_in_the_certificate(
     assert command("list").code == 0
 
 
-def test_a_large_transfer_is_the_same_with_and_without(secured: Secured) -> None:
+def test_a_large_transfer_is_the_same_with_and_without_tls(secured: Secured) -> None:
     key = keys.read_key_file(secured.bind.key_file)
     plain = Peer(Address("127.0.0.1", secured.bind.port), key)
     hidden = Peer(Address("127.0.0.1", secured.ports["right"]), key, tls=tls(HOST, ca=secured.authority.certificate))
@@ -154,14 +154,14 @@ def test_a_large_transfer_is_the_same_with_and_without(secured: Secured) -> None
         assert len(found) > 20_000
 
 
-def test_many_messages_in_flight(secured: Secured, ksd: Callable[..., Command]) -> None:
+def test_many_messages_can_be_in_flight(secured: Secured, ksd: Callable[..., Command]) -> None:
     many = [vmi(f"vm{i}", "flight", {"net1": [f"10.2.{i >> 8}.{i & 255}"]}) for i in range(2000)]
     assert ksd(UPDATE_BATCH=50)("apply", vmi=many).code == 0
     assert secured.bind.query("net1.vm1999.flight.vm", "A") == ["10.2.7.207"]
     assert ksd()("apply", "--force", vmi=[]).code == 0
 
 
-def test_knot(authority: Authority, tmp_path: Path) -> None:
+def test_updates_and_transfers_use_tls_with_knot(authority: Authority, tmp_path: Path) -> None:
     """Knot 3.4 and 3.5 close the connection when an update arrives while they process another one."""
     version = subprocess.run([program("knotd"), "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < (3, 4):
@@ -178,7 +178,7 @@ def test_knot(authority: Authority, tmp_path: Path) -> None:
     port.release()
 
 
-def test_transfers_by_tls_only(authority: Authority, tmp_path: Path) -> None:
+def test_tls_only_transfers_work(authority: Authority, tmp_path: Path) -> None:
     port = Port.reserve()
     statement = _statement("only", authority.pair("only", f"DNS:{HOST}"))
     rights = 'allow-transfer transport tls { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; };'
@@ -192,7 +192,7 @@ def test_transfers_by_tls_only(authority: Authority, tmp_path: Path) -> None:
     port.release()
 
 
-def test_session_tickets_are_not_the_end_of_a_connection(secured: Secured) -> None:
+def test_session_tickets_do_not_end_a_connection(secured: Secured) -> None:
     place = Address("127.0.0.1", secured.ports["right"])
     with Connection(place, timeout=5, tls=tls(HOST, ca=secured.authority.certificate)) as connection:
         time.sleep(0.3)  # TLS 1.3: by now the server has sent its tickets
@@ -200,7 +200,7 @@ def test_session_tickets_are_not_the_end_of_a_connection(secured: Secured) -> No
         assert connection.usable
 
 
-def test_a_connection_that_the_server_closes_is_opened_again(secured: Secured) -> None:
+def test_a_connection_closed_by_the_server_is_reopened(secured: Secured) -> None:
     """The server closes after half a second of silence, as it does in earnest after half a minute."""
     peer = Peer(
         Address("127.0.0.1", secured.ports["right"]),
@@ -235,19 +235,19 @@ def test_a_connection_that_the_server_closes_is_opened_again(secured: Secured) -
         pytest.param("right", {"DNS_TLS_CA": ""}, ("local issuer", "set DNS_TLS_CA to the CA"), id="unknown-ca"),
     ],
 )
-def test_a_certificate_that_is_not_accepted(
+def test_an_invalid_server_certificate_is_reported(
     secured: Secured, ksd: Callable[..., Command], port: str, settings: dict[str, str], words: tuple[str, ...]
 ) -> None:
     done = ksd(port, **settings)("apply", vmi=[DB])
     failed(done, 3, f"the certificate of 127.0.0.1:{secured.ports[port]} is not accepted", *words)
 
 
-def test_another_authority_of_the_same_name(ksd: Callable[..., Command], stranger: Authority) -> None:
+def test_another_ca_with_the_same_name_is_rejected(ksd: Callable[..., Command], stranger: Authority) -> None:
     done = ksd(DNS_TLS_CA=stranger.certificate)("apply", vmi=[DB])
     failed(done, 3, "is not accepted", "local issuer")
 
 
-def test_the_next_server_where_a_certificate_has_expired(secured: Secured, ksd: Callable[..., Command]) -> None:
+def test_the_next_server_is_used_when_a_certificate_has_expired(secured: Secured, ksd: Callable[..., Command]) -> None:
     both = f"127.0.0.1:{secured.ports['expired']}, 127.0.0.1:{secured.ports['right']}"
     assert ksd(DNS_SERVER=both)("list").code == 0
     wrong = f"127.0.0.1:{secured.ports['expired']}, 127.0.0.1:{secured.ports['early']}"
@@ -258,25 +258,25 @@ def test_the_next_server_where_a_certificate_has_expired(secured: Secured, ksd: 
 
 
 @pytest.mark.parametrize("port", ["mutual", "old-mutual"])
-def test_a_client_certificate(ksd: Callable[..., Command], client: Pair, port: str) -> None:
+def test_a_client_certificate_authenticates_the_client(ksd: Callable[..., Command], client: Pair, port: str) -> None:
     done = ksd(port, DNS_TLS_CERT=client.certificate, DNS_TLS_KEY=client.key)("list")
     assert done.code == 0, done.err
 
 
-def test_certificate_and_key_in_one_file(ksd: Callable[..., Command], client: Pair, tmp_path: Path) -> None:
+def test_certificate_and_key_can_be_in_one_file(ksd: Callable[..., Command], client: Pair, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(client.key.read_bytes() + client.certificate.read_bytes())
     assert ksd("mutual", DNS_TLS_CERT=both)("list").code == 0
 
 
 @pytest.mark.parametrize("port", ["mutual", "old-mutual"])
-def test_no_client_certificate(ksd: Callable[..., Command], port: str) -> None:
+def test_a_missing_client_certificate_is_reported(ksd: Callable[..., Command], port: str) -> None:
     failed(ksd(port)("list"), 3, "DNS_TLS_CERT")
 
 
 @pytest.mark.parametrize("port", ["mutual", "old-mutual"])
 @pytest.mark.parametrize("which", ["stranger", "expired"])
-def test_a_client_certificate_that_is_not_accepted(
+def test_a_rejected_client_certificate_is_reported(
     ksd: Callable[..., Command], authority: Authority, stranger: Authority, port: str, which: str
 ) -> None:
     names = "DNS:ksd-ddns.example.test"
@@ -288,12 +288,12 @@ def test_a_client_certificate_that_is_not_accepted(
 # One speaks TLS, the other does not
 
 
-def test_a_server_that_does_not_speak_tls(secured: Secured, ksd: Callable[..., Command]) -> None:
+def test_a_server_without_tls_is_reported(secured: Secured, ksd: Callable[..., Command]) -> None:
     done = ksd(DNS_SERVER=f"127.0.0.1:{secured.bind.port}", DNS_TIMEOUT="300ms")("list")
     failed(done, 3, f"no TLS with 127.0.0.1:{secured.bind.port}", "does it speak TLS on this port (DNS_PORT)")
 
 
-def test_a_server_that_speaks_tls_only(secured: Secured, tmp_path: Path) -> None:
+def test_a_server_that_requires_tls_is_reported(secured: Secured, tmp_path: Path) -> None:
     settings = secured.settings(DNS_TIMEOUT="2s")
     plain = {name: value for name, value in settings.items() if not name.startswith("DNS_TLS")}
     failed(Command(tmp_path, plain)("list"), 3, "closed the connection", "does it require TLS (DNS_TLS=true)?")
@@ -302,7 +302,7 @@ def test_a_server_that_speaks_tls_only(secured: Secured, tmp_path: Path) -> None
 # Files and settings
 
 
-def test_files_that_will_not_do(
+def test_invalid_certificate_files_are_an_error(
     ksd: Callable[..., Command], client: Pair, authority: Authority, tmp_path: Path
 ) -> None:
     garbage = tmp_path / "garbage.pem"
@@ -320,19 +320,19 @@ def test_files_that_will_not_do(
 
 
 @pytest.mark.parametrize("name", ["DNS_TLS_CA", "DNS_TLS_CERT", "DNS_TLS_KEY", "DNS_TLS_HOSTNAME"])
-def test_settings_without_tls_are_a_mistake(secured: Secured, tmp_path: Path, client: Pair, name: str) -> None:
+def test_tls_settings_without_tls_are_an_error(secured: Secured, tmp_path: Path, client: Pair, name: str) -> None:
     given = {"DNS_SERVER": "127.0.0.1", "TSIG_KEY_FILE": str(secured.bind.key_file), name: str(client.key)}
     failed(Command(tmp_path, given)("list"), 2, f"{name} is set without DNS_TLS=true")
 
 
-def test_a_key_without_its_certificate(ksd: Callable[..., Command], client: Pair) -> None:
+def test_a_key_without_its_certificate_is_an_error(ksd: Callable[..., Command], client: Pair) -> None:
     failed(ksd(DNS_TLS_KEY=client.key)("list"), 2, "DNS_TLS_KEY is set without DNS_TLS_CERT")
 
 
 # Certificates that are renewed
 
 
-def test_certificates_are_read_again(
+def test_certificates_are_reloaded(
     secured: Secured, client: Pair, authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     """The server closes after half a second of silence, so the next look needs another connection."""
@@ -364,7 +364,7 @@ def test_certificates_are_read_again(
         assert ksd.ready
 
 
-def test_a_server_whose_certificate_is_renewed(authority: Authority, tmp_path: Path) -> None:
+def test_a_renewed_server_certificate_is_accepted(authority: Authority, tmp_path: Path) -> None:
     """As docs/how-to/tls.md says: BIND takes a renewed certificate when it reads its configuration again."""
     port = Port.reserve()
     old, new = authority.pair("old", f"DNS:{HOST}", made="-9d"), authority.pair("new", f"DNS:{HOST}")

@@ -68,7 +68,7 @@ WEB = vmi("web", "test", {"net1": ["10.1.0.10"]}, labels={"app": "web"})
     ],
 )
 @pytest.mark.usefixtures("loader")
-def test_what_kubectl_writes(file: File, write: Callable[..., bytes], documents: list[dict[str, Any]]) -> None:
+def test_output_of_kubectl_is_parsed(file: File, write: Callable[..., bytes], documents: list[dict[str, Any]]) -> None:
     db, web = vmifile.read(file(write(*documents)))
     assert (db.key, web.key) == ("prod/db", "test/web")
     assert [(interface.name, interface.addresses) for interface in db.interfaces] == [
@@ -81,18 +81,18 @@ def test_what_kubectl_writes(file: File, write: Callable[..., bytes], documents:
     assert (db.warnings, web.warnings) == ((), ())
 
 
-def test_one_vmi(file: File) -> None:
+def test_a_single_vmi_is_parsed(file: File) -> None:
     assert vmifile.read(file(as_yaml(DB))) == vmifile.read(file(as_json(DB)))
 
 
-def test_items_of_the_api_have_no_kind(file: File) -> None:
+def test_items_may_lack_a_kind(file: File) -> None:
     items = [{key: value for key, value in DB.items() if key not in ("apiVersion", "kind")}]
     assert keys(vmifile.read(file(as_json(listing(items, kind="VirtualMachineInstanceList"))))) == ["prod/db"]
 
 
 @pytest.mark.parametrize("write", [as_json, as_yaml])
 @pytest.mark.parametrize("empty", [listing([]), {"kind": "List", "items": None}], ids=["empty", "null"])
-def test_an_empty_list_is_a_source_without_vmis(file: File, write: Callable[..., bytes], empty: dict[str, Any]) -> None:
+def test_an_empty_list_has_no_vmis(file: File, write: Callable[..., bytes], empty: dict[str, Any]) -> None:
     assert vmifile.read(file(write(empty))) == ()
 
 
@@ -107,7 +107,9 @@ def test_an_empty_list_is_a_source_without_vmis(file: File, write: Callable[...,
     ],
 )
 @pytest.mark.usefixtures("loader")
-def test_a_page_is_no_list(file: File, write: Callable[..., bytes], kind: str, metadata: dict[str, Any]) -> None:
+def test_one_page_of_a_list_is_an_error(
+    file: File, write: Callable[..., bytes], kind: str, metadata: dict[str, Any]
+) -> None:
     """A VMI that is on the next page would look deleted."""
     page = {**listing([DB], kind=kind), "metadata": metadata}
     with pytest.raises(SourceError, match=r"document 2, \$: .* is one page .*kubectl get vmi -A -o yaml"):
@@ -124,7 +126,7 @@ def test_a_page_is_no_list(file: File, write: Callable[..., bytes], kind: str, m
     ],
 )
 @pytest.mark.usefixtures("loader")
-def test_the_last_page_alone_is_a_list(
+def test_the_last_page_is_accepted_as_a_list(
     file: File, write: Callable[..., bytes], metadata: dict[str, Any] | None
 ) -> None:
     assert keys(vmifile.read(file(write({**listing([DB]), "metadata": metadata})))) == ["prod/db"]
@@ -144,16 +146,16 @@ def test_the_last_page_alone_is_a_list(
         pytest.param(b"\n\t " + json.dumps(DB).encode(), id="spaces-before-json"),
     ],
 )
-def test_encodings_and_frames(file: File, content: bytes) -> None:
+def test_encodings_and_document_markers_make_no_difference(file: File, content: bytes) -> None:
     assert vmifile.read(file(content)) == vmifile.read(file(as_json(DB)))
 
 
 @pytest.mark.parametrize("between", ["", " ", "\n", "\r\n\t"])
-def test_json_documents_in_a_row(file: File, between: str) -> None:
+def test_consecutive_json_documents_are_parsed(file: File, between: str) -> None:
     assert keys(vmifile.read(file(between.join(map(json.dumps, [DB, WEB]))))) == ["prod/db", "test/web"]
 
 
-def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(as_yaml(DB, WEB))))
     assert keys(vmifile.read("-")) == ["prod/db", "test/web"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"kind: [}")))
@@ -177,14 +179,14 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param([], "version=1.10", ["default/x"], id="unquoted-number-in-yaml"),
     ],
 )
-def test_selection(file: File, namespaces: list[str], labels: str, want: list[str]) -> None:
+def test_namespaces_and_labels_select_vmis(file: File, namespaces: list[str], labels: str, want: list[str]) -> None:
     x = "kind: VirtualMachineInstance\nmetadata: {name: x, labels: {version: 1.10}}\n"
     path = file(as_yaml(DB, WEB) + b"---\n" + x.encode())
     assert keys(vmifile.read(path, namespaces=frozenset(namespaces), selector=selector.parse(labels))) == want
 
 
 @pytest.mark.usefixtures("loader")
-def test_yaml_scalars_mean_what_is_written(file: File) -> None:
+def test_yaml_scalars_keep_their_text(file: File) -> None:
     path = file("""
 kind: VirtualMachineInstance
 metadata: {name: on, namespace: 0123, uid: 1e3, creationTimestamp: 2026-03-01T08:00:00Z}
@@ -208,7 +210,7 @@ status:
 
 
 @pytest.mark.usefixtures("loader")
-def test_anchors_aliases_and_merge_keys(file: File) -> None:
+def test_anchors_aliases_and_merge_keys_are_resolved(file: File) -> None:
     path = file("""
 base: &base
   extra: [&nic {name: net1, mac: x, ipAddress: 10.0.0.1}]
@@ -295,7 +297,7 @@ items:
     ],
 )
 @pytest.mark.usefixtures("loader")
-def test_malformed_input_is_refused_with_file_place_and_cure(file: File, content: bytes, said: list[str]) -> None:
+def test_malformed_input_is_an_error_with_file_place_and_remedy(file: File, content: bytes, said: list[str]) -> None:
     path = file(content)
     with pytest.raises(SourceError) as caught:
         vmifile.read(path)
@@ -323,39 +325,39 @@ def test_malformed_input_is_refused_with_file_place_and_cure(file: File, content
         ),
     ],
 )
-def test_one_vmi_twice_names_both_places(file: File, content: bytes, first: str, second: str) -> None:
+def test_a_duplicate_vmi_is_an_error_with_both_places(file: File, content: bytes, first: str, second: str) -> None:
     with pytest.raises(SourceError) as caught:
         vmifile.read(file(content), namespaces=frozenset({"elsewhere"}))
     assert f"in {first} and in {second}:" in str(caught.value)
 
 
-def test_the_same_name_in_two_namespaces_is_two_vmis(file: File) -> None:
+def test_one_name_in_two_namespaces_is_two_vmis(file: File) -> None:
     assert keys(vmifile.read(file(as_yaml(vmi("a", "x"), vmi("a", "y"))))) == ["x/a", "y/a"]
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!local", "!!binary"])
 @pytest.mark.parametrize("key", ["kind", "metadata", "never-read"])
 @pytest.mark.usefixtures("loader")
-def test_tags_make_nothing_happen(file: File, tmp_path: Path, tag: str, key: str) -> None:
+def test_tags_execute_nothing(file: File, tmp_path: Path, tag: str, key: str) -> None:
     path = file(f"{key}: {tag} ['touch {tmp_path}/executed']\n")
     with pytest.raises(SourceError, match=rf"broken YAML in line 1, column {len(key) + 3}: the tag "):
         vmifile.read(path)
     assert not (tmp_path / "executed").exists()
 
 
-def test_tags_of_the_core_are_fine(file: File) -> None:
+def test_core_tags_are_accepted(file: File) -> None:
     path = file("!!map {kind: !!str VirtualMachineInstance, metadata: {name: ! on, namespace: !!null x, uid: !!int 5}}")
     (vmi,) = vmifile.read(path)
     assert (vmi.key, vmi.uid) == ("default/on", "5")
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"absent.yaml: there is no such file; `kubectl get vmi -A -o yaml > FILE`"):
         vmifile.read(str(tmp_path / "absent.yaml"))
 
 
 @pytest.mark.parametrize("kind", ["device", "pipe"])
-def test_a_file_that_never_ends(kind: str, tmp_path: Path) -> None:
+def test_a_file_that_never_ends_is_an_error(kind: str, tmp_path: Path) -> None:
     path = Path("/dev/zero")
     if kind == "pipe":
         path = tmp_path / "pipe"
@@ -371,12 +373,12 @@ def test_a_file_that_never_ends(kind: str, tmp_path: Path) -> None:
         read_all([str(path)], max_octets=1 << 20)
 
 
-def test_a_directory(tmp_path: Path) -> None:
+def test_a_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="this is a directory; name one file in it"):
         vmifile.read(str(tmp_path))
 
 
-def test_a_path_that_cannot_be() -> None:
+def test_an_invalid_path_is_an_error() -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         vmifile.read("vmis\x00.yaml")
 
@@ -393,7 +395,7 @@ def nobody() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_no_permission(file: File, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_file_without_read_permission_is_an_error(file: File, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     path = file(as_yaml(DB))
     Path(path).chmod(0)
     for parent in tmp_path.parents[:2]:
@@ -436,7 +438,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         pytest.param('{"kind": "', "x", "broken JSON", id="json-string"),
     ],
 )
-def test_fifty_megabytes_of_nesting(file: File, start: str, unit: str, said: str) -> None:
+def test_fifty_megabytes_of_nesting_cost_little_memory(file: File, start: str, unit: str, said: str) -> None:
     path = file(start + unit * (SIZE // len(unit)))
     run = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, timeout=30, check=True)
     *message, mebibytes = run.stdout.splitlines()
@@ -444,13 +446,13 @@ def test_fifty_megabytes_of_nesting(file: File, start: str, unit: str, said: str
     assert int(mebibytes) < 600
 
 
-def test_nested_blocks(file: File) -> None:
+def test_deeply_nested_blocks_are_an_error(file: File) -> None:
     path = file("\n".join(" " * depth + "a:" for depth in range(5000)))
     with pytest.raises(SourceError, match="line 101, column 101: nested too deep"):
         vmifile.read(path)
 
 
-def test_json_as_deep_as_the_stack(file: File) -> None:
+def test_deeply_nested_json_is_an_error(file: File) -> None:
     for depth in range(900, 1100, 7):
         path = file('{"kind":"List","items":[' + '{"a":' * depth + "1" + "}" * depth + "]}")
         with pytest.raises(SourceError):
@@ -479,12 +481,12 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 @pytest.mark.timeout(20)
-def test_alias_bombs(file: File, bomb: str) -> None:
+def test_alias_bombs_are_an_error(file: File, bomb: str) -> None:
     with pytest.raises(SourceError, match="the aliases repeat too much"):
         vmifile.read(file(bomb))
 
 
-def test_progress_goes_from_nothing_to_all(file: File) -> None:
+def test_progress_goes_from_0_to_1(file: File) -> None:
     parts: list[float] = []
     vmifile.read(file(as_yaml(listing(vmi(f"vm-{number}") for number in range(200)))), progress=parts.append)
     assert parts == sorted(parts)
@@ -493,7 +495,7 @@ def test_progress_goes_from_nothing_to_all(file: File) -> None:
     assert 0.9 < parts[-1] <= 1
 
 
-def test_order_is_that_of_the_file(file: File) -> None:
+def test_the_order_is_that_of_the_file(file: File) -> None:
     names = [f"vm-{number}" for number in (3, 1, 2)]
     assert [vmi.name for vmi in vmifile.read(file(as_json(listing(map(vmi, names)))))] == names
 
@@ -515,7 +517,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(value=JSON | VMI_PARTS | st.builds(lambda items: {"kind": "List", "items": items}, st.lists(VMI_PARTS)))
-def test_any_json_gives_vmis_or_a_source_error(scratch: Path, value: object) -> None:
+def test_any_json_parses_or_raises_source_error(scratch: Path, value: object) -> None:
     outcomes = []
     for content in (json.dumps(value), yaml.safe_dump(value, allow_unicode=True)):
         scratch.write_text(content, encoding="utf-8")
@@ -529,14 +531,14 @@ def test_any_json_gives_vmis_or_a_source_error(scratch: Path, value: object) -> 
 
 
 @given(content=st.binary() | st.text(alphabet="ab:-[]{}&*?!|>'\"% \n\t").map(str.encode))
-def test_any_bytes_give_vmis_or_a_source_error(scratch: Path, content: bytes) -> None:
+def test_any_bytes_parse_or_raise_source_error(scratch: Path, content: bytes) -> None:
     scratch.write_bytes(content)
     with pytest.raises(SourceError):
         vmifile.read(str(scratch))
 
 
 @given(cut=st.integers(min_value=0, max_value=len(as_json(listing([DB, WEB]))) - 4))
-def test_a_list_that_breaks_off_is_never_a_shorter_list(scratch: Path, cut: int) -> None:
+def test_a_truncated_list_is_an_error(scratch: Path, cut: int) -> None:
     for content in (as_json(listing([DB, WEB])), as_yaml(listing([DB, WEB]))):
         if cut >= content.find(b"\nkind: List") > 0:
             continue
@@ -548,7 +550,7 @@ def test_a_list_that_breaks_off_is_never_a_shorter_list(scratch: Path, cut: int)
 # Several files
 
 
-def test_several_files_are_one_source(tmp_path: Path) -> None:
+def test_several_files_form_one_source(tmp_path: Path) -> None:
     first, second = tmp_path / "a.json", tmp_path / "b.json"
     first.write_bytes(as_json(listing([vmi("a", "prod", {"net1": ["10.0.0.1"]})])))
     second.write_bytes(as_json(listing([vmi("b", "prod", {"net1": ["10.0.0.2"]})])))

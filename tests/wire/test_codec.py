@@ -147,7 +147,7 @@ def messages(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=200)
 @given(messages())
-def test_dnspython_reads_the_same(octets: bytes) -> None:
+def test_the_parser_agrees_with_dnspython(octets: bytes) -> None:
     read, want = codec.read(octets), oracle(octets)
     assert read.wire == octets
     assert (read.id, read.flags, read.rcode) == (want.id, int(want.flags), int(want.rcode()))
@@ -195,7 +195,7 @@ NAMES_IN_RDATA = [
 
 
 @pytest.mark.parametrize(("rdtype", "before", "count", "behind"), NAMES_IN_RDATA)
-def test_names_in_rdata_come_out_folded_and_uncompressed(rdtype: str, before: bytes, count: int, behind: bytes) -> None:
+def test_names_in_rdata_are_lowercased_and_uncompressed(rdtype: str, before: bytes, count: int, behind: bytes) -> None:
     number = int(dns.rdatatype.from_text(rdtype))
     rdata = before + b"\2Ns\xc0\x0c" * count + behind
     octets = (
@@ -268,14 +268,14 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("octets", BROKEN)
-def test_what_is_broken_is_malformed(octets: bytes) -> None:
+def test_broken_messages_are_malformed(octets: bytes) -> None:
     with pytest.raises(Malformed):
         codec.read(octets)
     with pytest.raises((dns.exception.DNSException, ValueError)):
         oracle(octets)
 
 
-def test_pointers_may_go_through_pointers() -> None:
+def test_compression_pointers_can_be_chained() -> None:
     read = codec.read(
         message(holding(chain(100)), record(struct.pack("!H", 0xC000 | 24 + 2 * 99)), counts=(0, 2, 0, 0))
     )
@@ -306,7 +306,7 @@ COSTLY = [
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("octets", COSTLY)
-def test_no_message_costs_more_than_it_weighs(octets: bytes) -> None:
+def test_parsing_uses_memory_in_proportion_to_the_message(octets: bytes) -> None:
     assert len(octets) <= codec.MAX_MESSAGE
     tracemalloc.start()
     try:
@@ -367,7 +367,7 @@ def edited(octets: bytes, kind: str, at: int, value: bytes) -> bytes:
 @settings(max_examples=300)
 @given(st.sampled_from(whole_messages()), st.lists(EDIT, min_size=1, max_size=3))
 @example(whole_messages()[11], [("octet", 403, b"\0"), ("octet", 2409, b"\1")])  # an SRV of class 0 with a broken name
-def test_a_damaged_message_is_malformed_or_read_as_dnspython_reads_it(
+def test_a_damaged_message_is_malformed_or_agrees_with_dnspython(
     octets: bytes, edits: list[tuple[str, int, bytes]]
 ) -> None:
     for edit in edits:
@@ -390,7 +390,7 @@ def test_a_damaged_message_is_malformed_or_read_as_dnspython_reads_it(
 
 @settings(max_examples=300)
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda octets: message(octets, counts=(1, 3, 1, 1))))
-def test_any_octets_are_malformed_at_worst(octets: bytes) -> None:
+def test_any_octets_parse_or_are_malformed(octets: bytes) -> None:
     with_or_without(octets)
 
 
@@ -406,7 +406,7 @@ def test_any_octets_are_malformed_at_worst(octets: bytes) -> None:
         pytest.param(b"\5ab", None, id="name-cut"),
     ],
 )
-def test_soa_serial(rdata: bytes, serial: int | None) -> None:
+def test_the_serial_is_read_from_soa_rdata(rdata: bytes, serial: int | None) -> None:
     if serial is None:
         with pytest.raises(Malformed):
             codec.soa_serial(rdata)
@@ -415,7 +415,7 @@ def test_soa_serial(rdata: bytes, serial: int | None) -> None:
 
 
 @given(st.integers(0, 65535), NAME, st.sampled_from([A, SOA, 252]))
-def test_queries_say_what_was_asked(ident: int, owner: dns.name.Name, rdtype: int) -> None:
+def test_queries_contain_the_question(ident: int, owner: dns.name.Name, rdtype: int) -> None:
     read = dns.message.from_wire(codec.query(ident, owner.to_digestable(), rdtype))
     assert (read.id, int(read.flags), read.opcode()) == (ident, 0, 0)
     assert [(each.name, each.rdtype, each.rdclass) for each in read.question] == [(owner, rdtype, IN)]
@@ -433,7 +433,7 @@ def test_ixfr_queries_carry_the_serial(ident: int, zone: dns.name.Name, serial: 
 
 
 @given(st.integers(0, 65535), NAME, st.sampled_from([0x8400, 0x8005, 0xA000]))
-def test_replies_hold_the_question_alone(ident: int, owner: dns.name.Name, flags: int) -> None:
+def test_replies_contain_only_the_question(ident: int, owner: dns.name.Name, flags: int) -> None:
     read = codec.read(codec.reply(ident, flags, owner.to_digestable()))
     assert (read.id, read.flags, read.question) == (ident, flags, (owner.to_digestable(), SOA))
     assert (read.answer, read.authority, read.tsig) == ([], [], None)
@@ -471,7 +471,7 @@ def statements(section: Iterable[dns.rrset.RRset]) -> list[Statement]:
     st.lists(st.tuples(OWNER, PREREQUISITE), max_size=6),
     st.lists(st.tuples(OWNER, UPDATE), max_size=6),
 )
-def test_updates_say_what_was_put_in(
+def test_updates_contain_their_records(
     ident: int,
     zone: bytes,
     before: list[tuple[bytes, tuple[int, int, int, bytes]]],
@@ -488,7 +488,7 @@ def test_updates_say_what_was_put_in(
     assert not read.additional
 
 
-def test_a_message_may_have_65535_octets() -> None:
+def test_a_message_can_have_65535_octets() -> None:
     # Header, zone section, and 22 octets of the statement without its rdata.
     rdata = bytes(65_535 - 12 - len(ZONE) - 4 - 18)
     assert len(codec.update(1, ZONE, [], [(b"\5owner" + ZONE, TXT, IN, 60, rdata)])) == 65_535
@@ -504,7 +504,7 @@ def test_a_message_may_have_65535_octets() -> None:
         pytest.param(70_000, False, id="more-than-a-section-can-count"),
     ],
 )
-def test_what_does_not_fit_a_message_is_malformed(count: int, fits: bool) -> None:
+def test_an_oversized_message_is_malformed(count: int, fits: bool) -> None:
     # Header and zone section take 12 + 13 octets, each statement 22.
     owner = b"\5owner" + ZONE
     lines = [(owner, A, IN, 60, b"\1\2\3\4")] * count

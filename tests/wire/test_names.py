@@ -26,7 +26,7 @@ def oracle(labels: list[bytes]) -> dns.name.Name:
 
 
 @given(LABELS)
-def test_the_presentation_form_means_the_same_to_dnspython(labels: list[bytes]) -> None:
+def test_the_presentation_format_agrees_with_dnspython(labels: list[bytes]) -> None:
     want = oracle(labels).to_digestable()
     name = names.from_labels(labels)
     assert name == want
@@ -43,7 +43,7 @@ def test_the_presentation_form_means_the_same_to_dnspython(labels: list[bytes]) 
 @example([b"a\2vm"], [b"vm"])
 @example([b"\2vm\0"], [b"vm"])
 @example([], [])
-def test_below_means_the_same_to_dnspython(labels: list[bytes], ancestor: list[bytes]) -> None:
+def test_below_agrees_with_dnspython(labels: list[bytes], ancestor: list[bytes]) -> None:
     for one, other in ((labels, ancestor), (labels + ancestor, ancestor), (ancestor, labels + ancestor)):
         if fits(one) and fits(other):
             want = oracle(one).is_subdomain(oracle(other))
@@ -72,7 +72,7 @@ def test_the_parent_lacks_the_first_label(labels: list[bytes]) -> None:
                      id="255-octets"),
     ],
 )  # fmt: skip
-def test_names_from_text(text: str, wire: bytes) -> None:
+def test_text_is_parsed_as_a_name(text: str, wire: bytes) -> None:
     assert names.from_text(text) == wire
 
 
@@ -87,7 +87,7 @@ def test_names_from_text(text: str, wire: bytes) -> None:
         pytest.param(b"\1.\1.\0", r"\..\..", id="dots"),
     ],
 )
-def test_names_to_text(name: bytes, text: str) -> None:
+def test_a_name_is_formatted_as_text(name: bytes, text: str) -> None:
     assert names.to_text(name) == text
 
 
@@ -107,13 +107,13 @@ def test_names_to_text(name: bytes, text: str) -> None:
         pytest.param("\udcff", "not allowed", id="lone-surrogate"),
     ],
 )
-def test_what_is_no_name_is_refused_with_a_reason(text: str, problem: str) -> None:
+def test_an_invalid_name_is_an_error_with_its_cause(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         names.from_text(text)
 
 
 @given(st.text(st.sampled_from("aA1.\\0*_\n ü"), max_size=12))
-def test_any_text_is_a_name_or_a_value_error(text: str) -> None:
+def test_any_text_parses_or_raises_value_error(text: str) -> None:
     try:
         name = names.from_text(text)
     except ValueError:
@@ -122,7 +122,7 @@ def test_any_text_is_a_name_or_a_value_error(text: str) -> None:
 
 
 @given(st.text(st.sampled_from('aA1.\\"$@;()0*_-'), min_size=1, max_size=12))
-def test_what_dnspython_reads_we_read_alike(text: str) -> None:
+def test_names_that_dnspython_accepts_are_parsed_alike(text: str) -> None:
     try:
         want = dns.name.from_text(text)
     except (dns.exception.DNSException, ValueError):
@@ -153,12 +153,12 @@ def test_what_dnspython_reads_we_read_alike(text: str) -> None:
         pytest.param("\N{ARABIC-INDIC DIGIT ONE}", None, id="not-an-ascii-digit"),
     ],
 )
-def test_legal_labels(label: str, folded: bytes | None) -> None:
+def test_labels_are_checked(label: str, folded: bytes | None) -> None:
     assert names.legal_label(label) == folded
 
 
 @given(st.ip_addresses())
-def test_reverse_names_are_those_of_ipaddress(address: IPv4Address | IPv6Address) -> None:
+def test_reverse_names_agree_with_ipaddress(address: IPv4Address | IPv6Address) -> None:
     name = n(address.reverse_pointer)
     assert names.reverse(address.packed) == name
     assert names.reversed_address(name) == address.packed
@@ -175,7 +175,7 @@ def test_reverse_names_are_those_of_ipaddress(address: IPv4Address | IPv6Address
         pytest.param("::", 0, "ip6.arpa.", id="all-of-ipv6"),
     ],
 )
-def test_reverse_zones(address: str, prefix: int, name: str) -> None:
+def test_the_reverse_zone_of_a_network_is_computed(address: str, prefix: int, name: str) -> None:
     assert names.reverse(ip(address), prefix) == n(name)
 
 
@@ -204,7 +204,7 @@ def test_reverse_zones_end_between_labels(address: str, prefix: int) -> None:
         pytest.param(".", id="root"),
     ],
 )
-def test_what_is_no_reverse_name(text: str) -> None:
+def test_an_invalid_reverse_name_has_no_address(text: str) -> None:
     assert names.reversed_address(n(text)) is None
 
 
@@ -220,16 +220,16 @@ def test_what_is_no_reverse_name(text: str) -> None:
         pytest.param(r"a\.b.vm.", False, id="dot-in-a-label"),
     ],
 )
-def test_host_names(text: str, is_host_name: bool) -> None:
+def test_host_names_are_recognized(text: str, is_host_name: bool) -> None:
     assert names.is_host_name(n(text)) is is_host_name
 
 
-def test_an_overlong_name_is_named_whole_in_the_error() -> None:
+def test_the_error_for_a_long_name_contains_all_of_it() -> None:
     with pytest.raises(ValueError, match=r"bb\. has 256 octets: 255 are allowed"):
         names.from_labels([b"a" * 63] * 3 + [b"b" * 62])
 
 
-def test_names_differ_where_labels_differ() -> None:
+def test_names_with_different_labels_differ() -> None:
     assert n(r"a\.b.vm.") != n("a.b.vm.")
     assert names.to_text(n(r"a\.b.vm.")) == r"a\.b.vm."
 
@@ -245,5 +245,5 @@ def test_names_differ_where_labels_differ() -> None:
         pytest.param("www.example.", b"", id="elsewhere"),
     ],
 )
-def test_child(name: str, want: bytes) -> None:
+def test_a_child_name_is_built_from_a_label(name: str, want: bytes) -> None:
     assert names.child(names.from_text(name), names.from_text("vm.example.")) == want

@@ -60,7 +60,7 @@ def steps(transfer: Transfer) -> list[tuple[int, list[Record], list[Record]]]:
                      id="delta-over-the-wrap"),
     ],
 )  # fmt: skip
-def test_what_an_answer_is(
+def test_a_transfer_is_full_or_incremental(
     serial: int | None,
     answer: list[Record],
     nodes: dict[bytes, Node] | None,
@@ -77,7 +77,7 @@ def test_what_an_answer_is(
 
 
 @given(st.data())
-def test_messages_may_end_anywhere(data: st.DataObject) -> None:
+def test_message_boundaries_make_no_difference(data: st.DataObject) -> None:
     serial, answer = data.draw(st.sampled_from([(None, AXFR), (6, AXFR), (6, ONE_STEP), (5, TWO_STEPS)]))
     whole = fed(answer, serial=serial)
     split = fed(*data.draw(splits(of=answer)), serial=serial)
@@ -103,7 +103,7 @@ ZONES = st.dictionaries(st.tuples(NAMES, st.sampled_from([A, NS, TXT, DNAME, 44,
 
 @settings(max_examples=60)
 @given(ZONES, st.data())
-def test_records_may_come_in_any_order_and_twice(
+def test_order_and_duplicates_make_no_difference(
     zone: dict[tuple[bytes, int], set[bytes]], data: st.DataObject
 ) -> None:
     zone = {(ZONE, NS): {b"\0"}, **zone}
@@ -119,21 +119,21 @@ def test_records_may_come_in_any_order_and_twice(
 
 
 @pytest.mark.parametrize("ttls", [(30, 60), (60, 30)])
-def test_where_ttls_differ_the_lowest_counts(ttls: tuple[int, int]) -> None:
+def test_the_lowest_ttl_of_an_rrset_counts(ttls: tuple[int, int]) -> None:
     found = [(DB.name, A, ttl, bytes([10, 0, 0, ttl])) for ttl in ttls]
     nodes = fed([soa(7), *records([APEX]), *found, soa(7)]).nodes
     assert nodes is not None
     assert nodes[DB.name].rrsets == (RRset(A, 30, (bytes([10, 0, 0, 30]), bytes([10, 0, 0, 60]))),)
 
 
-def test_what_a_signing_server_generates_is_no_content() -> None:
+def test_records_generated_by_a_signing_server_are_ignored() -> None:
     generated = [(DB.name, rdtype, 60, b"generated") for rdtype in (RRSIG, NSEC)]
     generated += [(n("hash.example."), rdtype, 60, b"generated") for rdtype in (NSEC3, RRSIG)]
     for answer in ([soa(7), *generated, *BODY, soa(7)], [soa(7), *BODY, *generated, soa(7)]):
         assert fed(answer).nodes == NODES
 
 
-def test_the_other_types_of_dnssec_are_content() -> None:
+def test_other_dnssec_types_are_kept() -> None:
     key = (ZONE, 48, 3600, b"\1\1\3\x0dkey")
     nodes = fed([soa(7), *BODY, key, soa(7)]).nodes
     assert nodes is not None
@@ -179,7 +179,7 @@ SHORT_SOA: Record = (ZONE, SOA, 60, soa(7)[3][:-1])
         pytest.param(6, [[soa(7), soa(6), soa(7), soa(7, minimum=31)]], "changed", id="final-soa-of-deltas-differs"),
     ],
 )  # fmt: skip
-def test_what_no_transfer_may_hold(serial: int | None, messages: list[list[Record]], problem: str) -> None:
+def test_an_invalid_transfer_is_malformed(serial: int | None, messages: list[list[Record]], problem: str) -> None:
     transfer = Transfer(ZONE, serial)
     for message in messages[:-1]:
         transfer.feed(message)
@@ -217,14 +217,14 @@ def test_records_outside_the_zone_do_not_make_a_zone() -> None:
         fed([soa(7), *OUTSIDE, soa(7)])
 
 
-def test_an_answer_of_nothing_but_a_newer_soa_is_seen() -> None:
+def test_an_answer_with_only_a_newer_soa_is_recognized() -> None:
     assert fed([soa(7)], serial=6).lone
     assert not fed([soa(7)], ONE_STEP[1:2], serial=6).lone
     assert not fed([soa(7)]).lone, "a whole zone may come record by record"
     assert not fed([soa(7)], serial=7).lone, "nothing changed"
 
 
-def test_empty_messages_in_between_say_nothing() -> None:
+def test_empty_messages_are_ignored() -> None:
     assert fed([soa(7)], [], BODY, [], [soa(7)]).nodes == NODES
     assert steps(fed([soa(7)], [], ONE_STEP[1:], serial=6)) == [(7, [OLD_A], [NEW_A])]
 
@@ -252,5 +252,5 @@ def test_the_root_can_be_transferred() -> None:
         pytest.param(0, 2**31, False, id="opposite-is-so-both-ways"),
     ],
 )
-def test_serial_number_arithmetic(serial: int, than: int, is_newer: bool) -> None:
+def test_serials_are_compared_by_rfc_1982(serial: int, than: int, is_newer: bool) -> None:
     assert newer(serial, than) is is_newer

@@ -102,7 +102,7 @@ LONG = "l" * 63
         pytest.param(vmi(interfaces={}), {}, id="no-address"),
     ],
 )  # fmt: skip
-def test_names_and_addresses(given_vmi: Vmi, want: Content) -> None:
+def test_vmis_have_their_names_and_addresses(given_vmi: Vmi, want: Content) -> None:
     found = desired([given_vmi], zone_rules())
     assert content(found) == want
     assert warnings(found) == []
@@ -139,7 +139,7 @@ def test_names_and_addresses(given_vmi: Vmi, want: Content) -> None:
                      id="too-many-addresses"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_published_is_left_out_with_one_warning(given_vmi: Vmi, want: Content, warning: str) -> None:
+def test_unpublishable_names_are_skipped_with_one_warning(given_vmi: Vmi, want: Content, warning: str) -> None:
     found = desired([given_vmi], zone_rules())
     assert content(found) == want
     assert len(warnings(found)) == 1
@@ -169,7 +169,7 @@ def test_warnings_of_the_vmi_are_passed_on() -> None:
         pytest.param(zone_rules(default_record=False), ["net1.db.prod.vm.example."], id="no-default-record"),
     ],
 )
-def test_where_the_names_stand(rules: Rules, want: list[str]) -> None:
+def test_names_are_below_the_base(rules: Rules, want: list[str]) -> None:
     assert sorted(map(names.to_text, desired([vmi()], rules).names())) == want
 
 
@@ -182,12 +182,12 @@ def test_where_the_names_stand(rules: Rules, want: list[str]) -> None:
         pytest.param(txt_rules(ttl=300), 30, 30, id="annotation-marked"),
     ],
 )
-def test_ttl(rules: Rules, ttl: int | None, want: int) -> None:
+def test_the_ttl_of_a_vmi_overrides_the_default(rules: Rules, ttl: int | None, want: int) -> None:
     found = desired([vmi(interfaces={"net1": ["10.1.0.9", "fd00::1"]}, ttl=ttl)], rules)
     assert {item.ttl for name in found.names() for item in (found.get(name) or Node(name)).rrsets} == {want}
 
 
-def test_marked_names_carry_the_vmi() -> None:
+def test_ownership_records_contain_the_vmi() -> None:
     found = desired([vmi(interfaces={"net1": ["10.1.0.9", "fd00::1"]})], txt_rules())
     want = text_rdata(mark("prod/db").encode())
     node = found.get(n("net1.db.prod.vm.example."))
@@ -217,14 +217,14 @@ def network(text: str) -> Network:
         pytest.param([], ["10.0.0.0/15"], ["10.2.0.1", "fd00:1::1", "fd00:2::1"], id="prefix-inside-an-octet-outside"),
     ],
 )
-def test_cidrs(publish: list[str], exclude: list[str], want: list[str]) -> None:
+def test_only_addresses_in_the_cidrs_are_published(publish: list[str], exclude: list[str], want: list[str]) -> None:
     rules = zone_rules(publish=tuple(map(network, publish)), exclude=tuple(map(network, exclude)))
     found = desired([vmi(interfaces={"net1": ["10.1.0.1", "10.2.0.1", "fd00:1::1", "fd00:2::1"]})], rules)
     assert content(found) == ({"net1.db.prod": want, "db.prod": content(found)["db.prod"]} if want else {})
     assert warnings(found) == []
 
 
-def test_max_addresses_counts_what_is_published() -> None:
+def test_max_addresses_counts_only_published_addresses() -> None:
     rules = zone_rules(max_addresses=1, exclude=(network("10.1.0.0/16"),))
     found = desired([vmi(interfaces={"net1": ["10.1.0.1", "10.2.0.1"]})], rules)
     assert content(found)["net1.db.prod"] == ["10.2.0.1"]
@@ -232,7 +232,7 @@ def test_max_addresses_counts_what_is_published() -> None:
 
 
 @given(st.ip_addresses(), st.ip_addresses(), st.integers(0, 128))
-def test_networks_mean_the_same_to_ipaddress(address: object, other: object, prefix: int) -> None:
+def test_networks_agree_with_ipaddress(address: object, other: object, prefix: int) -> None:
     first, second = ip_address(str(address)), ip_address(str(other))
     block = ip_network((second, min(prefix, second.max_prefixlen)), strict=False)
     assert (first.packed in network(str(block))) is (first in block)
@@ -289,7 +289,7 @@ OUTSIDE = "is outside the VMI's namespace: an admin can allow it with HOSTNAME_S
                      ".".join([LONG] * 3 + ["m" * 53]) + ".example.", id="zone-255-octets"),
     ],
 )  # fmt: skip
-def test_hostnames(scope: str, hostname: str, want: str | None) -> None:
+def test_hostnames_get_the_addresses_of_the_default_record(scope: str, hostname: str, want: str | None) -> None:
     rules = txt_rules(hostname_scope=HostnameScope(scope), default_record=False)
     found = desired([vmi(interfaces={"net1": ["10.1.0.9", "fd00::1"]}, hostnames=[hostname])], rules)
     names_found = {names.to_text(name) for name in found.names()} - {"net1.db.prod.vm.example."}
@@ -358,7 +358,7 @@ YOUNGER = vmi("a.b", interfaces={"net1": ["10.0.0.2"]}, created=2)
         pytest.param([vmi("DB", created=2), vmi("db", created=1)], "db.prod", "prod/db", ["prod/DB"], id="fold-alike"),
     ],
 )  # fmt: skip
-def test_the_one_created_first_has_the_name(vmis: list[Vmi], name: str, winner: str, losers: list[str]) -> None:
+def test_the_oldest_vmi_gets_the_name(vmis: list[Vmi], name: str, winner: str, losers: list[str]) -> None:
     owner = n(f"{name}.vm.example.")
     for order in (vmis, vmis[::-1]):
         found = desired(order, txt_rules())
@@ -378,7 +378,7 @@ def test_addresses_are_never_merged() -> None:
     }  # fmt: skip
 
 
-def test_the_next_has_the_name_when_the_winner_goes() -> None:
+def test_the_next_vmi_gets_the_name_when_the_winner_is_deleted() -> None:
     found = desired([OLDER, YOUNGER], zone_rules())
     assert n("a.b.prod.vm.example.") in found.remove(OLDER.key)
     assert content(found) == {"a.b.prod": ["10.0.0.2"], "net1.a.b.prod": ["10.0.0.2"]}
@@ -390,7 +390,7 @@ def test_the_next_has_the_name_when_the_winner_goes() -> None:
     [("prod/c", "prod/b", ["prod/a"]), ("prod/b", "prod/c", ["prod/a"]), ("prod/a", "prod/c", ["prod/b"])],
     ids=["winner", "second", "third"],
 )
-def test_one_of_three_goes(gone: str, winner: str, losers: list[str]) -> None:
+def test_collisions_are_recomputed_when_one_of_three_vmis_is_deleted(gone: str, winner: str, losers: list[str]) -> None:
     vmis = [vmi(name, created=3 - age, hostnames=["x"]) for age, name in enumerate("abc")]
     found = desired(vmis, txt_rules())
     found.remove(gone)
@@ -399,7 +399,7 @@ def test_one_of_three_goes(gone: str, winner: str, losers: list[str]) -> None:
     assert state(found) == state(desired([item for item in vmis if item.key != gone], txt_rules()))
 
 
-def test_a_collision_says_why_the_winner_has_the_name() -> None:
+def test_a_collision_has_the_reason_for_its_winner() -> None:
     older, younger = vmi("y", created=1, hostnames=["x", "z"]), vmi("x", created=2, hostnames=["z"])
     found = desired([older, younger], txt_rules())
     assert [(names.to_text(each.name), each.winner, each.annotation) for each in found.collisions()] == [
@@ -440,7 +440,9 @@ HOSTS = [f"h{index:03}" for index in range(60)]
                      id="hostnames-off"),
     ],
 )  # fmt: skip
-def test_max_names(given_vmi: Vmi, more: dict[str, object], want: list[str], over: bool) -> None:
+def test_max_names_limits_the_names_of_a_vmi(
+    given_vmi: Vmi, more: dict[str, object], want: list[str], over: bool
+) -> None:
     found = desired([given_vmi], zone_rules(**{"max_names": 5, **more}))
     assert sorted(content(found)) == [f"{name}.prod" for name in want]
     limit = VmiWarning(
@@ -449,20 +451,20 @@ def test_max_names(given_vmi: Vmi, more: dict[str, object], want: list[str], ove
     assert found.warnings() == ([limit] if over else [])
 
 
-def test_the_default_record_counts_the_interfaces_over_the_limit() -> None:
+def test_the_default_record_includes_interfaces_over_the_limit() -> None:
     given_vmi = vmi(interfaces={"a": ["10.0.0.1"], "b": ["10.0.0.2"], "c": ["fd00::1"]})
     found = desired([given_vmi], zone_rules(max_names=2))
     assert content(found) == {"a.db.prod": ["10.0.0.1"], "db.prod": ["10.0.0.1", "fd00::1"]}
 
 
-def test_a_flood_of_names_costs_one_warning() -> None:
+def test_too_many_names_cause_one_warning() -> None:
     flood = many(1000, hostnames=[f"h{index}" for index in range(1000)])
     found = desired([flood], zone_rules())
     assert len(found) == 50
     assert len(warnings(found)) == 1
 
 
-def test_max_addresses_counts_for_each_family() -> None:
+def test_max_addresses_applies_to_each_family() -> None:
     addresses = [f"10.0.0.{index}" for index in range(1, 5)] + [f"fd00::{index}" for index in range(1, 5)]
     found = desired([vmi(interfaces={"net1": addresses})], zone_rules(max_addresses=4))
     assert content(found)["net1.db.prod"] == addresses
@@ -478,7 +480,7 @@ def test_no_rrset_of_addresses_is_larger_than_max_rrset() -> None:
     assert content(desired([vmi(interfaces={"a": addresses})], zone_rules(max_rrset=2)))["a.db.prod"] == addresses[:2]
 
 
-def test_the_warnings_about_one_vmi_are_counted_where_there_are_many() -> None:
+def test_too_many_warnings_about_one_vmi_are_summarized_as_a_count() -> None:
     noisy = vmi(interfaces={"net1": ["10.0.0.1"]}, hostnames=[f"{index}..x" for index in range(1000)])
     found = warnings(desired([noisy, vmi("calm")], zone_rules()))
     assert len(found) == MAX_VMI_WARNINGS + 1
@@ -486,7 +488,7 @@ def test_the_warnings_about_one_vmi_are_counted_where_there_are_many() -> None:
     assert sum(map(len, found)) < 2000
 
 
-def test_a_name_in_a_warning_is_no_longer_than_a_line() -> None:
+def test_a_long_name_in_a_warning_is_shortened() -> None:
     long = "x" * 100_000
     found = warnings(desired([vmi(interfaces={long: ["10.0.0.1"]}, hostnames=[long])], zone_rules()))
     assert len(found) == 2
@@ -514,7 +516,7 @@ def test_the_oldest_vmis_of_a_namespace_keep_their_names() -> None:
     assert warnings(found) == []
 
 
-def test_a_full_namespace_makes_no_vmi_expensive() -> None:
+def test_a_vmi_in_a_full_namespace_costs_little() -> None:
     """Each of ten thousand VMIs costs in proportion to the names that it affects."""
     found = Desired(zone_rules(max_namespace_names=100))
     touched = [found.put(vmi(f"v{index}", created=-index)) for index in range(2000)]
@@ -539,7 +541,7 @@ def targets(of: Desired) -> list[str]:
     return [names.to_text(rdata).split(".")[1] for rdata in item.rdatas] if item else []
 
 
-def test_an_address_has_the_pointers_of_the_oldest_vmis() -> None:
+def test_an_address_gets_the_pointers_of_the_oldest_vmis() -> None:
     vmis = sharing(120)
     for order in (vmis, vmis[::-1], vmis[60:] + vmis[:60]):
         found = desired(order, reverse_rules())
@@ -557,7 +559,7 @@ def test_an_address_has_the_pointers_of_the_oldest_vmis() -> None:
     assert found.take_changed_warnings() == {"prod/vm090"}
 
 
-def test_pointers_fit_into_one_message_together_with_those_that_they_replace() -> None:
+def test_old_and_new_pointers_fit_into_one_message() -> None:
     vmis = sharing(90, "v" * 60, "n" * 63, "i" * 63)
     domain = n(f"{'d' * 40}.vm.example.")
     found = desired(vmis, reverse_rules(base=domain))
@@ -569,7 +571,7 @@ def test_pointers_fit_into_one_message_together_with_those_that_they_replace() -
     assert targets(found) == [f"{'v' * 60}{index:03}" for index in range(len(item.rdatas))]
 
 
-def test_the_pointers_of_one_vmi_are_no_more_than_max_rrset() -> None:
+def test_the_pointers_of_one_vmi_are_limited_to_max_rrset() -> None:
     flood = vmi(interfaces={f"i{index:03}": ["10.1.0.9"] for index in range(40)})
     found = desired([flood], reverse_rules(max_rrset=20))
     item = (found.get(SHARED) or Node(b"")).get(PTR)
@@ -578,7 +580,7 @@ def test_the_pointers_of_one_vmi_are_no_more_than_max_rrset() -> None:
     assert len(warnings(found)) == 1
 
 
-def test_only_names_that_are_published_have_pointers() -> None:
+def test_only_published_names_have_pointers() -> None:
     flood = vmi(interfaces={f"i{index:03}": [f"10.1.0.{index}"] for index in range(100)})
     forward, reverse = desired([flood], zone_rules(max_names=10)), desired([flood], reverse_rules(max_names=10))
     assert {target for found in pointers(reverse).values() for target in found} == {
@@ -601,7 +603,7 @@ SMALL: list[dict[str, list[str]]] = [{}, {"net1": ["10.1.0.9"]}, {"net1": ["10.1
     st.integers(1, 12),
     st.booleans(),
 )  # fmt: skip
-def test_a_namespace_is_shared_by_age(history: list[Vmi | str], limit: int, reverse: bool) -> None:
+def test_the_oldest_vmis_of_a_full_namespace_get_its_names(history: list[Vmi | str], limit: int, reverse: bool) -> None:
     rules = reverse_rules(max_namespace_names=limit) if reverse else txt_rules(max_namespace_names=limit)
     found = Desired(rules)
     there: dict[str, Vmi] = {}
@@ -653,7 +655,7 @@ def test_a_namespace_is_shared_by_age(history: list[Vmi | str], limit: int, reve
         pytest.param(many(60), many(70), Effect.NONE, id="what-is-over-the-limit"),
     ],
 )
-def test_effect(before: Vmi | None, after: Vmi, want: Effect) -> None:
+def test_the_effect_of_a_change_is_predicted(before: Vmi | None, after: Vmi, want: Effect) -> None:
     for rules in (txt_rules(), zone_rules(), zone_rules(max_namespace_names=1000)):
         found = desired([before] if before else [], rules)
         assert found.effect(after) is want
@@ -662,7 +664,7 @@ def test_effect(before: Vmi | None, after: Vmi, want: Effect) -> None:
         assert found.effect(after) is Effect.NONE
 
 
-def test_effect_in_a_namespace_that_is_full() -> None:
+def test_the_effect_of_a_change_in_a_full_namespace_is_predicted() -> None:
     found = desired([vmi("a", created=1), vmi("b", created=2)], zone_rules(max_namespace_names=3))
     assert found.effect(vmi("b", created=2, hostnames=["x"])) is Effect.NONE
     assert found.effect(vmi("a", created=1, hostnames=["x"])) is Effect.CHANGES
@@ -705,7 +707,7 @@ def state(of: Desired) -> object:
 
 @settings(max_examples=200)
 @given(RULES, st.lists(EVENT, max_size=12), st.randoms(use_true_random=False))
-def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vmi | str], random: Random) -> None:
+def test_the_result_depends_only_on_the_vmis(rules: Rules, events: Iterable[Vmi | str], random: Random) -> None:
     found = Desired(rules)
     last: dict[str, Vmi] = {}
     for event in events:
@@ -730,7 +732,7 @@ def test_the_outcome_depends_on_the_vmis_alone(rules: Rules, events: Iterable[Vm
         assert rules.max_namespace_names or not of_interfaces or found.vmi_of(name) in {"", *of_interfaces}
 
 
-def test_what_is_put_twice_is_there_once() -> None:
+def test_putting_a_vmi_twice_adds_it_once() -> None:
     found = desired([vmi(), vmi()], zone_rules())
     assert content(found) == {"net1.db.prod": ["10.1.0.9"], "db.prod": ["10.1.0.9"]}
     assert found.collisions() == []
@@ -755,7 +757,7 @@ def test_what_is_put_twice_is_there_once() -> None:
         pytest.param(txt_rules(name_server=ips("192.0.2.53")), None, id="inside-a-larger-zone"),
     ],
 )
-def test_the_zones_own_records(rules: Rules, want: list[str] | None) -> None:
+def test_the_zone_has_its_own_records(rules: Rules, want: list[str] | None) -> None:
     found = desired([], rules)
     assert content(found) == ({"ns": want} if want else {})
     assert found.vmi_of(n("ns.vm.example.")) == ""
@@ -809,14 +811,14 @@ def pointers(of: Desired) -> dict[str, list[str]]:
         pytest.param([vmi(ignored=True), vmi("b", alive=False)], {}, id="ignored-and-ended"),
     ],
 )  # fmt: skip
-def test_pointers(vmis: list[Vmi], want: dict[str, list[str]]) -> None:
+def test_addresses_have_pointers(vmis: list[Vmi], want: dict[str, list[str]]) -> None:
     for order in (vmis, vmis[::-1]):
         found = desired(order, reverse_rules())
         assert pointers(found) == want
         assert found.collisions() == []
 
 
-def test_a_shared_pointer_has_the_lowest_ttl_and_the_ownership_record_of_the_first() -> None:
+def test_a_shared_pointer_has_the_lowest_ttl_and_the_owner_of_the_oldest() -> None:
     name = n("9.0.1.10.in-addr.arpa.")
     found = desired([vmi("a", ttl=30, created=2), vmi("b", created=1)], reverse_rules())
     targets = ptr("net1.a.prod.vm.example.", "net1.b.prod.vm.example.", ttl=30)
@@ -825,12 +827,12 @@ def test_a_shared_pointer_has_the_lowest_ttl_and_the_ownership_record_of_the_fir
     assert found.get(name) == node(name, ptr("net1.a.prod.vm.example.", ttl=30), txt(mark("prod/a"), ttl=30))
 
 
-def test_the_zones_own_records_have_no_part_in_a_reverse_zone() -> None:
+def test_a_reverse_zone_has_no_name_server_records() -> None:
     rules = reverse_rules(base=REVERSE, name_server=ips("192.0.2.53"))
     assert len(desired([], rules)) == 0
     assert apex_name_server(rules) is None
 
 
-def test_interfaces_are_taken_in_the_order_of_their_names() -> None:
+def test_interfaces_are_ordered_by_name() -> None:
     interfaces = (Interface("net1", ips("10.1.0.1")), Interface("net2", ips("10.2.0.1")))
     assert content(desired([Vmi("p", "d", "", 0, True, interfaces, frozenset())], zone_rules()))["d.p"] == ["10.1.0.1"]

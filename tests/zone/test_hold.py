@@ -35,7 +35,7 @@ def having(interfaces: dict[str, list[str]], networks: Iterable[str], **more: ob
         pytest.param(having({}, ["net1"], ignored=True), set(), id="ignored"),
     ],
 )
-def test_what_is_missing(given: Vmi, want: set[hold.Vanished]) -> None:
+def test_interfaces_without_addresses_are_missing(given: Vmi, want: set[hold.Vanished]) -> None:
     assert set(hold.missing(given)) == want
 
 
@@ -49,7 +49,7 @@ def test_what_is_missing(given: Vmi, want: set[hold.Vanished]) -> None:
         pytest.param(having({"net1": ["10.1.0.9"]}, ["net1"], ignored=True), (), id="ignored"),
     ],
 )
-def test_what_it_had(given: Vmi, want: tuple[str, ...]) -> None:
+def test_previous_addresses_come_from_the_vmi(given: Vmi, want: tuple[str, ...]) -> None:
     assert hold.previous(given, ("net1", A)) == ips(*want)
 
 
@@ -68,7 +68,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("nodes", "want"), TABLE)
-def test_what_stands_for_it(nodes: list[Node], want: tuple[str, ...]) -> None:
+def test_published_addresses_come_from_the_zone(nodes: list[Node], want: tuple[str, ...]) -> None:
     rules = txt_rules()
     found = hold.published(having({}, ["net1"]), ("net1", A), live(*nodes), rules, scope(rules))
     assert set(found) == set(ips(*want))
@@ -82,7 +82,7 @@ def test_what_stands_for_it(nodes: list[Node], want: tuple[str, ...]) -> None:
         pytest.param([], (), id="nothing"),
     ],
 )
-def test_what_stands_for_it_where_names_are_not_marked(nodes: list[Node], want: tuple[str, ...]) -> None:
+def test_published_addresses_are_found_without_ownership_records(nodes: list[Node], want: tuple[str, ...]) -> None:
     rules = zone_rules()
     zone = live(*nodes, zone=rules.zone)
     found = hold.published(having({}, ["net1"]), ("net1", A), zone, rules, scope(rules, ownership=Ownership.ZONE))
@@ -90,12 +90,12 @@ def test_what_stands_for_it_where_names_are_not_marked(nodes: list[Node], want: 
 
 
 @pytest.mark.parametrize("interface", ["x" * 64, "a b", ""])
-def test_an_interface_without_a_name_in_dns(interface: str) -> None:
+def test_an_interface_without_a_dns_name_has_no_published_addresses(interface: str) -> None:
     rules: Rules = txt_rules()
     assert hold.published(having({}, [interface]), (interface, A), live(), rules, scope(rules)) == ()
 
 
-def test_what_is_held_is_beside_what_is_there() -> None:
+def test_held_addresses_are_added_to_current_ones() -> None:
     given = having({"net1": ["10.1.0.9"], "net2": ["10.2.0.9"]}, ["net1", "net2", "net3"])
     held = {("net1", AAAA): ips("fd00::9"), ("net3", A): ips("10.3.0.9")}
     assert hold.with_held(given, held).interfaces == (

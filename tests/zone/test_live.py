@@ -52,7 +52,7 @@ def points_to(item: Node, target: bytes) -> bool:
     return found is not None and target in found.rdatas
 
 
-def test_a_whole_transfer_is_the_zone() -> None:
+def test_a_full_transfer_is_the_zone() -> None:
     nodes = zone(DB, WEB, node("sub.example.", ns("a."))).nodes
     read = Live.of(ZONE, whole(nodes))
     assert state(read) == (9, nodes, {n("sub.example.")})
@@ -60,7 +60,7 @@ def test_a_whole_transfer_is_the_zone() -> None:
     assert read.get(n("none.example.")) == Node(n("none.example."))
 
 
-def test_changes_alone_are_no_zone() -> None:
+def test_an_incremental_transfer_alone_is_malformed() -> None:
     with pytest.raises(Malformed, match="full zone"):
         Live.of(ZONE, incremental(([], records([WEB]))))
 
@@ -133,7 +133,7 @@ def cuts(nodes: dict[bytes, Node]) -> set[bytes]:
 
 @settings(max_examples=120)
 @given(st.lists(zones(), min_size=2, max_size=4))
-def test_deltas_lead_where_the_whole_zone_does(versions: list[dict[bytes, Node]]) -> None:
+def test_deltas_lead_to_the_same_zone_as_a_full_transfer(versions: list[dict[bytes, Node]]) -> None:
     first, *later = versions
     deltas = [difference(old, new) for old, new in zip(versions, later, strict=False)]
     by_deltas, by_zone = Live(ZONE, 1, dict(first)), Live(ZONE, 1, dict(first))
@@ -146,7 +146,7 @@ def test_deltas_lead_where_the_whole_zone_does(versions: list[dict[bytes, Node]]
 
 @settings(max_examples=120)
 @given(zones(), zones(), st.lists(zones(), max_size=2), st.booleans())
-def test_what_was_assumed_gives_way_to_what_is_read(
+def test_read_content_replaces_tentative_content(
     old: dict[bytes, Node], new: dict[bytes, Node], believed: list[dict[bytes, Node]], incrementally: bool
 ) -> None:
     found = Live(ZONE, 1, dict(old))
@@ -162,7 +162,7 @@ def test_what_was_assumed_gives_way_to_what_is_read(
     assert found.tentative == 0
 
 
-def test_an_assumed_name_that_does_not_come_is_as_it_was() -> None:
+def test_a_tentative_name_that_does_not_appear_is_reverted() -> None:
     found = zone(DB)
     for item in (WEB, Node(DB.name)):
         found.put_tentative(item)
@@ -216,24 +216,24 @@ CUTS = [
         pytest.param(r"a\.sub.example.", None, id="label-that-looks-like-a-name-below"),
     ],
 )
-def test_what_a_cut_hides(name: str, cut: str | None) -> None:
+def test_names_below_a_delegation_are_hidden(name: str, cut: str | None) -> None:
     assert zone(*CUTS).cut_above(n(name)) == (n(cut) if cut else None)
 
 
-def test_the_apex_is_no_delegation_but_a_dname_there_hides_all_else() -> None:
+def test_the_apex_is_no_delegation_but_its_dname_hides_everything_below() -> None:
     apex = node("example.", ns("ns.elsewhere."), dname("example.org."))
     assert zone(apex).cut_above(n("db.example.")) == ZONE
     assert zone(apex).cut_above(ZONE) is None
 
 
-def test_cuts_of_the_root_zone() -> None:
+def test_the_root_zone_has_delegations() -> None:
     root = Live(b"\0", 1, {item.name: item for item in (node(b"\0", ns("a.")), node("org.", ns("a.")))})
     assert root.cut_above(n("example.org.")) == n("org.")
     assert root.cut_above(n("example.")) is None
     assert root.cut_above(b"\0") is None
 
 
-def test_put_keeps_the_cuts() -> None:
+def test_put_updates_the_delegations() -> None:
     found = zone()
     for item in CUTS:
         found.put(item)

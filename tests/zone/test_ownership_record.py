@@ -56,17 +56,17 @@ def strings(*parts: bytes) -> bytes:
         pytest.param(strings("heritage=ksd-ddns,owner=o,vmi=\u202egnp".encode()), None, id="right-to-left-override"),
     ],
 )  # fmt: skip
-def test_parse(rdata: bytes, want: Record | None) -> None:
+def test_ownership_records_are_parsed(rdata: bytes, want: Record | None) -> None:
     assert ownership_record.parse(rdata) == want
 
 
 @given(FIELD, st.just("") | FIELD, st.lists(FIELD.map(lambda value: f"x{value}"), max_size=2))
-def test_what_is_written_is_read(owner: str, vmi: str, extra: list[str]) -> None:
+def test_a_formatted_ownership_record_parses_to_itself(owner: str, vmi: str, extra: list[str]) -> None:
     mark = Record(owner, vmi, tuple(extra))
     assert ownership_record.parse(mark.rdata()) == mark
 
 
-def test_the_text_of_the_ownership_record_is_the_documented_one() -> None:
+def test_the_ownership_record_has_the_documented_text() -> None:
     text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, Record("o", "ns/vm").rdata(), 0, 36)
     assert text.to_text() == '"heritage=ksd-ddns,owner=o,vmi=ns/vm"'
 
@@ -79,14 +79,14 @@ def test_unknown_fields_keep_their_octets() -> None:
 
 
 @given(st.binary(max_size=70))
-def test_no_rdata_is_too_odd(rdata: bytes) -> None:
+def test_any_rdata_is_parsed(rdata: bytes) -> None:
     for rest in (rdata, strings(b"heritage=ksd-ddns" + rdata), b"\x20heritage=ksd-ddns" + rdata):
         parsed = ownership_record.parse(rest)
         assert parsed is None or parsed.owner
 
 
 @pytest.mark.parametrize("text", [b"x" * length for length in (0, 1, 254, 255, 256, 509, 510, 511, 1000)], ids=len)
-def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
+def test_texts_are_split_into_strings_of_255_octets(text: bytes) -> None:
     rdata = txt.text_rdata(text)
     oracle = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.TXT, rdata, 0, len(rdata))
     assert isinstance(oracle, dns.rdtypes.ANY.TXT.TXT)
@@ -105,7 +105,7 @@ def test_texts_are_cut_into_strings_of_255_octets(text: bytes) -> None:
         pytest.param(["heritage=ksd-ddns,owner=you,vmi=c/d", "heritage=ksd-ddns,owner=me,vmi=a/b"], "a/b", id="both"),
     ],
 )
-def test_owned_vmi(texts: list[str], want: str) -> None:
+def test_the_vmi_is_read_from_owned_records(texts: list[str], want: str) -> None:
     assert ownership_record.owned_vmi([txt.text_rdata(text.encode()) for text in texts], "me") == want
 
 
@@ -121,5 +121,5 @@ def test_owned_vmi(texts: list[str], want: str) -> None:
         (b"no heritage=here", False),
     ],
 )
-def test_texts_that_say_that_a_name_has_an_owner(text: bytes, want: bool) -> None:
+def test_owner_texts_are_recognized(text: bytes, want: bool) -> None:
     assert ownership_record.is_ownership(txt.text_rdata(text)) is want

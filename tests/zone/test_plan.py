@@ -107,7 +107,7 @@ ADD, CHANGE = Kind.ADD, Kind.CHANGE
                      [a(*WANTED), txt(MARK, "foreign", ttl=300)], id="new-record-takes-the-ttl-of-a-foreign-text"),
     ],
 )  # fmt: skip
-def test_marked_name_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
+def test_an_owned_name_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
     change = only_change(planned(TXT_MODE, node(NAME, *found)))
     assert change == Change(node(NAME, *found), node(NAME, *new), kind)
 
@@ -122,7 +122,7 @@ def test_marked_name_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
         pytest.param([a(*WANTED), txt(MARK, "foreign", ttl=300)], id="foreign-text-beside"),
     ],
 )
-def test_marked_name_is_right(found: Rrsets) -> None:
+def test_a_correct_name_is_unchanged(found: Rrsets) -> None:
     plan = planned(TXT_MODE, node(NAME, *found))
     assert (plan.changes, plan.conflicts, plan.owned) == ((), (), 1)
 
@@ -157,7 +157,7 @@ Cause = ConflictCause
         pytest.param([ns("ns.elsewhere.")], Cause.DELEGATION, {"ancestor": NAME}, id="delegation"),
     ],
 )  # fmt: skip
-def test_foreign_name_is_a_conflict(found: Rrsets, cause: Cause, details: dict[str, object]) -> None:
+def test_a_foreign_name_is_a_conflict(found: Rrsets, cause: Cause, details: dict[str, object]) -> None:
     plan = planned(TXT_MODE, node(NAME, *found))
     (conflict,) = plan.conflicts
     assert plan.changes == ()
@@ -182,7 +182,7 @@ def test_foreign_name_is_a_conflict(found: Rrsets, cause: Cause, details: dict[s
                      id="text-that-speaks-of-record"),
     ],
 )  # fmt: skip
-def test_a_name_without_addresses_is_free_and_what_stands_there_stays(found: Rrsets, new: Rrsets, adopt: bool) -> None:
+def test_a_name_without_addresses_is_free_and_keeps_its_records(found: Rrsets, new: Rrsets, adopt: bool) -> None:
     there = node(NAME, *found)
     change = only_change(planned(TXT_MODE, there, adopt=adopt))
     assert change == Change(there, node(NAME, *new), Kind.ADD)
@@ -211,7 +211,7 @@ def test_a_reverse_name_without_pointers_is_free(found: Rrsets, new: Rrsets | No
     assert len(plan.conflicts) == (not new)
 
 
-def test_a_name_that_two_owners_mark_is_left_to_people() -> None:
+def test_a_name_with_two_owners_is_a_conflict() -> None:
     """Only by hand does it come to that; two controllers would change it back and forth for ever."""
     plan = planned(TXT_MODE, node(NAME, a("10.1.0.1"), txt(MARK, mark("x/y", owner="other"))))
     assert plan.changes == ()
@@ -231,7 +231,7 @@ def test_a_name_that_two_owners_mark_is_left_to_people() -> None:
     ],
 )
 @pytest.mark.parametrize("glue", [[], [a("10.1.0.1")]], ids=["free", "glue"])
-def test_hidden_name_is_a_conflict(rules: Rules, above: Node, glue: Rrsets) -> None:
+def test_a_hidden_name_is_a_conflict(rules: Rules, above: Node, glue: Rrsets) -> None:
     plan = planned(rules, above, *([node(NAME, *glue)] if glue else []))
     (conflict,) = plan.conflicts
     assert plan.changes == ()
@@ -250,7 +250,7 @@ def test_hidden_name_is_a_conflict(rules: Rules, above: Node, glue: Rrsets) -> N
         ),
     ],
 )
-def test_unmarked_name_with_the_wanted_addresses_is_adopted(found: Rrsets, new: Rrsets) -> None:
+def test_an_unowned_name_with_the_wanted_addresses_is_adopted(found: Rrsets, new: Rrsets) -> None:
     assert planned(TXT_MODE, node(NAME, *found)).changes == ()
     change = only_change(planned(TXT_MODE, node(NAME, *found), adopt=True))
     assert change == Change(node(NAME, *found), node(NAME, *new), Kind.CHANGE)
@@ -266,7 +266,7 @@ def test_unmarked_name_with_the_wanted_addresses_is_adopted(found: Rrsets, new: 
         pytest.param([a(*WANTED), txt(mark("prod/db", owner="other"))], id="another-owner"),
     ],
 )
-def test_what_is_not_adopted(found: Rrsets) -> None:
+def test_other_names_are_not_adopted(found: Rrsets) -> None:
     plan = planned(TXT_MODE, node(NAME, *found), adopt=True)
     assert plan.changes == ()
     assert len(plan.conflicts) == 1
@@ -275,7 +275,7 @@ def test_what_is_not_adopted(found: Rrsets) -> None:
 WILDCARD = node("*.db.prod.vm.example.", a("10.9.9.9"), txt("foreign"))
 
 
-def test_a_foreign_wildcard_neither_stops_us_nor_is_touched() -> None:
+def test_a_foreign_wildcard_is_no_conflict_and_unchanged() -> None:
     assert only_change(planned(TXT_MODE, WILDCARD)).name == NAME
 
 
@@ -300,7 +300,7 @@ OUTSIDE = n("net1.db.prod.vm.old.example.")
         pytest.param(n("*.prod.vm.example."), [a("10.1.0.1"), txt(MARK)], [], id="wildcard-of-ours"),
     ],
 )  # fmt: skip
-def test_marked_name_is_deleted(name: bytes, found: Rrsets, new: Rrsets) -> None:
+def test_an_owned_name_is_deleted(name: bytes, found: Rrsets, new: Rrsets) -> None:
     plan = planned(TXT_MODE, node(name, *found), vmis=0)
     assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.DELETE)
     assert plan.owned == 1
@@ -323,7 +323,7 @@ MARKED = [a("10.1.0.1"), txt(MARK)]
         pytest.param(NAME, [cname("elsewhere.")], {}, id="cname"),
     ],
 )
-def test_what_is_not_deleted(name: bytes, found: Rrsets, settings: dict[str, object]) -> None:
+def test_other_names_are_not_deleted(name: bytes, found: Rrsets, settings: dict[str, object]) -> None:
     plan = planned(TXT_MODE, node(name, *found), vmis=0, **settings)
     assert (plan.changes, plan.conflicts) == ((), ())
 
@@ -351,7 +351,7 @@ INSIDE = zone_rules(zone=ZONE, default_record=False)  # the base inside of a lar
         pytest.param([a("10.1.0.1"), txt(MARK)], CHANGE, [a(*WANTED), txt(MARK)], id="ownership-records-are-just-text"),
     ],
 )
-def test_name_of_a_zone_of_our_own_is_changed(found: Rrsets, kind: Kind, new: Rrsets) -> None:
+def test_a_name_is_changed_with_ownership_zone(found: Rrsets, kind: Kind, new: Rrsets) -> None:
     for rules in (ZONE_MODE, INSIDE):
         change = only_change(planned(rules, node(NAME, *found)))
         assert change == Change(node(NAME, *found), node(NAME, *new), kind)
@@ -364,7 +364,7 @@ def test_name_of_a_zone_of_our_own_is_changed(found: Rrsets, kind: Kind, new: Rr
         pytest.param([ns("elsewhere.")], Cause.DELEGATION, id="delegation"),
     ],
 )
-def test_conflicts_in_a_zone_of_our_own(found: Rrsets, cause: Cause) -> None:
+def test_conflicts_are_found_with_ownership_zone(found: Rrsets, cause: Cause) -> None:
     plan = planned(ZONE_MODE, node(NAME, *found))
     assert plan.changes == ()
     assert [conflict.cause for conflict in plan.conflicts] == [cause]
@@ -379,7 +379,7 @@ def test_conflicts_in_a_zone_of_our_own(found: Rrsets, cause: Cause) -> None:
         pytest.param(INSIDE, NAME, [a("10.1.0.1")], [], id="below-the-base-in-a-larger-zone"),
     ],
 )
-def test_name_of_a_zone_of_our_own_is_deleted(rules: Rules, name: bytes, found: Rrsets, new: Rrsets) -> None:
+def test_a_name_is_deleted_with_ownership_zone(rules: Rules, name: bytes, found: Rrsets, new: Rrsets) -> None:
     plan = planned(rules, node(name, *found), vmis=0)
     assert only_change(plan) == Change(node(name, *found), node(name, *new), Kind.DELETE)
     assert planned(rules, node(name, *found), vmis=0, policy=Policy.UPSERT_ONLY).changes == ()
@@ -399,7 +399,7 @@ def test_name_of_a_zone_of_our_own_is_deleted(rules: Rules, name: bytes, found: 
                      id="glue-below-a-delegation"),
     ],
 )  # fmt: skip
-def test_what_is_not_deleted_from_a_zone_of_our_own(rules: Rules, nodes: list[Node]) -> None:
+def test_other_records_are_not_deleted_with_ownership_zone(rules: Rules, nodes: list[Node]) -> None:
     plan = planned(rules, *nodes, vmis=0)
     assert (plan.changes, plan.conflicts, plan.owned) == ((), (), 0)
 
@@ -407,7 +407,7 @@ def test_what_is_not_deleted_from_a_zone_of_our_own(rules: Rules, nodes: list[No
 @pytest.mark.parametrize(
     "found", [[], [a("10.9.9.9")], [a(*WANTED, ttl=5)], [txt("foreign")]], ids=["free", "address", "ttl", "text"]
 )
-def test_without_ownership_records_nothing_outside_of_the_base_is_ours(found: Rrsets) -> None:
+def test_without_ownership_records_nothing_outside_the_base_is_owned(found: Rrsets) -> None:
     rules = msgspec.structs.replace(INSIDE, hostname_scope=HostnameScope.ZONE)
     zone = live(*([node("www.example.", *found)] if found else []), node(NAME, a(*WANTED)))
     plan = full(wanted(vmi(hostnames=["www.example."]), rules=rules), zone, scope(rules))
@@ -417,7 +417,7 @@ def test_without_ownership_records_nothing_outside_of_the_base_is_ours(found: Rr
     assert (conflict.cause, conflict.ancestor) == (Cause.OUTSIDE_BASE, BASE)
 
 
-def test_with_ownership_records_a_hostname_may_stand_anywhere_in_the_zone() -> None:
+def test_with_ownership_records_a_hostname_can_be_anywhere_in_the_zone() -> None:
     rules = msgspec.structs.replace(TXT_MODE, hostname_scope=HostnameScope.ZONE)
     zone = live(node(NAME, a(*WANTED), txt(MARK)))
     plan = full(wanted(vmi(hostnames=["www.example."]), rules=rules), zone, scope(rules))
@@ -444,7 +444,7 @@ OURS = "ns.vm.example."
         pytest.param(OWNER, ns(OURS, ttl=5), None, id="txt-right"),
     ],
 )
-def test_ns_of_the_apex(owner: str, found: RRset, new: RRset | None) -> None:
+def test_the_ns_record_of_the_apex_is_planned(owner: str, found: RRset, new: RRset | None) -> None:
     rules = msgspec.structs.replace(NS_RULES, owner=owner)
     own = wanted(rules=rules).get(n(OURS))
     assert own is not None
@@ -468,7 +468,7 @@ def test_ns_of_the_apex(owner: str, found: RRset, new: RRset | None) -> None:
         pytest.param(OWNER, [a("192.0.2.53", ttl=5)], None, id="txt-right-though-unmarked"),
     ],
 )
-def test_address_of_the_name_server(owner: str, found: Rrsets, new: Rrsets | None) -> None:
+def test_the_address_of_the_name_server_is_planned(owner: str, found: Rrsets, new: Rrsets | None) -> None:
     rules = msgspec.structs.replace(NS_RULES, owner=owner)
     plan = planned(rules, *([node(OURS, *found)] if found else []), vmis=0)
     assert [change.new for change in plan.changes] == ([node(OURS, *new)] if new else [])
@@ -479,7 +479,7 @@ def test_address_of_the_name_server(owner: str, found: Rrsets, new: Rrsets | Non
 # Names that several VMIs want
 
 
-def test_a_collision_is_a_conflict_of_the_one_that_loses() -> None:
+def test_a_collision_is_a_conflict_of_the_loser() -> None:
     older, younger = vmi("b", interfaces={"a": ["10.0.0.1"]}, created=1), vmi("a.b", interfaces={}, created=2)
     younger = msgspec.structs.replace(younger, interfaces=older.interfaces)
     plan = full(wanted(older, younger), live(), scope(txt_rules()))
@@ -511,7 +511,7 @@ def test_a_collision_is_a_conflict_of_the_one_that_loses() -> None:
     ],
 )
 @pytest.mark.parametrize("rules", [txt_rules(), zone_rules()], ids=["txt", "zone"])
-def test_deletions_over_the_cap_are_kept_back(rules: Rules, owned: int, kept: int, percent: int, deleted: int) -> None:
+def test_deletions_over_the_limit_are_blocked(rules: Rules, owned: int, kept: int, percent: int, deleted: int) -> None:
     rules = msgspec.structs.replace(rules, default_record=False)
     before = wanted(*(vmi(f"old{index}") for index in range(owned)), rules=rules)
     nodes = [before.get(name) or Node(name) for name in before.names()]
@@ -528,7 +528,7 @@ def test_deletions_over_the_cap_are_kept_back(rules: Rules, owned: int, kept: in
 @pytest.mark.parametrize(
     ("seen", "deleted"), [(17, 20), (14, 20), (13, 13), (0, 0)], ids=["3-absent", "6-absent", "7-absent", "20-absent"]
 )
-def test_deletions_whose_reason_was_seen_are_not_capped(seen: int, deleted: int) -> None:
+def test_deletions_with_a_delete_event_are_not_limited(seen: int, deleted: int) -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
     known = [n(f"n{index}.prod.vm.example.") for index in range(seen)]
     plan = full(wanted(), zone, scope(txt_rules()), max_delete_percent=30, seen=known)
@@ -538,7 +538,7 @@ def test_deletions_whose_reason_was_seen_are_not_capped(seen: int, deleted: int)
 
 
 @pytest.mark.parametrize("owned", [1, 20])
-def test_nothing_follows_from_absence_in_half_a_list(owned: int) -> None:
+def test_an_incomplete_list_blocks_deletions(owned: int) -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(owned)))
     seen = [n("n0.prod.vm.example.")]
     plan = full(wanted(vmi()), zone, scope(txt_rules()), seen=seen, incomplete={"prod"})
@@ -603,7 +603,7 @@ def test_the_deletion_limit_counts_in_each_namespace_first(
     assert full(after, zone, scope(rules), max_delete_percent=100).blocked == ()
 
 
-def test_names_of_no_namespace_are_counted_together() -> None:
+def test_names_without_a_namespace_are_counted_together() -> None:
     zone = live(*(node(f"n{index}.example.", a("10.1.0.1"), txt(mark(""))) for index in range(12)))
     plan = full(wanted(), zone, scope(txt_rules()), max_delete_percent=30)
     assert [(each.namespace, each.count) for each in plan.limits] == [("", 12)]
@@ -631,7 +631,7 @@ def test_names_of_no_namespace_are_counted_together() -> None:
         pytest.param([a("10.1.0.9", ttl=600)], [], None, id="gone"),
     ],
 )  # fmt: skip
-def test_what_tells_of_a_server_that_lowers_ttls(sent: Rrsets, found: Rrsets, cap: int | None) -> None:
+def test_a_lowered_ttl_shows_the_limit_of_the_server(sent: Rrsets, found: Rrsets, cap: int | None) -> None:
     assert ttl_cap(Change(Node(NAME), node(NAME, *sent), Kind.ADD), node(NAME, *found)) == cap
 
 
@@ -650,7 +650,7 @@ def test_what_tells_of_a_server_that_lowers_ttls(sent: Rrsets, found: Rrsets, ca
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mode", ["full", "partial"])
-def test_ttls_that_the_server_lowered_are_right(mode: str, found: Rrsets, cap: int | None, new: Rrsets | None) -> None:
+def test_ttls_lowered_by_the_server_are_correct(mode: str, found: Rrsets, cap: int | None, new: Rrsets | None) -> None:
     rules = msgspec.structs.replace(TXT_MODE, ttl=600)
     zone = live(node(NAME, *found))
     bounds = scope(rules, ttl_cap=cap)
@@ -660,7 +660,7 @@ def test_ttls_that_the_server_lowered_are_right(mode: str, found: Rrsets, cap: i
     assert plan.conflicts == ()
 
 
-def test_explicit_deletions_are_not_capped() -> None:
+def test_deletions_in_a_partial_plan_are_not_limited() -> None:
     zone = live(*(node(f"n{index}.prod.vm.example.", *MARKED) for index in range(20)))
     plan = partial(list(zone.nodes), wanted(), zone, scope(txt_rules()))
     assert (plan.count(Kind.DELETE), plan.blocked) == (20, ())
@@ -742,7 +742,7 @@ def test_nothing_foreign_is_changed(world: World) -> None:
 
 @settings(max_examples=120)
 @given(worlds())
-def test_everything_wanted_stands_or_is_a_conflict(world: World) -> None:
+def test_every_wanted_name_is_published_or_in_conflict(world: World) -> None:
     plan = full(world.wanted, world.zone, world.scope)
     after = applied(plan, world.zone)
     conflicts = {conflict.name for conflict in plan.conflicts}
@@ -772,7 +772,7 @@ def test_the_order_of_zone_and_vmis_makes_no_difference(world: World, random: Ra
 
 @settings(max_examples=120)
 @given(worlds(), st.sampled_from(["a", "b", "a.b"]), st.data())
-def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone: str, data: st.DataObject) -> None:
+def test_the_plan_for_dirty_names_equals_the_full_plan(world: World, gone: str, data: st.DataObject) -> None:
     zone = applied(full(world.wanted, world.zone, world.scope), world.zone)
     touched = world.wanted.remove(f"prod/{gone}")
     for name in sorted(touched)[:3]:
@@ -788,7 +788,7 @@ def test_the_plan_for_what_an_event_touches_is_the_whole_plan(world: World, gone
 
 @settings(max_examples=120)
 @given(worlds())
-def test_owned_names_are_those_that_are_owned(world: World) -> None:
+def test_owned_names_are_listed(world: World) -> None:
     found = owned_names(world.zone, world.scope)
     assert sorted(found) == sorted(
         name for name, item in world.zone.nodes.items() if is_owned(item, world.zone, world.scope)
@@ -802,7 +802,7 @@ def test_owned_names_are_those_that_are_owned(world: World) -> None:
                 assert is_owned(item, world.zone, world.scope, vmi=key) is (key in owners)
 
 
-def test_conflicts_know_their_vmi() -> None:
+def test_conflicts_contain_their_vmi() -> None:
     plan = planned(TXT_MODE, node(NAME, a("10.1.0.1")))
     assert [conflict.vmi for conflict in plan.conflicts] == ["prod/db"]
     assert isinstance(plan.conflicts[0], Conflict)

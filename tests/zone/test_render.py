@@ -85,7 +85,7 @@ def test_a_change_reads_like_a_diff(of: Change, want: list[str]) -> None:
     assert [line.sign for line in text.plan(plan(of))] == [line[0] for line in want]
 
 
-def test_conflicts_and_blocked_deletions() -> None:
+def test_conflicts_and_blocked_deletions_are_rendered() -> None:
     conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME, a("10.1.0.1"), sshfp()), UNOWNED, "prod/db")
     nameless = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), UNOWNED)
     shown = plan(conflicts=(conflict, nameless), blocked=(change([a("10.0.0.1")], [], DELETE),))
@@ -227,7 +227,7 @@ def test_an_owner_of_another_ownership_record_cannot_break_the_line(record: str)
     assert shown_as_json(of)
 
 
-def test_octets_that_are_no_text_make_good_json() -> None:
+def test_octets_that_are_not_text_give_valid_json() -> None:
     rdata = b"\x26heritage=ksd-ddns,owner=\xff\xfe,vmi=\xed\xa0\x80a"
     found = live(node(NAME, a("10.9.9.9"), RRset(TXT, 60, (rdata,))))
     of = full(wanted(vmi()), found, scope(txt_rules()))
@@ -266,7 +266,7 @@ def rdata_of(rdtype: str, value: str) -> bytes:
 
 @settings(max_examples=70)
 @given(hostile_plans())
-def test_json_holds_everything(of: Plan) -> None:
+def test_json_is_complete(of: Plan) -> None:
     shown = shown_as_json(of)
     assert shown["zone"] == "vm.example."
     assert shown["serial"] == of.serial
@@ -287,7 +287,7 @@ def test_json_holds_everything(of: Plan) -> None:
     ] == list(of.conflicts)
 
 
-def test_the_json_of_a_small_plan() -> None:
+def test_a_small_plan_has_the_expected_json() -> None:
     conflict = Conflict(n(NAME), node(NAME, a("10.1.0.9")), node(NAME), UNOWNED, "prod/db")
     of = plan(change([a("10.1.0.9")], [a("10.1.0.12")]), conflicts=(conflict,), blocked=(change([txt("x")], []),))
     old, new = {"type": "A", "ttl": 60, "values": ["10.1.0.9"]}, {"type": "A", "ttl": 60, "values": ["10.1.0.12"]}
@@ -370,7 +370,7 @@ def messages(script: list[str], zone: str) -> Messages:
 
 @settings(max_examples=80)
 @given(hostile_plans(), st.integers(1, 3))
-def test_the_script_sends_what_apply_sends_whatever_stands_in_the_zone(of: Plan, size: int) -> None:
+def test_the_script_sends_what_apply_sends_for_any_zone(of: Plan, size: int) -> None:
     script = list(nsupdate.script(of, Limits(names=size), server="127.0.0.1", port=5353))
     want = [(batch.prerequisites, batch.updates) for batch in batches(of.changes, Limits(names=size))]
     assert messages(script, "vm.example.") == want
@@ -385,7 +385,7 @@ def test_the_script_of_a_plan_sends_what_apply_sends(world: World) -> None:
     assert messages(script, names.to_text(of.zone)) == want
 
 
-def test_the_script_of_a_small_plan() -> None:
+def test_a_small_plan_has_the_expected_script() -> None:
     conflict = Conflict(n("web.vm.example."), node(NAME), node(NAME, cname("a.")), UNOWNED, "prod/web")
     of = plan(
         change([], [a("10.1.0.9"), txt(mark())], ADD, "a.vm.example."),
@@ -435,7 +435,7 @@ def test_a_script_without_changes_is_a_comment() -> None:
         pytest.param(change([], [txt("x")], ADD, "net_1.vm.example."), False, id="only-text"),
     ],
 )
-def test_names_that_nsupdate_refuses_come_with_the_cure(of: Change, warned: bool) -> None:
+def test_names_that_nsupdate_refuses_come_with_the_remedy(of: Change, warned: bool) -> None:
     script = list(nsupdate.script(plan(of), Limits(), server="10.0.0.53", port=5353))
     assert any("check-names no" in line for line in script) is warned
     assert not any(line.startswith("check-names") for line in script)
@@ -445,7 +445,7 @@ def test_names_that_nsupdate_refuses_come_with_the_cure(of: Change, warned: bool
 
 
 @pytest.mark.parametrize("kind", OURS + FOREIGN, ids=["A", "AAAA", "TXT", "PTR", "CNAME", "TYPE65280", "TYPE65281"])
-def test_rdata_means_the_same_to_dnspython(kind: list[RRset]) -> None:
+def test_rdata_agrees_with_dnspython(kind: list[RRset]) -> None:
     for of in kind:
         rdtype = rdtype_text(of.type)
         assert dns.rdatatype.from_text(rdtype) == of.type
@@ -453,7 +453,7 @@ def test_rdata_means_the_same_to_dnspython(kind: list[RRset]) -> None:
             assert rdata_of(rdtype, rdata_text(of.type, rdata)) == rdata
 
 
-def test_types_go_by_their_names() -> None:
+def test_types_are_shown_by_name() -> None:
     named = [rdtype for rdtype in range(300) if not rdtype_text(rdtype).startswith("TYPE")]
     assert len(named) > 20
     assert [rdtype_text(rdtype) for rdtype in named] == [
@@ -463,6 +463,6 @@ def test_types_go_by_their_names() -> None:
 
 @pytest.mark.parametrize("rdtype", [A, AAAA])
 @pytest.mark.parametrize("length", [0, 3, 5, 17])
-def test_an_address_of_odd_length_is_shown_in_the_generic_form(rdtype: int, length: int) -> None:
+def test_an_address_of_invalid_length_is_shown_in_generic_format(rdtype: int, length: int) -> None:
     want = f"\\# {length} {'07' * length}" if length else "\\# 0"
     assert rdata_text(rdtype, bytes([7]) * length) == want

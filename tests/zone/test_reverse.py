@@ -18,7 +18,7 @@ LABELS = st.sampled_from(["0", "1", "10", "255", "256", "01", "a", "f", "g", "*"
 
 
 @given(ADDRESSES)
-def test_reverse_names_are_those_of_ipaddress_and_lead_back(address: bytes) -> None:
+def test_reverse_names_agree_with_ipaddress_in_both_directions(address: bytes) -> None:
     name = names.reverse(address)
     assert name == n(ip_address(address).reverse_pointer)  # dnspython turns ::ffff:0:0/96 into IPv4
     assert names.reversed_address(name) == address
@@ -27,7 +27,7 @@ def test_reverse_names_are_those_of_ipaddress_and_lead_back(address: bytes) -> N
 
 
 @given(ADDRESSES, st.integers(0, 128))
-def test_the_block_of_an_address_is_a_block_and_holds_it(address: bytes, wanted: int) -> None:
+def test_the_block_of_an_address_contains_it(address: bytes, wanted: int) -> None:
     step = 8 if len(address) == 4 else 4
     prefix = min(wanted, 8 * len(address)) // step * step
     network = ip_network((address, prefix), strict=False)
@@ -43,7 +43,7 @@ def test_the_block_of_an_address_is_a_block_and_holds_it(address: bytes, wanted:
 
 
 @given(st.lists(LABELS, max_size=34), st.sampled_from(["in-addr.arpa.", "ip6.arpa.", "example."]))
-def test_what_is_a_reverse_name_is_that_of_one_address(found: list[str], above: str) -> None:
+def test_a_reverse_name_has_one_address(found: list[str], above: str) -> None:
     try:
         name = names.from_labels([*(label.encode("latin-1") for label in found), *names.labels(n(above))])
     except ValueError:
@@ -102,7 +102,7 @@ def content(of: Desired) -> dict[bytes, set[bytes]]:
 @given(
     st.lists(VMIS | st.sampled_from("abcd"), max_size=12), st.sampled_from([(BLOCK, b""), (BLOCK, INNER), (INNER, b"")])
 )
-def test_pointers_are_those_of_the_vmis_that_are_there(history: list[Vmi | str], blocks: tuple[bytes, bytes]) -> None:
+def test_pointers_match_the_current_vmis(history: list[Vmi | str], blocks: tuple[bytes, bytes]) -> None:
     block, excluded = blocks
     rules = reverse_rules(zone=block, reverse=block, excluded=(excluded,) if excluded else ())
     found = Desired(rules)
@@ -127,7 +127,7 @@ def test_pointers_are_those_of_the_vmis_that_are_there(history: list[Vmi | str],
 
 
 @pytest.mark.parametrize("owner", ["", OWNER])
-def test_what_lies_in_an_inner_block_is_never_ours(owner: str) -> None:
+def test_names_in_a_nested_block_are_never_owned(owner: str) -> None:
     outer = reverse_rules(owner=owner, excluded=(INNER,))
     one, two = n("1.0.1.10.in-addr.arpa."), n("1.0.2.10.in-addr.arpa.")
     texts = [txt(mark(""))] if owner else []

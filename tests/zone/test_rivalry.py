@@ -23,13 +23,13 @@ OURS = [a("10.1.0.9"), txt(mark())]
         pytest.param([0.0, 400.0, 800.0, 900.0], [False, False, False, True], id="the-last-three-count"),
     ],
 )
-def test_a_name_is_fought_for_when_it_is_undone_again_and_again(times: list[float], want: list[bool]) -> None:
+def test_a_name_that_is_reverted_repeatedly_is_contested(times: list[float], want: list[bool]) -> None:
     rivalry = Rivalry()
     assert [rivalry.note_undone(NAME, now) for now in times] == want
     assert rivalry.names(times[-1]) == ((NAME,) if want[-1] else ())
 
 
-def test_each_name_counts_by_itself_and_a_fight_ends() -> None:
+def test_each_name_is_counted_separately_and_a_contest_ends() -> None:
     rivalry = Rivalry(repeats=2, within=10.0)
     assert not rivalry.note_undone(NAME, 0.0)
     assert not rivalry.note_undone(OTHER, 1.0)
@@ -40,7 +40,7 @@ def test_each_name_counts_by_itself_and_a_fight_ends() -> None:
     assert rivalry.names(20.0) == ()
 
 
-def test_no_more_names_are_kept_than_can_be_shown() -> None:
+def test_the_number_of_stored_names_is_limited() -> None:
     rivalry = Rivalry(repeats=1)
     for number in range(2 * MAX_NAMES):
         rivalry.note_undone(b"%d" % number, float(number) / 1000)
@@ -63,7 +63,9 @@ def test_no_more_names_are_kept_than_can_be_shown() -> None:
         pytest.param([sshfp()], Kind.DELETE, [sshfp(), txt("foreign")], False, False, id="types-that-are-not-ours"),
     ],
 )
-def test_what_is_undone(new: list[RRset], kind: Kind, found: list[RRset], txt_mode: bool, zone_mode: bool) -> None:
+def test_a_reverted_change_is_recognized(
+    new: list[RRset], kind: Kind, found: list[RRset], txt_mode: bool, zone_mode: bool
+) -> None:
     change = Change(node(NAME), node(NAME, *new), kind)
     there = node(NAME, *found)
     assert is_undone(change, there, scope(txt_rules())) is txt_mode

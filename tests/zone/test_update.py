@@ -85,7 +85,9 @@ TEXT, FOREIGN = b"\4mark", b"\7foreign"
                      [line(PTR, n("b."), ttl=60)], id="ptr"),
     ],
 )  # fmt: skip
-def test_statements_of_a_change(of: Change, before: list[Statement], after: list[Statement]) -> None:
+def test_a_change_has_its_prerequisites_and_updates(
+    of: Change, before: list[Statement], after: list[Statement]
+) -> None:
     assert sorted(prerequisites(of)) == sorted(before)
     assert updates(of) == after
 
@@ -98,7 +100,7 @@ def played(primary: Primary, plan: tuple[Change, ...], size: int) -> Iterator[tu
 
 @settings(max_examples=200)
 @given(worlds(), st.integers(1, 4), st.booleans())
-def test_the_messages_of_a_plan_bring_the_zone_where_the_plan_wants_it(world: World, size: int, last_ttl: bool) -> None:
+def test_the_messages_of_a_plan_lead_to_the_planned_zone(world: World, size: int, last_ttl: bool) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
     primary = Primary(world.zone.zone, world.zone.nodes.values(), last_ttl=last_ttl)
     assert {rcode for _, rcode in played(primary, changes, size)} <= {"NOERROR"}
@@ -117,7 +119,7 @@ def judged(content: Node, rdtypes: tuple[int, ...]) -> list[tuple[int, tuple[byt
 
 @settings(max_examples=200)
 @given(worlds(), st.data())
-def test_what_another_hand_did_meanwhile_is_never_overwritten(world: World, data: st.DataObject) -> None:
+def test_concurrent_changes_by_others_are_never_overwritten(world: World, data: st.DataObject) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
     assume(changes)
     moved = data.draw(st.sampled_from(changes))
@@ -148,7 +150,7 @@ def test_what_another_hand_did_meanwhile_is_never_overwritten(world: World, data
 
 @settings(max_examples=100)
 @given(worlds())
-def test_messages_are_played_once(world: World) -> None:
+def test_a_message_is_applied_only_once(world: World) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
     primary = Primary(world.zone.zone, world.zone.nodes.values())
     assert all(rcode == "NOERROR" for _, rcode in played(primary, changes, 1))
@@ -201,7 +203,7 @@ def octets(sent: Batch) -> int:
 
 @settings(max_examples=60)
 @given(CHANGES, st.integers(1500, 6000), st.integers(1, 10))
-def test_messages_are_filled_in_order_and_never_overfilled(changes: list[Change], size: int, count: int) -> None:
+def test_messages_are_filled_in_order_up_to_the_limit(changes: list[Change], size: int, count: int) -> None:
     limits = Limits(octets=size, names=count)
     sent = list(batches(changes, limits))
     assert [item for each in sent for item in each.changes] == changes
@@ -214,7 +216,7 @@ def test_messages_are_filled_in_order_and_never_overfilled(changes: list[Change]
             assert len(more.changes) > count or octets(more) > size - HEADER_ROOM
 
 
-def test_a_message_is_filled_to_the_last_octet() -> None:
+def test_a_message_can_be_filled_to_the_last_octet() -> None:
     changes = [change([], [a("10.0.0.1")], n(f"n{index}.vm.example.")) for index in range(3)]
     one = len(n("n0.vm.example.")) + 10 + len(n("n0.vm.example.")) + 14
     for octets, want in ((3 * one, [3]), (3 * one - 1, [2, 1]), (2 * one, [2, 1]), (2 * one - 1, [1, 1, 1])):
@@ -222,14 +224,14 @@ def test_a_message_is_filled_to_the_last_octet() -> None:
         assert [len(each.changes) for each in sent] == want
 
 
-def test_a_change_that_is_too_big_for_the_limit_goes_alone() -> None:
+def test_a_change_over_the_limit_gets_its_own_message() -> None:
     big = change([txt(*(f"{index:03}" + "x" * 200 for index in range(100)))], [a("10.0.0.1")])
     small = change([], [a("10.0.0.1")], n("a.vm.example."))
     sent = list(batches([small, big, small], Limits(octets=5000)))
     assert [each.changes for each in sent] == [(small,), (big,), (small,)]
 
 
-def test_a_change_that_no_message_holds_is_malformed_when_encoded() -> None:
+def test_a_change_too_large_for_any_message_is_malformed() -> None:
     huge = change([txt(*(f"{index:03}" + "x" * 250 for index in range(300)))], [a("10.0.0.1")])
     (sent,) = batches([huge], Limits())
     with pytest.raises(codec.Malformed, match="65535 are allowed"):
@@ -238,7 +240,7 @@ def test_a_change_that_no_message_holds_is_malformed_when_encoded() -> None:
 
 @pytest.mark.parametrize("namespace", ["prod", "n" * 63], ids=["short", "long"])
 @pytest.mark.parametrize("address", ["10.1.0.9", "fd00::9"])
-def test_one_message_holds_the_largest_rrset_and_what_replaces_it(namespace: str, address: str) -> None:
+def test_the_largest_rrset_and_its_replacement_fit_into_one_message(namespace: str, address: str) -> None:
     block = n("10.in-addr.arpa.") if "." in address else n("0.0.d.f.ip6.arpa.")
     rules = reverse_rules(base=n(f"{'d' * 40}.{'e' * 10}.example."), zone=block, reverse=block, owner="o" * 200)
     shared = {"i" * 63: [address]}
@@ -255,8 +257,18 @@ def test_one_message_holds_the_largest_rrset_and_what_replaces_it(namespace: str
     assert len(codec.update(1, block, sent.prerequisites, sent.updates)) < 65_535 - HEADER_ROOM
 
 
-def test_nothing_to_send_is_no_message() -> None:
+def test_without_changes_there_is_no_message() -> None:
     assert list(batches([], Limits())) == []
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 500])
+def test_a_message_is_divided_into_halves(count: int) -> None:
+    changes = tuple(change([], [a("10.0.0.1")], n(f"n{index}.vm.example.")) for index in range(count))
+    first, second = batch(changes).halves()
+    assert first.changes + second.changes == changes
+    assert abs(len(first.changes) - len(second.changes)) <= 1
+    assert first == batch(first.changes)
+    assert second == batch(second.changes)
 
 
 # The primary of the tests itself, where the tests above lean on it
@@ -281,15 +293,13 @@ ZONE_NOW = [node(BASE, ns("a.", "b.")), node(NAME, a("10.1.0.9"), sshfp()), node
         pytest.param([], [(n("example.org."), A, IN, 60, OLD)], "NOTZONE", id="outside-of-the-zone"),
     ],
 )
-def test_the_primary_of_the_tests_judges_prerequisites(
-    before: list[Statement], after: list[Statement], rcode: str
-) -> None:
+def test_the_model_primary_evaluates_prerequisites(before: list[Statement], after: list[Statement], rcode: str) -> None:
     primary = Primary(BASE, ZONE_NOW)
     assert primary.update(before, after) == rcode
     assert sorted(records(primary.nodes().values())) == sorted(records(ZONE_NOW))
 
 
-def test_the_primary_of_the_tests_knows_the_exceptions_of_rfc_2136() -> None:
+def test_the_model_primary_implements_the_exceptions_of_rfc_2136() -> None:
     primary = Primary(BASE, ZONE_NOW)
     alias = n("c.vm.example.")
     assert primary.update([], [(alias, A, IN, 60, OLD), (NAME, CNAME, IN, 60, b"\0")]) == "NOERROR"
@@ -301,7 +311,7 @@ def test_the_primary_of_the_tests_knows_the_exceptions_of_rfc_2136() -> None:
 
 
 @pytest.mark.parametrize(("last_ttl", "ttl"), [(True, 5), (False, 60)], ids=["bind9", "knot"])
-def test_the_primary_of_the_tests_has_one_ttl_an_rrset(last_ttl: bool, ttl: int) -> None:
+def test_the_model_primary_has_one_ttl_per_rrset(last_ttl: bool, ttl: int) -> None:
     primary = Primary(BASE, ZONE_NOW, last_ttl=last_ttl)
     assert primary.update([], [line(A, NEW, ttl=5), line(AAAA, bytes(16), ttl=7)]) == "NOERROR"
     assert primary.nodes()[NAME] == node(NAME, a("10.1.0.9", "10.1.0.12", ttl=ttl), aaaa("::", ttl=7), sshfp())

@@ -73,7 +73,7 @@ def address(number: int) -> Vmi:
     ],
 )
 @pytest.mark.parametrize("listed", [False, True], ids=["watched", "listed"])
-def test_every_change_of_what_is_wanted_is_paced(state: Callable[[int], Vmi], listed: bool) -> None:
+def test_every_change_is_rate_limited(state: Callable[[int], Vmi], listed: bool) -> None:
     world = World()
     event = world.list if listed else world.put
     world.list(state(0))
@@ -98,7 +98,7 @@ def test_every_change_of_what_is_wanted_is_paced(state: Callable[[int], Vmi], li
 @pytest.mark.parametrize(
     "off", [vmi(alive=False), vmi(ignored=True), None], ids=["phase", "ignored", "deleted-or-not-selected"]
 )
-def test_one_that_comes_and_goes_is_paced_and_goes_at_once(off: Vmi | None) -> None:
+def test_a_flapping_vmi_is_rate_limited_and_deleted_at_once(off: Vmi | None) -> None:
     world = World()
     world.list(vmi())
     for _ in range(TIMING.burst // 2):
@@ -119,7 +119,7 @@ def test_one_that_comes_and_goes_is_paced_and_goes_at_once(off: Vmi | None) -> N
     assert len(world.desired) == 0
 
 
-def test_a_list_that_says_that_it_is_gone_is_a_change_too() -> None:
+def test_a_vmi_missing_from_a_list_counts_as_a_change() -> None:
     world = World()
     for _ in range(TIMING.burst // 2 + 1):
         world.list(vmi())
@@ -132,7 +132,7 @@ def test_a_list_that_says_that_it_is_gone_is_a_change_too() -> None:
     assert world.shows(vmi())
 
 
-def test_what_is_slowed_and_goes_does_not_come_back() -> None:
+def test_a_deleted_vmi_that_was_rate_limited_does_not_return() -> None:
     world = World()
     world.list(address(0))
     for number in range(1, 15):
@@ -142,7 +142,7 @@ def test_what_is_slowed_and_goes_does_not_come_back() -> None:
     assert len(world.desired) == 0
 
 
-def test_one_that_takes_the_name_of_another_waits_and_the_other_goes_at_once() -> None:
+def test_a_rate_limited_vmi_takes_over_a_name_late_and_the_loser_leaves_at_once() -> None:
     world = World(hold_down=300.0)
     world.list(address(0))
     for number in range(1, TIMING.burst + 1):
@@ -165,7 +165,7 @@ BOTH = ["10.1.0.9", "10.1.0.8"]
         pytest.param(vmi(interfaces={"net1": ["10.1.0.9"], "net2": ["10.1.0.8"]}), vmi(), id="interface"),
     ],
 )
-def test_what_only_removes_records_never_waits(before: Vmi, after: Vmi) -> None:
+def test_removing_records_is_not_rate_limited(before: Vmi, after: Vmi) -> None:
     world = World()
     world.list(address(0))
     for number in range(1, TIMING.burst):
@@ -184,7 +184,7 @@ def test_what_only_removes_records_never_waits(before: Vmi, after: Vmi) -> None:
         pytest.param([vmi(), vmi(interfaces={})], {"hold_down": 300.0}, id="what-is-held"),
     ],
 )
-def test_what_changes_no_record_costs_nothing(states: Sequence[Vmi], rules: dict[str, object]) -> None:
+def test_a_change_without_effect_is_not_counted(states: Sequence[Vmi], rules: dict[str, object]) -> None:
     hold_down = rules.pop("hold_down", 0.0)
     assert isinstance(hold_down, float)
     world = World(txt_rules(**rules), hold_down=hold_down)
@@ -197,7 +197,7 @@ def test_what_changes_no_record_costs_nothing(states: Sequence[Vmi], rules: dict
     assert world.desired.get(NAME) == World().desired_of(address(1))
 
 
-def test_others_are_not_slowed() -> None:
+def test_other_vmis_are_not_rate_limited() -> None:
     world = World()
     world.list(address(0), vmi("calm"))
     for number in range(1, 100):
@@ -205,7 +205,7 @@ def test_others_are_not_slowed() -> None:
     assert world.put(vmi("calm", interfaces={"net1": ["10.2.0.1"]}))
 
 
-def test_new_vmis_are_not_changes_of_anything() -> None:
+def test_new_vmis_are_not_counted_as_changes() -> None:
     world = World()
     assert world.list(*(vmi(f"v{number}") for number in range(100)))
     assert len(world.desired) == 200

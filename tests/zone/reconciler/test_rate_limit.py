@@ -4,7 +4,7 @@ from ksd_ddns.zone.reconciler.rate_limit import MAX_TRACKED, WINDOW, RateLimit
 from ksd_ddns.zone.reconciler.timing import TIMING
 
 
-def test_a_burst_passes_and_then_one_in_a_while() -> None:
+def test_a_burst_passes_and_then_one_change_per_interval() -> None:
     limit = RateLimit()
     for _ in range(TIMING.burst):
         assert limit.due("a", 100.0) == 100.0
@@ -15,7 +15,7 @@ def test_a_burst_passes_and_then_one_in_a_while() -> None:
     assert limit.due("a", 111.0) == 120.0
 
 
-def test_never_more_than_a_burst_and_a_little_in_any_window() -> None:
+def test_any_window_has_at_most_a_burst_plus_the_slow_rate() -> None:
     limit = RateLimit()
     passed: list[float] = []
     now = 0.0
@@ -29,7 +29,7 @@ def test_never_more_than_a_burst_and_a_little_in_any_window() -> None:
     )
 
 
-def test_one_that_keeps_still_is_forgotten() -> None:
+def test_a_quiet_key_is_forgotten() -> None:
     limit = RateLimit()
     for now in range(TIMING.burst):
         limit.count("a", float(now))
@@ -39,7 +39,7 @@ def test_one_that_keeps_still_is_forgotten() -> None:
     assert "a" not in limit
 
 
-def test_no_more_is_kept_than_what_changed_within_the_window() -> None:
+def test_only_changes_within_the_window_are_stored() -> None:
     limit = RateLimit()
     for number in range(10_000):
         limit.count(f"{number}", number / 10)
@@ -51,7 +51,7 @@ def test_no_more_is_kept_than_what_changed_within_the_window() -> None:
     assert len(limit) == MAX_TRACKED
 
 
-def test_times_may_come_a_little_out_of_order() -> None:
+def test_times_can_be_slightly_out_of_order() -> None:
     limit = RateLimit()
     limit.count("a", 100.0)
     limit.count("b", 50.0)

@@ -73,7 +73,7 @@ def test_refused_names_delay_no_other(count: int, restarted: bool) -> None:
     assert len(world.sent()) == sends + 2
 
 
-def test_a_change_that_comes_while_names_are_divided_goes_with_the_next_messages() -> None:
+def test_a_change_during_division_is_sent_with_the_next_messages() -> None:
     server = Server()
     server.refuses_name = lambda name: REFUSED if name.startswith(b"\4net1") else 0
     world = World(server)
@@ -97,7 +97,7 @@ def test_a_change_that_comes_while_names_are_divided_goes_with_the_next_messages
         pytest.param(FORMERR, Cause.OTHER, {"net1": ["10.1.0.9"]}, "net1.bad", id="FORMERR"),
     ],
 )
-def test_one_refused_name_among_accepted_ones(
+def test_one_refused_name_does_not_affect_accepted_ones(
     rcode: int, cause: Cause, interfaces: dict[str, list[str]], name: str
 ) -> None:
     world = refusing(name, rcode=rcode, others=[OK, vmi("bad", interfaces=interfaces)])
@@ -112,7 +112,7 @@ def test_one_refused_name_among_accepted_ones(
 
 @pytest.mark.parametrize("rcode", [REFUSED, SERVFAIL, NOTAUTH], ids=["REFUSED", "SERVFAIL", "NOTAUTH"])
 @pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
-def test_a_zone_that_freezes_and_thaws(rcode: int, restarted: bool) -> None:
+def test_a_thawed_zone_accepts_its_refused_names(rcode: int, restarted: bool) -> None:
     world = World(Server())
     world.report(OK, *(vmi(f"v{number}") for number in range(20)))
     world.run(5.0)
@@ -137,7 +137,7 @@ def test_a_zone_that_freezes_and_thaws(rcode: int, restarted: bool) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 15, 60, 400])
-def test_a_zone_without_names_of_ours_that_refuses_everything(count: int) -> None:
+def test_an_empty_zone_that_refuses_everything_is_recognized(count: int) -> None:
     world = World(Server())
     world.server.frozen = REFUSED
     world.report(*(vmi(f"v{number}") for number in range(count)))
@@ -151,7 +151,7 @@ def test_a_zone_without_names_of_ours_that_refuses_everything(count: int) -> Non
     assert not refuses_all(world)
 
 
-def test_a_message_is_divided_until_the_guilty_name_is_alone_and_plain_names_come_first() -> None:
+def test_a_refused_message_is_divided_and_host_names_are_sent_first() -> None:
     server = Server()
     server.refuses_name = underscores
     world = World(server)
@@ -162,7 +162,7 @@ def test_a_message_is_divided_until_the_guilty_name_is_alone_and_plain_names_com
     assert b"_" not in b"".join(world.messages[1][1])
 
 
-def test_one_guilty_name_among_thousands_costs_few_messages() -> None:
+def test_one_refused_name_among_thousands_costs_few_messages() -> None:
     world = refusing("net1.v77", others=[vmi(f"v{number}") for number in range(250)])
     world.run(1.0)
     assert causes(world) == {Cause.PERMISSION: 1}
@@ -199,7 +199,7 @@ def test_retries_are_samples_with_growing_pauses() -> None:
         pytest.param(lambda world: world.change(vmi("bad", alive=False)), 0, id="stops"),
     ],
 )
-def test_a_refused_name_whose_vmi(act: Callable[[World], None], wrong: int) -> None:
+def test_a_refused_name_follows_changes_of_its_vmi(act: Callable[[World], None], wrong: int) -> None:
     server = Server()
     server.refuses = {BAD_NAME: REFUSED}
     world = World(server)
@@ -216,7 +216,7 @@ def test_a_refused_name_whose_vmi(act: Callable[[World], None], wrong: int) -> N
         assert not [name for name in world.reconciler.refusals.names() if world.reconciler.desired.get(name) is None]
 
 
-def test_a_name_that_was_refused_is_not_sent_again_before_its_turn() -> None:
+def test_a_refused_name_is_not_sent_before_its_retry() -> None:
     world = refusing("net1.bad")
     world.run(1.0)
     tries = sum(BAD_NAME in names for _, names, _ in world.messages)
@@ -228,7 +228,7 @@ def test_a_name_that_was_refused_is_not_sent_again_before_its_turn() -> None:
     assert sum(BAD_NAME in names for _, names, _ in world.messages) == tries
 
 
-def test_a_failure_that_passes_is_tried_once_more_before_it_counts() -> None:
+def test_a_temporary_failure_is_retried_once_before_it_counts() -> None:
     world = refusing("net1.bad", rcode=SERVFAIL, others=[vmi("bad")])
     while not world.messages:
         world.step()
@@ -238,7 +238,7 @@ def test_a_failure_that_passes_is_tried_once_more_before_it_counts() -> None:
     assert not any(isinstance(fact, Refused) for fact in world.facts)
 
 
-def test_another_name_that_the_zone_holds_shows_that_the_names_are_at_fault() -> None:
+def test_an_accepted_canary_shows_that_only_the_names_are_refused() -> None:
     world = World(Server())
     world.report(OK)
     world.run(5.0)
@@ -254,7 +254,7 @@ def test_another_name_that_the_zone_holds_shows_that_the_names_are_at_fault() ->
 
 @pytest.mark.parametrize("others", [0, 3])
 @pytest.mark.parametrize("moving", [1, 2, 5])
-def test_a_name_whose_prerequisites_never_hold_is_one_refused_name(others: int, moving: int) -> None:
+def test_a_name_whose_prerequisites_never_hold_is_refused_alone(others: int, moving: int) -> None:
     world = World(Server())
     world.report(*(vmi(f"v{number}", interfaces={"net1": ["10.1.0.1"]}) for number in range(moving)))
     world.run(5.0)
@@ -277,7 +277,7 @@ def test_a_name_whose_prerequisites_never_hold_is_one_refused_name(others: int, 
     assert not world.wrong()
 
 
-def test_a_plan_for_one_event_holds_only_its_names() -> None:
+def test_a_plan_for_one_event_contains_only_its_names() -> None:
     world = World(Server())
     world.report(OK, *(vmi(f"v{number}") for number in range(200)))
     world.run(5.0)

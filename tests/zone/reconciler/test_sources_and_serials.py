@@ -35,7 +35,7 @@ def settled(*vmis: Vmi, options: Options | None = None) -> World:
 
 
 @pytest.mark.parametrize("serial", [1, 2, 3, 50], ids=["behind", "behind-by-one", "same", "ahead"])
-def test_a_primary_that_was_restored_from_a_backup(serial: int) -> None:
+def test_a_primary_restored_from_a_backup_is_corrected(serial: int) -> None:
     world = settled()
     world.server.restore([], serial)
     world.run(70.0)
@@ -43,7 +43,7 @@ def test_a_primary_that_was_restored_from_a_backup(serial: int) -> None:
     assert any(isinstance(fact, DriftFound) for fact in world.facts)
 
 
-def test_another_server_that_answers_is_read_whole() -> None:
+def test_another_server_is_fully_read() -> None:
     world = settled()
     world.server.restore([node(NET1, a("192.0.2.1"))], world.server.serial)
     world.other_server = True
@@ -62,14 +62,14 @@ def test_a_spot_check_after_a_reconnect_is_larger() -> None:
 
 
 @pytest.mark.parametrize(("interval", "within"), [(600.0, 2), (3600.0, 0)])
-def test_full_reads_come_at_their_interval(interval: float, within: int) -> None:
+def test_full_reads_follow_their_interval(interval: float, within: int) -> None:
     world = settled(options=Options(full_read_interval=interval))
     before = world.count(ReadZone)
     world.run(1500.0)
     assert world.count(ReadZone) - before == within
 
 
-def test_a_notify_is_followed_at_once() -> None:
+def test_a_notify_causes_a_read_at_once() -> None:
     world = settled()
     world.server.put(node(NET1, a("192.0.2.1")))
     actions = len(world.actions)
@@ -78,7 +78,7 @@ def test_a_notify_is_followed_at_once() -> None:
     assert [type(action) for action in world.actions[actions : actions + 2]] == [CheckSerial, ReadChanges]
 
 
-def test_a_server_without_ixfr_is_read_a_twentieth_of_the_time() -> None:
+def test_reading_without_ixfr_takes_at_most_a_twentieth_of_the_time() -> None:
     world = settled()
     world.server.whole_only = True
     begin = world.now
@@ -98,7 +98,7 @@ def test_a_server_without_ixfr_is_read_a_twentieth_of_the_time() -> None:
         pytest.param({"a": 19, "b": 19}, 76, id="both"),
     ],
 )
-def test_deletions_over_the_limit_of_a_namespace(missing: dict[str, int], blocked: int) -> None:
+def test_deletions_over_the_limit_of_a_namespace_are_blocked(missing: dict[str, int], blocked: int) -> None:
     world = settled(*fleet("a", 20), *fleet("b", 20))
     world.report(*(item for space in "ab" for item in fleet(space, 20)[missing.get(space, 0) :]))
     world.run(1.0)
@@ -106,7 +106,7 @@ def test_deletions_over_the_limit_of_a_namespace(missing: dict[str, int], blocke
     assert len(world.wrong()) == blocked
 
 
-def test_a_blocked_deletion_goes_when_it_is_seen_and_is_free_when_wanted_again() -> None:
+def test_a_blocked_deletion_is_resolved_by_a_delete_event_or_a_new_vmi() -> None:
     world = settled(*fleet("a", 20))
     world.report(*fleet("a", 20)[15:])
     world.run(1.0)
@@ -119,7 +119,7 @@ def test_a_blocked_deletion_goes_when_it_is_seen_and_is_free_when_wanted_again()
     assert len(world.wrong()) == 10
 
 
-def test_one_scope_that_cannot_be_listed_holds_up_no_other_and_loses_nothing() -> None:
+def test_one_failed_scope_delays_no_other_and_loses_nothing() -> None:
     world = settled(*fleet("a", 3), *fleet("b", 3))
     world.namespaces = ("a", "b")
     world.start()
@@ -138,7 +138,7 @@ def test_one_scope_that_cannot_be_listed_holds_up_no_other_and_loses_nothing() -
     assert not world.wrong()
 
 
-def test_events_before_the_zone_was_read_count() -> None:
+def test_events_before_the_first_read_are_applied() -> None:
     world = World(Server())
     world.report(*fleet("a", 2))
     world.change(vmi())
@@ -148,7 +148,7 @@ def test_events_before_the_zone_was_read_count() -> None:
     assert set(world.vmis) == {"a/v01", "prod/db"}
 
 
-def test_hold_down_over_a_restart() -> None:
+def test_a_restart_holds_published_addresses() -> None:
     world = settled(options=Options(hold_down=300.0))
     world.start()
     world.report(Vmi(**{**{field: getattr(vmi(), field) for field in vmi().__struct_fields__}, "interfaces": ()}))
@@ -158,7 +158,7 @@ def test_hold_down_over_a_restart() -> None:
     assert not world.server.get(NET1).rrsets
 
 
-def test_a_busy_driver_delays_reading_back_but_not_for_ever() -> None:
+def test_a_busy_driver_delays_reading_back_for_a_limited_time() -> None:
     world = settled()
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
     world.step()
@@ -169,7 +169,7 @@ def test_a_busy_driver_delays_reading_back_but_not_for_ever() -> None:
     assert isfinite(wait.until)
 
 
-def test_a_limit_that_another_vmi_reaches_is_a_fact() -> None:
+def test_a_limit_reached_because_of_another_vmi_is_reported() -> None:
     world = World(Server(), rules=txt_rules(max_namespace_names=4))
     world.report(vmi("b", created=2), vmi("c", created=3))
     world.run(1.0)

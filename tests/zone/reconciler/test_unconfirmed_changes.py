@@ -23,7 +23,7 @@ def settled(*, signed: bool = False, count: int = 1, ttl: int | None = None) -> 
 
 
 @pytest.mark.parametrize("count", [1, 100, 400])
-def test_what_a_signed_zone_shows_late_is_waited_for_and_not_sent_again(count: int) -> None:
+def test_a_late_change_in_a_signed_zone_is_not_sent_again(count: int) -> None:
     server = Server(signed=True)
     server.hides = True
     world = World(server)
@@ -40,7 +40,7 @@ def test_what_a_signed_zone_shows_late_is_waited_for_and_not_sent_again(count: i
     assert not world.wrong()
 
 
-def test_a_signed_zone_that_stopped_showing_gets_a_nudge_and_the_nudge_is_taken_back() -> None:
+def test_a_stalled_signed_zone_gets_a_temporary_update() -> None:
     world = settled(signed=True, count=3)
     world.server.hides = True
     world.change(vmi("v0", interfaces={"net1": ["10.1.0.5"]}))
@@ -56,7 +56,7 @@ def test_a_signed_zone_that_stopped_showing_gets_a_nudge_and_the_nudge_is_taken_
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
-def test_what_is_never_shown_is_refused(signed: bool) -> None:
+def test_a_change_that_never_appears_is_refused(signed: bool) -> None:
     world = settled(signed=signed, count=3)
     world.server.drops = {NET1}
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
@@ -68,7 +68,7 @@ def test_what_is_never_shown_is_refused(signed: bool) -> None:
     assert not world.wrong()
 
 
-def test_a_server_that_leaves_out_the_ownership_record() -> None:
+def test_a_dropped_ownership_record_is_a_refusal() -> None:
     world = World(Server())
     world.server.drops_txt = True
     world.report(vmi())
@@ -77,7 +77,7 @@ def test_a_server_that_leaves_out_the_ownership_record() -> None:
     assert world.reconciler.settled
 
 
-def test_ttls_that_change_only_in_two_messages() -> None:
+def test_a_server_that_keeps_ttls_needs_two_messages() -> None:
     world = settled()
     world.server.keeps_ttl = True
     missing = []
@@ -121,7 +121,7 @@ def test_addresses_are_never_without_their_ownership_record(lost: Result) -> Non
     assert not world.wrong()
 
 
-def test_a_server_that_lowers_ttls() -> None:
+def test_a_lowered_ttl_is_accepted() -> None:
     world = settled()
     world.server.max_ttl = 120
     world.change(vmi(ttl=300))
@@ -151,7 +151,7 @@ def test_an_update_without_an_answer_is_looked_up(applied: bool) -> None:
     assert world.reconciler.problem is None
 
 
-def test_updates_that_were_not_sent_come_again_with_pauses_when_the_primary_is_down() -> None:
+def test_unsent_updates_are_retried_with_pauses_while_the_primary_is_down() -> None:
     world = settled()
     world.server.down = True
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
@@ -165,7 +165,7 @@ def test_updates_that_were_not_sent_come_again_with_pauses_when_the_primary_is_d
     assert world.reconciler.problem is None
 
 
-def test_stale_prerequisites_are_read_and_planned_again() -> None:
+def test_a_stale_change_is_read_and_planned_again() -> None:
     world = settled()
     world.server.put(node(NET1, a("192.0.2.1"), txt(mark()), sshfp()))
     actions = len(world.actions)
@@ -196,7 +196,7 @@ def test_a_name_that_keeps_changing_waits_alone() -> None:
     assert not world.wrong()
 
 
-def test_two_controllers_with_one_owner_id() -> None:
+def test_two_controllers_with_one_owner_id_are_detected() -> None:
     world = settled()
     for _ in range(4):
         world.server.put(node(NET1, a("10.9.9.9"), txt(mark("prod/other"))))
@@ -218,7 +218,7 @@ def test_a_name_with_foreign_types_is_published_again_after_a_restart_of_the_vm(
     assert world.server.get(NET1).get(44) == sshfp()
 
 
-def test_a_serial_that_stands_still_after_an_accepted_update_needs_a_full_read() -> None:
+def test_an_unchanged_serial_after_an_update_causes_a_full_read() -> None:
     world = settled()
     world.server.stands = True
     actions = len(world.actions)
