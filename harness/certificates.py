@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, by openssl: `Authority(directory).pair("ns", "DNS:ns.example.test")`."""
+"""A certificate authority for tests, using openssl: `Authority(directory).pair("ns", "DNS:ns.example.test")`."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ class Pair:
 class Authority:
     """A certificate authority in `directory`, which must be empty.
 
-    Without `identifiers` it is as some clusters have theirs: no key usage and no key identifiers.
+    Without `identifiers` it has no key usage and no key identifiers, as in some clusters.
     """
 
     def __init__(self, directory: Path, name: str = "ca", *, identifiers: bool = True) -> None:

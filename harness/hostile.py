@@ -1,11 +1,11 @@
-"""A man in the middle: a TCP proxy in front of a real primary that hangs up, tampers, stays silent, or interferes.
+"""A man in the middle: a TCP proxy for a real primary that closes, tampers, stays silent, or interferes.
 
     with Proxy(primary) as proxy:                     # passes everything on
         proxy.request = swallow                       # never answers
         proxy.response = after(2, cut())              # two messages, then a clean close
 
-Hooks see whole DNS messages, without their length; what they yield goes on. `Cut` hangs up. They run in the thread of
-their connection, and what they raise by mistake is raised again when the `with` block ends.
+Hooks get DNS messages, without their length, and yield what to forward. `Cut` closes. They run in the thread of
+their connection, and unexpected exceptions are raised again when the `with` block ends.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ AXFR = 252
 
 
 class Cut(Exception):
-    """Hang up, after `octets` that are sent as they are, without a length; with `reset` rudely."""
+    """Close the connection after sending `octets` without a length; with `reset`, by a TCP reset."""
 
     def __init__(self, octets: bytes = b"", *, reset: bool = False) -> None:
         super().__init__("cut")
@@ -67,7 +67,7 @@ class Proxy:
         return self
 
     def lead_to(self, primary: Server) -> None:
-        """Pass new connections on to another primary, and cut those that are open."""
+        """Forward new connections to another primary, and cut open ones."""
         self._primary = (primary.address, primary.port)
         for client in tuple(self._clients):
             with contextlib.suppress(OSError):
@@ -105,7 +105,7 @@ class Proxy:
                     if cut.reset:
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
-                pass  # the primary or the client is gone: so is the connection
+                pass  # the primary or the client closed the connection
             except BaseException as e:  # noqa: BLE001 - raised again when the block ends
                 self._mistakes.append(e)
 
@@ -149,7 +149,7 @@ def unsigned_notauth(message: bytes) -> Iterable[bytes]:
 
 
 def cut(octets: bytes = b"", *, reset: bool = False) -> Hook:
-    """Return a hook that hangs up, after sending `octets`."""
+    """Return a hook that closes the connection after sending `octets`."""
 
     def hook(_: bytes) -> Iterable[bytes]:
         raise Cut(octets, reset=reset)
@@ -163,28 +163,28 @@ def replaced(octets: bytes) -> Hook:
 
 
 def after(count: int, hook: Hook) -> Hook:
-    """Return a hook that lets `count` messages through before `hook` gets the others."""
+    """Return a hook that forwards `count` messages and gives all later ones to `hook`."""
     return _Counted(count, pass_on, hook)
 
 
 def behind(count: int, hook: Hook) -> Hook:
-    """Return a hook that lets `count` messages of every request through before `hook` gets the others."""
+    """Return a hook that forwards `count` messages per request and gives all later ones to `hook`."""
     by_id: dict[bytes, Hook] = {}
     return lambda message: by_id.setdefault(message[:2], after(count, hook))(message)
 
 
 def first(count: int, hook: Hook) -> Hook:
-    """Return a hook that gives the first `count` messages to `hook`, and lets the others through."""
+    """Return a hook that gives the first `count` messages to `hook`, and forwards the others."""
     return _Counted(count, hook, pass_on)
 
 
 def only(wanted: Callable[[bytes], bool], hook: Hook) -> Hook:
-    """Return a hook that gives messages that are `wanted` to `hook`, and lets the others through."""
+    """Return a hook that gives the `wanted` messages to `hook`, and forwards the others."""
     return lambda message: hook(message) if wanted(message) else [message]
 
 
 def once_before(action: Callable[[], object]) -> Hook:
-    """Return a hook that acts before the first message goes on: the race between a look and a change."""
+    """Return a hook that runs `action` before it forwards the first message: a race between read and update."""
 
     def act(message: bytes) -> Iterable[bytes]:
         action()
@@ -221,7 +221,7 @@ def is_transfer(message: bytes) -> bool:
     return question is not None and question[1] == AXFR
 
 
-# What can be done to a response
+# Changes of a response
 
 
 def unsigned(message: bytes) -> bytes:
@@ -253,7 +253,7 @@ class Resigner:
         self._macs: dict[int, bytes] = {}
 
     def request(self, message: bytes) -> Iterable[bytes]:
-        """Take note of the signature that the response will refer to."""
+        """Record the signature that the response will refer to."""
         tsig = codec.read(message).tsig
         assert tsig is not None, "this request is not signed"
         rdata = dns.rdata.from_wire(dns.rdataclass.ANY, dns.rdatatype.TSIG, tsig[3], 0, len(tsig[3]))

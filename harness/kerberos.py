@@ -1,4 +1,4 @@
-"""A Kerberos realm of the tests' own: an MIT KDC on a loopback port, with its database in a scratch directory.
+"""A Kerberos realm for tests: an MIT KDC on a loopback port, with its database in a scratch directory.
 
     with Realm() as realm:
         realm.add("ksd", "DNS/ns.example.test")
@@ -56,7 +56,7 @@ _KDC = """\
 
 
 class Realm:
-    """One realm and its KDC, from when the `with` block begins until it ends."""
+    """One realm and its KDC, which runs during the `with` block."""
 
     def __init__(self, name: str = NAME) -> None:
         self.name = name
@@ -113,7 +113,7 @@ class Realm:
             self.start()
 
     @contextlib.contextmanager
-    def elsewhen(self, offset: str) -> Iterator[None]:
+    def with_clock_offset(self, offset: str) -> Iterator[None]:
         """Run the KDC with a clock that is off by `offset` during the block."""
         self.stop()
         self.start(faketime(offset))
@@ -142,7 +142,7 @@ class Realm:
     # Principals
 
     def add(self, *names: str, maxlife: str = "1 day") -> None:
-        """Add principals; `maxlife` is how long their tickets hold, as kadmin reads it."""
+        """Add principals; `maxlife` is the lifetime of their tickets, as for kadmin."""
         for name in names:
             self.admin(f'addprinc -randkey -maxlife "{maxlife}" {name}')
 
@@ -151,7 +151,7 @@ class Realm:
         return self._run("kadmin.local", "-r", self.name, "-q", query).stdout
 
     def keytab(self, *names: str) -> Path:
-        """Return a new keytab with the keys of `names`, which stay as they are."""
+        """Return a new keytab with the current keys of `names`."""
         path = self.directory / f"{'+'.join(names).replace('/', '_')}.{time.monotonic_ns()}.keytab"
         self.admin(f"ktadd -norandkey -k {path} {' '.join(names)}")
         assert path.exists(), f"no keys of {names}"
@@ -160,7 +160,7 @@ class Realm:
     # Environments
 
     def client(self, principal: str | None = None) -> dict[str, str]:
-        """Return the environment of a client that has the keytab of `principal`, or nothing, and no ticket yet."""
+        """Return the environment of a client with the keytab of `principal`, or without one, and without a ticket."""
         cache = self.directory / f"cache.{time.monotonic_ns()}"
         keytab = self.keytab(principal) if principal else self.directory / "none.keytab"
         return {"KRB5_CONFIG": str(self.config), "KRB5CCNAME": f"FILE:{cache}", "KRB5_CLIENT_KTNAME": str(keytab)}

@@ -1,4 +1,4 @@
-"""Proxies on loopback: `HttpProxy` (absolute requests and CONNECT) and `SocksProxy` (SOCKS5). Every name leads here.
+"""Proxies on loopback: `HttpProxy` (absolute requests and CONNECT) and `SocksProxy` (SOCKS5). All names lead here.
 
 `seen` are the requests they received; with `secret`, as in `user:password`, they require it.
 """
@@ -56,7 +56,7 @@ class _Http(BaseHTTPRequestHandler):
         given = self.headers.get("Proxy-Authorization", "")
         wanted = f"Basic {base64.b64encode(self.server.secret.encode()).decode()}"
         if self.server.secret and given != wanted:
-            # As some do, it quotes what it was sent.
+            # As some proxies do, it quotes the request.
             self.send_error(407, explain=f"who is {given}?")
             return False
         return True

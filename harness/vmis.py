@@ -36,11 +36,11 @@ def vmi(
 ) -> dict[str, Any]:
     """Return a running VMI with the secondary interfaces `interfaces` (name to addresses), as the API would give it.
 
-    An interface whose addresses are None stands in the spec alone; with `[]` the status lists it without an address.
+    An interface whose addresses are None is only in the spec; with `[]` the status lists it without an address.
     `default` names the interface of the default network, a pod network or with `default_multus` one of multus (None:
     there is no default network), and `default_addresses` are its addresses. The status also lists an interface that
     only the guest knows, without a name. `managed_fields` adds what a watch or list sends and kubectl hides, and
-    brings the object to about 5 KB. Every call gives a new object, so a test may change it as it likes.
+    brings the object to about 5 KB. Every call returns a new object that a test may change.
     """
     secondary = {"nic1": ["10.0.0.1"]} if interfaces is None else interfaces
     networks: list[dict[str, Any]] = []
@@ -160,14 +160,14 @@ def listing(vmis: Iterable[Mapping[str, Any]], *, kind: str = "List") -> dict[st
 
 
 def as_json(*documents: Mapping[str, Any]) -> bytes:
-    """Return the documents in a row, indented as kubectl does."""
+    """Return the documents one after another, indented as by kubectl."""
     return "".join(json.dumps(document, indent=4) + "\n" for document in documents).encode()
 
 
 def as_yaml(*documents: Mapping[str, Any]) -> bytes:
     """Return the documents as one YAML stream."""
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    # Without aliases: kubectl writes none, and uid_of's equal strings are no reason for one.
+    # Without aliases, even for equal strings of uid_of: kubectl writes none.
     text: str = yaml.dump_all(documents, Dumper=dumper, default_flow_style=False, explicit_start=len(documents) > 1)
     return text.encode()
 

@@ -55,7 +55,7 @@ class Page:
         self._bin.mkdir()
         self._wrap("ksd-ddns", f'"{sys.executable}" -m ksd_ddns')
 
-    def played(self, server: Server, configure: Configure) -> str:
+    def run_page(self, server: Server, configure: Configure) -> str:
         """Return the page with the current output of its commands."""
         self._tools(server)
         said: dict[str, str] = {}
@@ -205,7 +205,7 @@ def play(name: str, directory: Path) -> tuple[str, str]:
     """Return a page as it is, and with the current output of its commands."""
     text = (HOW_TO / f"{name}.md").read_text(encoding="utf-8")
     with PAGES[name](text, directory) as (server, configure):
-        return text, Page(text, directory).played(server, configure)
+        return text, Page(text, directory).run_page(server, configure)
 
 
 def main() -> None:

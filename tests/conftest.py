@@ -12,11 +12,11 @@ from harness.servers import Bind, Knot, PowerDns, Server, stop_all
 
 S = TypeVar("S", bound=Server)
 
-# A background job of a script starts with SIGINT ignored, and so would all that the tests start.
+# A background job of a script ignores SIGINT, and everything that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long one example takes says something about the machine, nothing about the code.
+# The duration of an example depends on the machine, not on the code.
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
 
@@ -77,7 +77,7 @@ def make_primary(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serve
 def make_either(
     request: pytest.FixtureRequest, make_bind: Callable[..., Bind], make_knot: Callable[..., Knot]
 ) -> Callable[..., Server]:
-    """Return a factory of running servers that are configured each in its own way: the test runs with both.
+    """Return a factory of running servers, each kind with its own configuration: the test runs with both.
 
     `make_either(zones=..., bind={"zone_options": ...}, knot={"extra": ..., "zone_options": ...})`
     """
@@ -99,5 +99,5 @@ def _factory(stack: ExitStack, kind: type[S]) -> Callable[..., S]:
 
 
 def pytest_sessionfinish() -> None:
-    """Leave no server behind, also after Ctrl-C."""
+    """Stop all servers, also after Ctrl-C."""
     stop_all()

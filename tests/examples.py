@@ -44,7 +44,7 @@ def comparable(text: str) -> str:
     return _PASSING.sub("...", text)
 
 
-def played(text: str, server: Server, directory: Path, *, replaced: Mapping[str, str] | None = None) -> str:
+def run_page(text: str, server: Server, directory: Path, *, replaced: Mapping[str, str] | None = None) -> str:
     """Return the page `text` with the current output of its commands. They run in `directory`, which is filled here.
 
     With `replaced` the page has all settings itself. Its keys are replaced by its values in the files of the page.
@@ -95,7 +95,7 @@ def main() -> None:
     for page in map(Path, sys.argv[1:]):
         text = page.read_text(encoding="utf-8")
         with Bind() as server, tempfile.TemporaryDirectory() as directory:
-            page.write_text(played(text, server, Path(directory)), encoding="utf-8")
+            page.write_text(run_page(text, server, Path(directory)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from harness.kube import Kube
 
 @pytest.fixture
 def kube() -> Iterator[Kube]:
-    """Yield a running API server without TLS, which lets everybody in."""
+    """Yield a running API server without TLS and authentication."""
     with Kube() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""The bundled primary: what bootstrap writes is started and asked."""
+"""The bundled primary: real servers run what bootstrap writes, and answer queries."""
 
 import ipaddress
 import os
@@ -98,7 +98,7 @@ def test_the_negative_ttl_is_30_seconds(primary: Server) -> None:
     assert answer.rcode() == dns.rcode.NXDOMAIN
     (negative,) = answer.authority
     assert min(negative.ttl, negative[0].minimum) == 30
-    # Some resolvers look at one of the two only (RFC 2308, 5).
+    # Some resolvers use only one of the two (RFC 2308, 5).
     (soa,) = (record for record in primary.axfr() if record.type == "SOA")
     assert (soa.ttl, soa.rdata.split()[-1]) == (30, "30")
 
@@ -209,7 +209,7 @@ def test_updates_require_the_key(primary: Server, key: Key | None) -> None:
 )
 def test_the_key_can_write_what_the_controller_writes(primary: Server, record: str) -> None:
     owner, ttl, rdtype, rdata = record.split(None, 3)
-    # nsupdate has an opinion of its own on host names
+    # nsupdate checks host names itself
     primary.nsupdate(f"check-names no\nadd ns.vm. 60 A 192.0.2.1\nadd {record}")
     assert Record(owner, int(ttl), rdtype, rdata) in primary.axfr()
     primary.nsupdate(f"del {owner} {rdtype} {rdata}")
@@ -290,14 +290,14 @@ def test_a_killed_server_loses_no_acknowledged_update(primary: Server) -> None:
     with ThreadPoolExecutor(1) as pool:
         updates = pool.submit(update)
         started.wait(30)
-        time.sleep(0.2)  # any moment will do: the kill comes between two updates or in the middle of one
+        time.sleep(0.2)  # at any moment: between two updates or within one
         primary.kill()
         updates.result(30)
     primary.start()
     found = {record.owner for record in primary.axfr() if record.type == "A"}
     assert len(acknowledged) > 20
     assert set(acknowledged) <= found
-    assert len(found) - len(acknowledged) in (0, 1)  # the one that was under way
+    assert len(found) - len(acknowledged) in (0, 1)  # the update in flight
     primary.nsupdate("add after.vm. 60 A 10.0.0.1")
     primary.restart()
     assert {record.owner for record in primary.axfr() if record.type == "A"} == found | {"after.vm."}
@@ -313,7 +313,7 @@ def test_an_update_does_not_rewrite_the_zone_file(primary: Server) -> None:
 
 
 def test_the_journal_answers_ixfr_after_a_restart(primary: Server) -> None:
-    # BIND sends the whole zone when that is shorter: so one that is longer than its latest changes
+    # BIND sends the full zone if it is shorter, so make it longer than its latest changes
     primary.nsupdate("\n".join(f"add m{i}.vm. 60 A 10.0.1.{i & 255}" for i in range(500)))
     serial = primary.serial()
     for i in range(30):
@@ -344,7 +344,7 @@ def test_the_server_runs_as_any_user_and_writes_only_in_its_directory(make_prima
 
 
 def test_the_server_starts_as_root(make_primary: Callable[..., Server]) -> None:
-    server = make_primary()  # as whoever runs the tests
+    server = make_primary()  # as the current user
     server.nsupdate("add a.vm. 60 A 10.0.0.1")
     server.restart()
     assert server.query("a.vm.", "A") == ["10.0.0.1"]
@@ -361,7 +361,7 @@ def test_the_configuration_causes_no_warning(primary: Server) -> None:
     assert re.fullmatch(r"(zone vm/IN: loaded serial \d+\n)|Configuration is valid\n", done.stdout + done.stderr)
 
 
-# What is written, and what is not
+# Files that are written
 
 
 @SERVERS
@@ -580,7 +580,7 @@ def test_a_journal_without_its_zone_is_reported(bind: Bind) -> None:
 def test_knot_starts_with_a_new_zone_when_its_zone_file_is_lost(knot: Knot) -> None:
     knot.nsupdate("add a.vm. 60 A 10.0.0.1")
     knot.kill()
-    time.sleep(0.2)  # so that the new zone is ahead of the old one
+    time.sleep(0.2)  # so that the new serial is higher
     knot.zone_path("vm.").unlink()
     bootstrap.write(knot.bundled())
     knot.start()
@@ -738,7 +738,7 @@ def test_a_primary_can_have_a_transfer_key(tmp_path: Path) -> None:
 
 
 def test_a_changed_transfer_key_is_reported_and_not_copied(tmp_path: Path) -> None:
-    # A mounted Secret changes in a pod that runs: its server, its controller and a second start go by one key.
+    # A mounted Secret can change while the pod runs, but server and controller must use the same key.
     primary = BundledPrimary(
         server="bind9", directory=tmp_path / "zones", base="vm.", transfer_key=_transfer_key(tmp_path)
     )

@@ -54,7 +54,7 @@ def test_status_page_names_every_metric() -> None:
 )
 def test_examples_print_what_the_page_shows(page: Path, bind: Bind, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    printed = examples.played(text, bind, tmp_path)
+    printed = examples.run_page(text, bind, tmp_path)
     assert examples.comparable(printed) == examples.comparable(text), f"python -m tests.examples {page}"
 
 

@@ -1,4 +1,4 @@
-"""Stuck threads are told from those that wait, work, or have ended."""
+"""Stuck threads are distinguished from those that wait, work, or have ended."""
 
 import threading
 import time

@@ -41,13 +41,13 @@ def shell(script: str, directory: Path, environment: dict[str, str] | None = Non
 
 
 def compare(text: str, server: Bind, directory: Path, replaced: dict[str, str]) -> None:
-    printed = examples.played(text, server, directory, replaced=replaced)
+    printed = examples.run_page(text, server, directory, replaced=replaced)
     assert examples.comparable(printed) == examples.comparable(text)
 
 
 def test_the_tutorial_works() -> None:
     text = tutorial.PAGE.read_text(encoding="utf-8")
-    printed = tutorial.played(text)
+    printed = tutorial.run_page(text)
     assert examples.comparable(printed) == examples.comparable(text), "python -m tests.tutorial"
 
 

@@ -1,4 +1,4 @@
-"""The log: a reader that hangs or is gone costs lines, never time; what is logged cannot pass for something else."""
+"""The log: a reader that hangs costs lines but no time, and no message can forge another."""
 
 import contextlib
 import fcntl
@@ -37,7 +37,7 @@ def dropped(count: int) -> str:
     return f"dropped {count}"
 
 
-def drained(reader: int, until: Callable[[bytes], bool]) -> list[str]:
+def read_until(reader: int, until: Callable[[bytes], bool]) -> list[str]:
     """Return the lines that arrive until `until` is true of them all."""
     found = b""
     deadline = time.monotonic() + 20
@@ -52,7 +52,7 @@ def test_lines_arrive_in_order(pipe: tuple[int, int]) -> None:
     writer = Writer(end, dropped)
     for number in range(5_000):
         writer.put(f"line {number}")
-    lines = drained(reader, lambda found: b"line 4999\n" in found)
+    lines = read_until(reader, lambda found: b"line 4999\n" in found)
     assert lines == [f"line {number}" for number in range(5_000)]
     assert writer.flush(20)
 
@@ -65,10 +65,10 @@ def test_lines_dropped_for_a_hanging_reader_are_counted(pipe: tuple[int, int]) -
         writer.put(f"line {number}")
     assert not writer.flush(0.2)
     assert time.monotonic() - began < 10, "it waited"
-    lines = drained(reader, lambda found: b"dropped" in found)
+    lines = read_until(reader, lambda found: b"dropped" in found)
     assert writer.flush(20)
     writer.put("the last")
-    lines += drained(reader, lambda found: b"the last\n" in found)
+    lines += read_until(reader, lambda found: b"the last\n" in found)
     kept = [line for line in lines if line.startswith("line ")]
     lost = sum(int(line.split()[1]) for line in lines if line.startswith("dropped "))
     assert len(kept) + lost == 50_000
@@ -97,7 +97,7 @@ def test_logging_resumes_when_a_full_disk_has_space_again(tmp_path: Path, pipe: 
     assert writer.flush(20)
     os.dup2(end, descriptor)
     writer.put("again")
-    lines = drained(reader, lambda found: b"again\n" in found)
+    lines = read_until(reader, lambda found: b"again\n" in found)
     assert lines[-1] == "again"
     assert sum(int(line.split()[1]) for line in lines[:-1]) == 10
     os.close(full)
@@ -111,7 +111,7 @@ def test_a_nonblocking_pipe_gets_complete_lines(pipe: tuple[int, int]) -> None:
     for number in range(3_000):
         writer.put(f"line {number}")
     time.sleep(0.1)
-    lines = drained(reader, lambda found: b"line 2999\n" in found)
+    lines = read_until(reader, lambda found: b"line 2999\n" in found)
     assert lines == [f"line {number}" for number in range(3_000)]
 
 
@@ -126,7 +126,7 @@ def test_threads_and_signal_handlers_can_write_at_once(pipe: tuple[int, int]) ->
     threads = [threading.Thread(target=put) for _ in range(8)]
     for thread in threads:
         thread.start()
-    lines = drained(reader, lambda found: found.count(b"\n") == 8_000)
+    lines = read_until(reader, lambda found: found.count(b"\n") == 8_000)
     for thread in threads:
         thread.join()
     assert set(lines) == {"x" * 50}
@@ -247,7 +247,7 @@ def test_a_controller_works_and_exits_regardless_of_the_reader_of_its_log(
     source = tmp_path / "vmis.json"
 
     def put(address: str) -> None:
-        # What cannot be published is logged each time: more than the pipe holds.
+        # Each unpublishable name is logged: together more than the pipe can hold.
         bad = [vmi(f"bad-{number}", "prod", {"net1": ["no address at all"]}) for number in range(50)]
         new = tmp_path / "new.json"
         new.write_text(json.dumps({"kind": "List", "items": [vmi("db", "prod", {"net1": [address]}), *bad]}))

@@ -95,7 +95,7 @@ class Shell:
         return re.sub(rf"\b{self._ports['5353']}\b", "5353", output)
 
 
-def played(text: str) -> str:
+def run_page(text: str) -> str:
     """Return the page `text` with the current output of its commands."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -119,7 +119,7 @@ def played(text: str) -> str:
 
 def main() -> None:
     """Write the output of the commands into the page."""
-    PAGE.write_text(played(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(run_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@
 
 It serves what a client of VMIs needs: kubevirt.io/v1 virtualmachineinstances, namespaces, events (core and
 events.k8s.io), leases, network-attachment-definitions and configmaps, with pages, resourceVersions, watches, bookmarks,
-conflicts, finalizers, tokens, client certificates and RBAC. Left out: schemas, admission, server-side apply, dry runs;
-a strategic merge patch is taken for a merge patch. Other kinds come with `Kube.serve`.
+conflicts, finalizers, tokens, client certificates and RBAC. Missing: schemas, admission, server-side apply, dry runs;
+a strategic merge patch is applied as a merge patch. `Kube.serve` adds other kinds.
 `python -m harness.kube --help` runs one as a process.
 """
 

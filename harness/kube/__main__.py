@@ -2,8 +2,8 @@
 
     python -m harness.kube --port 8001 --objects vmis.yaml --kubeconfig /tmp/kubeconfig
 
-With --commands it reads its standard input, one command a line, and writes one line of JSON about each; the end of the
-input ends it. `harness.kube.process` is the other end of that.
+With --commands it reads one command per line from standard input, and writes one line of JSON for each; the end of the
+input ends it. `harness.kube.process` uses it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def objects_in(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def heartbeats(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
-    """COUNT [PER_SECOND]: bump so many VMIs, and wait until the watches have been sent it."""
+    """COUNT [PER_SECOND]: bump COUNT VMIs, and wait until the watches have sent all events."""
     count, rate = int(arguments[0]), float(arguments[1]) if len(arguments) > 1 else 0.0
     begin = time.perf_counter()
     if not rate:
@@ -61,7 +61,7 @@ def heartbeats(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
 
 
 def load(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
-    """COUNT [NAMESPACES]: put so many VMIs."""
+    """COUNT [NAMESPACES]: put COUNT VMIs."""
     loaded = kube.load(many(int(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 10))
     gc.collect()
     gc.freeze()
@@ -69,9 +69,9 @@ def load(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
 
 
 def put(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
-    """OBJECT: create or replace what the JSON text says; `at` is when, by the monotonic clock of all processes."""
+    """OBJECT: create or replace the object; `at` is the time on the monotonic clock of the machine."""
     obj = json.loads(" ".join(arguments))
-    with kube.store.lock:  # watches take it to read the store, so they see the change right after this time
+    with kube.store.lock:  # watches need it to read the store, so they see the change right after this time
         kube.put(obj)
         return {"at": time.monotonic()}
 
@@ -82,7 +82,7 @@ def delete(kube: Kube, arguments: list[str]) -> None:
 
 
 def requests(kube: Kube, arguments: list[str]) -> Mapping[str, Any]:
-    """[SINCE]: tell which requests there were."""
+    """[SINCE]: list the requests."""
     found = kube.requests(since=int(arguments[0]) if arguments else 0)
     return {"requests": [[one.verb, one.resource, one.namespace, one.status] for one in found]}
 
@@ -104,7 +104,7 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def obey(kube: Kube, lines: Iterable[str]) -> None:
-    """Carry out the commands, and answer each."""
+    """Run the commands, and answer each."""
     for line in lines:
         name, *arguments = line.split(maxsplit=1) if line.startswith("put ") else line.split()
         answer = COMMANDS[name](kube, arguments) or {}

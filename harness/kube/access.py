@@ -1,4 +1,4 @@
-"""Who asks, and what they may: bearer tokens, client certificates, and RBAC read from manifests."""
+"""Authentication and authorization: bearer tokens, client certificates, and RBAC from manifests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AUTHENTICATED = "system:authenticated"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who sends a request, as the authenticator found out."""
+    """The authenticated user of a request."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -27,14 +27,14 @@ ADMIN = User("kubernetes-admin", (MASTERS, _AUTHENTICATED))
 
 
 def service_account(namespace: str, name: str) -> User:
-    """Return the user that a pod with this service account is."""
+    """Return the user of a pod with this service account."""
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", _AUTHENTICATED)
     return User(f"system:serviceaccount:{namespace}:{name}", groups)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a (Cluster)Role as one user has it; `namespace` is None when it holds in all of them."""
+    """One rule of a (Cluster)Role bound to a user; `namespace` is None if it applies to all."""
 
     user: User
     namespace: str | None
@@ -59,7 +59,7 @@ class Rule:
         return matches and _is(self.user, user) and _covers(self.verbs, verb)
 
 
-# What every cluster grants to everybody who is authenticated: discovery, and asking what one may do.
+# Every cluster grants this to all authenticated users: discovery and self-reviews.
 _BASIC = (
     Rule(User("", (_AUTHENTICATED,)), None, frozenset(("get",)),
          paths=frozenset(("/api", "/api/*", "/apis", "/apis/*", "/version", "/healthz", "/livez", "/readyz",
@@ -70,9 +70,9 @@ _BASIC = (
 
 
 def rules_of(documents: Iterable[Mapping[str, Any]]) -> list[Rule]:
-    """Return what the bindings among the documents grant, by the roles among them.
+    """Return the rules that the bindings in the documents grant.
 
-    ValueError when a binding names a role that is not there, which a real cluster takes for no grant at all.
+    ValueError if a binding names a missing role, which a real cluster ignores.
     """
     documents = [document for document in documents if document]
     roles = {
@@ -102,7 +102,7 @@ def rules_of(documents: Iterable[Mapping[str, Any]]) -> list[Rule]:
 class Access:
     """Authenticator and authorizer.
 
-    While nothing is configured everybody is let in. `require` makes requests without credentials those of
+    Without configuration everything is allowed. `require` makes requests without credentials those of
     system:anonymous, who may do nothing; `rules` set, everybody but system:masters needs a grant.
     """
 
@@ -112,7 +112,7 @@ class Access:
         self.rules: list[Rule] | None = None
 
     def add(self, user: User, token: str | None = None) -> str:
-        """Return a token, new unless given, that is `user`'s from now on."""
+        """Return a token of `user`: a new one unless given."""
         token = token or secrets.token_urlsafe(24)
         self.tokens[token] = user
         return token

@@ -1,4 +1,4 @@
-"""What the API server does with a request: lists, watches and writes, with the checks that clients run into."""
+"""Requests to the API server: lists, watches and writes, with the checks that matter to clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GIT_VERSION = "v1.34.1"
 
 @dataclass(slots=True)
 class Request:
-    """One request as it came, and as the log keeps it.
+    """One request as received and logged.
 
     `verb` is that of RBAC (list and watch are two), `status` the HTTP status of the answer: None while there is none,
     or when a fault cut the connection first. `at` is in seconds of time.monotonic, `connection` counts from 1.
@@ -65,7 +65,7 @@ class Request:
 
     @property
     def namespace(self) -> str:
-        """Empty for what is cluster-wide."""
+        """Empty for cluster-wide objects."""
         return self.target.namespace if self.target else ""
 
     @property
@@ -95,7 +95,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A watch that begins: what to send comes out of `feed`, for `seconds` at most."""
+    """A new watch: it sends the items of `feed`, for `seconds` at most."""
 
     feed: Feed
     resource: Resource
@@ -129,7 +129,7 @@ class Api:
         self.resources = {(one.group, one.version, one.plural): one for one in RESOURCES}
 
     def answer(self, request: Request) -> Answer | Stream:
-        """Carry out `request`, whose user is known; Refused when it is not allowed, not possible or not understood."""
+        """Process `request`, whose user is known; Refused if it is not allowed, not possible or invalid."""
         target = request.target
         if target is None:
             if not self.access.allows_path(request.user, request.verb, request.path):
@@ -198,7 +198,7 @@ class Api:
             collection = self.store.collection(resource.storage)
             revision, versions, start = self._state(collection, query, limit)
             if not query.get("continue") and query.get("resourceVersion") == "0":
-                limit = 0  # served from the watch cache, which knows no pages
+                limit = 0  # served from the watch cache, which has no pages
             first = bisect_left(versions, prefix + start, key=_key_of)
             end = bisect_left(versions, prefix[:-1] + "0", key=_key_of) if prefix else len(versions)  # "0" is "/" + 1
             picked, position = _fill(versions, first, end, limit, passes if selects else None)
@@ -210,7 +210,7 @@ class Api:
         return Answer(_list_body(resource, picked, revision, following, remaining))
 
     def _state(self, collection: Collection, query: Mapping[str, str], limit: int) -> tuple[int, list[Version], str]:
-        """Return which revision a list shows, the objects of it, and the key to start from, below the prefix."""
+        """Return the revision of a list, its objects, and the key to start from, below the prefix."""
         now = self.store.revision
         wanted, match, token = (query.get(key, "") for key in ("resourceVersion", "resourceVersionMatch", "continue"))
         _check_match(wanted, match, token)
@@ -274,7 +274,7 @@ class Api:
     def _filter(
         self, resource: Resource, namespace: str, query: Mapping[str, str]
     ) -> tuple[Callable[[Version], bool], bool]:
-        """Return what decides whether a list or watch is about an object, and whether a selector takes part."""
+        """Return the filter for the objects of a list or watch, and whether it has a selector."""
         try:
             labels = selector.parse(query.get("labelSelector", ""))
         except ValueError as e:
@@ -367,7 +367,7 @@ class Api:
             return self._replace(resource, old, obj)
 
     def _replace(self, resource: Resource, old: Version, obj: Json) -> Answer:
-        """Write `obj`, in the form of `resource`, in the place of `old`; the same again changes nothing."""
+        """Replace `old` by `obj`, in the form of `resource`; an equal object changes nothing."""
         before = resource.shown(old.object)
         metadata, was = _metadata(obj), before["metadata"]
         if metadata.get("resourceVersion") != str(old.revision):
@@ -393,7 +393,7 @@ class Api:
         return Answer(self.render(resource, self.store.put(resource.storage, old.key, stored)))
 
     def _checked(self, resource: Resource, name: str, obj: Json, old: Json | None) -> Json:
-        """Return `obj` in the form in which it is stored; Refused when the validation finds something."""
+        """Return `obj` in its stored form; Refused if it is invalid."""
         for path in resource.times:
             value = value_at(obj, path)
             if value is not None and not MICRO_TIME.fullmatch(str(value)):
@@ -435,7 +435,7 @@ class Api:
             return Answer(_list_body(resource, chosen, self.store.revision, "", None))
 
     def remove(self, resource: Resource, old: Version) -> Version | None:
-        """Begin to delete an object; return it as it stays, marked, until its finalizers are off, else None."""
+        """Delete an object; return it as marked for deletion if it has finalizers, else None."""
         obj = old.object
         metadata = obj["metadata"]
         if resource is NAMESPACES:
@@ -452,7 +452,7 @@ class Api:
         return going
 
     def finish(self, resource: Resource, going: Version) -> None:
-        """Do the part of the controllers: empty a namespace, take the finalizers off, so that the object goes."""
+        """Act as the controllers: empty a namespace and remove the finalizers, which deletes the object."""
         if resource is NAMESPACES:
             for other in self.resources.values():
                 if other.namespaced and not other.is_view:
@@ -560,7 +560,7 @@ def _fill(
 ) -> tuple[list[Version], int]:
     """Return the objects of one page, and where the next begins.
 
-    As with etcd a page ends when it is full, whether or not what follows would pass: so the last page may be empty.
+    As with etcd, a page ends when it is full, even if no later object matches: so the last page may be empty.
     """
     if passes is None:
         position = min(end, first + limit) if limit else end
@@ -698,7 +698,7 @@ def _body(request: Request) -> Json:
 
 
 def _check_type(resource: Resource, obj: Json) -> None:
-    """Check apiVersion and kind, and put them in where a built-in kind's client left them out."""
+    """Check apiVersion and kind, and add them if the client of a built-in kind omitted them."""
     for name, wanted, label in (("kind", resource.kind, "kind"), ("apiVersion", resource.api_version, "API version")):
         given = obj.get(name)
         if not given:

@@ -1,4 +1,4 @@
-"""The authority of one fake API server: the server's certificate, and those of its clients."""
+"""The CA of one fake API server: certificates of the server and its clients."""
 
 import shutil
 import ssl
@@ -21,7 +21,7 @@ class KubeAuthority:
 
     @property
     def certificate(self) -> Path:
-        """What clients verify the server with: ca.crt."""
+        """The certificate by which clients verify the server: ca.crt."""
         return self._authority.certificate
 
     def client(self, user: str, *groups: str) -> Pair:
@@ -31,7 +31,7 @@ class KubeAuthority:
         return self._authority.pair(f"client{self._count}", subject=f"{organizations}/CN={user}")
 
     def context(self) -> ssl.SSLContext:
-        """Return the server's side of TLS; clients may show a certificate of this authority."""
+        """Return the TLS context of the server; client certificates of this CA are optional."""
         pair = self._authority.pair("server", "IP:127.0.0.1, DNS:localhost, DNS:kubernetes.default.svc")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)

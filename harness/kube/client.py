@@ -1,4 +1,4 @@
-"""The real kubernetes client, with shorter names for what the tests ask of it."""
+"""The real kubernetes client, with shorter methods for the tests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Client:
         return self.custom.list_cluster_custom_object(GROUP, VERSION, PLURAL, **options)
 
     def pages(self, limit: int, **options: Any) -> Iterator[Any]:
-        """Yield the pages of a list, each asked for when it is wanted."""
+        """Yield the pages of a list, each requested on demand."""
         page = self.listed(limit=limit, **options)
         yield page
         while page["metadata"]["continue"]:
@@ -68,7 +68,7 @@ class Client:
     def watch(
         self, resource_version: str | int, *, namespace: str = "", seconds: int = 30, **options: Any
     ) -> Iterator[Any]:
-        """Yield what the real `Watch` does: event by event, until the server ends it."""
+        """Yield the events of the real `Watch` until the server ends it."""
         options |= {"resource_version": str(resource_version), "timeout_seconds": seconds}
         custom = self.custom
         where = (custom.list_namespaced_custom_object, GROUP, VERSION, namespace) if namespace else (
@@ -77,8 +77,8 @@ class Client:
         return stream
 
     def watched(self, kube: Kube, resource_version: str | int, **options: Any) -> list[Any]:
-        """Return all events that there are from `resource_version` on; the watch ends when they have been sent."""
-        before = set(kube.watches)  # an earlier one that has ended, but is not gone yet
+        """Return all existing events after `resource_version`; the watch ends when they have been sent."""
+        before = set(kube.watches)  # an earlier one that ended but is not removed yet
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             reading = pool.submit(lambda: list(self.watch(resource_version, **options)))
             kube.wait(lambda: reading.done() or set(kube.watches) - before, "a watch")
@@ -107,7 +107,7 @@ Connect: TypeAlias = Callable[..., Client]
 
 
 def posted(name: str = "a", **arguments: Any) -> dict[str, Any]:
-    """Return a VMI as somebody would create it: without what only the server sets, and without finalizers."""
+    """Return a VMI to create: without the fields that only the server sets, and without finalizers."""
     obj = vmis.vmi(name, **arguments)
     for key in ("uid", "resourceVersion", "creationTimestamp", "generation", "finalizers"):
         del obj["metadata"][key]
@@ -135,5 +135,5 @@ def kinds(events: Iterable[Any]) -> list[str]:
 
 
 def status_of(error: pytest.ExceptionInfo[ApiException]) -> Any:
-    """Return the Status in the body of what the client raised."""
+    """Return the Status in the body of an error of the client."""
     return json.loads(error.value.body or "null")

@@ -1,4 +1,4 @@
-"""`Kube`: a cluster as far as a client of its API can see, and the handles by which a test moves it."""
+"""`Kube`: a cluster as seen through its API, and the methods by which tests control it."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Kube:
         return self
 
     def stop(self) -> None:
-        """Go away as a killed server does: connections are cut, new ones refused, what is stored stays."""
+        """Stop as if killed: connections are cut, new ones refused, and stored objects kept."""
         self.server.stop()
 
     def close(self) -> None:
-        """Stop, and leave nothing behind."""
+        """Stop, and remove all files."""
         try:
             self.server.stop()
         finally:
@@ -95,9 +95,9 @@ class Kube:
     # --- what is in it -----------------------------------------------------------------------------------------------
 
     def put(self, obj: Mapping[str, Any]) -> int:
-        """Create or replace an object, as KubeVirt's own programs do; return its resourceVersion.
+        """Create or replace an object, as the programs of KubeVirt do; return its resourceVersion.
 
-        Nothing is checked. The namespace comes into being, uid and creation time stay or are made up.
+        Nothing is checked. The namespace is created; uid and creation time are kept or generated.
         """
         resource = self._resource(obj)
         metadata = dict(obj["metadata"])
@@ -118,11 +118,11 @@ class Kube:
         return sum(1 for obj in objects if self.put(obj))
 
     def delete(self, namespace: str, name: str, resource: Resource = VMIS) -> None:
-        """Let the object be gone, finalizers or not; KeyError when there is none."""
+        """Delete the object, even with finalizers; KeyError if there is none."""
         self.store.delete(resource.storage, resource.key(namespace, name))
 
     def bump(self, namespace: str, name: str) -> int:
-        """Change of a VMI what always changes, a probe time, and nothing else; return its resourceVersion."""
+        """Change only a probe time of a VMI, as heartbeats do; return its resourceVersion."""
         return self.store.touch(VMIS.storage, VMIS.key(namespace, name)).revision
 
     def heartbeats(self, count: int) -> None:
@@ -132,7 +132,7 @@ class Kube:
             self.store.touch(VMIS.storage, keys[index % len(keys)])
 
     def get(self, namespace: str, name: str, resource: Resource = VMIS) -> Json | None:
-        """Return a copy of the object, None when there is none."""
+        """Return a copy of the object, None if there is none."""
         version = self.store.collection(resource.storage).versions.get(resource.key(namespace, name))
         return None if version is None else resource.shown(version.object)
 
@@ -163,14 +163,14 @@ class Kube:
 
     @property
     def kube_system_uid(self) -> str:
-        """What identifies the cluster."""
+        """The identity of the cluster."""
         namespace = self.get("", "kube-system", NAMESPACES)
         assert namespace is not None
         uid: str = namespace["metadata"]["uid"]
         return uid
 
     def finish_deletion(self, namespace: str, name: str, resource: Resource = VMIS) -> None:
-        """Do what the controllers do, where they are not played: take the finalizers off what is being deleted."""
+        """Remove the finalizers of an object being deleted, as controllers do, if they are not simulated."""
         with self.store.lock:
             self.api.finish(resource, self.store.collection(resource.storage).versions[resource.key(namespace, name)])
 
@@ -180,14 +180,14 @@ class Kube:
         return self.store.revision
 
     def compact(self) -> int:
-        """Forget the history: every resourceVersion and continue token given out so far is too old from now on.
+        """Forget the history: every resourceVersion and continue token issued so far expires.
 
-        Watches that are open go on. Return the oldest resourceVersion from which one can still begin.
+        Open watches continue. Return the oldest valid resourceVersion.
         """
         return self.store.compact()
 
     def uninstall(self, group: str = "kubevirt.io") -> None:
-        """Let the cluster not know an API group; its objects come back with `install`."""
+        """Remove an API group from the cluster; `install` restores it with its objects."""
         self.api.absent.add(group)
 
     def install(self, group: str = "kubevirt.io") -> None:
@@ -211,7 +211,7 @@ class Kube:
         skip: int = 0,
         times: int | None = 1,
     ) -> Injection:
-        """Let `fault` happen to the next `times` requests (None: to all) that match, after `skip` that go well.
+        """Apply `fault` to the next `times` matching requests (None: to all), after `skip` successful ones.
 
         `verb` is one of RBAC's, `path` a regular expression, `when` any other condition.
         """
@@ -224,17 +224,17 @@ class Kube:
         return self.server.watches()
 
     def cut_watches(self) -> None:
-        """Cut the connections of all open watches, in the middle of what they say."""
+        """Cut the connections of all open watches, without ending the response."""
         for watch in self.watches:
             watch.hang_up()
 
     def end_watches(self) -> None:
-        """End all open watches in good order, as a server does that shuts down."""
+        """End all open watches properly, as a server does at shutdown."""
         for watch in self.watches:
             watch.tell(Signal.END)
 
     def freeze_watches(self) -> None:
-        """Let all open watches fall silent with their connections open, as behind a firewall that forgot them."""
+        """Stop sending to all open watches, with their connections open, as behind a firewall that forgot them."""
         for watch in self.watches:
             watch.tell(Signal.FREEZE)
 
@@ -254,9 +254,9 @@ class Kube:
         del self.access.tokens[token]
 
     def authorize(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Let everybody but system:masters do only what roles and bindings among `documents` grant, and 403 the rest.
+        """Limit all users but system:masters to the roles and bindings in `documents`; the rest gets 403.
 
-        Who shows no credentials is let in as an administrator all the same, unless the server has `auth`.
+        Requests without credentials are still those of an administrator, unless the server has `auth`.
         """
         self.access.rules = rules_of(documents)
 
@@ -275,7 +275,7 @@ class Kube:
     def service_account_files(
         self, directory: Path, *, namespace: str = "secondary", name: str = "secondary", token: str | None = None
     ) -> ServiceAccountFiles:
-        """Write what a pod with this service account finds. The server must have TLS: in-cluster clients insist."""
+        """Write the files of a pod with this service account. In-cluster clients require TLS."""
         if self.authority is None:
             raise ValueError("an in-cluster client speaks TLS only: Kube(tls=True)")
         self.add_namespace(namespace)
@@ -288,7 +288,7 @@ class Kube:
     def requests(
         self, *, verb: str | None = None, resource: str | None = None, namespace: str | None = None, since: int = 0
     ) -> list[Request]:
-        """Return the requests so far, the first `since` of all left out."""
+        """Return the requests so far, without the first `since`."""
         with self.server.log.lock:
             requests = self.server.log.requests[since:]
         return [
@@ -301,11 +301,11 @@ class Kube:
 
     @property
     def count(self) -> int:
-        """How many requests there were: what `since` means."""
+        """Return the number of requests so far, for `since`."""
         return len(self.server.log.requests)
 
     def wait(self, condition: Callable[[], T], what: str, *, seconds: float = WAIT_SECONDS) -> T:
-        """Return what `condition` returns as soon as it is true; AssertionError when that takes longer."""
+        """Return the result of `condition` once it is true; AssertionError if that takes longer."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             if time.monotonic() > deadline:
@@ -329,7 +329,7 @@ class Kube:
         self, count: int = 1, *, verb: str | None = None, resource: str | None = None, since: int = 0,
         seconds: float = WAIT_SECONDS,
     ) -> list[Request]:  # fmt: skip
-        """Return the matching requests as soon as `count` of them have an answer that began."""
+        """Return the matching requests once `count` of them have a response."""
 
         def enough() -> list[Request] | None:
             found = [one for one in self.requests(verb=verb, resource=resource, since=since) if one.status is not None]

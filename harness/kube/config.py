@@ -1,4 +1,4 @@
-"""The files from which the real kubernetes client learns how to reach an API server."""
+"""Configuration files of the real kubernetes client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.certificates import Pair
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountFiles:
-    """What a pod finds: the files of its service account, and the environment."""
+    """The files of the service account in a pod, and the environment."""
 
     token: Path
     ca: Path
@@ -25,7 +25,7 @@ class ServiceAccountFiles:
 
 
 def write_service_account(directory: Path, *, port: int, token: str, ca: Path, namespace: str) -> ServiceAccountFiles:
-    """Write what the kubelet mounts at /var/run/secrets/kubernetes.io/serviceaccount."""
+    """Write the files that the kubelet mounts at /var/run/secrets/kubernetes.io/serviceaccount."""
     directory.mkdir(parents=True, exist_ok=True)
     files = ServiceAccountFiles(
         directory / "token",
@@ -59,7 +59,7 @@ def write_kubeconfig(
 
 
 def with_certificate(pair: Pair) -> dict[str, Any]:
-    """Return the user of a kubeconfig that shows a client certificate."""
+    """Return the user of a kubeconfig with a client certificate."""
     return {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
 
 
@@ -74,7 +74,7 @@ print(json.dumps({{"apiVersion": "client.authentication.k8s.io/v1", "kind": "Exe
 
 
 class ExecPlugin:
-    """A credential plugin as clouds have them: it tells the token, and until when it holds. `calls` counts its runs."""
+    """A credential plugin as of cloud providers: it prints the token and its expiry. `calls` counts its runs."""
 
     def __init__(self, directory: Path, token: str, *, expires: str | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ class ExecPlugin:
         self.tell(token, expires=expires)
 
     def tell(self, token: str, *, expires: str | None = None) -> None:
-        """Make the plugin tell another token; `expires` is a time as in 2026-03-01T08:00:00Z."""
+        """Make the plugin print another token; `expires` is a time as in 2026-03-01T08:00:00Z."""
         status = {"token": token} | ({"expirationTimestamp": expires} if expires else {})
         self._status.write_text(json.dumps(status))
 

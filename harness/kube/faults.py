@@ -1,4 +1,4 @@
-"""What can go wrong with an answer, and for which requests it does.
+"""Faults of responses, and the requests that they apply to.
 
     kube.fault(Reply.status(403), verb="list")                   # the next list
     kube.fault(Reply.throttled(2), times=3)                      # any three requests
@@ -29,7 +29,7 @@ from harness.kube.store import Json
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """This answer instead of the right one; the request has no effect."""
+    """This response instead of the normal one; the request has no effect."""
 
     answer: Answer
 
@@ -46,13 +46,13 @@ class Reply:
 
     @classmethod
     def forbidden(cls, user: str, verb: str = "list", *, namespace: str = "") -> Reply:
-        """Return what RBAC says to `user`, who may not do `verb` with VMIs."""
+        """Return the RBAC error for `user`, who lacks `verb` on VMIs."""
         return cls(answer_of(status.forbidden(user, verb, group="kubevirt.io", plural="virtualmachineinstances",
                                               namespace=namespace)))  # fmt: skip
 
     @classmethod
     def not_installed(cls) -> Reply:
-        """Return what the API server says about an API group that it does not have."""
+        """Return the error for an API group that is not installed."""
         return cls(answer_of(Refused(404, status.NO_SUCH_PAGE)))
 
     @classmethod
@@ -67,13 +67,13 @@ class Reply:
 
     @classmethod
     def garbage(cls, body: bytes = b'{"apiVersion":"kubevirt.io/v1","items":[{"metadata":') -> Reply:
-        """Return HTTP 200 with something else than JSON."""
+        """Return HTTP 200 with a body that is not JSON."""
         return cls(Answer(body))
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The connection ends; with a reset if `reset`, else as if the server's process had gone."""
+    """The connection ends; with a reset if `reset`, else as if the server had exited."""
 
     sent: int | None = None
     reset: bool = False
@@ -81,7 +81,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Nothing more comes, and the connection stays open until the client gives up."""
+    """Nothing more is sent, and the connection stays open until the client closes it."""
 
     sent: int | None = None
 
@@ -95,14 +95,14 @@ class Slow:
 
 @dataclass(frozen=True, slots=True)
 class EndWatch:
-    """The watch ends in good order after so many events."""
+    """The watch ends properly after `after` events."""
 
     after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """The watch says ERROR with this code after so many events, and ends."""
+    """The watch sends ERROR with this code after `after` events, and ends."""
 
     code: int = 410
     message: str = "too old resource version: 1 (2)"
@@ -115,7 +115,7 @@ class ErrorEvent:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """These bytes stand in the stream of the watch after so many events; the rest follows."""
+    """The stream of the watch contains these bytes after `after` events; the rest follows."""
 
     data: bytes = b'{"type":"MODIFIED","object":{"metadata":\n'
     after: int = 0
@@ -123,14 +123,14 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Every event of the watch comes so many times."""
+    """Every event of the watch is sent several times."""
 
     times: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The stream of the watch comes in chunks of this size, wherever events begin and end, as proxies cut it."""
+    """The stream of the watch has chunks of this size, regardless of events, as from proxies."""
 
     size: int = 1_000
 
@@ -141,7 +141,7 @@ _OF_WATCHES = (EndWatch, ErrorEvent, Noise, Repeat, Pieces)
 
 @dataclass(slots=True)
 class Injection:
-    """A fault and the requests it is for; `hits` counts those it met. A `with` block takes it away at its end."""
+    """A fault and its requests; `hits` counts those affected. A `with` block removes it at its end."""
 
     fault: Fault
     verb: str | None = None
@@ -174,7 +174,7 @@ class Injection:
 
 
 class Faults:
-    """The injections of one server; the first that matches a request takes it."""
+    """The injections of one server; the first match applies to a request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -187,7 +187,7 @@ class Faults:
         return injection
 
     def next(self, request: Request) -> Fault | None:
-        """Return the fault that `request` meets, and count it."""
+        """Return the fault for `request`, and count it."""
         with self._lock:
             for injection in self._injections:
                 if not injection.matches(request):

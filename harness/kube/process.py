@@ -1,4 +1,4 @@
-"""A fake API server in a process of its own, so that it takes no time from the program that is measured."""
+"""A fake API server in a process of its own, so that it uses no time of the measured program."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class KubeProcess:
         return self._process.pid
 
     def tell(self, command: str, *arguments: object) -> dict[str, Any]:
-        """Give a command of `harness.kube.__main__`, and return what it answers when it is done."""
+        """Send a command of `harness.kube.__main__`; return its answer."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join((command, *map(str, arguments))) + "\n")

@@ -1,4 +1,4 @@
-"""The kinds that the fake API server serves, how their URLs are read, and what it checks in them."""
+"""The kinds of the fake API server, their URLs, and their validation."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _same(obj: Json) -> Json:
 class Resource:
     """One kind under one API version.
 
-    Objects are kept under `stored`; a kind that shows what another one stores translates with `shown` and `read`.
-    `check` tells what is wrong with a new or changed object, `times` are the fields of type MicroTime.
+    Objects are kept under `stored`; a kind that shares the storage of another one translates with `shown` and `read`.
+    `check` validates a new or changed object, `times` are the fields of type MicroTime.
     """
 
     group: str
@@ -82,7 +82,7 @@ class Resource:
         return f"{namespace}/{name}" if self.namespaced else name
 
     def wrong_name(self, name: str) -> str | None:
-        """Return what is wrong with `name`, in the words of the API server."""
+        """Return the error in `name`, in the words of the API server."""
         longest = 63 if self.name_rule is _LABEL else 253
         if len(name) > longest:
             return f"must be no more than {longest} characters"
@@ -151,7 +151,7 @@ def _as_core_event(obj: Json) -> Json:
 
 
 def _check_event(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iterator[Cause]:
-    """Tell what the validation common to both versions finds; `new` is in the stored form, that of core/v1."""
+    """Return the errors of the validation common to both versions; `new` is in the stored form, that of core/v1."""
     namespace = new["metadata"].get("namespace", "")
     involved = (new.get("involvedObject") or {}).get("namespace", "")
     text = f'Invalid value: "{involved}": does not match event.namespace'
@@ -182,7 +182,7 @@ _FIXED_IN_EVENT = ("involvedObject", "reason", "message", "type", "eventTime", "
 
 
 def _check_new_event(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iterator[Cause]:
-    """Tell what the stricter validation of events.k8s.io/v1 finds; `new` is in the stored form."""
+    """Return the errors of the stricter validation of events.k8s.io/v1; `new` is in the stored form."""
     yield from _check_event(new, old)
     if old is not None:
         for name in _FIXED_IN_EVENT:

@@ -1,6 +1,6 @@
 """The sockets of the fake API server: HTTP/1.1 with keep-alive, a thread for each connection, and the faults.
 
-Written by hand, because the faults act below HTTP (a chunk that is cut short, bytes that trickle, a peer that goes
+Written by hand, because the faults act below HTTP (a truncated chunk, trickling bytes, a peer that becomes
 silent), and because http.server takes longer over a request's headers than a page of a list may take.
 """
 
@@ -52,7 +52,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Hangup(Exception):
-    """The connection is to be closed, with a reset if `reset`."""
+    """Raised to close the connection, with a reset if `reset`."""
 
     def __init__(self, *, reset: bool = False) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Hangup(Exception):
 
 
 class Wire:
-    """The sending side of a connection, where the faults are."""
+    """The sending side of a connection, which applies the faults."""
 
     def __init__(self, sock: socket.socket, stopping: threading.Event) -> None:
         self.sock = sock
@@ -69,7 +69,7 @@ class Wire:
         self._left: int | None = None
 
     def meet(self, fault: Fault | None) -> None:
-        """Let `fault` act on the next answer."""
+        """Apply `fault` to the next response."""
         self.fault = fault
         self._left = fault.sent if isinstance(fault, Drop | Stall) else None
         if isinstance(fault, Drop | Stall) and fault.sent is None:
@@ -82,7 +82,7 @@ class Wire:
             self._cut()
 
     def body(self, data: bytes) -> None:
-        """Send a part of the body, framing included, as far as the fault lets it."""
+        """Send a part of the body with its framing, as far as the fault permits."""
         if self._left is not None:
             if len(data) >= self._left:
                 self._send(data[: self._left])
@@ -91,7 +91,7 @@ class Wire:
         self._send(data)
 
     def silence(self) -> None:
-        """Keep the connection open and say nothing, until the client closes it or the server stops."""
+        """Keep the connection open and send nothing, until the client closes it or the server stops."""
         with contextlib.suppress(OSError, ValueError):
             while self.sock.recv(65_536):
                 pass
@@ -115,7 +115,7 @@ class Wire:
 
 
 class Watch:
-    """An open watch, for the tests to look at and to disturb."""
+    """An open watch, for tests to inspect and disturb."""
 
     def __init__(self, request: Request, stream: Stream, wire: Wire, api: Api) -> None:
         self.request = request
@@ -126,16 +126,16 @@ class Watch:
 
     @property
     def resource_version(self) -> str:
-        """Where the client wanted it to begin."""
+        """The version from which the client watches."""
         return self.request.query.get("resourceVersion", "")
 
     @property
     def delivered(self) -> bool:
-        """Whether everything that there is has been sent."""
+        """Whether all events have been sent."""
         return self._stream.feed.idle
 
     def tell(self, item: Item) -> None:
-        """Put `item` behind what is still to be sent."""
+        """Queue `item` after the pending items."""
         with self._api.store.lock:
             self._stream.feed.add(item)
 
@@ -144,7 +144,7 @@ class Watch:
         _shut(self._wire.sock)
 
     def run(self, bookmark_seconds: float) -> None:
-        """Send what comes until the time is over, a fault or a signal ends it, or the client is gone (Hangup)."""
+        """Send events until the timeout, a fault or a signal ends it, or the client closes (Hangup)."""
         feed, begin, seconds = self._stream.feed, self.request.at, self._stream.seconds
         deadline, last = begin + seconds, begin + seconds - min(BOOKMARK_LEAD, seconds / 2)
         bookmark = min(begin + bookmark_seconds, last) if self._stream.bookmarks else deadline
@@ -167,11 +167,11 @@ class Watch:
             else:
                 for ready, _ in poll.poll(max(0.0, min(bookmark, deadline) - now) * 1_000 + 1):
                     if ready != feed.fileno():
-                        raise Hangup  # a client that says something during its answer is closing
+                        raise Hangup  # a client that sends data during its response is closing
                     feed.acknowledge()
 
     def _send(self, items: list[Item]) -> bool:
-        """Send what the items come to; return whether the answer goes on."""
+        """Send the items; return whether the response continues."""
         lines: list[bytes] = []
         fault = self._wire.fault
         for item in items:
@@ -201,14 +201,14 @@ class Watch:
         return True
 
     def _write(self, lines: list[bytes], *, last: bool = False) -> None:
-        """Write the lines, each as a chunk of its own, unless the fault wants it otherwise."""
+        """Write the lines, each as its own chunk unless the fault sets another size."""
         if isinstance(self._wire.fault, Pieces):
             text, size = b"".join(lines), self._wire.fault.size
             lines = [text[start : start + size] for start in range(0, len(text), size)]
         self._wire.body(b"".join(map(_framed, lines)) + (_LAST_CHUNK if last else b""))
 
     def _ended_by_fault(self, lines: list[bytes]) -> bool:
-        """End the answer behind `lines` if the fault says so."""
+        """End the response after `lines` if the fault requires it."""
         fault = self._wire.fault
         if not isinstance(fault, EndWatch | ErrorEvent) or self.sent < fault.after:
             return False
@@ -216,7 +216,7 @@ class Watch:
         return True
 
     def _line(self, item: Change | Bookmark) -> bytes | None:
-        """Return the line of the stream for `item`, None where it is none of this watch's."""
+        """Return the line of the stream for `item`, None if this watch excludes it."""
         resource, passes = self._stream.resource, self._stream.feed.passes
         if isinstance(item, Bookmark):
             metadata = b'{"resourceVersion":"%d"}' % item.revision
@@ -224,7 +224,7 @@ class Watch:
                 metadata = b'{"annotations":{"k8s.io/initial-events-end":"true"},%b' % metadata[1:]
             names = resource.api_version.encode(), resource.kind.encode()
             return event_of("BOOKMARK", b'{"apiVersion":"%b","kind":"%b","metadata":%b}' % (*names, metadata))
-        # What comes into the selection counts as added, what leaves it as deleted, and is shown as it was before.
+        # An object that enters the selection is added; one that leaves it is deleted, in its previous state.
         old = item.old if item.old is not None and passes(item.old) else None
         new = item.new if item.new is not None and passes(item.new) else None
         if new is not None:
@@ -235,7 +235,7 @@ class Watch:
 
 
 class Log:
-    """The requests in the order in which they came."""
+    """The requests in order."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -279,7 +279,7 @@ class Server:
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Close everything, with open requests as if the server's process had gone; tell of what went wrong in it."""
+        """Close everything, with open requests as if the server had exited; raise errors of its threads."""
         if self._acceptor is None or self._waker is None:
             return
         self._stopping.set()
@@ -324,7 +324,7 @@ class Server:
                     return
                 try:
                     sock, _ = listener.accept()
-                except OSError:  # the client was gone before it was accepted
+                except OSError:  # the client disconnected before it was accepted
                     continue
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._count += 1

@@ -1,4 +1,4 @@
-"""The Status objects with which an API server refuses, with the wording of the real one."""
+"""Status objects for refused requests, in the words of the real API server."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def unauthorized() -> Refused:
 
 
 def forbidden(user: str, verb: str, *, group: str, plural: str, namespace: str = "", name: str = "") -> Refused:
-    """Return what the authorizer says about `plural`, which is resource or resource/subresource."""
+    """Return the error of the authorizer for `plural`, which is resource or resource/subresource."""
     subject = f"{plural}.{group}" if group else plural
     quoted = f'{subject} "{name}"' if name else subject
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
@@ -105,7 +105,7 @@ def expired(message: str) -> Json:
 
 
 def too_large_version(wanted: int, current: int) -> Refused:
-    """Return what a list gets that wants a version which does not exist yet."""
+    """Return the error for a list at a version that does not exist yet."""
     status = failure(
         504,
         f"Timeout: Too large resource version: {wanted}, current: {current}",

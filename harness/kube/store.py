@@ -1,4 +1,4 @@
-"""What the fake API server holds: objects by revision, with the history that lists and watches are served from.
+"""Storage of the fake API server: objects by revision, with the history for lists and watches.
 
 As in etcd there is one counter for all kinds, and every write gives the object the next number as its resourceVersion.
 Objects are kept as JSON text: 10,000 VMIs as Python objects would take ten times the memory, and slow the garbage
@@ -22,19 +22,19 @@ import msgspec
 Json: TypeAlias = dict[str, Any]
 
 FIRST_REVISION = 1_000
-SNAPSHOTS = 32  # of paged lists that are still being read
-WATCH_BUFFER = 200_000  # events; a reader further behind is cut off, as the real server does
+SNAPSHOTS = 32  # of paged lists in progress
+WATCH_BUFFER = 200_000  # events; a slower reader is disconnected, as by the real server
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
-_VERSION = "resource-version-of-this-object"  # what stands in the text until the number is put in
+_VERSION = "resource-version-of-this-object"  # placeholder in the text for the number
 _VERSION_TEXT = _VERSION.encode()
 _PROBE = re.compile(rb'"lastProbeTime":(?:"[^"]*"|null)')
 
 
 class Expired(Exception):
-    """The history no longer goes back to `revision`; `oldest` is the first one that is still served."""
+    """The history no longer goes back to `revision`; `oldest` is the first valid one."""
 
     def __init__(self, revision: int, oldest: int) -> None:
         super().__init__(f"too old resource version: {revision} ({oldest})")
@@ -45,7 +45,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
 
     key: str
     json: bytes
-    at: int  # where the digits of the revision begin in `json`
+    at: int  # offset of the digits of the revision in `json`
     revision: int
     labels: dict[str, str]
 
@@ -92,14 +92,14 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Signal(enum.Enum):
-    """What a test does to an open watch, in its place among the events."""
+    """An action of a test on an open watch, in order with the events."""
 
     END = "the server ends the answer in order"
     FREEZE = "nothing more comes, the connection stays open"
 
 
 class Bookmark(msgspec.Struct, frozen=True):
-    """Everything up to `revision` has been sent; `initial` ends what a streaming list began."""
+    """Everything up to `revision` has been sent; `initial` ends the objects of a streaming list."""
 
     revision: int
     initial: bool = False
@@ -115,9 +115,9 @@ Item: TypeAlias = Change | Bookmark | Failure | Signal
 
 
 class Feed:
-    """One open watch: what is still to be sent to it. Everything here happens under the store's lock.
+    """One open watch and its pending items. All methods require the lock of the store.
 
-    `passes` says which objects the watch is about. `fileno()` is readable when something came for an idle reader.
+    `passes` decides which objects the watch includes. `fileno()` is readable when an item arrived for an idle reader.
     """
 
     def __init__(self, passes: Callable[[Version], bool], start: int) -> None:
@@ -138,7 +138,7 @@ class Feed:
             self._writer.send(b"!")
 
     def take(self, most: int) -> list[Item]:
-        """Return up to `most` items; with none the feed counts as idle until something comes."""
+        """Return up to `most` items; without any, the feed is idle until the next item."""
         if not self.items:
             self.idle = True
             return []
@@ -158,12 +158,12 @@ class Feed:
 
 
 class Collection:
-    """The objects of one kind, and what happened to them lately."""
+    """The objects of one kind, and their recent changes."""
 
     def __init__(self, history: int, oldest: int) -> None:
         self.versions: dict[str, Version] = {}
         self.changes: deque[Change] = deque(maxlen=history)
-        self.oldest = oldest  # changes after this revision are all there
+        self.oldest = oldest  # all changes after this revision are stored
         self.feeds: list[Feed] = []
         self.snapshots: OrderedDict[int, list[Version]] = OrderedDict()
         self._ordered: list[Version] | None = None
@@ -226,7 +226,7 @@ class Collection:
 
 
 class Store:
-    """All objects. Hold `lock` for what has to be one step; each method takes it for itself."""
+    """All objects. Hold `lock` for atomic sequences; each method acquires it on its own."""
 
     def __init__(self, *, history: int) -> None:
         self.lock = threading.RLock()
@@ -247,7 +247,7 @@ class Store:
             return tuple(self._collections.items())
 
     def put(self, kind: str, key: str, obj: Mapping[str, Any]) -> Version:
-        """Write `obj`, whatever was there."""
+        """Write `obj`, replacing any previous one."""
         with self.lock:
             collection = self.collection(kind)
             old = collection.versions.get(key)
@@ -257,7 +257,7 @@ class Store:
             return new
 
     def delete(self, kind: str, key: str) -> Version:
-        """Take the object away; KeyError when there is none."""
+        """Delete the object; KeyError if there is none."""
         with self.lock:
             collection = self.collection(kind)
             old = collection.versions[key]
@@ -266,7 +266,7 @@ class Store:
             return old
 
     def touch(self, kind: str, key: str) -> Version:
-        """Write the object with a later probe time and nothing else changed; KeyError when there is none."""
+        """Write the object with only a later probe time; KeyError when there is none."""
         with self.lock:
             old = self.collection(kind).versions[key]
             now = (_SOME_DAY + timedelta(seconds=self.revision)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -283,7 +283,7 @@ class Store:
             return new
 
     def compact(self) -> int:
-        """Make every resourceVersion given out so far too old to continue from; return the oldest that is not."""
+        """Make every resourceVersion given out so far too old to continue from; return the oldest valid one."""
         with self.lock:
             self.revision += 1
             self._compacted = self.revision

@@ -6,10 +6,10 @@
     with Knot(base="vm.example.", name_server_ips=("192.0.2.53",)) as primary:
     with PowerDns(zones={"example.": ""}) as primary:         # SQLite behind it; key may transfer and update everything
 
-A server is up when the `with` block starts: its zones answer. It is gone, directory and all, when the block ends, and
+A server is up when the `with` block starts: its zones answer. Server and directory are removed when the block ends, and
 also when the tests are killed. `log()` is what the server wrote to stderr.
 
-Zone text is put below a `$ORIGIN`, a `$TTL 60` and, unless it brings its own, an SOA and `NS localhost.`.
+Zone text gets a `$ORIGIN`, a `$TTL 60` and, unless it has them, an SOA and `NS localhost.`.
 `python -m harness.servers bind9` serves a bundled primary until Ctrl-C.
 """
 

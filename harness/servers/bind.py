@@ -56,7 +56,7 @@ options {{
 
     @property
     def _control_key(self) -> Key:
-        # Any secret will do: the channel exists on loopback only while one test runs.
+        # The secret need not be random: the channel exists only on loopback during a test.
         return Key("rndc-control", secret=base64.b64encode(str(self.directory).encode()).decode())
 
     def rndc(self, *arguments: str) -> str:
@@ -90,15 +90,15 @@ options {{
 class Secondary(Bind):
     """named that follows a bundled Bind with a transfer key, as bootstrap sets it up.
 
-    With `asking` false it asks for serials once in an hour only: then nothing but NOTIFY tells it of changes.
+    With `polls` false it polls serials only once an hour, so it learns of changes only by NOTIFY.
     """
 
-    def __init__(self, primary: Bind, *, asking: bool = True, **arguments: Any) -> None:
+    def __init__(self, primary: Bind, *, polls: bool = True, **arguments: Any) -> None:
         super().__init__(
             base=primary.base, reverse_zones=primary.reverse_zones, transfer_key=primary.transfer_key, **arguments
         )
         self._primary = primary
-        self._asking = asking
+        self._polls = polls
 
     def _prepare(self) -> None:
         assert self.transfer_key is not None
@@ -111,6 +111,6 @@ class Secondary(Bind):
             port=self.port,
         )
         bootstrap.write_secondary(secondary)
-        if not self._asking:
+        if not self._polls:
             text = re.sub(r"(m(?:in|ax)-refresh-time) 1;", r"\1 3600;", self.configuration.read_text())
             self.configuration.write_text(text)

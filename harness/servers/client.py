@@ -78,13 +78,13 @@ class Client:
         return None
 
     def serial(self, zone: str | None = None) -> int:
-        """Return the zone's serial."""
+        """Return the serial of the zone."""
         return int(self.query(zone or self.zone_names[0], "SOA")[0].split()[2])
 
     def axfr(
         self, zone: str | None = None, *, soa: bool = True, key: Path | Literal[True] | None = True
     ) -> frozenset[Record]:
-        """Return the whole zone, asked by dig and signed with the key; without the SOA when `soa` is false."""
+        """Return the full zone by AXFR, signed with the key; without the SOA if `soa` is false."""
         zone = zone or self.zone_names[0]
         text = self.dig("+noall", "+answer", "+comments", "+time=30", zone, "AXFR", key=key)
         records = frozenset(_records(text))
@@ -95,9 +95,9 @@ class Client:
     def nsupdate(
         self, script: str, *, key: Path | Literal[True] | None = True, zone: str | None = None, check: bool = True
     ) -> Answer:
-        """Send an nsupdate script over TCP: `server` and `zone` are put in front, `send` behind when it is missing.
+        """Send an nsupdate script over TCP: `server` and `zone` are added, and `send` if it is missing.
 
-        Raises NotServing when nsupdate says that it failed, unless `check` is false.
+        Raises NotServing if nsupdate fails, unless `check` is false.
         """
         signed = () if key is None else ("-k", str(self.key_file if key is True else key))
         command = [program("nsupdate"), "-v", "-t", "30", *signed]
@@ -119,7 +119,7 @@ class Client:
 
 
 def _records(text: str) -> Iterator[Record]:
-    """Yield the records of dig's answer section."""
+    """Yield the records in an answer section of dig."""
     for line in text.splitlines():
         if not line or line.startswith(";"):
             continue

@@ -1,4 +1,4 @@
-"""What goes wrong with a server of the tests."""
+"""Errors of the servers."""
 
 
 class NotServing(AssertionError):

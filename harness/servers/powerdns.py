@@ -12,9 +12,9 @@ _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
 
 
 class PowerDns(Server):
-    """pdns_server with its SQLite backend; `zone_options` are commands of pdnsutil, one a line, with ZONE for the zone.
+    """pdns_server with its SQLite backend; `zone_options` are pdnsutil commands, one per line, with ZONE for the zone.
 
-    Its caches are as they are by default: what an update changes must be visible all the same.
+    Its caches have their defaults: updates must be visible nevertheless.
     """
 
     kind = "powerdns"
@@ -65,11 +65,11 @@ distributor-threads=1
         return answer.stdout
 
     def reload(self) -> None:
-        """Forget what is cached."""
+        """Clear the caches."""
         command = [program("pdns_control"), f"--config-dir={self.directory}", "purge"]
         answer = run(command)
         if answer.returncode != 0:
             raise NotServing(f"{' '.join(command)}\n{answer.stdout}{answer.stderr}")
 
     def flush(self) -> None:
-        """Do nothing: the database holds everything at once."""
+        """Do nothing: the database is always up to date."""

@@ -1,4 +1,4 @@
-"""The programs of the name servers: where they are, and how they run."""
+"""The programs of the name servers: paths and processes."""
 
 import concurrent.futures
 import os
@@ -19,7 +19,7 @@ PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/l
 COMMAND_SECONDS = 60.0
 
 _copies: list[Path] = []
-# Linux sends the parent-death signal when the *thread* that started the child ends: this one ends with the process.
+# Linux sends the parent-death signal when the *thread* that started the child exits: this one exits with the process.
 _starter = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-server")
 
 

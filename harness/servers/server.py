@@ -131,7 +131,7 @@ class Server(Client):
         return f"{type(self).__name__}({self.address}:{self.port}, {self.directory})"
 
     def start(self) -> None:
-        """Start the server, return when all its zones answer. Raises NotServing with the log when they do not."""
+        """Start the server; return when all its zones answer. Raises NotServing with the log if they do not."""
         assert self.process is None, f"{self} runs already"
         with self.log_file.open("ab") as log:
             self.process = programs.start(
@@ -163,7 +163,7 @@ class Server(Client):
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep the server from answering, its sockets open, while the block runs (SIGSTOP)."""
+        """Suspend the server during the block, with its sockets open (SIGSTOP)."""
         process = self._running_process()
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until its last thread has stopped
@@ -186,7 +186,7 @@ class Server(Client):
         deadline = time.monotonic() + START_SECONDS
         for zone in self.zone_names:
             query = dns.message.make_query(zone, "SOA")
-            patience = 0.02  # a question asked before the socket is there is lost
+            patience = 0.02  # a query sent before the socket exists is lost
             while True:
                 with contextlib.suppress(OSError, dns.exception.DNSException):
                     answer = dns.query.udp(query, self.address, timeout=patience, port=self.port)
@@ -234,12 +234,12 @@ class Server(Client):
 
     @property
     def key_name(self) -> str:
-        """The first key's name."""
+        """The name of the first key."""
         return self._field("key") if self.zones is None else self.keys[0].name
 
     @property
     def secret(self) -> str:
-        """The first key's secret, base64."""
+        """The secret of the first key, base64."""
         return self._field("secret") if self.zones is None else self.keys[0].secret
 
     @property
@@ -249,7 +249,7 @@ class Server(Client):
 
     @property
     def log_file(self) -> Path:
-        """Where the server's stderr goes, of all its starts."""
+        """The file with stderr of all starts."""
         return self.directory / "log"
 
     def log(self) -> str:
@@ -261,7 +261,7 @@ class Server(Client):
         return self.directory / f"{zone}zone"
 
     def reload(self) -> None:
-        """Read configuration and zone files again, return when that is done."""
+        """Reload configuration and zone files; return when done."""
         raise NotImplementedError
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""Warnings about VMIs in the log: each once, and no flood."""
+"""Warnings about VMIs in the log: each once, and a limited number."""
 
 import logging
 from collections.abc import Iterator

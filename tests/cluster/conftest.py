@@ -1,4 +1,4 @@
-"""Fixtures: the source of VMIs against a fake API server, listened to."""
+"""Fixtures: a watch on a fake API server, and what it publishes."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ TIMING = Timing(
 
 
 class Listening:
-    """What a watch publishes, in the order in which it does."""
+    """The events that a watch publishes, in order."""
 
     def __init__(self, watch: Watch) -> None:
         self.events: list[SourceEvent] = []
@@ -50,12 +50,12 @@ class Listening:
 
     @property
     def news(self) -> list[VmiChanged | VmiDeleted]:
-        """What came between the lists."""
+        """The events other than lists and failures."""
         return [event for event in self.events if isinstance(event, VmiChanged | VmiDeleted)]
 
     @property
     def failure(self) -> str:
-        """What is wrong now, empty where nothing is."""
+        """The current failure, empty if there is none."""
         return next((event.reason for event in reversed(self.events) if isinstance(event, SourceFailed)), "")
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
@@ -69,7 +69,7 @@ class Listening:
 
 @pytest.fixture
 def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
-    """Yield what listens to the VMIs of a cluster: `listen(kube, namespace="prod", selector="a=b")`."""
+    """Yield a factory of watches: `listen(kube, namespace="prod", selector="a=b")`."""
     with ExitStack() as stack:
 
         def make(kube: Kube, *, namespace: str = "", selector: str = "", timing: Timing = TIMING) -> Listening:

@@ -1,4 +1,4 @@
-"""How the API server is found, and who we are there: the real client's configuration, and its changes."""
+"""Location of the API server and credentials: configuration as for the real client, and its changes."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ MakeKube = Callable[..., Kube]
 
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no configuration of the tester count."""
+    """Remove the configuration of the current user."""
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
@@ -57,12 +57,12 @@ def listed(api: Api) -> set[str]:
 
 
 def shown(error: BaseException) -> str:
-    """Return all that a traceback would show of it."""
+    """Return everything that a traceback would show of it."""
     return "".join(traceback.format_exception(error))
 
 
 def edit(path: Path, part: str, change: dict[str, Any]) -> None:
-    """Change the cluster or the user of a kubeconfig; None takes a field away."""
+    """Change the cluster or the user of a kubeconfig; None removes a field."""
     config = yaml.safe_load(path.read_text())
     values = config[f"{part}s"][0][part]
     values.update(change)
@@ -89,7 +89,7 @@ def test_the_kubeconfig_variable_selects_the_file(
     kube = make_kube(auth=True)
     kube.put(vmi("db", "prod"))
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig(tmp_path / "config")))
-    # In a pod that is given a kubeconfig, that one counts.
+    # In a pod with a kubeconfig, the kubeconfig takes precedence.
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     (everything,) = watches(namespaces=frozenset(), selector=selector.parse(""))
@@ -139,7 +139,7 @@ def test_a_pod_uses_its_service_account(in_pod: tuple[Kube, Path]) -> None:
 
 
 def test_a_pod_reloads_a_rotated_token(in_pod: tuple[Kube, Path]) -> None:
-    """The kubelet writes a new token long before the old one ends; should it be late, one request fails."""
+    """The kubelet writes a new token long before the old one expires; if it is late, one request fails."""
     kube, account = in_pod
     api = Api(service_account=account)
     listed(api)
@@ -164,7 +164,7 @@ def test_the_plugin_runs_again_when_its_token_is_revoked(
     listed(api)
     plugin.tell(kube.token(User("renewed", (MASTERS,))), expires=expires)
     kube.revoke(old)
-    listed(api)  # where nothing says that the token has ended but the server, it is asked once more
+    listed(api)  # where only the server reports that the token has expired, the request is sent again
     assert kube.requests()[-1].user.name == "renewed"
 
 
@@ -185,7 +185,7 @@ def test_a_changed_kubeconfig_is_reloaded(make_kube: MakeKube, tmp_path: Path) -
 
 
 def test_a_replaced_client_certificate_is_reloaded(make_kube: MakeKube, tmp_path: Path) -> None:
-    """An authority that is no longer trusted fails the handshake, so the files are read again."""
+    """An untrusted CA fails the handshake, and then the files are reloaded."""
     kube, other = make_kube(tls=True), make_kube(tls=True)
     path = kube.kubeconfig(tmp_path / "config")
     good = path.read_text()
@@ -231,7 +231,7 @@ def test_a_pod_without_a_service_account_reports_the_missing_files(
 def test_requests_use_the_proxy_from_the_environment(
     make_kube: MakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
-    """As kubectl does it: not for what is on this host, nor for what NO_PROXY names."""
+    """As in kubectl: not for this host, and not for hosts in NO_PROXY."""
     kube = make_kube(tls=tls)
     kube.put(vmi("db", "prod"))
     path = kube.kubeconfig(tmp_path / "config")
@@ -262,7 +262,7 @@ def test_requests_use_the_proxy_from_the_kubeconfig(
         edit(path, "cluster", {"proxy-url": f"{proxy.scheme}://{user}{proxy.address}"})
         assert listed(Api(kubeconfig=str(path))) == {"prod/db"}
         assert len(proxy.seen) == 1
-        # What has a name is the proxy's to resolve.
+        # The proxy resolves host names.
         path.write_text(path.read_text().replace(kube.url, kube.url.replace("127.0.0.1", "kubernetes.default.svc")))
         assert listed(Api(kubeconfig=str(path))) == {"prod/db"}
         assert "kubernetes.default.svc" in proxy.seen[-1]
@@ -374,7 +374,7 @@ def test_insecure_skip_tls_verify_disables_verification(make_kube: MakeKube, tmp
 def test_a_server_that_does_not_speak_tls_is_an_error(make_kube: MakeKube, tmp_path: Path) -> None:
     kube = make_kube()
     path = kube.kubeconfig(tmp_path / "config")
-    with HttpProxy() as server:  # which answers what is no HTTP with 400, as most do
+    with HttpProxy() as server:  # which answers 400 to anything but HTTP, as most servers do
         path.write_text(path.read_text().replace(kube.url, f"https://{server.address}"))
         with pytest.raises(SourceError, match=r"does not speak TLS .*http://"):
             listed(Api(kubeconfig=str(path)))
@@ -408,7 +408,7 @@ def test_white_space_around_a_token_is_ignored(
 
 
 def test_a_changed_token_file_is_reloaded(make_kube: MakeKube, tmp_path: Path) -> None:
-    """The new token is used at once, without a request that fails; a file that is gone for a moment does no harm."""
+    """The new token is used at once, without a request that fails; a briefly missing file has no effect."""
     kube = make_kube(auth=True)
     file = tmp_path / "token"
     file.write_text(kube.token(User("old", (MASTERS,))))
@@ -534,7 +534,7 @@ def test_a_plugin_receives_its_arguments_and_environment(kube: Kube, tmp_path: P
     more = {"args": ["get-token"], "env": [{"name": "MODE", "value": "sso"}], "provideClusterInfo": True}
     listed(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config", plugin(tmp_path, script, **more)))))
     assert (tmp_path / "rest").read_text().split()[1:] == ["get-token", "sso"]
-    assert not (tmp_path / "in").read_text()  # nothing to read, and no wait for it
+    assert not (tmp_path / "in").read_text()  # standard input is empty and closed
     info = json.loads((tmp_path / "info").read_text())
     assert (info["apiVersion"], info["spec"]["interactive"]) == (V1, False)
     assert info["spec"]["cluster"]["server"] == kube.url
@@ -569,7 +569,7 @@ def test_a_secret_in_a_server_message_is_not_shown(make_kube: MakeKube, tmp_path
 
 
 def test_a_403_while_the_server_starts_is_retried(kube: Kube, tmp_path: Path) -> None:
-    """A server refuses everything until RBAC is loaded, so a grant would be the wrong advice."""
+    """A server refuses everything until RBAC is loaded, so suggesting a grant would be wrong."""
     timing = ApiTiming(forbidden_for=0.3, forbidden_gap=1.0)
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")), timing=timing)
     path = "/apis/kubevirt.io/v1/virtualmachineinstances"

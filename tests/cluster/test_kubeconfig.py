@@ -17,7 +17,7 @@ URL = "https://10.0.0.1:6443"
 
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let no configuration of the tester count."""
+    """Remove the configuration of the current user."""
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -48,7 +48,7 @@ def test_the_default_is_the_file_in_the_home_directory(tmp_path: Path) -> None:
 
 
 def test_several_kubeconfig_files_are_merged(tmp_path: Path) -> None:
-    """What stands in the first file counts; a file that is missing is passed over."""
+    """The first file takes precedence; a missing file is skipped."""
     first = config(user={"token": "one"})
     del first["clusters"]
     second = {**config(user={"token": "two"}), "current-context": "other"}
@@ -114,7 +114,7 @@ def test_the_current_context_selects_the_server(tmp_path: Path, cluster: dict[st
     ],
 )
 def test_an_error_names_the_file_and_the_field(tmp_path: Path, content: object, words: str) -> None:
-    """And shows nothing of what may be secret, not even in a traceback."""
+    """And shows no secret, not even in a traceback."""
     path = write(tmp_path / "config", content)
     with pytest.raises(SourceError, match=words) as error:
         find(kubeconfig=path)

@@ -1,6 +1,6 @@
 """Leader election: one leads, the next takes over when the Lease is released or expires, and never before.
 
-Never do two lead at the same time, whatever happens to the API server, the network or the process.
+Two never lead at the same time, whatever happens to the API server, the network or the process.
 """
 
 import os
@@ -101,7 +101,7 @@ def test_a_lease_without_holder_is_acquired(kube: Kube, candidate: Candidate, sp
 
 
 def test_a_deleted_lease_stays_with_its_holder_until_it_would_expire(kube: Kube, candidate: Candidate) -> None:
-    """The holder may not know yet, and still send: no other candidate leads before its time is over."""
+    """The holder may still send until its time is over, so no other candidate leads before that."""
     lost = Event()
     first, second = candidate("first"), candidate("second")
     assert first.campaign(Event())
@@ -139,7 +139,7 @@ def test_a_leader_keeps_leading_when_its_lease_is_deleted(kube: Kube, candidate:
 
 
 def test_the_wrong_clock_of_another_candidate_does_not_matter(kube: Kube, candidate: Candidate) -> None:
-    """What counts is when a renewal is seen: by its time this one ended decades ago, or begins in decades."""
+    """Only the moment of seeing a renewal counts: this one's own time is decades in the past or future."""
     for year in ("1999", "2099"):
         spec = {"holderIdentity": "other", "leaseDurationSeconds": 2, "renewTime": f"{year}-01-01T00:00:00.000000Z"}
         kube.put(lease(spec))
@@ -161,7 +161,7 @@ def test_the_wrong_clock_of_another_candidate_does_not_matter(kube: Kube, candid
     ],
 )
 def test_a_leader_that_cannot_renew_steps_down_in_time(kube: Kube, candidate: Candidate, fault: Fault) -> None:
-    """It counts from before it sent its last renewal, so it is over before anybody else may lead."""
+    """Its time starts before its last renewal is sent, so it ends before another candidate can lead."""
     lost = Event()
     leader = candidate("leader")
     assert leader.campaign(Event())
@@ -180,7 +180,7 @@ def test_a_leader_that_cannot_renew_steps_down_in_time(kube: Kube, candidate: Ca
 def test_a_hanging_renewal_does_not_delay_stepping_down(
     kube: Kube, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No deadline ends what the resolver does, or a disk: stepping down is another thread's work."""
+    """No deadline limits the resolver or a disk, so another thread steps down."""
     lost = Event()
     leader = candidate("leader")
     assert leader.campaign(Event())
@@ -243,7 +243,7 @@ def test_a_leader_that_resumes_after_its_lease_expired_does_not_lead(kube: Kube,
                 pass
             os.set_blocking(process.stdout.fileno(), True)
             os.kill(process.pid, signal.SIGCONT)
-            # The first line may have been on its way.
+            # The first line may have been in transit.
             lines = [process.stdout.readline() for _ in range(30)][1:]
         finally:
             process.kill()

@@ -76,7 +76,7 @@ def test_only_one_replica_writes_the_event(
     thread = Thread(target=other.run, args=(stop,))
     thread.start()
     other.record(CONFLICT)
-    # The same of another VMI with that name, which is another notification.
+    # The same warning about another VMI with that name is another notification.
     other.record(VmiWarning(CONFLICT.vmi, "uid-9", CONFLICT.reason, CONFLICT.text))
     kube.wait(lambda: len(kube.events) == 2, "the second Event is written")
     stop.set()
@@ -102,7 +102,7 @@ def test_recording_continues_after_a_forbidden_event(kube: Kube, recorder: Recor
     assert [event["involvedObject"]["name"] for event in kube.events] == ["web"]
 
 
-def remarks(namespace: str, count: int, vmi: str = "") -> list[VmiWarning]:
+def warnings(namespace: str, count: int, vmi: str = "") -> list[VmiWarning]:
     return [
         VmiWarning(f"{namespace}/{vmi or f'vm-{number}'}", f"uid-{number}", "NotPublished", f"{number}")
         for number in range(count)
@@ -116,26 +116,26 @@ def order(kube: Kube) -> list[str]:
 def test_a_flood_is_limited_and_recording_does_not_block(kube: Kube, tmp_path: Path) -> None:
     idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1")
     began = time.monotonic()
-    for remark in remarks("prod", 3 * events.MAX_WAITING):
-        idle.record(remark)
+    for warning in warnings("prod", 3 * events.MAX_WAITING):
+        idle.record(warning)
     assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize(
     "flood",
     [
-        pytest.param([remarks("loud", 5_000)], id="one-namespace"),
-        pytest.param([remarks(f"loud-{number}", 300) for number in range(30)], id="many-namespaces"),
-        pytest.param([remarks("loud", 40_000, vmi="db")], id="one-vmi"),
+        pytest.param([warnings("loud", 5_000)], id="one-namespace"),
+        pytest.param([warnings(f"loud-{number}", 300) for number in range(30)], id="many-namespaces"),
+        pytest.param([warnings("loud", 40_000, vmi="db")], id="one-vmi"),
     ],
 )
 def test_one_tenant_does_not_crowd_out_the_others(kube: Kube, tmp_path: Path, flood: list[list[VmiWarning]]) -> None:
     api = Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config")))
     recorder = Recorder(api, instance="pod-1", per_second=1000)
-    quiet = remarks("quiet", 5)
-    for remark in (*itertools.chain(*flood), *quiet):
-        recorder.record(remark)
-    for name in {remark.vmi.partition("/")[0] for remark in (*itertools.chain(*flood), *quiet)}:
+    quiet = warnings("quiet", 5)
+    for warning in (*itertools.chain(*flood), *quiet):
+        recorder.record(warning)
+    for name in {warning.vmi.partition("/")[0] for warning in (*itertools.chain(*flood), *quiet)}:
         kube.add_namespace(name)
     stop = Event()
     thread = Thread(target=recorder.run, args=(stop,))
@@ -149,25 +149,25 @@ def test_one_tenant_does_not_crowd_out_the_others(kube: Kube, tmp_path: Path, fl
 
 def test_a_dropped_notification_is_written_when_it_is_reported_again(kube: Kube, recorder: Recorder) -> None:
     kube.add_namespace("loud")
-    many = remarks("loud", 2 * events.MAX_PER_NAMESPACE)
+    many = warnings("loud", 2 * events.MAX_PER_NAMESPACE)
     while len(kube.events) < len(many):
-        for remark in many:
-            recorder.record(remark)
+        for warning in many:
+            recorder.record(warning)
         seen = len(kube.events)
         kube.wait(lambda seen=seen: len(kube.events) > seen, "more Events")  # type: ignore[misc]
     assert len(kube.requests(resource="events")) == len(many), "none of them twice"
 
 
 def test_memory_is_bounded(kube: Kube, tmp_path: Path) -> None:
-    """Tenants make up namespaces, VMIs and reasons without end."""
+    """Tenants can create any number of namespaces, VMIs and reasons."""
     idle = Recorder(Api(kubeconfig=str(kube.kubeconfig(tmp_path / "config"))), instance="pod-1", remembered=500)
     tracemalloc.start()
     try:
         sizes = []
         for begin in (0, 5_000):
             for number in range(begin, begin + 5_000):
-                for remark in remarks(f"space-{number}", 3):
-                    idle.record(remark)
+                for warning in warnings(f"space-{number}", 3):
+                    idle.record(warning)
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:

@@ -19,7 +19,7 @@ LIST = "virtualmachineinstances"
 
 @pytest.fixture
 def full(kube: Kube) -> Kube:
-    """Return a cluster with a dozen VMIs, which says every now and then that it is there."""
+    """Return a cluster with a dozen VMIs, which sends bookmarks often."""
     kube.load(MANY)
     kube.server.bookmark_seconds = 0.15
     return kube
@@ -109,7 +109,7 @@ def test_a_failed_list_is_not_an_empty_list(
         token = request.query.get("continue", "")
         if not token:
             tokens.clear()
-        if token not in tokens:  # a page may be asked for again
+        if token not in tokens:  # a page may be requested again
             tokens.append(token)
         return tokens.index(token) == page
 
@@ -163,7 +163,7 @@ WATCHES = [
 
 @pytest.mark.parametrize(("fault", "words"), WATCHES)
 def test_a_failed_watch_recovers(full: Kube, listen: Listen, fault: Fault, words: tuple[str, ...]) -> None:
-    """The problem is reported, nothing is deleted, requests are few, and changes in the meantime arrive in the end."""
+    """The problem is reported, nothing is deleted, requests are few, and changes in the meantime arrive later."""
     watched = listen(full)
     full.wait_watches()
     since, began = full.count, time.monotonic()
@@ -180,7 +180,7 @@ def test_a_failed_watch_recovers(full: Kube, listen: Listen, fault: Fault, words
         new = watched.events[seen:]
         return not watched.failure and SourceFailed("", "") in new
 
-    def gone() -> bool:  # the problem ends with the answer's headers, before the event itself arrives
+    def gone() -> bool:  # the problem ends with the headers of the response, before the event arrives
         deleted = any(isinstance(item, VmiDeleted) for item in watched.news)
         return deleted or "prod/vm-3" not in keys(watched.lists[-1].vmis)
 
@@ -189,7 +189,7 @@ def test_a_failed_watch_recovers(full: Kube, listen: Listen, fault: Fault, words
 
 
 def test_a_new_list_replaces_an_unusable_history(full: Kube, listen: Listen) -> None:
-    """An unreadable event is part of the history, so every watch from there sends it again: list instead."""
+    """An unreadable event is part of the history, so every watch from there repeats it: list instead."""
     watched = listen(full)
     full.wait_watches()
     with full.fault(Noise(), verb="watch", when=lambda r: int(r.query["resourceVersion"]) < full.revision, times=None):
@@ -228,7 +228,7 @@ def test_a_slow_list_completes(full: Kube, listen: Listen) -> None:
 
 
 def test_a_dead_connection_is_detected(full: Kube, listen: Listen) -> None:
-    """Behind a firewall that forgot the connection nothing ever comes: bookmarks are missed."""
+    """A firewall that forgot the connection drops everything: missing bookmarks show it."""
     watched = listen(full)
     full.wait_watches()
     full.freeze_watches()
@@ -251,7 +251,7 @@ def test_a_410_in_the_stream_leads_to_a_list_that_finds_deletions(full: Kube, li
 
 
 def test_bookmarks_advance_the_watch(make_kube: Callable[..., Kube], listen: Listen) -> None:
-    """Other VMIs than ours may change for long: a watch from before all that would be too old."""
+    """Unselected VMIs may change for a long time: an old version would expire."""
     kube = make_kube(history=10, bookmark_seconds=0.1)
     kube.load(MANY)
     watched = listen(kube, namespace="prod")

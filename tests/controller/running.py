@@ -4,9 +4,9 @@
         ksd.wait_ready()
         ksd.wait(lambda: answer(primary, "net1.db.prod.vm.", "A") == ["10.0.0.1"], "the address")
         assert ksd.problems().keys() == {"source"}
-        ksd.kill()                            # at once, in the middle of whatever it does
+        ksd.kill()                            # at once, at any point
         ksd.start()
-        assert ksd.stop() == 0                # SIGTERM; how long it took is `ksd.seconds`
+        assert ksd.stop() == 0                # SIGTERM; its duration is `ksd.seconds`
 
 It is forked from a process that has imported the program, which saves most of a second each time; `program=True` runs
 `python -m ksd_ddns run` instead.
@@ -217,7 +217,7 @@ class Running:
     # Waiting
 
     def wait(self, condition: Callable[[], T], what: str, *, seconds: float = WAIT_SECONDS) -> T:
-        """Return what `condition` returns as soon as it is true; AssertionError when that takes longer."""
+        """Return the result of `condition` once it is true; AssertionError if that takes longer."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             if self._process is not None and self.code is not None:
@@ -263,7 +263,7 @@ def answer(primary: Server, name: str, rdtype: str) -> list[str]:
 
 
 def addresses(primary: Server, zone: str | None = None) -> dict[str, set[str]]:
-    """Return all A and AAAA records of the zone, as AXFR shows them: owner names and addresses."""
+    """Return all A and AAAA records of the zone by AXFR: owner names and addresses."""
     found: dict[str, set[str]] = {}
     for record in primary.axfr(zone):
         if record.type in ("A", "AAAA"):
@@ -272,7 +272,7 @@ def addresses(primary: Server, zone: str | None = None) -> dict[str, set[str]]:
 
 
 def others(primary: Server, zone: str | None = None) -> frozenset[Record]:
-    """Return the records of the zone at names that are not ours, without the SOA."""
+    """Return the records at foreign names in the zone, without the SOA."""
     records = primary.axfr(zone, soa=False)
     ours = {record.owner for record in records if record.type == "TXT" and "heritage=ksd-ddns" in record.rdata}
     return frozenset(record for record in records if record.owner not in ours)

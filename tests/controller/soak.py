@@ -1,4 +1,4 @@
-"""What a soak needs: which addresses are wanted and since when, and a witness of everything that changes in the zone.
+"""For the soak: wanted addresses over time, and a witness of every change in the zone.
 
 The witness reads the zone's IXFR stream, as a secondary does, with code of its own: every transaction of the primary is
 in it, however short what it did has lasted.
@@ -25,7 +25,7 @@ from harness.servers import Server
 
 
 class Record(NamedTuple):
-    """A record as dnspython writes it; the owner in lower case."""
+    """A record as dnspython formats it; owner in lower case."""
 
     owner: str
     type: str
@@ -38,7 +38,7 @@ ANY = "*"
 
 
 class _Slot:
-    """What is wanted at one name of one type: since when, until when, and what was before."""
+    """The addresses wanted at one name of one type over time."""
 
     __slots__ = ("now", "past")
 
@@ -52,17 +52,17 @@ class _Slot:
 
 
 class Wishes:
-    """Which addresses are wanted at which names, all the time from when to when."""
+    """The addresses wanted at each name, over time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slots: dict[tuple[str, str], _Slot] = {}
 
     def set(self, owner: str, rdtype: str, addresses: Iterable[str], *, before: float, until: float = 0.0) -> None:
-        """Let `addresses` be wanted from now on; what was wanted instead was so until `before`.
+        """Set the wanted addresses from now on; the previous ones were wanted until `before`.
 
-        Where nothing is wanted any more, what was is held `until` then. `before` is taken before the cluster is
-        changed, so that whatever is said to be wanted was.
+        If none are wanted, the previous ones are held `until` then. `before` is a time before the change of the
+        cluster, so that no address counts as wanted too early.
         """
         wanted = set(addresses)
         with self._lock:
@@ -81,7 +81,7 @@ class Wishes:
                 slot.now.setdefault(what, [now, inf])[1] = inf
 
     def history(self, owner: str, rdtype: str, at: float) -> str:
-        """Return what was wanted in the last half minute, in seconds before `at`."""
+        """Return what was wanted in the last half minute, with times in seconds before `at`."""
         with self._lock:
             slot = self._slots[owner, rdtype]
             spans = [*slot.past, *((what, since, until) for what, (since, until) in slot.now.items())]
@@ -89,7 +89,7 @@ class Wishes:
         return "; ".join(shown)
 
     def throughout(self, owner: str, rdtype: str, what: str, begin: float, end: float) -> bool:
-        """Return whether `what` was wanted all the time from `begin` to `end`."""
+        """Return whether `what` was wanted from `begin` to `end` without interruption."""
         with self._lock:
             slot = self._slots.get((owner, rdtype))
             if slot is None:
@@ -182,11 +182,11 @@ def _serial(soa: Record) -> int:
 
 
 class Witness:
-    """Follows the zone, and keeps a list of every wrong that was done there.
+    """Follows the zone, and lists every wrong change.
 
-    `foreign` are records that nobody may ever touch; transactions with a record of `sentinel` are somebody else's, and
-    may do with the names below `base` what they like. `lag` is how many seconds the controller may be behind: what was
-    wanted for longer than that must not go.
+    `foreign` are records that must never change; transactions with a record of `sentinel` are by others, and
+    may change any name below `base`. `lag` is the permitted delay of the controller in seconds: addresses that were
+    wanted for longer must not be deleted.
     """
 
     def __init__(self, transfers: Transfers, wishes: Wishes, *, base: str, sentinel: str, lag: float) -> None:
@@ -230,7 +230,7 @@ class Witness:
         try:
             deltas = self._transfers.deltas(self.serial)
         except (OSError, EOFError, dns.exception.DNSException):
-            return  # the primary is away: what happened until then is in its journal
+            return  # the primary is down: its journal has the changes so far
         done = time.monotonic()
         self.polls += 1
         for delta in deltas:
@@ -263,7 +263,7 @@ class Witness:
                 history = self._wishes.history(record.owner, record.type, end)
                 self.wrongs.append(f"{delta.serial}: deleted, although wanted all the time: {record} ({history})")
         for owner, rdtype in {(record.owner, record.type) for record in gone if record.type in ADDRESSES}:
-            # One look at the whole zone for each: transactions are small, and most of them add.
+            # Each takes one pass over the zone: transactions are small, and most of them add.
             if self._wishes.throughout(owner, rdtype, ANY, begin, end) and not self._stands(owner, rdtype, delta):
                 history = self._wishes.history(owner, rdtype, end)
                 self.wrongs.append(

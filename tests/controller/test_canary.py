@@ -23,7 +23,7 @@ def _others() -> list[dict[str, Any]]:
     return [vmi(f"web{i}", "prod", {"net1": [f"10.2.0.{i}"]}) for i in range(10)]
 
 
-def _stays_ready(ksd: Running, seconds: float = 3.0) -> None:
+def _check_stays_ready(ksd: Running, seconds: float = 3.0) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         assert ksd.ready, ksd.get("/readyz")[1]
@@ -44,7 +44,7 @@ def _put(kube: Kube, *vmis: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("what", ["change", "deletion"])
 def test_one_refused_name_does_not_make_the_zone_unready(what: str, make_bind: MakeBind, kube: Kube, run: Run) -> None:
-    """A refused name says nothing about the zone, also where the zone holds it."""
+    """A refused name shows nothing about the zone, even if the zone holds it."""
     key = Key()
     denied = f'deny "{key.name}" subdomain odd.apps.vm. ANY; '
     policy = f'update-policy {{ grant "{key.name}" zonesub ANY; }}; allow-transfer {{ key "{key.name}"; }};'
@@ -58,7 +58,7 @@ def test_one_refused_name_does_not_make_the_zone_unready(what: str, make_bind: M
     else:
         kube.delete("apps", "odd")
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "the names are refused")
-    _stays_ready(ksd)
+    _check_stays_ready(ksd)
     kube.put(vmi("web3", "prod", {"net1": ["10.2.1.3"]}))
     ksd.wait_answer(primary, "net1.web3.prod.vm.", "A", "10.2.1.3")
 
@@ -66,7 +66,7 @@ def test_one_refused_name_does_not_make_the_zone_unready(what: str, make_bind: M
 def test_losing_permission_for_most_names_does_not_make_the_zone_unready(
     make_bind: MakeBind, kube: Kube, run: Run
 ) -> None:
-    """Neighbors of refused names are no good canaries: more than one is tried, from all over the zone."""
+    """Neighbors of refused names are bad canaries, so several from the whole zone are tried."""
     key = Key()
     policy = f'update-policy {{ grant "{key.name}" zonesub ANY; }}; allow-transfer {{ key "{key.name}"; }};'
     primary = make_bind(zones={"vm.": ""}, keys=(key,), zone_options=policy)
@@ -76,7 +76,7 @@ def test_losing_permission_for_most_names_does_not_make_the_zone_unready(
     _reconfigure(primary, "update-policy { ", f'update-policy {{ deny "{key.name}" subdomain apps.vm. ANY; ')
     kube.put(vmi("app0", "apps", {"net1": ["10.1.1.0"]}))
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "the names are refused")
-    _stays_ready(ksd)
+    _check_stays_ready(ksd)
 
 
 def test_a_denied_namespace_on_knot_does_not_make_the_zone_unready_after_a_restart(
@@ -96,7 +96,7 @@ def test_a_denied_namespace_on_knot_does_not_make_the_zone_unready_after_a_resta
     ksd = run(primary, kube, timing=QUICK)
     for restart in (True, False):
         ksd.wait_ready()
-        _stays_ready(ksd)
+        _check_stays_ready(ksd)
         assert answer(primary, "net1.web3.prod.vm.", "A") == ["10.2.0.3"]
         if restart:
             assert ksd.stop() == 0
@@ -104,12 +104,12 @@ def test_a_denied_namespace_on_knot_does_not_make_the_zone_unready_after_a_resta
 
 
 def test_odd_names_at_the_first_start_do_not_make_the_zone_unready(make_bind: MakeBind, kube: Kube, run: Run) -> None:
-    """A zone that has just accepted names does not refuse all, also while no read has confirmed them."""
+    """A zone that has just accepted names does not refuse all, even before a read confirms them."""
     primary = make_bind(zones={"vm.": ""})
     _put(kube, *(vmi(f"app{i}", "apps", {"net_1": [f"10.1.0.{i}"]}) for i in range(60)), *_others())
     ksd = run(primary, kube)
     ksd.wait_ready()
-    _stays_ready(ksd, 1.0)
+    _check_stays_ready(ksd, 1.0)
     ksd.wait(lambda: ksd.metrics()["refused_names"] == 60, "the odd names are refused")
     assert "refuses all updates" not in ksd.log()
     assert "grant" not in ksd.log()
@@ -129,7 +129,7 @@ def test_a_thousand_odd_names_cost_few_updates(make_bind: MakeBind, kube: Kube, 
 
 
 def test_odd_names_are_published_except_in_a_denied_namespace(make_bind: MakeBind, kube: Kube, run: Run) -> None:
-    """What the odd names of one namespace meet says nothing about those of another."""
+    """Refused odd names in one namespace show nothing about those in another."""
     key = Key()
     policy = (
         f'update-policy {{ deny "{key.name}" subdomain apps.vm. ANY; grant "{key.name}" zonesub ANY; }}; '

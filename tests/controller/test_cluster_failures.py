@@ -1,4 +1,4 @@
-"""Failures of the API server: they delete nothing, readiness reports the cause, and the controller recovers alone."""
+"""Failures of the API server: they delete nothing, readiness reports the cause, and the controller recovers."""
 
 import time
 from dataclasses import replace
@@ -44,15 +44,15 @@ def full(kube: Kube) -> Kube:
     return kube
 
 
-def unchanged(primary: Bind, seconds: float = 0.5) -> None:
-    """Check that nothing happens in the zone for a while: not even the serial moves."""
+def check_unchanged(primary: Bind, seconds: float = 0.5) -> None:
+    """Check that the zone, including its serial, stays the same for a while."""
     before = primary.axfr()
     time.sleep(seconds)
     assert primary.axfr() == before
 
 
-def goes_on(ksd: Running, primary: Bind, kube: Kube) -> None:
-    """Check that a change of each kind arrives, and that everything is as it should be."""
+def check_changes_arrive(ksd: Running, primary: Bind, kube: Kube) -> None:
+    """Check that a change of each kind arrives, and that the zone is correct."""
     number = kube.revision
     kube.put(vmi(f"new-{number}", "prod"))
     kube.delete("prod", "vm-3")
@@ -64,7 +64,7 @@ def goes_on(ksd: Running, primary: Bind, kube: Kube) -> None:
     ksd.wait_answer(primary, "vm-3.prod.vm.", "A", "10.1.0.3")
 
 
-# Lists; tests/cluster has every way in which one can fail
+# Lists; tests/cluster covers every failure of a list
 
 LISTS = [
     pytest.param(Reply.status(401), ("401", "token", "log in again"), id="401"),
@@ -98,19 +98,19 @@ def test_a_list_whose_last_page_fails_deletes_nothing(
         full.fail_watches(410)
         ksd.wait_problem("source", *words)
         assert ksd.get("/readyz?exclude=source")[0] == 200
-        unchanged(bind)
-    goes_on(ksd, bind, full)
+        check_unchanged(bind)
+    check_changes_arrive(ksd, bind, full)
 
 
 def _last_page(kube: Kube, fault: Fault) -> Injection:
-    """Let `fault` happen to every third page of a list."""
+    """Apply `fault` to every third page of a list."""
     tokens: list[str] = []
 
     def last(request: Request) -> bool:
         token = request.query.get("continue", "")
         if not token:
             tokens.clear()
-        if token not in tokens:  # a page may be asked for again
+        if token not in tokens:  # a page may be requested again
             tokens.append(token)
         return tokens.index(token) == 2
 
@@ -133,7 +133,7 @@ def test_an_expired_continue_token_deletes_nothing(bind: Bind, full: Kube, run: 
     assert len(addresses(bind)) == 24
     lists = full.requests(verb="list", resource=VMIS.plural)
     assert sum(not request.query.get("continue") for request in lists) == 3
-    goes_on(ksd, bind, full)
+    check_changes_arrive(ksd, bind, full)
 
 
 # Watches
@@ -155,8 +155,8 @@ def test_a_failed_watch_loses_no_change(bind: Bind, full: Kube, run: Run, fault:
         full.cut_watches()
         ksd.wait_problem("source", *words)
         assert ksd.get("/readyz?exclude=source")[0] == 200
-        unchanged(bind)
-    goes_on(ksd, bind, full)
+        check_unchanged(bind)
+    check_changes_arrive(ksd, bind, full)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_watch_that_keeps_ending_causes_no_request_loop(bind: Bind, full: Kube
             ksd.wait_answer(bind, "late.prod.vm.", "A")
         assert len(addresses(bind)) == 24
     ksd.wait_ready()
-    goes_on(ksd, bind, full)
+    check_changes_arrive(ksd, bind, full)
 
 
 @pytest.mark.parametrize("how", ["cut_watches", "end_watches", "freeze_watches", "fail_watches"])
@@ -205,7 +205,7 @@ def test_every_way_a_watch_can_end_loses_no_change(bind: Bind, full: Kube, run: 
     ksd.wait_ready()
     for number in range(2):
         full.wait_watches()
-        time.sleep(0.3)  # not at once: that would be worth a new list
+        time.sleep(0.3)  # not at once: that would cause a new list
         getattr(full, how)()
         full.delete("prod", "vm-3")
         full.put(vmi(f"new-{number}", "prod"))
@@ -239,10 +239,10 @@ def test_an_unreachable_api_server_deletes_nothing(bind: Bind, full: Kube, run: 
     full.stop()
     ksd.wait_problem("source", "cannot be reached", "check that it is up", full.url)
     assert ksd.get("/readyz?exclude=source")[0] == 200
-    unchanged(bind)
+    check_unchanged(bind)
     full.start()
     ksd.wait_ready()
-    goes_on(ksd, bind, full)
+    check_changes_arrive(ksd, bind, full)
     ksd.kill()
     full.stop()
     before = bind.axfr()
@@ -253,7 +253,7 @@ def test_an_unreachable_api_server_deletes_nothing(bind: Bind, full: Kube, run: 
     assert bind.axfr() == before
     full.start()
     ksd.wait_ready()
-    goes_on(ksd, bind, full)
+    check_changes_arrive(ksd, bind, full)
 
 
 def test_the_controller_waits_for_the_owner_id_from_the_cluster(bind: Bind, full: Kube, run: Run) -> None:
@@ -288,7 +288,7 @@ TWO = [vmi(f"vm-{number}", space, {"net1": [address % number]})
 
 
 def _role(namespace: str) -> list[dict[str, object]]:
-    """Return what lets the service account work, with a Role for VMIs in one namespace only."""
+    """Return the RBAC of the service account, with a Role for VMIs in one namespace only."""
     rule = {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get", "list", "watch"]}
     subject = {"kind": "ServiceAccount", "name": "secondary", "namespace": "secondary"}
     metadata = {"name": "secondary", "namespace": namespace}
@@ -342,7 +342,7 @@ def test_a_403_while_the_api_server_starts_is_retried(bind: Bind, full: Kube, ru
     assert "grant" not in ksd.log()
 
 
-# Objects that cannot be read
+# Unreadable objects
 
 BROKEN = {**vmi("vm-3", "prod"), "status": {"interfaces": {"net1": "10.1.0.3"}}}
 

@@ -17,7 +17,7 @@ from tests.controller.running import addresses
 
 
 def load(kube: Kube, count: int) -> None:
-    """Put so many VMIs with an interface and two addresses: two names each."""
+    """Put `count` VMIs with one interface and two addresses: two names each."""
     kube.load(
         vmi(f"vm-{number}", "prod", {"net1": [f"10.1.{number >> 8}.{number & 255}", f"fd00::{number:x}"]})
         for number in range(count)
@@ -47,7 +47,7 @@ def test_the_process_exits_with_0_on_sigterm(bind: Bind, kube: Kube, run: Run) -
 def test_a_controller_that_has_just_started_exits(bind: Bind, kube: Kube, run: Run, after: float) -> None:
     load(kube, 100)
     ksd = run(bind, kube)
-    # Before that it is Python alone, which a signal ends in its own way.
+    # Before that, only Python runs, and a signal has its default effect.
     ksd.wait(lambda: "running" in ksd.log() or after < 0.1, "it runs")
     time.sleep(after)
     assert ksd.stop() in ((0, -15) if after < 0.1 else (0,))
@@ -55,7 +55,7 @@ def test_a_controller_that_has_just_started_exits(bind: Bind, kube: Kube, run: R
 
 
 def test_a_busy_controller_finishes_updates_in_flight(primary: Server, kube: Kube, run: Run) -> None:
-    """No name is left half changed; the next controller finishes the work."""
+    """No name is partly changed; the next controller completes the work."""
     load(kube, 3_000)
     ksd = run(primary, kube, UPDATE_BATCH="20")
     ksd.wait(lambda: len(addresses(primary)) > 100, "it is at work", seconds=60)
@@ -130,7 +130,7 @@ def test_a_base_outside_of_the_zone_exits(bind: Bind, kube: Kube, run: Run) -> N
 def test_a_kill_at_any_time_leaves_a_zone_that_the_next_run_completes(
     primary: Server, kube: Kube, run: Run, ownership: str
 ) -> None:
-    """Controller and primary are killed again and again; at the end the zone is what the VMIs say."""
+    """Controller and primary are killed repeatedly; at the end the zone matches the VMIs."""
     chance = random.Random(7)
     load(kube, 200)
     ksd = run(

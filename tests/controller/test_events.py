@@ -145,7 +145,7 @@ def test_annotations_are_followed(bind: Bind, kube: Kube, run: Run) -> None:
 
 
 def test_the_older_vmi_keeps_a_shared_name_until_it_is_deleted(bind: Bind, kube: Kube, run: Run) -> None:
-    """`a.b` wants what interface `a` of `b` has; the report stays, whatever happens to either."""
+    """VMI `a.b` wants the name of interface `a` of `b`; the conflict is reported throughout."""
     kube.put(vmi("b", "prod", {"a": ["10.1.0.1"]}, created="2026-03-01T08:00:00Z"))
     kube.put(vmi("a.b", "prod", {"net1": ["10.1.0.2"]}, created="2026-03-02T08:00:00Z"))
     ksd = run(bind, kube)

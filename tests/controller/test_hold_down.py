@@ -1,4 +1,4 @@
-"""Hold-down: an address that vanishes from the status of a live VMI stays in DNS for a while, and nothing else does."""
+"""Hold-down: only an address that vanishes from the status of a live VMI stays in DNS for a while."""
 
 import time
 from collections.abc import Sequence
@@ -247,7 +247,7 @@ def test_no_hold_ends_while_the_source_is_down(bind: Bind, kube: Kube, run: Run)
 
 
 def test_a_hold_that_has_ended_is_not_revived(bind: Bind, kube: Kube, run: Run) -> None:
-    """Not even while the source is down, when no hold ends."""
+    """Even while the source is down, when no hold ends."""
     kube.put(db())
     ksd = run(bind, kube, HOLD_DOWN="0.5s", timing=Timing(cluster=QUICK_WATCH))
     ksd.wait_ready()

@@ -18,7 +18,7 @@ QUICK = Timing(cluster=ClusterTiming(lease=LeaseTiming(duration=3.0, lead_for=2.
 
 
 class Recorded(Proxy):
-    """The way to a primary; `updates` are when messages that change the zone came by."""
+    """A proxy for a primary; `updates` are the times of messages that change the zone."""
 
     def __init__(self, primary: Bind) -> None:
         self.updates: list[float] = []
@@ -45,7 +45,7 @@ def test_a_suspended_leader_sends_nothing_when_it_resumes(bind: Bind, kube: Kube
         kube.put(vmi("db", "prod", {"net1": ["10.1.0.2"]}))
         b.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.2")
         sent = len(way_a.updates)
-        kube.put(vmi("db", "prod", {"net1": ["10.1.0.3"]}))  # to both, as soon as A goes on
+        kube.put(vmi("db", "prod", {"net1": ["10.1.0.3"]}))  # to both, once A resumes
         os.kill(a.pid, signal.SIGCONT)
         assert a.ended() == 1
         b.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.3")

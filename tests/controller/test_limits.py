@@ -1,4 +1,4 @@
-"""What the controller makes of a server that lowers TTLs, of records of others, and of a VMI with a flood of names."""
+"""The controller with a server that lowers TTLs, with foreign records, and with a VMI that has too many names."""
 
 import time
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_an_unplugged_interface_is_not_held(bind: Bind, kube: Kube, run: Run) ->
     kube.put(unplugged)
     ksd.wait_answer(bind, "net2.db.prod.vm.", "A")
     assert answer(bind, "net1.db.prod.vm.", "A") == ["10.1.0.9"]
-    # Gone from the status, but still in spec, as while it is being unplugged.
+    # Missing from the status but still in the spec, as during unplugging.
     kube.put(plugged)
     ksd.wait_answer(bind, "net2.db.prod.vm.", "A", "10.2.0.9")
     unplugged["status"]["interfaces"] = [

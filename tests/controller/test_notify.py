@@ -1,4 +1,4 @@
-"""NOTIFY: foreign changes are noticed at once over UDP and TCP, and no message does harm."""
+"""NOTIFY: foreign changes are found at once over UDP and TCP, and no message does harm."""
 
 import os
 import random
@@ -67,7 +67,7 @@ def test_a_primary_reports_a_changed_zone(
     primary = notifying(signed=True)
     ksd = run(primary, kube, NOTIFY_LISTEN=f"{address}:{port}", DRIFT_INTERVAL="1h")
     ksd.wait_ready()
-    time.sleep(1.2)  # until it has said what we changed ourselves
+    time.sleep(1.2)  # until it has reported our own changes
     began = time.monotonic()
     primary.nsupdate(DELETE)
     ksd.wait_answer(primary, NAME, "A", "10.1.0.9", seconds=15)
@@ -79,14 +79,14 @@ def test_a_primary_reports_a_changed_zone(
 def test_powerdns_reports_a_changed_zone(
     make_powerdns: Callable[..., PowerDns], kube: Kube, run: Run, port: int
 ) -> None:
-    """It signs with the key that may transfer the zone."""
+    """It signs with the key that is allowed to transfer the zone."""
     kube.put(DB)
     primary = make_powerdns(zones={"vm.": ""}, options="primary=yes\nxfr-cycle-interval=1")
     primary.pdnsutil("set-kind", "vm", "primary")
     primary.pdnsutil("set-meta", "vm", "ALSO-NOTIFY", f"127.0.0.1:{port}")
     ksd = run(primary, kube, NOTIFY_LISTEN=f"127.0.0.1:{port}", DRIFT_INTERVAL="1h")
     ksd.wait_ready()
-    time.sleep(2.5)  # until it has said what we changed ourselves
+    time.sleep(2.5)  # until it has reported our own changes
     primary.nsupdate(DELETE)
     ksd.wait_answer(primary, NAME, "A", "10.1.0.9")
     assert "NOTIFY ignored" not in ksd.log()
@@ -124,7 +124,7 @@ class Sender:
     def __call__(
         self, zone: str = "vm.", *, key: Key | None = None, source: str = "127.0.0.1", tcp: bool = False
     ) -> bool:
-        """Send one; return whether it was answered, and how it was asked: signed."""
+        """Send one; return whether it was answered."""
         message = self.message(zone, key=key)
         ask = dns.query.tcp if tcp else dns.query.udp
         try:
@@ -139,7 +139,7 @@ class Sender:
 
 @pytest.fixture
 def listening(bind: Bind, kube: Kube, run: Run, port: int) -> Running:
-    """Return a controller that notices foreign changes by NOTIFY only; its primary sends none."""
+    """Return a controller that finds foreign changes only by NOTIFY; its primary sends none."""
     kube.put(DB)
     ksd = run(bind, kube, NOTIFY_LISTEN=f"127.0.0.1:{port}", DRIFT_INTERVAL="1h")
     ksd.wait_ready()
@@ -155,7 +155,7 @@ def test_a_valid_notify_is_accepted(bind: Bind, listening: Running, port: int, t
     bind.nsupdate(DELETE)
     time.sleep(0.3)
     assert bind.query(NAME, "A") == []
-    # A signature counts wherever it comes from.
+    # A signed NOTIFY is accepted from any address.
     assert Sender(port)(key=key_of(bind), tcp=tcp, source="127.0.0.2")
     listening.wait_answer(bind, NAME, "A", "10.1.0.9")
 
@@ -202,7 +202,7 @@ def test_garbage_does_not_end_the_listener(bind: Bind, listening: Running, port:
         tcp.sendall(b"\xff\xff" + bytes(100))
     idle = [socket.create_connection(("127.0.0.1", port), 2) for _ in range(100)]
     bind.nsupdate(DELETE)
-    assert send(key=key_of(bind))  # UDP, while TCP is worn out
+    assert send(key=key_of(bind))  # UDP, while TCP is exhausted
     listening.wait_answer(bind, NAME, "A", "10.1.0.9")
     for connection in idle:
         connection.close()
@@ -211,7 +211,7 @@ def test_garbage_does_not_end_the_listener(bind: Bind, listening: Running, port:
 
 
 def test_a_flood_of_notify_messages_costs_little(bind: Bind, listening: Running, port: int) -> None:
-    """Ten thousand good ones are ten thousand hints that one question answers."""
+    """One query answers ten thousand valid messages."""
     send = Sender(port)
     message = send.message(key=key_of(bind)).to_wire()
     before = listening.metrics()
@@ -233,7 +233,7 @@ Listen = Callable[..., list[bytes]]
 
 @pytest.fixture
 def listen(port: int) -> Iterator[Listen]:
-    """Yield a factory of listeners, which returns the list of the zones that they report."""
+    """Yield a factory of listeners; it returns the list of zones that they report."""
     made: list[Listener] = []
 
     def make(
@@ -307,7 +307,7 @@ def test_a_flood_gets_a_limited_share_of_the_processor(listen: Listen, port: int
     flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(port), message.hex(), "4"])
     assert flood.wait(60) == 0
     used = _processor_seconds("notify") - before
-    # The receiving itself is not in the budget; without one it would be most of four seconds.
+    # The budget excludes receiving; without a budget it would take most of four seconds.
     assert used < 1.5, f"{used} s of the processor"
     assert len(zones) <= 6
     deadline = time.monotonic() + 20
@@ -316,7 +316,7 @@ def test_a_flood_gets_a_limited_share_of_the_processor(listen: Listen, port: int
 
 
 def _processor_seconds(name: str) -> float:
-    """Return how long the threads of that name have had a processor."""
+    """Return the processor time of the threads with that name."""
     ticks = 0
     for thread in threading.enumerate():
         if thread.name == name:

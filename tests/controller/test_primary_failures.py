@@ -25,13 +25,13 @@ BOTH = {"10.1.0.9", "fd00::9"}
 QUICK = Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=0.4))
 
 
-def is_published(ksd: Running, primary: Server, zone: str | None = None) -> None:
+def wait_published(ksd: Running, primary: Server, zone: str | None = None) -> None:
     """Wait until the VMI is published and the controller is ready."""
     ksd.wait(lambda: addresses(primary, zone) == {"db.prod.vm.": BOTH, NAME: BOTH}, "the VMI")
     ksd.wait_ready()
 
 
-# Gone, and back in some state
+# Down, and back in another state
 
 
 def test_a_controller_waits_for_the_primary(primary: Server, kube: Kube, run: Run) -> None:
@@ -43,7 +43,7 @@ def test_a_controller_waits_for_the_primary(primary: Server, kube: Kube, run: Ru
     kube.put(vmi("gone", "prod"))
     kube.delete("prod", "gone")
     primary.start()
-    is_published(ksd, primary)
+    wait_published(ksd, primary)
 
 
 def test_changes_are_applied_after_the_primary_was_killed(primary: Server, kube: Kube, run: Run) -> None:
@@ -60,12 +60,12 @@ def test_changes_are_applied_after_the_primary_was_killed(primary: Server, kube:
         ksd.wait_answer(primary, f"new-{number}.prod.vm.", "A", "10.0.0.1")
         ksd.wait_ready()
     kube.delete("prod", "new-2")
-    is_published(ksd, primary)
+    wait_published(ksd, primary)
 
 
 @contextmanager
 def away(primary: Server) -> Iterator[Path]:
-    """Let the primary be killed while the block runs, which is given a copy of its directory from before."""
+    """Kill the primary during the block; yield a copy of its earlier directory."""
     backup = primary.directory.with_name(f"{primary.directory.name}-backup")
     primary.kill()
     _copy(primary.directory, backup)
@@ -77,7 +77,7 @@ def away(primary: Server) -> Iterator[Path]:
 
 
 def restore(primary: Server, backup: Path) -> None:
-    """Put back what the primary had on disk, but not its log."""
+    """Restore the files of the primary, except its log."""
     for path in primary.directory.iterdir():
         if path != primary.log_file:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -103,12 +103,12 @@ def test_a_primary_that_lost_its_zone_is_filled_again(primary: Server, kube: Kub
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         bootstrap.write(primary.bundled())
     assert primary.key_file.read_text() == key
-    is_published(ksd, primary)
+    wait_published(ksd, primary)
     assert primary.serial() > serial
 
 
 def test_a_primary_restored_from_a_backup_is_corrected(primary: Server, kube: Kube, run: Run) -> None:
-    """Its serial is behind: what was published since is missing, what was deleted since is back."""
+    """Its serial is lower: later additions are missing, and later deletions are back."""
     kube.put(vmi("old", "prod"))
     ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
@@ -119,18 +119,18 @@ def test_a_primary_restored_from_a_backup_is_corrected(primary: Server, kube: Ku
     try:
         kube.put(DB)
         kube.delete("prod", "old")
-        is_published(ksd, primary)
+        wait_published(ksd, primary)
         for number in range(5):
             kube.put(vmi("db", "prod", {"net1": [f"10.1.0.{number}"]}))
             ksd.wait_answer(primary, NAME, "A", f"10.1.0.{number}")
         kube.put(DB)
-        is_published(ksd, primary)
+        wait_published(ksd, primary)
         serial = primary.serial()
         primary.kill()
         restore(primary, backup)
         primary.start()
         assert primary.serial() < serial
-        is_published(ksd, primary)
+        wait_published(ksd, primary)
     finally:
         shutil.rmtree(backup)
 
@@ -173,7 +173,7 @@ def _freeze(primary: Server) -> Callable[[], object]:
 
 
 def _with_keys(primary: Server, *keys: Key) -> None:
-    """Let a company's primary know other keys, without a restart."""
+    """Replace the keys of a company's primary, without a restart."""
     text = primary.configuration.read_text()
     for key in primary.keys:
         text = text.replace(key.secret, "@@")
@@ -215,7 +215,7 @@ def test_a_wrong_key_file_is_reloaded_once_corrected(make_either: Callable[..., 
     ksd = run(primary, kube, timing=QUICK)
     ksd.wait_problem("primary", key.name)
     _with_keys(primary, key)
-    is_published(ksd, primary)
+    wait_published(ksd, primary)
 
 
 def test_a_key_replaced_on_both_sides_is_reloaded(make_either: Callable[..., Server], kube: Kube, run: Run) -> None:
@@ -234,7 +234,7 @@ def test_a_key_replaced_on_both_sides_is_reloaded(make_either: Callable[..., Ser
 def test_a_revoked_permission_is_reported_until_it_is_granted_again(
     make_bind: Callable[..., Bind], kube: Kube, run: Run
 ) -> None:
-    """The zone can still be read: only the next update shows that the permission is gone."""
+    """The zone is still readable: only the next update shows that the permission is gone."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
     kube.put(DB)
@@ -255,7 +255,7 @@ def test_a_revoked_permission_is_reported_until_it_is_granted_again(
 
 
 def test_a_permission_that_is_granted_later_is_used(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
-    """With more names than are tried one by one before it counts as missing: none of them is left behind."""
+    """With more names than are sent one by one first: all of them are published."""
     key = Key()
     primary = make_bind(zones={"vm.": ""}, keys=(key,))
     granted = primary.configuration.read_text()
@@ -283,7 +283,7 @@ def test_a_slow_network_only_delays_changes(primary: Server, kube: Kube, run: Ru
     with Proxy(primary, response=slowly) as proxy:
         kube.put(DB)
         ksd = run(primary, kube, through=proxy.address)
-        is_published(ksd, primary)
+        wait_published(ksd, primary)
         for number in range(20):
             kube.put(vmi(f"vm-{number}", "prod"))
         ksd.wait(lambda: len(addresses(primary)) == 42, "all of them")
@@ -296,7 +296,7 @@ def test_a_half_open_connection_is_replaced(primary: Server, kube: Kube, run: Ru
     with Proxy(primary) as proxy:
         kube.put(DB)
         ksd = run(primary, kube, through=proxy.address, timing=QUICK, DNS_TIMEOUT="300ms")
-        is_published(ksd, primary)
+        wait_published(ksd, primary)
         hook = getattr(proxy, side)
         setattr(proxy, side, swallow)
         kube.put(vmi("web", "prod"))
@@ -311,11 +311,11 @@ def test_a_half_open_connection_is_replaced(primary: Server, kube: Kube, run: Ru
 
 
 def test_an_unanswered_update_is_looked_up(primary: Server, kube: Kube, run: Run) -> None:
-    """What was sent is in the zone: it is found there, not sent again."""
+    """The sent update is in the zone: it is found there and not sent again."""
     with Proxy(primary, response=only(is_update, cut())) as proxy:
         kube.put(DB)
         ksd = run(primary, kube, through=proxy.address, timing=QUICK)
-        is_published(ksd, primary)
+        wait_published(ksd, primary)
         serial = primary.serial()
         kube.put(vmi("web", "prod"))
         ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
@@ -341,11 +341,11 @@ def test_without_ixfr_the_zone_is_not_read_for_every_change(
         sent += 1
     transfers = ksd.metrics()["transfers_total{axfr}"] - before
     print(f"{sent} changes, {transfers} transfers in {time.monotonic() - began:.1f} s")
-    # Their distance depends on how long one takes: the reconciler's tables check it on a clock of their own.
+    # Their interval depends on the duration of a read: the tables of the reconciler check it with a simulated clock.
     assert sent > 20
     assert transfers <= sent / 4
     assert ksd.metrics().get("transfers_total{ixfr}", 0) == 0
-    # What somebody else changes is found in the end.
+    # Foreign changes are found.
     primary.nsupdate(f"update delete {NAME} A")
     ksd.wait_answer(primary, NAME, "A", "10.1.0.9", seconds=40)
 
@@ -366,7 +366,7 @@ def test_foreign_changes_to_our_names_are_reverted(
         f"update delete {NAME} A",
         f"update add {NAME} 60 A 192.0.2.66",
         f"update delete {NAME} AAAA\nupdate add {NAME} 60 AAAA fd00::bad",
-        # In two messages: in one, Knot from 3.5 on sees nothing to do.
+        # In two messages: with one, Knot 3.5 and later changes nothing.
         f"update delete {NAME} A\nsend\nupdate add {NAME} 7200 A 10.1.0.9\nsend",
         f"update delete {NAME}\nupdate delete db.prod.vm.",
     ):
@@ -438,7 +438,7 @@ def test_a_refused_name_follows_its_vmi(make_bind: Callable[..., Bind], kube: Ku
 
 
 def test_a_silently_dropped_update_is_reported(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
-    """NOERROR is no proof: a policy that allows one address a name acknowledges the second one."""
+    """NOERROR is no proof: a policy that allows one address per name still acknowledges a second one."""
     key = Key()
     policy = f'update-policy {{ grant "{key.name}" zonesub A(1) AAAA TXT; }}; allow-transfer {{ key "{key.name}"; }};'
     primary = make_bind(zones={"vm.": ""}, keys=(key,), zone_options=policy)
@@ -471,7 +471,7 @@ def test_a_list_that_lost_most_vmis_deletes_nothing(bind: Bind, kube: Kube, run:
     kube.put(vmi("new", "prod"))
     kube.compact()
     kube.start()
-    ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")  # additions go all the same
+    ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")  # additions are sent all the same
     ksd.wait_problem("deletions", "refusing to delete 30 of 40 owned names", "apply --force")
     assert ksd.metrics()["blocked_deletions"] == 30
     assert len(addresses(bind)) == 42

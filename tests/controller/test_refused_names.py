@@ -87,7 +87,7 @@ def test_one_refused_vmi_does_not_make_the_controller_unready(
         kube.put(item)
     kube.put(vmi("odd", "prod", {"net1": odd}))
     ksd = run(bind, kube)
-    for _ in range(2):  # the second time nothing is accepted, since all else is there
+    for _ in range(2):  # the second time nothing is accepted, since everything else is in the zone
         ksd.wait_ready()
         ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "both names are refused")
         time.sleep(0.5)

@@ -97,7 +97,7 @@ def test_held_pointers_survive_a_restart(
 
 
 def test_a_pointer_of_another_vmi_is_not_held(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
-    """The address is taken by another VMI: both point there until the hold-down ends, since both may have it."""
+    """Another VMI takes the address: both have a pointer until the hold-down ends, since both may have it."""
     bind = make_bind(zones=ZONES)
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"]}))
     ksd = run(bind, kube, REVERSE_ZONES=REVERSE, HOLD_DOWN="1s")
@@ -113,8 +113,8 @@ TRANSFER = 'allow-transfer { key "ksd-ddns."; };'
 EMPTY = "$TTL 60\n@ SOA localhost. hostmaster.localhost. 1 60 60 60 60\n@ NS localhost.\n"
 
 
-def served(bind: Bind, rights: str) -> None:
-    """Let `bind` serve HOME with these rights, empty: not at all."""
+def serve(bind: Bind, rights: str) -> None:
+    """Serve HOME from `bind` with these permissions; empty: do not serve it."""
     (bind.directory / "home.zone").write_text(EMPTY)
     (bind.directory / "home.zone.jnl").unlink(missing_ok=True)
     text = bind.configuration.read_text().partition("// home")[0]
@@ -141,7 +141,7 @@ def test_a_broken_zone_delays_no_other_and_recovers(
     without_home: Bind, kube: Kube, run: Run, rights: str, words: str
 ) -> None:
     bind = without_home
-    served(bind, rights)
+    serve(bind, rights)
     kube.put(vmi("db", "prod", {"net1": BOTH, "net2": ["192.168.7.9"]}))
     quick = Timing(zone=ZoneTiming(longest_pause=1.0, first_retry=0.5))
     ksd = run(bind, kube, REVERSE_ZONES=REVERSE, timing=quick)
@@ -149,13 +149,13 @@ def test_a_broken_zone_delays_no_other_and_recovers(
     ksd.wait_answer(bind, NINE, "PTR", NAME)
     ksd.wait_answer(bind, SIX_NINE, "PTR", NAME)
     ksd.wait_problem("primary", words)
-    if words != "refused the update":  # then it is each name that is tried again
+    if words != "refused the update":  # then each name is retried
         failed, unfound = ksd.events("primary failed, retrying"), ksd.events("cannot find the zone, retrying")
         assert HOME in [event.get("zone", event.get("base")) for event in failed + unfound]
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.12"], "net2": ["192.168.7.9"]}))
     ksd.wait_answer(bind, NAME, "A", "10.1.0.12")
     ksd.wait_answer(bind, TWELVE, "PTR", NAME)
-    served(bind, GRANT + TRANSFER)
+    serve(bind, GRANT + TRANSFER)
     ksd.wait_answer(bind, "9.7.168.192.in-addr.arpa.", "PTR", "net2.db.prod.vm.")
     ksd.wait_ready()
     assert ksd.stop() == 0

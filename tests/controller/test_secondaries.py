@@ -39,9 +39,9 @@ def key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bind(make_bind: Callable[..., Bind], key: Path) -> Bind:
-    """Return a bundled primary with a reverse zone, which secondaries may follow.
+    """Return a bundled primary with a reverse zone and a transfer key.
 
-    It has another address than that from which NOTIFY comes, as a primary behind a Service has.
+    NOTIFY comes from another address than its own, as with a primary behind a Service.
     """
     return make_bind(transfer_key=key, reverse_zones=(REVERSE,), address="::1")
 
@@ -51,14 +51,14 @@ def make_secondary(bind: Bind) -> Iterator[MakeSecondary]:
     """Yield a factory of secondaries that follow `bind`."""
     with ExitStack() as stack:
 
-        def make(*, asking: bool = True) -> Secondary:
-            return stack.enter_context(Secondary(bind, asking=asking))
+        def make(*, polls: bool = True) -> Secondary:
+            return stack.enter_context(Secondary(bind, polls=polls))
 
         yield make
 
 
 def settings(key: Path, *secondaries: Secondary) -> dict[str, object]:
-    """Return what the controller beside the primary is given."""
+    """Return the settings of the controller next to the primary."""
     return {
         "OWNERSHIP": "zone",
         "REVERSE_ZONES": REVERSE,
@@ -68,8 +68,8 @@ def settings(key: Path, *secondaries: Secondary) -> dict[str, object]:
     }
 
 
-def start_anew(bind: Bind) -> None:
-    """Start it as a new pod does: nothing of the old one is left but the key, which its controller has."""
+def restart_without_data(bind: Bind) -> None:
+    """Start it as in a new pod: without the old data, but with the key that its controller has."""
     for path in bind.directory.iterdir():
         if path.name not in {"log", bind.key_file.name}:
             path.unlink()
@@ -87,7 +87,7 @@ def wait(condition: Callable[[], bool]) -> None:
 def test_secondaries_learn_zones_from_the_catalog_and_changes_by_notify(
     bind: Bind, make_secondary: MakeSecondary, key: Path, kube: Kube, run: Run
 ) -> None:
-    secondaries = [make_secondary(asking=False) for _ in range(3)]
+    secondaries = [make_secondary(polls=False) for _ in range(3)]
     kube.put(vmi("db", "prod", {"net1": [ADDRESS]}))
     ksd = run(bind, kube, **settings(key, *secondaries))
     for secondary in secondaries:
@@ -107,7 +107,7 @@ def test_secondaries_learn_zones_from_the_catalog_and_changes_by_notify(
 def test_a_secondary_without_notify_polls(
     bind: Bind, make_secondary: MakeSecondary, key: Path, kube: Kube, run: Run
 ) -> None:
-    notified, polling = make_secondary(asking=False), make_secondary()
+    notified, polling = make_secondary(polls=False), make_secondary()
     # One name does not resolve, one address is unused: the other secondaries still get NOTIFY.
     unused = Port.reserve()
     known = settings(key, notified)
@@ -121,7 +121,7 @@ def test_a_secondary_without_notify_polls(
 
 
 def test_only_a_signed_notify_is_accepted(make_secondary: MakeSecondary) -> None:
-    secondary = make_secondary(asking=False)
+    secondary = make_secondary(polls=False)
     message = dns.message.make_query("vm.", "SOA")
     message.flags = dns.opcode.to_flags(dns.opcode.NOTIFY) | dns.flags.AA
 
@@ -143,7 +143,7 @@ def test_secondaries_follow_a_primary_that_lost_everything(
     ksd.kill()
     bind.kill()
     assert secondary.query(NAME, "A") == [ADDRESS]
-    start_anew(bind)
+    restart_without_data(bind)
     kube.put(vmi("db", "prod", {"net1": [OTHER]}))
     ksd.start()
     ksd.wait_answer(secondary, NAME, "A", OTHER)
@@ -153,7 +153,7 @@ def test_secondaries_follow_a_primary_that_has_other_zones(bind: Bind, make_seco
     secondary = make_secondary()
     bind.kill()
     bind.base, bind.reverse_zones = "vm.example.", ()
-    start_anew(bind)
+    restart_without_data(bind)
     wait(lambda: secondary.status("vm.example.", "SOA") == "NOERROR")
     wait(lambda: secondary.status("vm.", "SOA") == "REFUSED")
     assert secondary.status(REVERSE, "SOA") == "REFUSED"

@@ -1,4 +1,4 @@
-"""Two clusters and a person in one zone, all at the same time: what each owns is as it wants, the rest as it was left.
+"""Two clusters and a person in one zone at the same time: each owner's names are correct, all others unchanged.
 
 Two controllers with different owners follow clusters that want the same names, while a third party edits by nsupdate:
 its own records of every type, names that the clusters want, records beside theirs, and records that are theirs.
@@ -48,7 +48,7 @@ Content = dict[str, dict[str, set[str]]]
 
 
 class Cluster:
-    """A cluster whose VMIs come, change and go; it knows which records that makes."""
+    """A cluster whose VMIs are added, changed and deleted, and the records for them."""
 
     def __init__(self, kube: Kube, seed: int) -> None:
         self.kube = kube
@@ -56,7 +56,7 @@ class Cluster:
         self.vmis: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def change(self) -> None:
-        """Let one VMI come, change or go."""
+        """Add, change or delete one VMI."""
         namespace, name = self._random.choice(NAMESPACES), self._random.choice(NAMES)
         if (namespace, name) in self.vmis and self._random.random() < 0.35:
             del self.vmis[namespace, name]
@@ -83,7 +83,7 @@ class Cluster:
         return {name: dict(rrsets) for name, rrsets in found.items() if any(rrsets.values())}
 
     def pointers(self) -> Content:
-        """Return what each reverse name points to."""
+        """Return the targets of each reverse name."""
         found: dict[str, set[str]] = defaultdict(set)
         for (namespace, name), interfaces in self.vmis.items():
             for nic, addresses in interfaces.items():
@@ -95,7 +95,7 @@ class Cluster:
 
 
 class Editor:
-    """A person with nsupdate, who remembers what stands where, as last written: (owner, type) -> TTL and rdata."""
+    """A person with nsupdate, and the records as last written: (owner, type) -> TTL and rdata."""
 
     def __init__(self, primary: Server, key: Path, seed: int) -> None:
         self._primary = primary
@@ -140,7 +140,7 @@ class Editor:
             self.records[zone].add(Record(name, 60, *text.split(" ", 1)))
 
     def _beside(self, zone: str, name: str) -> None:
-        """Put a record of another kind to a name, whosever it is."""
+        """Add a record of another type to a name of any owner."""
         text = self._random.choice(
             [SSHFP.format(self._random.randint(1, 9)), f'TXT "note {self._random.randint(1, 9)}"']
         )
@@ -148,13 +148,13 @@ class Editor:
             self.records[zone].add(Record(name, 60, *text.split(" ", 1)))
 
     def _spoil(self, zone: str, name: str, text: str) -> None:
-        """Add a record to what is published at a name."""
+        """Add a record to an RRset that is published at a name."""
         if not any(record.owner == name for record in self.records[zone]):
             rdtype = text.partition(" ")[0]
             self._send(zone, f"prereq yxrrset {name} TXT\nprereq yxrrset {name} {rdtype}\nupdate add {name} 60 {text}")
 
     def _remove(self) -> None:
-        """Remove a record that is ours."""
+        """Remove one of our own records."""
         zone = self._random.choice([ZONE, ZONE, REVERSE])
         if self.records[zone]:
             record = self._random.choice(sorted(self.records[zone]))
@@ -163,7 +163,7 @@ class Editor:
 
 
 def state(primary: Server, zone: str) -> tuple[dict[str, set[str]], Content, set[Record]]:
-    """Return whose each name is, what is published at it, and all other records, the SOA left out."""
+    """Return the owner and the published records of each name, and all other records without the SOA."""
     owners: dict[str, set[str]] = defaultdict(set)
     records = primary.axfr(zone, soa=False)
     for record in records:
@@ -180,7 +180,7 @@ def state(primary: Server, zone: str) -> tuple[dict[str, set[str]], Content, set
 
 
 def faults(primary: Server, zone: str, wanted: dict[str, Content], kept: set[Record]) -> list[str]:
-    """Return what is not as it should be."""
+    """Return the differences from the expected state."""
     owners, published, rest = state(primary, zone)
     found = [f"{record} is gone" for record in sorted(kept - rest)]
     found += [f"{record} is there" for record in sorted(rest - kept)]
@@ -201,7 +201,7 @@ def faults(primary: Server, zone: str, wanted: dict[str, Content], kept: set[Rec
 
 @contextmanager
 def busy(act: Callable[[], None], pause: float) -> Iterator[None]:
-    """Do `act` again and again while the block runs, on a thread of its own."""
+    """Repeat `act` on a thread during the block."""
     stop = threading.Event()
     mistakes: list[BaseException] = []
 

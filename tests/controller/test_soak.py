@@ -1,6 +1,6 @@
-"""All failures at once for a while: the zone is never wrong, and matches the VMIs in the end.
+"""All failures at once for a while: the zone is never wrong, and finally matches the VMIs.
 
-SOAK_SECONDS (20) and SOAK_VMIS (300) make it longer and larger, SOAK_SEED another one, SOAK_PRIMARY=knot against Knot.
+SOAK_SECONDS (20), SOAK_VMIS (300) and SOAK_SEED set length, size and random seed; SOAK_PRIMARY=knot uses Knot.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ ROCKS = 10
 """VMIs that are never deleted: beside their records stand foreign ones."""
 
 HANDLED = 3
-"""One VMI in so many is edited by hand; nothing vanishes from those.
+"""One VMI in this many is edited by hand; their addresses never vanish.
 
-What a hand takes away just when it vanished, with the controller away, nothing tells of any more: it cannot be held.
+If an edit removes an address just when it vanishes, and the controller is down, no trace of it is left to hold.
 """
 
 FLAPPERS = 3
@@ -93,14 +93,14 @@ class Machine:
         return found
 
     def expected(self) -> dict[str, set[str]]:
-        """Return all that shall stand for it once nothing is held any more."""
+        """Return the records expected for it once no address is held."""
         found = {f"net1.{self.owner}": {*self.v4, *self.v6}, f"net2.{self.owner}": set(self.net2 or ())}
         found[self.owner] = {*(self.v4 or self.net2 or ()), *self.v6}
         return {owner: each for owner, each in found.items() if each}
 
 
 class Soak:
-    """The cluster, what is wanted, and all that can happen."""
+    """The cluster, the wanted addresses, and all events that can happen."""
 
     def __init__(self, kube: Kube, chance: random.Random) -> None:
         self.kube = kube
@@ -126,7 +126,7 @@ class Soak:
         return machine
 
     def put(self, machine: Machine) -> None:
-        """Let the cluster have `machine` as it is now."""
+        """Put the current state of `machine` into the cluster."""
         before = time.monotonic()
         known = self.machines.get(machine.name)
         machine = replace(machine)
@@ -145,7 +145,7 @@ class Soak:
         self.wishes.set(f"net1.{owner}", "A", machine.v4, before=before, until=machine.held_v4)
         self.wishes.set(f"net1.{owner}", "AAAA", machine.v6, before=before, until=machine.held_v6)
         self.wishes.set(f"net2.{owner}", "A", machine.net2 or (), before=before)
-        # Which addresses the default record has changes with what is held: that it has some does not.
+        # The addresses of the default record depend on held ones, but it always has some.
         some = bool(machine.v4 or machine.net2)
         self.wishes.set(owner, "A", ["some"] if some else (), before=before, until=machine.held_v4)
         self.wishes.set(owner, "AAAA", ["some"] if machine.v6 else (), before=before, until=machine.held_v6)
@@ -157,7 +157,7 @@ class Soak:
         self._wish(replace(machine, v4=[], v6=[], net2=None, held_v4=0.0, held_v6=0.0), before)
 
     def any(self, *, handled: bool | None = None) -> Machine:
-        """Return a copy of some machine; of one that is edited by hand, or of one that is not."""
+        """Return a copy of some machine, either of those edited by hand or of the others."""
         while True:
             number = self.chance.randrange(COUNT)
             if f"vm-{number}" in self.machines and handled in {None, number % HANDLED == 0}:
@@ -174,7 +174,7 @@ class Soak:
         self.delete(self.any())
 
     def recreate(self) -> None:
-        """Delete it, and create another one of its name, with nothing or with the same address."""
+        """Delete it, and create another one with its name, without an address or with the same one."""
         machine = self.any()
         if self.chance.random() < 0.5:
             self.delete(machine)
@@ -198,7 +198,7 @@ class Soak:
         self.put(machine)
 
     def blink(self) -> None:
-        """Let all addresses go and come back, as a guest agent that restarts does."""
+        """Remove all addresses and restore them, as a restart of the guest agent does."""
         machine = self.any(handled=False)
         self.put(replace(machine, v4=[], v6=[]))
         if self.chance.random() < 0.5:
@@ -241,7 +241,7 @@ class Soak:
         self.kube.fail_watches(410)
 
     def compact(self) -> None:
-        """Cut the watch so that it cannot go on where it was."""
+        """Cut the watch so that it cannot resume."""
         self.kube.compact()
         self.kube.cut_watches()
 
@@ -262,7 +262,7 @@ class Soak:
 
 
 class Hand:
-    """A person with a key of the same permissions, who edits our records."""
+    """A person whose key has the same permissions, and who edits our records."""
 
     def __init__(self, soak: Soak, transfers: Transfers, witness: Witness) -> None:
         self._soak = soak
@@ -281,7 +281,7 @@ class Hand:
                 [("delete", owner, "AAAA", ""), ("add", owner, "AAAA", "2001:db8::bad")],
             ]
         )
-        # What is added where nothing of ours stands would be foreign, and stay.
+        # An addition at a name without our records would be foreign, and stay.
         if script[-1][0] == "add" and not any(
             record.owner == owner and record.type == "TXT" for record in tuple(self._witness.records)
         ):
@@ -292,10 +292,10 @@ class Hand:
 
 
 @pytest.fixture
-def soaked(make_bind: Callable[..., Server], make_knot: Callable[..., Server]) -> Server:
-    """Return a company's primary, whose journal reaches back to the beginning."""
+def soak_primary(make_bind: Callable[..., Server], make_knot: Callable[..., Server]) -> Server:
+    """Return a company's primary whose journal covers the whole test."""
     if os.environ.get("SOAK_PRIMARY") == "knot":
-        # A witness that is slow to read must not be cut off.
+        # The server must not disconnect a slow witness.
         return make_knot(
             zones={"example.": FOREIGN},
             options="tcp-io-timeout: 30000",
@@ -306,7 +306,7 @@ def soaked(make_bind: Callable[..., Server], make_knot: Callable[..., Server]) -
 
 
 @pytest.mark.timeout(SECONDS * 2 + 180)
-def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
+def test_soak(soak_primary: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     kube.server.bookmark_seconds = 0.3
     soak = Soak(kube, chance)
@@ -316,16 +316,16 @@ def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
         soak.put(soak.new(f"rock-{number}"))
     for number in range(FLAPPERS):
         soak.put(soak.new(f"flap-{number}"))
-    transfers = Transfers(soaked, "example.")
+    transfers = Transfers(soak_primary, "example.")
     _, foreign = transfers.whole()
     ksd = run(
-        soaked,
+        soak_primary,
         kube,
         DOMAIN="example",
         OWNER_ID="soak",
         HOLD_DOWN=f"{HOLD:g}s",
         DRIFT_INTERVAL="1s",
-        MAX_DELETE_PERCENT="100",  # the cap would hide what half a list does
+        MAX_DELETE_PERCENT="100",  # the limit would hide the effect of half a list
         timing=QUICK,
     )
     began = time.monotonic()
@@ -340,11 +340,11 @@ def test_soak(soaked: Server, kube: Kube, run: Run, tmp_path: Path) -> None:
     with Witness(transfers, soak.wishes, base=BASE, sentinel=SENTINEL, lag=LAG) as witness:
         ours = {r for r in witness.records if r.type == "SSHFP"}
         witness.foreign = {record for record in foreign if record.owner != SENTINEL} | ours
-        _shake(soak, ksd, soaked, Hand(soak, transfers, witness))
+        _shake(soak, ksd, soak_primary, Hand(soak, transfers, witness))
         _calm_down(soak, ksd)
         expected = {owner: each for m in soak.machines.values() for owner, each in m.expected().items()}
         strangers = {"manual.ns-1.vm.example.": {"192.0.2.77"}, "other.ns-2.vm.example.": {"192.0.2.78"}}
-        _is_right(ksd, soaked, expected | strangers)
+        _is_right(ksd, soak_primary, expected | strangers)
     _report(soak, ksd, witness)
     assert witness.failure is None
     assert not witness.wrongs, "\n".join(witness.wrongs[:50])
@@ -384,7 +384,7 @@ def _shake(soak: Soak, ksd: Running, primary: Server, hand: Hand) -> None:
         soak.broken_watch: 4, soak.api_gone: 2, kill_controller: 3, end_controller: 1, kill_primary: 3,
         pause_primary: 1,
     }  # fmt: skip
-    # What shakes everything comes so seldom that there is something to shake in between.
+    # The strongest faults are rare, so that there is activity between them.
     pause = max(0.7, COUNT / 4_000)
     end = time.monotonic() + SECONDS
     next_blow = time.monotonic() + pause
@@ -394,7 +394,7 @@ def _shake(soak: Soak, ksd: Running, primary: Server, hand: Hand) -> None:
             what = seldom
             next_blow = time.monotonic() + pause * soak.chance.uniform(0.5, 1.5)
         (action,) = soak.chance.choices(list(what), list(what.values()))
-        with contextlib.suppress(OSError):  # of the hand, whose edit met a primary that is away
+        with contextlib.suppress(OSError):  # of the person, whose edit came while the primary was down
             action()
         soak.done[action.__name__] += 1
         time.sleep(0.01)
@@ -407,7 +407,7 @@ def _calm_down(soak: Soak, ksd: Running) -> None:
 
 
 def _is_right(ksd: Running, primary: Server, expected: dict[str, set[str]]) -> None:
-    """Wait until the zone is what the VMIs say: all that is held must end, and the slowed come to their turn."""
+    """Wait until the zone matches the VMIs: all holds end, and rate limited changes are sent."""
     deadline = time.monotonic() + 60
     wrong: list[str] = ["?"]
     others = set(addresses(primary))

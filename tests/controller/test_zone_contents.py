@@ -1,4 +1,4 @@
-"""What the zone really holds, when its serial does not say: restored, edited, signed late, or another server's."""
+"""Zone contents that the serial does not show: restored, edited, signed late, or from another server."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An API server for `kubectl apply`, `create` and `replace`: it keeps what it is sent, and merges what it is to merge.
+"""An API server for `kubectl apply`, `create` and `replace`: it stores and merges objects.
 
     with ApiServer(directory) as server:
         server.kubectl("apply", "-k", "deploy/bind9")
@@ -7,7 +7,7 @@
 The merge is kubectl's own, on both sides: kubectl works out the patch from the manifest, from the annotation that it
 left last time and from the object here, and `kubectl patch --local` applies it with the code of the real API server.
 
-Not played: validation, server-side apply to an object that is there, and defaults beyond those that a merge meets.
+Not simulated: validation, server-side apply to an object that is there, and defaults beyond those that a merge meets.
 """
 
 import copy
@@ -55,7 +55,7 @@ _SERVER_SIDE_APPLY = "application/apply-patch+yaml"
 
 
 class ApiServer:
-    """Objects of the kinds of deploy/, behind HTTP on loopback."""
+    """Stores objects of the kinds in deploy/, over HTTP on loopback."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -81,7 +81,7 @@ class ApiServer:
         return self._run(f"--server=http://{host!s}:{port}", "--validate=false", *arguments, stdin=stdin)
 
     def object(self, kind: str, name: str) -> Json:
-        """Return what is stored of an object, without what kubectl keeps about it."""
+        """Return a stored object without the annotation of kubectl."""
         (found,) = [item for item in self.objects.values() if item["kind"] == kind and item["metadata"]["name"] == name]
         found = copy.deepcopy(found)
         annotations = found["metadata"].get("annotations", {})
@@ -102,7 +102,7 @@ class ApiServer:
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
         kubectl = shutil.which("kubectl")
         assert kubectl, "kubectl is not installed: requirements/dev.txt brings it (make test)"
-        # No configuration and no cache of this machine's user.
+        # Without configuration and cache of the current user.
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "KUBECONFIG": os.devnull}
         done = subprocess.run(
             [kubectl, *arguments],
@@ -199,7 +199,7 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
 
 
 def _discovery(path: str) -> Json | None:
-    """Return what tells clients which kinds there are, None for every other path."""
+    """Return the discovery document at a path, None for every other path."""
     if path == "/api":
         return {"kind": "APIVersions", "versions": ["v1"]}
     if path == "/apis":

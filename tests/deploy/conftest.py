@@ -1,4 +1,4 @@
-"""What the tests of pods share: the API server that they meet."""
+"""Fixtures of the tests of pods: their API server."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.deploy.pod import require_root
 
 @pytest.fixture
 def cluster() -> Iterator[Kube]:
-    """Yield an API server that lets nobody in without a right, and that does not run yet."""
+    """Yield an API server that requires permissions, not yet started."""
     require_root()
     kube = Kube(tls=True, auth=True)
     try:

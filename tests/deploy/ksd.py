@@ -1,4 +1,4 @@
-"""KubeSecondaryDNS as its users have it in their clusters: the facts of its manifest that an upgrade meets."""
+"""KubeSecondaryDNS as deployed in clusters: the parts of its manifest that matter to an upgrade."""
 
 from typing import Any
 

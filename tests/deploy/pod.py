@@ -4,7 +4,7 @@
         pod.initialize()                              # init containers, one after the other
         pod.start()                                   # all containers at once, as a kubelet does
         pod.ready()                                   # {container: what its readiness probe finds}
-        with pod.network():                           # what is done in here is done from inside the pod
+        with pod.network():                           # code in here runs in the network of the pod
             ...
         pod.stop()                                    # SIGTERM to all, SIGKILL after the grace period
 
@@ -16,7 +16,7 @@ environment that the manifest gives it. That takes root (CAP_SYS_ADMIN).
 KSD_IMAGES names a directory with the roots of real images (ksd-ddns, ksd-ddns-bind9, ksd-ddns-knot): they are taken
 instead of this machine's programs. `buildah mount` shows where the root of an image lies.
 
-Not played: pulling images, limits of memory, network policies, restarts, scheduling.
+Not simulated: pulling images, memory limits, network policies, restarts, scheduling.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ _PATH = f"{_HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 
 def require_root() -> None:
-    """Skip the test where it cannot run, except in CI, where it must."""
+    """Skip the test if it cannot run, except in CI."""
     if os.geteuid() != 0:
         reason = "pods of their own network and root take root: sudo make test ARGS=tests/deploy"
         if os.environ.get("CI"):
@@ -74,7 +74,7 @@ def _root_is_mounted() -> bool:
 
 @contextlib.contextmanager
 def inside(network: Path) -> Iterator[None]:
-    """Let this thread, and whatever it starts, be in another network while the block runs."""
+    """Move this thread, and the processes it starts, into another network during the block."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(path: Path) -> None:
@@ -111,7 +111,7 @@ class Container:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the process finds in its environment: what engines and kubelets set, then what the manifest says."""
+        """The environment of the process: as engines and kubelets set it, then as in the manifest."""
         engine = {"PATH": _PATH, "HOME": "/", "HOSTNAME": "secondary-dns-0", "PYTHONDONTWRITEBYTECODE": "1"}
         assert self.pod.spec["enableServiceLinks"] is False
         port = self.pod.kube.port if self.pod.kube is not None else 443
@@ -131,7 +131,7 @@ class Container:
         raise AssertionError(f"{item} is not played")
 
     def command(self) -> list[str]:
-        """Return what is run: the manifest's command, as its user, in its root and in the network of the pod."""
+        """Return the command of the manifest, as its user, in its root and in the network of the pod."""
         security = self.spec["securityContext"]
         assert security["capabilities"]["drop"] == ["ALL"]
         user = str(self.pod.uid)
@@ -153,14 +153,14 @@ class Container:
             )
 
     def run(self) -> None:
-        """Run it to its end, as an init container."""
+        """Run it until it exits, as an init container."""
         self.start()
         assert self.process is not None
         code = self.process.wait(START_SECONDS)
         assert code == 0, f"{self} ended with {code}\n{self.log()}"
 
     def stop(self, grace: float) -> int:
-        """End it as a kubelet does; return its exit code."""
+        """Stop it as a kubelet does; return its exit code."""
         assert self.process is not None
         self.process.terminate()
         try:
@@ -170,7 +170,7 @@ class Container:
             return self.process.wait()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -181,18 +181,18 @@ class Container:
         self.start()
 
     def log(self) -> str:
-        """Return all it has written until now."""
+        """Return its output so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def probe(self, kind: str) -> str:
-        """Return what is wrong by its `readinessProbe` or `livenessProbe`, nothing where it is well."""
+        """Return the failure of its `readinessProbe` or `livenessProbe`, empty if it succeeds."""
         assert self.process is not None
         code = self.process.poll()
         if code is not None:
             return f"ended with {code}: {self.log()[-2000:]}"
         wanted = self.spec[kind]
         if "exec" in wanted:
-            # In the container's root: its mounts are seen through its process.
+            # In the root of the container, which its process gives access to.
             inside = ["nsenter", f"--target={self.process.pid}", "--mount", "--root", "--", *wanted["exec"]["command"]]
             return "" if subprocess.run(inside, check=False).returncode == 0 else f"{wanted['exec']} fails"
         with self.pod.network():
@@ -249,7 +249,7 @@ class Pod:
         self.deployment = one(self.documents, "Deployment", name)
         self.namespace: str = self.deployment["metadata"]["namespace"]
         self.spec: dict[str, Any] = self.deployment["spec"]["template"]["spec"]
-        # From where OpenShift takes them; far from those of people and of user namespaces.
+        # From the range of OpenShift, far from those of people and of user namespaces.
         self.uid = uid or random.randrange(1_000_000_000, 2_000_000_000)
         self.directory = scratch()
         self.directory.chmod(0o755)
@@ -273,7 +273,7 @@ class Pod:
                 with self.network():
                     self.kube.start()
             if not _root_is_mounted():
-                # Nobody can make private what a chroot lies on: what containers mount goes on top of a mount that is.
+                # The mount below a chroot cannot be made private, so containers mount on top of one that is.
                 subprocess.run(["mount", "-t", "tmpfs", "none", self.mount_point], check=True)
                 self._mounted = True
                 subprocess.run(["mount", "--make-private", self.mount_point], check=True)
@@ -294,7 +294,7 @@ class Pod:
         self.close()
 
     def close(self) -> None:
-        """End everything, and leave nothing behind."""
+        """Stop everything, and remove all files."""
         for container in (*self.init_containers, *self.containers):
             container.kill()
         if self.kube is not None:
@@ -312,11 +312,11 @@ class Pod:
         return found
 
     def network(self) -> contextlib.AbstractContextManager[None]:
-        """Let this thread be in the pod's network while the block runs."""
+        """Move this thread into the pod's network during the block."""
         return inside(self.net)
 
     def connect(self, other: "Pod", address: str, others: str) -> None:
-        """Lay a cable to another pod: we are `address` on it, the other one is `others`."""
+        """Connect to the network of another pod: `address` is ours, `others` that of the other."""
         ends = ((self, "eth0", address), (other, "eth1", others))
         pids = [str(pod._pause.pid) for pod, _, _ in ends if pod._pause is not None]
         with self.network():
@@ -338,12 +338,12 @@ class Pod:
             container.start()
 
     def stop(self) -> dict[str, int]:
-        """End all containers as a kubelet does; return their exit codes."""
+        """Stop all containers as a kubelet does; return their exit codes."""
         grace = self.spec["terminationGracePeriodSeconds"]
         return {container.name: container.stop(grace) for container in self.containers}
 
     def ready(self) -> dict[str, str]:
-        """Return what is wrong by the readiness probes, by container: the pod is ready when that is nothing."""
+        """Return the failures of the readiness probes by container; the pod is ready if all are empty."""
         found = {container.name: container.probe("readinessProbe") for container in self.containers}
         return {name: wrong for name, wrong in found.items() if wrong}
 
@@ -357,7 +357,7 @@ class Pod:
     # Files
 
     def volume(self, name: str) -> Path:
-        """Return where the volume's content lies."""
+        """Return the directory of the volume."""
         return self.directory / "volumes" / name
 
     def _write_volumes(self) -> None:
@@ -388,7 +388,7 @@ class Pod:
             match source:
                 case {"serviceAccountToken": {"path": file}}:
                     shutil.copy(files.token, path / file)
-                    # The kubelet gives it to the pod's user alone.
+                    # The kubelet makes it readable only for the user of the pod.
                     (path / file).chmod(0o600)
                     os.chown(path / file, self.uid, -1)
                 case {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": file}]}}:
@@ -399,7 +399,7 @@ class Pod:
                     raise AssertionError(f"{source} is not played")
 
     def _program(self) -> Path:
-        """Write what stands in for the program of the image, and return its path."""
+        """Write a replacement for the program of the image; return its path."""
         path = self.directory / "program"
         modules = f"{_HOME}/source:{_HOME}/packages"
         python = shlex.quote(str(Path(sys.executable).resolve()))
@@ -408,7 +408,7 @@ class Pod:
         return path
 
     def root_script(self, spec: Mapping[str, Any], *, read_only: bool) -> str:
-        """Return the commands that put together a container's root at `mount_point`."""
+        """Return the commands that build the root of a container at `mount_point`."""
         root = str(self.mount_point)
         lines = ["set -e", *(self._image(spec, root) if IMAGES else self._machine(spec, root))]
         lines += _bind(str(self.directory / "hosts"), f"{root}/etc/hosts", read_only=True)
@@ -425,14 +425,14 @@ class Pod:
         return "\n".join(lines) + "\n"
 
     def _image(self, spec: Mapping[str, Any], root: str) -> Iterator[str]:
-        """Yield the commands that put the root of a real image at `root`."""
+        """Yield the commands that mount the root of a real image at `root`."""
         image = Path(IMAGES, spec["image"].rpartition("/")[2].partition(":")[0])
         yield from _bind(str(image), root, read_only=False)
         for path in ("/proc", *_DEVICES):
             yield from _bind(path, root + path, read_only=False)
 
     def _machine(self, spec: Mapping[str, Any], root: str) -> Iterator[str]:
-        """Yield the commands that put a root with this machine's programs at `root`."""
+        """Yield the commands that build a root with this machine's programs at `root`."""
         bound = {path: path for path in ("/usr", "/proc", *_DEVICES)}
         etc = ("alternatives", "bind", "group", "ld.so.cache", "nsswitch.conf", "passwd", "ssl")
         bound |= {f"/etc/{name}": f"/etc/{name}" for name in etc if Path("/etc", name).exists()}
@@ -450,13 +450,13 @@ class Pod:
                 bound[f"/{name}"] = f"/{name}"
         for target, source in bound.items():
             yield from _bind(source, root + target, read_only=True)
-        # An image has its own program alone.
+        # An image contains only its own program.
         for other in filter(None, map(shutil.which, {"named", "knotd"} - {spec["command"][0]})):
             yield f"mount --bind /dev/null {root}{other}"
 
 
 def _bind(source: str, target: str, *, read_only: bool) -> Iterator[str]:
-    """Yield the commands that let `target` be `source`."""
+    """Yield the commands that bind mount `source` at `target`."""
     source, target = shlex.quote(source), shlex.quote(target)
     file = f"{{ mkdir -p $(dirname {target}); : >{target}; }}"
     yield f"[ -e {target} ] || if [ -d {source} ]; then mkdir -p {target}; else {file}; fi"

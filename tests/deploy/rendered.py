@@ -18,7 +18,7 @@ SERVICES = ("nodeport", "loadbalancer")
 
 @cache
 def text(directory: Path) -> str:
-    """Return what `kubectl apply -k` would send."""
+    """Return the output of `kubectl kustomize`."""
     kubectl = shutil.which("kubectl")
     assert kubectl, "kubectl is not installed: requirements/dev.txt brings it (make test)"
     done = subprocess.run(
@@ -29,7 +29,7 @@ def text(directory: Path) -> str:
 
 
 def documents(variant: str) -> list[dict[str, Any]]:
-    """Return the objects of one variant, new ones each time."""
+    """Return new copies of the objects of one variant."""
     return list(yaml.safe_load_all(text(DEPLOY / variant)))
 
 

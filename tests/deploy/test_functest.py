@@ -1,4 +1,4 @@
-"""The end-to-end tests that are meant for a cluster, in front of a pod of the bundled BIND, and where there is less."""
+"""The functional tests for clusters, run against a pod of the bundled BIND and against incomplete clusters."""
 
 import os
 import re

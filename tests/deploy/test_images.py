@@ -1,4 +1,4 @@
-"""Which images are built, from which base, and which the manifests name."""
+"""The images: which are built, from which base, and which the manifests use."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ IMAGES = ("ksd-ddns", "ksd-ddns-bind9", "ksd-ddns-knot")
 
 
 def run(*command: str, variables: dict[str, str], cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    """Run a script of scripts/, without the variables of whoever runs the tests."""
+    """Run a script of scripts/, without the variables of the current user."""
     mine = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     return subprocess.run(
         command, cwd=cwd, env=mine | variables, capture_output=True, text=True, timeout=60, check=False
@@ -54,7 +54,7 @@ def test_an_unknown_variant_lists_the_variants(arguments: tuple[str, ...]) -> No
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return a directory with what scripts/images needs, and a bin/ for programs in the place of others."""
+    """Return a directory with the files that scripts/images needs, and a bin/ for replaced programs."""
     for name in ("scripts", "deploy"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "Containerfile", tmp_path)
@@ -63,7 +63,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def stand_in(clone: Path, name: str, script: str) -> dict[str, str]:
-    """Put a shell script in the place of a program; return the PATH to find it."""
+    """Replace a program with a shell script; return the PATH to find it."""
     file = clone / "bin" / name
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What the manifests say, rendered: names, rights, restrictions, and that every part fits the others."""
+"""The rendered manifests: names, permissions, restrictions, and that all parts fit together."""
 
 import copy
 import os
@@ -222,12 +222,12 @@ def test_volumes_ports_and_probes_refer_to_each_other(objects: list[dict[str, An
     for container in pod_of(objects)["containers"]:
         for kind in ("readinessProbe", "livenessProbe"):
             probe = container[kind].get("httpGet") or container[kind]["tcpSocket"]
-            # By number: kubectl apply may give a port the name that it had in an earlier manifest.
+            # By number: kubectl apply may keep the name of a port from an earlier manifest.
             assert (probe["port"], "TCP") in ports, (container["name"], kind)
 
 
 def selector_of(item: dict[str, Any]) -> dict[str, str]:
-    """Return the labels that an object selects pods by."""
+    """Return the labels by which an object selects pods."""
     spec = item["spec"]
     selector: dict[str, Any] = spec["podSelector" if item["kind"] == "NetworkPolicy" else "selector"]
     if item["kind"] == "Service":
@@ -259,7 +259,7 @@ def test_each_selector_selects_the_pods_of_one_deployment(variant: str) -> None:
 
 
 def test_the_deployment_has_the_selector_of_kubesecondarydns(objects: list[dict[str, Any]]) -> None:
-    """It cannot be changed in a Deployment that is there."""
+    """It is immutable in an existing Deployment."""
     assert selector_of(one(objects, "Deployment")) == LABEL
 
 
@@ -268,7 +268,7 @@ def test_services_target_port_5353_over_udp_and_tcp(service: str, bundled: list[
     found = rendered.documents(service) if service else bundled
     (spec,) = [item["spec"] for item in found if item["kind"] == "Service"]
     assert spec["selector"] == LABEL
-    # By number: a port of a container may lose its name when kubectl apply merges it.
+    # By number: a merge by kubectl apply may remove the name of a container port.
     assert [(item["protocol"], item["targetPort"]) for item in spec["ports"]] == [("UDP", 5353), ("TCP", 5353)]
 
 
@@ -291,7 +291,7 @@ def test_ingress_is_allowed_by_a_label_and_not_by_namespace_name(variant: str) -
     policies = [item for item in rendered.documents(variant) if item["kind"] == "NetworkPolicy"]
     peers = [peer for item in policies for rule in item["spec"].get("ingress", ()) for peer in rule.get("from", ())]
     assert peers == [{"namespaceSelector": {"matchLabels": {"ksd-ddns/monitoring": "allowed"}}}]
-    # Where they may send to is limited by the name that the API server sets, and by no label that others can.
+    # Egress is limited by the name label that the API server sets, not by labels that others can set.
     targets = [peer for item in policies for rule in item["spec"].get("egress", ()) for peer in rule.get("to", ())]
     namespaces = {tuple(peer["namespaceSelector"]["matchLabels"]) for peer in targets if "namespaceSelector" in peer}
     assert namespaces == {("kubernetes.io/metadata.name",)}
@@ -325,7 +325,7 @@ def test_service_links_set_no_variables(objects: list[dict[str, Any]]) -> None:
     assert pod_of(objects)["enableServiceLinks"] is False
 
 
-# What the init container writes is taken by the servers
+# Servers accept what the init container writes
 
 
 def bootstrap_of(objects: list[dict[str, Any]], directory: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Pods with the commands, files, environment and rights of the manifests, before a fake API server."""
+"""Pods with the commands, files, environment and permissions of the manifests, with a fake API server."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def pod(request: pytest.FixtureRequest, cluster: Kube) -> Iterator[Pod]:
 def ask(
     pod: Pod, name: str = NAME, rdtype: str = "A", *, tcp: bool = False, at: tuple[str, int] = BUNDLED_SERVER
 ) -> tuple[str, list[str]]:
-    """Return response code and rdata of an answer of the server in the pod, or of another in its network."""
+    """Return response code and rdata from the server in the pod, or from another in its network."""
     question = dns.message.make_query(name, rdtype)
     question.flags = 0
     query = dns.query.tcp if tcp else dns.query.udp
@@ -68,7 +68,7 @@ def test_the_pod_becomes_ready_after_the_first_full_sync(pod: Pod, cluster: Kube
         cluster.wait_requests(2, verb="list", seconds=20)
         while "secondary-dns" in pod.ready():
             time.sleep(0.05)
-        # The server answers already, with the empty zone: that is why nobody is sent here yet.
+        # The server already answers with the empty zone, so the pod must not be ready yet.
         assert ask(pod) == ("NXDOMAIN", [])
         assert "the first full sync is not done yet" in pod.ready()["status-monitor"]
     pod.wait_ready()
@@ -141,7 +141,7 @@ def test_a_restarted_dns_server_has_all_acknowledged_updates(pod: Pod, cluster: 
         cluster.put(vmi("vmi-sec", "secondary-test", {"nic1": [f"10.10.0.{last}"]}))
     wait_answer(pod, ["10.10.0.29"])
     before = serial(pod)
-    pod["status-monitor"].kill()  # nobody who could fill it again
+    pod["status-monitor"].kill()  # no controller to fill it again
     pod["secondary-dns"].kill()
     pod["secondary-dns"].start()
     while pod["secondary-dns"].probe("readinessProbe"):
@@ -231,7 +231,7 @@ def test_the_controller_alone_works_with_an_external_primary(cluster: Kube, tmp_
         pod.initialize()
         pod.start()
         pod.wait_ready()
-        # Standing by is ready, too: the Lease may come after that.
+        # A standby is ready, too: it may acquire the Lease later.
         cluster.wait(lambda: ask(pod, "nic1.vmi-sec.secondary-test.vm.example.com.", at=COMPANY)[1], "an answer")
         assert ask(pod, "vmi-sec.secondary-test.vm.example.com.", at=COMPANY) == ("NOERROR", ["10.10.0.5"])
         lease = cluster.get("secondary", "secondary-dns", LEASES)

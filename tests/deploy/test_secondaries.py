@@ -20,7 +20,7 @@ NAME = "nic1.vmi-sec.secondary-test.vm."
 
 @pytest.fixture
 def key() -> str:
-    """Return the key that the page tells to make."""
+    """Return the key from the steps of the page."""
     done = subprocess.run([program("tsig-keygen"), "transfer"], capture_output=True, text=True, timeout=10, check=True)
     return done.stdout
 
@@ -56,7 +56,7 @@ def test_a_change_reaches_the_secondaries_in_about_a_second(cluster: Kube, key: 
         secondary.start()
         secondary.wait_ready()
         assert ask(secondary) == ["10.10.0.5"]
-        # Ready is who has every zone that the catalog names.
+        # A secondary is ready when it has every zone of the catalog.
         (copy,) = secondary.volume("secdns-zones").glob("__catz__*.db")
         copy.rename(copy.with_suffix(".away"))
         assert secondary.ready()
@@ -72,7 +72,7 @@ def test_a_change_reaches_the_secondaries_in_about_a_second(cluster: Kube, key: 
         assert "received notify for zone 'vm': TSIG 'transfer'" in secondary["secondary-dns"].log()
         assert "refused" not in secondary["secondary-dns"].log()
 
-        # It goes on without the primary, and follows it again when that comes back.
+        # It keeps answering without the primary, and follows it again later.
         primary["secondary-dns"].kill()
         assert ask(secondary) == ["10.10.0.7"]
         assert not secondary.ready()

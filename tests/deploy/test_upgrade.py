@@ -1,4 +1,4 @@
-"""KubeSecondaryDNS is replaced in place, and comes back in place: by the merges of kubectl itself."""
+"""Replacing KubeSecondaryDNS in place and restoring it, with kubectl's own merge."""
 
 import json
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 
 def install(server: ApiServer, *command: str) -> None:
-    """Let kubectl install KubeSecondaryDNS."""
+    """Install KubeSecondaryDNS with kubectl."""
     manifest = {"apiVersion": "v1", "kind": "List", "items": ksd.MANIFEST}
     server.kubectl(*command, "-f", "-", stdin=json.dumps(manifest))
 
 
 def apply(server: ApiServer, variant: str) -> dict[str, Any]:
-    """Let kubectl apply a variant of deploy/, and return the Deployment that this gives."""
+    """Apply a variant of deploy/ with kubectl; return the resulting Deployment."""
     server.kubectl("apply", "-k", str(rendered.DEPLOY / variant))
     return server.object("Deployment", "secondary-dns")
 
@@ -52,7 +52,7 @@ def ports_of(pod: dict[str, Any]) -> set[tuple[int, str]]:
 
 
 def problems(deployment: dict[str, Any]) -> list[str]:
-    """Return what the API server would refuse in it, or what could not work."""
+    """Return what the API server would reject in it, or what would not work."""
     kubernetes_validate.validate(deployment, "1.36", strict=True)
     pod = pod_of(deployment)
     volumes = [item["name"] for item in pod["volumes"]]
@@ -95,7 +95,7 @@ def missing(wanted: Any, found: Any, path: str = "") -> list[str]:
         if key is not None:
             by_key = {item[key]: item for item in found or ()}
             return [line for item in wanted for line in missing(item, by_key.get(item[key]), f"{path}/{item[key]}")]
-    # Absent, null and false are one to the API server.
+    # Absent, null and false are equal to the API server.
     return [] if (wanted or None) == (found or None) else [f"{path}: {found}, not {wanted}"]
 
 
@@ -171,7 +171,7 @@ def test_a_merge_leaves_what_the_page_lists(server: ApiServer) -> None:
     assert left == {"config-volume"}
     assert {item["name"] for item in monitor["env"] if "valueFrom" in item} == {"DOMAIN", "NAME_SERVER_IP"}
     assert merged["securityContext"]["runAsUser"] == 107
-    # Its volume needs it: without the key no pod would start.
+    # Its volume needs it: without the key, no pod starts.
     assert "Corefile" in server.object("ConfigMap", "secondary-dns")["data"]
 
 

@@ -22,7 +22,7 @@ _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
 
 
 def main() -> None:
-    """Let socket(AF_INET6) fail, from here on, and in all that is started from here."""
+    """Make socket(AF_INET6) fail in this process and its children."""
     first_argument = 16 if sys.byteorder == "little" else 20
     program = (
         (_LOAD, 0, 0, 0),

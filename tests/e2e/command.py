@@ -46,7 +46,7 @@ def sigint_not_ignored() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -64,15 +64,15 @@ class Done:
 
     @property
     def zone(self) -> Any:
-        """What standard output says of the one zone, parsed."""
+        """The single zone in standard output, parsed."""
         (zone,) = self.json["zones"]
         return zone
 
 
 class Command:
-    """`ksd-ddns` with the settings that lead to one primary; nothing that it says ever holds a secret.
+    """`ksd-ddns` with the settings for one primary; checks that no output contains a secret.
 
-    A call runs it in this process, which saves half a second each time; `process` is the real thing.
+    A call runs it in this process, which saves half a second each time; `process` starts a process.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
@@ -124,7 +124,7 @@ class Command:
     def started(
         self, *arguments: object, vmi: Iterable[Mapping[str, Any]] | None = None
     ) -> Iterator["subprocess.Popen[str]"]:
-        """Run it as a process that goes on while the block runs, and is killed at its end at the latest."""
+        """Run it as a process during the block; it is killed at the end at the latest."""
         with sigint_not_ignored():
             process = subprocess.Popen(
                 [*PROGRAM, *self._arguments(arguments, vmi)],
@@ -141,7 +141,7 @@ class Command:
                 process.kill()
 
     def on_a_terminal(self, *arguments: object, vmi: Iterable[Mapping[str, Any]] | None = None) -> Done:
-        """Run it as a process whose standard output and error are a terminal; `out` is what that shows."""
+        """Run it as a process on a terminal; `out` is the content of the terminal."""
         try:
             ours, theirs = pty.openpty()
         except OSError as e:
@@ -155,7 +155,7 @@ class Command:
         ) as process:
             os.close(theirs)
             shown = b""
-            with contextlib.suppress(OSError):  # what a terminal reports when its last user is gone
+            with contextlib.suppress(OSError):  # a terminal reports this once no process uses it
                 while chunk := os.read(ours, 1 << 16):
                     shown += chunk
             os.close(ours)
@@ -163,7 +163,7 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of the command: ours, with its settings instead of whatever is set here."""
+        """The environment of the command: that of this process, with its own settings only."""
         foreign = {*Settings.model_fields, "force_color", "no_color"}
         ours = {name: value for name, value in os.environ.items() if name.lower() not in foreign}
         return {**ours, **self.settings}
@@ -196,7 +196,7 @@ class Command:
 
 
 def settings_of(primary: Server, *, through: Address | None = None) -> dict[str, str]:
-    """Return the settings that lead to `primary`, or to it `through` a proxy."""
+    """Return the settings for `primary`, or for a proxy before it (`through`)."""
     return {
         "DNS_SERVER": str(through or Address(primary.address, primary.port)),
         "DNS_TIMEOUT": "5s",
@@ -213,7 +213,7 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 @contextlib.contextmanager
 def _process_state() -> Iterator[None]:
-    """Put back what a command sets for its whole process."""
+    """Restore what a command sets for its whole process."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     threshold = gc.get_threshold()
     try:

@@ -1,4 +1,4 @@
-"""Applies the statements that `ksd-ddns check` prints to the server that they are for, as its admin would."""
+"""Applies the statements that `ksd-ddns check` prints to their server, as its admin would."""
 
 import shlex
 
@@ -6,9 +6,9 @@ from harness.servers import Bind, Knot, PowerDns, Server
 
 
 def apply(server: Server, stanzas: list[dict[str, str]], *, secret: str = "") -> None:
-    """Put those of `stanzas` that are for `server` into its configuration, and let it read it.
+    """Add those of `stanzas` that are for `server` to its configuration, and reload it.
 
-    `secret` is what SECRET stands for.
+    `secret` replaces SECRET.
     """
     names: dict[str, type[Server]] = {"BIND": Bind, "Knot": Knot, "PowerDNS": PowerDns}
     mine = [

@@ -66,7 +66,7 @@ def test_every_refused_message_is_logged(make_bind: Callable[..., Bind], ksd: Ks
     ],
 )
 def test_a_message_without_a_response_is_logged(bind: Bind, ksd: Ksd, hook: hostile.Hook, code: int) -> None:
-    """It may well have been applied: that it was sent is what an audit must know."""
+    """It may have been applied, so the audit must show that it was sent."""
     sent: list[bytes] = []
 
     def first_answer(message: bytes) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""Everything a primary, a key or the way between can do wrong: what, why, what to do, exit code, a zone untouched."""
+"""Everything that can go wrong with a primary, a key or the network: message, exit code and unchanged zone."""
 
 import base64
 import contextlib
@@ -22,8 +22,8 @@ WITNESS = Key("witness.", secret=base64.b64encode(b"the tests look through this 
 
 
 @contextlib.contextmanager
-def untouched(primary: Server, zone: str | None = None, *, witness: bool = False) -> Iterator[None]:
-    """Prove, by asking the server, that the block changes nothing in the zone, its serial included."""
+def check_unchanged(primary: Server, zone: str | None = None, *, witness: bool = False) -> Iterator[None]:
+    """Check with the server that the block changes nothing in the zone, including the serial."""
     key: Path | bool = WITNESS.file(primary.directory) if witness else True
     before = primary.axfr(zone, key=key or True)
     yield
@@ -31,7 +31,7 @@ def untouched(primary: Server, zone: str | None = None, *, witness: bool = False
 
 
 def failed(done: Done, code: int, *words: str) -> None:
-    """Check that it failed as it should, and said so in so many words."""
+    """Check the exit code and the words of the error."""
     assert (done.code, done.out) == (code, ""), done.err
     assert done.err.startswith("error: ")
     assert "Traceback" not in done.err
@@ -53,7 +53,7 @@ def key_rejected(done: Done, primary: Server, *words: str) -> None:
 @pytest.mark.parametrize("verb", ["plan", "apply"])
 def test_an_unknown_key_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret)
-    with untouched(primary):
+    with check_unchanged(primary):
         done = command(verb, vmi=[DB])
     key_rejected(done, primary, "other.")
 
@@ -62,7 +62,7 @@ def test_an_unknown_key_is_reported(primary: Server, ksd: Ksd, verb: str) -> Non
 def test_a_wrong_secret_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     wrong = base64.b64encode(b"this is not the secret of the key").decode()
     command = ksd(primary).but("TSIG_KEY_FILE", TSIG_KEY_NAME=primary.key_name, TSIG_SECRET=wrong)
-    with untouched(primary):
+    with check_unchanged(primary):
         done = command(verb, vmi=[DB])
     failed(done, 4, f"127.0.0.1:{primary.port}", primary.key_name, "BADSIG", "copy the secret")
 
@@ -72,7 +72,7 @@ def test_a_wrong_algorithm_is_reported(primary: Server, ksd: Ksd, verb: str) -> 
     command = ksd(primary).but(
         "TSIG_KEY_FILE", TSIG_KEY_NAME=primary.key_name, TSIG_SECRET=primary.secret, TSIG_ALGORITHM="hmac-sha512"
     )
-    with untouched(primary):
+    with check_unchanged(primary):
         done = command(verb, vmi=[DB])
     key_rejected(done, primary, primary.key_name, "algorithm")
 
@@ -85,7 +85,7 @@ def test_a_wrong_algorithm_is_reported(primary: Server, ksd: Ksd, verb: str) -> 
 )
 def test_a_key_rejected_without_a_reason_is_reported(bind: Bind, ksd: Ksd, verb: str, wrong: dict[str, str]) -> None:
     right = {"TSIG_KEY_NAME": bind.key_name, "TSIG_SECRET": bind.secret}
-    with untouched(bind), Proxy(bind, response=hostile.unsigned_notauth) as proxy:
+    with check_unchanged(bind), Proxy(bind, response=hostile.unsigned_notauth) as proxy:
         command = ksd(bind, through=proxy.address).but("TSIG_KEY_FILE", **right | wrong)
         done = command(verb, vmi=[DB])
     failed(done, 4, str(proxy.address), (right | wrong)["TSIG_KEY_NAME"], "NOTAUTH", "knot.conf", "acl", "PowerDNS")
@@ -93,13 +93,13 @@ def test_a_key_rejected_without_a_reason_is_reported(bind: Bind, ksd: Ksd, verb:
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
 def test_a_clock_that_is_off_by_an_hour_is_reported(primary: Server, ksd: Ksd, hours: int) -> None:
-    # A process whose clock stands elsewhere: everything from the import on sees that time.
+    # A process with another clock: everything after the import uses that time.
     clock = f"import time; now = time.time; time.time = lambda: now() + {3600 * hours}"
     run = "import sys; from ksd_ddns.cli import main; sys.exit(main())"
-    with untouched(primary):
+    with check_unchanged(primary):
         done = ksd(primary).process("apply", vmi=[DB], program=(sys.executable, "-c", f"{clock}; {run}"))
     failed(done, 4, "BADTIME", "NTP")
-    if primary.kind == "bind9":  # Knot does not say what time it is there
+    if primary.kind == "bind9":  # Knot does not report its time
         assert "behind us" in done.err if hours > 0 else "ahead of us" in done.err
         assert any(f"{seconds} s" in done.err for seconds in range(3595, 3606))
 
@@ -110,7 +110,7 @@ def test_a_clock_that_is_off_by_an_hour_is_reported(primary: Server, ksd: Ksd, h
 @pytest.mark.parametrize("verb", ["plan", "apply"])
 def test_a_zone_that_the_server_does_not_serve_is_reported(primary: Server, ksd: Ksd, verb: str) -> None:
     command = ksd(primary, DOMAIN="example.com")
-    with untouched(primary):
+    with check_unchanged(primary):
         by_soa = command(verb, vmi=[DB])
         by_setting = command.but(ZONE="example.com")(verb, vmi=[DB])
     failed(
@@ -126,7 +126,7 @@ def test_a_zone_that_the_server_does_not_serve_is_reported(primary: Server, ksd:
 
 def test_a_delegated_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": "vm NS ns.elsewhere.test."})
-    with untouched(bind):
+    with check_unchanged(bind):
         done = ksd(bind, DOMAIN="example")("apply", vmi=[DB])
     failed(done, 5, "vm.example.", "the zone is delegated", "DNS_SERVER")
 
@@ -143,7 +143,7 @@ def test_a_missing_transfer_permission_is_reported(make_either: Callable[..., Se
             "zone_options": "acl: [update, look]",
         },
     )
-    with untouched(primary, witness=True):
+    with check_unchanged(primary, witness=True):
         for verb in ("plan", "apply"):
             done = ksd(primary)(verb, vmi=[DB])
             failed(done, 4, f"127.0.0.1:{primary.port}", "vm.", 'allow-transfer { key "update-only."; }', "Knot", "acl")
@@ -162,37 +162,37 @@ def test_a_missing_update_permission_is_reported(
             "zone_options": "acl: read",
         },
     )
-    with untouched(primary):
+    with check_unchanged(primary):
         done = ksd(primary)("apply", vmi=vmis)
     failed(done, 4, f"127.0.0.1:{primary.port}", "read-only.", "grant")
 
 
 def test_an_unwritable_journal_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
-    """That one of the names would be refused anyhow is not what is said."""
+    """That one of the names would be refused anyway is not reported."""
     bind = make_bind(zones={"vm.": ""})
     (bind.directory / "vm.zone.jnl").mkdir()
-    with untouched(bind):
+    with check_unchanged(bind):
         done = ksd(bind)("apply", vmi=[DB, vmi("web", "prod", {"net_2": ["10.1.0.10"]})])
     failed(done, 3, "failed to update vm.", "journal")
 
 
 def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
-    """The zone holds our names, so the permission is not the first that comes to mind."""
+    """The zone holds our names, so a missing permission is unlikely."""
     bind = make_bind(zones={"vm.": ""})
     assert ksd(bind)("apply", vmi=[DB]).code == 0
     bind.rndc("freeze", "vm")
-    with untouched(bind):
+    with check_unchanged(bind):
         done = ksd(bind)("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.99"]})])
     assert done.code == 1
     assert "rndc thaw" in done.out
     assert "grant" not in done.out
 
 
-# The way between, and servers that are none
+# The network, and servers that are no DNS servers
 
 
 def half(message: bytes) -> Iterable[bytes]:
-    """Send the first half of a message, then hang up."""
+    """Send the first half of a message, then close the connection."""
     framed = len(message).to_bytes(2, "big") + message
     raise Cut(framed[: len(framed) // 2])
 
@@ -203,7 +203,7 @@ def each(change: Callable[[bytes], bytes]) -> Hook:
 
 
 def _patience(code: int) -> str:
-    """Return how long to wait: where an answer is expected, even a busy machine is no reason to miss it."""
+    """Return the timeout: long where an answer is expected, for busy machines."""
     return "300ms" if code == 3 else "5s"
 
 
@@ -230,14 +230,14 @@ TAMPERING = [
 def test_an_invalid_response_to_a_read_is_rejected(
     bind: Bind, ksd: Ksd, zone: str, hook: Hook, code: int, words: tuple[str, ...]
 ) -> None:
-    with Proxy(bind, response=hook) as proxy, untouched(bind):
+    with Proxy(bind, response=hook) as proxy, check_unchanged(bind):
         done = ksd(bind, through=proxy.address, ZONE=zone, DNS_TIMEOUT=_patience(code))("apply", vmi=[DB])
     failed(done, code, str(proxy.address), *words)
 
 
 def test_an_unsigned_answer_to_the_soa_query_is_rejected(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"example.": ""})
-    with Proxy(bind, response=hostile.first(1, each(hostile.unsigned))) as proxy, untouched(bind):
+    with Proxy(bind, response=hostile.first(1, each(hostile.unsigned))) as proxy, check_unchanged(bind):
         command = ksd(bind, through=proxy.address, DOMAIN="example")
         failed(command("apply", vmi=[DB]), 5, str(proxy.address), "vm.example.", "without a signature")
         assert command("plan", vmi=[DB]).code == 0, "the same answer with its signature is good"
@@ -245,20 +245,20 @@ def test_an_unsigned_answer_to_the_soa_query_is_rejected(make_bind: Callable[...
 
 def test_an_answer_signed_with_another_key_is_rejected(bind: Bind, ksd: Ksd) -> None:
     stranger = Resigner(Key(bind.key_name, secret=WITNESS.secret))
-    with Proxy(bind, request=stranger.request, response=stranger.response) as proxy, untouched(bind):
+    with Proxy(bind, request=stranger.request, response=stranger.response) as proxy, check_unchanged(bind):
         done = ksd(bind, through=proxy.address)("apply", vmi=[DB])
     failed(done, 5, str(proxy.address), "does not verify", bind.key_name)
 
 
 def test_an_answer_from_another_time_is_rejected(bind: Bind, ksd: Ksd) -> None:
     late = Resigner(Key(bind.key_name, secret=bind.secret), offset=-3600)
-    with Proxy(bind, request=late.request, response=late.response) as proxy, untouched(bind):
+    with Proxy(bind, request=late.request, response=late.response) as proxy, check_unchanged(bind):
         done = ksd(bind, through=proxy.address)("apply", vmi=[DB])
     failed(done, 5, str(proxy.address), "a time more than 300 s off ours", "NTP")
 
 
 def test_a_valid_answer_that_is_signed_again_is_accepted(bind: Bind, ksd: Ksd) -> None:
-    """Proves that the two tests above fail for the reason that they name."""
+    """Shows that the two tests above fail for the right reason."""
     faithful = Resigner(Key(bind.key_name, secret=bind.secret))
     with Proxy(bind, request=faithful.request, response=faithful.response) as proxy:
         assert ksd(bind, through=proxy.address)("apply", vmi=[DB]).code == 0
@@ -271,7 +271,7 @@ LARGE = "\n".join(f"host-with-a-long-name-{i} A 10.9.{i >> 8}.{i & 255}" for i i
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[Bind]:
-    """Yield a primary whose zone needs several messages; nobody changes it."""
+    """Yield a primary whose zone needs several messages; no test changes it."""
     with Bind(zones={"vm.": LARGE}) as bind:
         yield bind
 
@@ -313,7 +313,7 @@ class Reordered:
 def test_a_transfer_that_fails_midway_is_rejected(
     large: Bind, ksd: Ksd, hook: Hook, code: int, words: tuple[str, ...]
 ) -> None:
-    with Proxy(large, response=hook) as proxy, untouched(large):
+    with Proxy(large, response=hook) as proxy, check_unchanged(large):
         done = ksd(large, through=proxy.address, ZONE="vm", DNS_TIMEOUT=_patience(code))("apply", vmi=[DB])
     failed(done, code, str(proxy.address), *words)
 
@@ -337,7 +337,7 @@ def test_a_server_that_closes_after_every_answer_is_supported(primary: Server, k
 
 
 class OneAtATime:
-    """A server that hangs up when an update arrives while it processes another one, as Knot 3.4 does with TLS."""
+    """A server that closes the connection when an update arrives during another one, as Knot 3.4 does with TLS."""
 
     def __init__(self) -> None:
         self._pending: set[bytes] = set()
@@ -367,7 +367,7 @@ def test_updates_survive_a_server_that_closes_the_connection(primary: Server, ks
     assert primary.query("net1.vm-99.prod.vm", "A") == ["10.1.0.99"]
 
 
-# Servers that are not there
+# Servers that are down
 
 
 def test_a_port_without_a_listener_is_reported(bind: Bind, ksd: Ksd) -> None:
@@ -378,9 +378,9 @@ def test_a_port_without_a_listener_is_reported(bind: Bind, ksd: Ksd) -> None:
 
 
 @pytest.mark.parametrize("zone", ["", "vm"], ids=["soa-query", "transfer"])
-@pytest.mark.parametrize("trouble", [hostile.swallow, hostile.cut(), half], ids=["silence", "closes", "half-a-message"])
-def test_the_next_server_is_used_when_the_first_fails(bind: Bind, ksd: Ksd, zone: str, trouble: Hook) -> None:
-    with Proxy(bind, response=trouble) as first:
+@pytest.mark.parametrize("fault", [hostile.swallow, hostile.cut(), half], ids=["silence", "closes", "half-a-message"])
+def test_the_next_server_is_used_when_the_first_fails(bind: Bind, ksd: Ksd, zone: str, fault: Hook) -> None:
+    with Proxy(bind, response=fault) as first:
         servers = f"127.0.0.1:1, {first.address}, 127.0.0.1:{bind.port}"
         command = ksd(bind, DNS_SERVER=servers, ZONE=zone, DNS_TIMEOUT="1s")
         assert command("apply", vmi=[DB]).code == 0

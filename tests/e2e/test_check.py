@@ -1,4 +1,4 @@
-"""`ksd-ddns check`: everything that can be wrong has its line, and its cure cures it; the zone stays as it is."""
+"""`ksd-ddns check`: each problem has its line, its remedy works, and the zone is unchanged."""
 
 import base64
 import contextlib
@@ -41,7 +41,7 @@ Make = Callable[..., Server]
 
 
 def signs(done: Done) -> dict[str, str]:
-    """Return how each check ended: what and subject (but no server), and the worst sign."""
+    """Return the worst sign of each check, by its name and subject (without a server)."""
     found: dict[str, str] = {}
     for finding in done.json["findings"]:
         subject = finding["subject"].partition(" on 127")[0].partition(" from 127")[0]
@@ -51,17 +51,17 @@ def signs(done: Done) -> dict[str, str]:
 
 
 def bad(done: Done) -> set[str]:
-    """Return what failed."""
+    """Return the failed checks."""
     return {what for what, sign in signs(done).items() if sign == "fail"}
 
 
 def warned(done: Done) -> set[str]:
-    """Return what is worth a look."""
+    """Return the warnings."""
     return {what for what, sign in signs(done).items() if sign == "warn"}
 
 
 def skipped(done: Done) -> set[str]:
-    """Return what was not checked."""
+    """Return the skipped checks."""
     return {what for what, sign in signs(done).items() if sign == "skipped"}
 
 
@@ -73,7 +73,7 @@ def finding(done: Done, what: str) -> dict[str, Any]:
 
 
 def check(command: Command, *arguments: object, vmis: Iterable[Any] | None = (DB,)) -> Done:
-    """Return what check says, as JSON; its exit code must fit."""
+    """Return the JSON output of check; its exit code must match."""
     done = command("check", "-o", "json", *arguments, vmi=vmis)
     assert done.code == (1 if bad(done) else 0) == (1 if done.json["failed"] else 0)
     assert done.err == ""
@@ -81,8 +81,8 @@ def check(command: Command, *arguments: object, vmis: Iterable[Any] | None = (DB
 
 
 @contextlib.contextmanager
-def untouched(*primaries: Server, key: Key | None = None) -> Iterator[None]:
-    """Prove, by asking the servers, that the block changes nothing in any zone, no serial included."""
+def check_unchanged(*primaries: Server, key: Key | None = None) -> Iterator[None]:
+    """Check with the servers that the block changes nothing in any zone, including the serials."""
     shown: dict[str, Any] = {"key": key.file(primaries[0].directory)} if key else {}
     before = [primary.axfr(zone, **shown) for primary in primaries for zone in primary.zone_names]
     yield
@@ -113,7 +113,7 @@ def make_any(request: pytest.FixtureRequest) -> Iterator[Make]:
 def test_check_finds_no_problem_in_a_correct_setup(make_any: Make, ksd: Ksd, ownership: str) -> None:
     primary = make_any(zones={"example.": FOREIGN, "10.in-addr.arpa.": ""})
     command = ksd(primary, DOMAIN="example", REVERSE_ZONES="10.0.0.0/8", OWNERSHIP=ownership)
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command)
         assert set(signs(done).values()) == {"ok"}
         assert list(signs(done)) == [
@@ -123,7 +123,7 @@ def test_check_finds_no_problem_in_a_correct_setup(make_any: Make, ksd: Ksd, own
             "records vm.example.", "plan vm.example.", "records 10.in-addr.arpa.", "plan 10.in-addr.arpa.",
         ]  # fmt: skip
     assert command("apply", vmi=[DB]).code == 0
-    with untouched(primary):
+    with check_unchanged(primary):
         assert set(signs(check(command)).values()) == {"ok"}
 
 
@@ -282,7 +282,7 @@ def test_an_unreachable_cluster_is_an_error(bind: Bind, ksd: Ksd, kube: Kube, tm
     assert "cannot be reached" in finding(gone, "VMIs")["text"]
 
 
-# Servers that are not there, or are none
+# Servers that are down, or no DNS servers
 
 SERVER = {"key", "clock", "zone vm.", "transfer vm.", "update vm.", "records vm.", "plan vm."}
 
@@ -314,7 +314,7 @@ def test_an_unresolvable_server_name_is_an_error(bind: Bind, ksd: Ksd) -> None:
 def test_a_server_that_is_no_dns_server_is_an_error(
     bind: Bind, ksd: Ksd, hook: hostile.Hook, failed: set[str], words: str
 ) -> None:
-    with untouched(bind), Proxy(bind, response=hook) as proxy:
+    with check_unchanged(bind), Proxy(bind, response=hook) as proxy:
         done = check(ksd(bind, through=proxy.address, DNS_TIMEOUT="300ms"))
     assert failed <= bad(done)
     assert words in finding(done, min(failed).partition(" ")[0])["text"]
@@ -331,7 +331,7 @@ def test_blocked_udp_is_a_warning(bind: Bind, ksd: Ksd) -> None:
 
 def test_refused_unsigned_queries_are_a_warning(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     class Signed(Bind):
-        """A server that answers nobody without the key."""
+        """A server that answers only queries signed with the key."""
 
         def wait_until_up(self) -> None:
             self._wait_for_log("running", since=0)
@@ -379,7 +379,7 @@ def test_a_wrong_key_is_reported_with_the_key_clause(make_any: Make, ksd: Ksd, w
     command = ksd(primary, DOMAIN="example").but(
         "TSIG_KEY_FILE", TSIG_KEY_NAME=ours.name, TSIG_SECRET=ours.secret, TSIG_ALGORITHM=ours.algorithm
     )
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command)
     assert bad(done) == {"key"}
     assert {"clock", "records vm.example.", "plan vm.example."} | ZONE <= skipped(done)
@@ -420,7 +420,7 @@ def test_a_key_rejected_without_a_reason_is_reported(make_knot: Make, ksd: Ksd) 
 @pytest.mark.parametrize("zone", ["", "example"], ids=["soa-query", "transfer"])
 def test_an_unknown_key_with_an_unsigned_answer_is_reported(make_any: Make, ksd: Ksd, zone: str) -> None:
     primary = make_any(zones={"example.": FOREIGN})
-    with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
+    with check_unchanged(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
         command = ksd(primary, through=proxy.address, DOMAIN="example", ZONE=zone).but(
             "TSIG_KEY_FILE", TSIG_KEY_NAME="other.", TSIG_SECRET=primary.secret
         )
@@ -443,7 +443,7 @@ def test_an_unknown_key_with_an_unsigned_answer_is_reported(make_any: Make, ksd:
 
 def test_an_unknown_update_key_with_an_unsigned_answer_is_reported(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": FOREIGN})
-    with untouched(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
+    with check_unchanged(primary), Proxy(primary, response=hostile.unsigned_notauth) as proxy:
         command = ksd(primary, through=proxy.address, DOMAIN="example").but(
             "TSIG_KEY_FILE",
             TSIG_KEY_NAME="other.",
@@ -461,14 +461,14 @@ def test_an_unknown_update_key_with_an_unsigned_answer_is_reported(make_any: Mak
 
 
 def test_a_secondary_is_reported_with_the_primary_from_its_soa(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
-    """It holds what it has until it is told, or asks; the test tells it nothing."""
+    """It keeps its copy until a NOTIFY or a refresh; the test sends no NOTIFY."""
     primary = make_bind(zones={"vm.": ""})
     remote = f"remote:\n  - id: up\n    address: 127.0.0.1@{primary.port}\n    key: ksd-ddns.\n"
-    # BIND listens at the addresses of interfaces only, Knot at all of 127.0.0.0/8.
+    # BIND listens only on addresses of interfaces, Knot on all of 127.0.0.0/8.
     secondary = Knot(
         zones={"vm.": ""}, keys=primary.keys, extra=remote, zone_options="acl: all\nmaster: up", address="127.0.0.2"
     )
-    secondary._port = Port(primary.port, secondary._port.lock)  # the primary is looked for on the same port
+    secondary._port = Port(primary.port, secondary._port.lock)  # check expects the primary on the same port
     with secondary:
         command = ksd(secondary, DNS_SERVER=f"127.0.0.2:{secondary.port}")
         assert "primary vm." not in signs(check(command)), "equal serials do not show which one is the primary"
@@ -496,12 +496,12 @@ def test_a_clock_that_is_off_by_an_hour_is_an_error(make_any: Make, ksd: Ksd, ho
     primary = make_any(zones={"example.": ""})
     clock = f"import time; now = time.time; time.time = lambda: now() + {3600 * hours}"
     run = "import sys; from ksd_ddns.cli import main; sys.exit(main())"
-    with untouched(primary):
+    with check_unchanged(primary):
         done = ksd(primary, DOMAIN="example").process(
             "check", "-o", "json", vmi=[DB], program=(sys.executable, "-c", f"{clock}; {run}")
         )
     assert done.code == 1
-    if primary.kind == "powerdns":  # which says nothing but that it does not accept the signature
+    if primary.kind == "powerdns":  # which reports only that it does not accept the signature
         assert bad(done) == {"key"}
         assert "or the clocks differ" in finding(done, "key")["text"]
         return
@@ -509,7 +509,7 @@ def test_a_clock_that_is_off_by_an_hour_is_an_error(make_any: Make, ksd: Ksd, ho
     assert {"key", "plan vm.example."} | ZONE <= skipped(done)
     found = finding(done, "clock")
     assert found["cure"] == "use NTP on both machines"
-    if primary.kind == "bind9":  # the others do not say what time it is there
+    if primary.kind == "bind9":  # the others do not report their time
         assert f"{'behind' if hours > 0 else 'ahead of'} ours (BADTIME)" in found["text"]
 
 
@@ -534,13 +534,13 @@ def test_a_zone_without_a_server_is_an_error(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": ""})
     for settings in ({"DOMAIN": "elsewhere"}, {"DOMAIN": "elsewhere", "ZONE": "elsewhere"}):
         done = check(ksd(primary, **settings))
-        # Whose key it is shows with the zone: a server that does not serve it does not look at signatures.
+        # The key is checked with the zone: a server that does not serve it ignores signatures.
         assert bad(done) in ({"zone vm.elsewhere."}, {"key", "zone vm.elsewhere."})
         assert "ZONE" in finding(done, "zone")["text"]
 
 
 def test_an_automatic_empty_zone_of_bind_is_an_error(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
-    """A BIND that resolves names, too, answers for the private reverse zones that it does not have (RFC 6303)."""
+    """A recursive BIND answers for private reverse zones that are not configured (RFC 6303)."""
     bind = make_bind(zones={"vm.": ""})
     bind.configuration.write_text(bind.configuration.read_text().replace("recursion no;", "recursion yes;"))
     bind.restart()
@@ -584,7 +584,7 @@ def test_a_long_negative_ttl_is_a_warning(make_any: Make, ksd: Ksd) -> None:
     assert "negative answers last 3600 s" in finding(done, "zone")["text"]
 
 
-# Rights, and the statements that grant them
+# Permissions, and the statements that grant them
 
 RULES = (
     "  - id: read\n    key: ksd-ddns.\n    action: [query, transfer]\n"
@@ -612,7 +612,7 @@ def test_a_missing_transfer_permission_is_reported_with_the_statement_that_grant
     assert skipped(done) == {"records vm.example.", "plan vm.example."}
     assert primary.serial() == serial
     apply(primary, finding(done, "transfer")["stanzas"])
-    with untouched(primary):
+    with check_unchanged(primary):
         assert bad(check(command)) == set()
     assert command("apply", vmi=[DB]).code == 0
 
@@ -620,17 +620,17 @@ def test_a_missing_transfer_permission_is_reported_with_the_statement_that_grant
 def test_a_missing_update_permission_is_reported_with_the_statement_that_grants_it(make_any: Make, ksd: Ksd) -> None:
     primary = make_any(zones={"example.": FOREIGN}, **NO_UPDATE)
     command = ksd(primary, DOMAIN="example")
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command)
         assert bad(done) == {"update vm.example."}
     assert "key ksd-ddns. may not update anything" in finding(done, "update")["text"]
     apply(primary, finding(done, "update")["stanzas"])
-    with untouched(primary):
+    with check_unchanged(primary):
         assert bad(check(command)) == set()
     foreign = primary.axfr(soa=False)
     assert command("apply", vmi=[DB]).code == 0
     assert foreign < primary.axfr(soa=False)
-    if primary.kind != "powerdns":  # where a key may change all of a zone
+    if primary.kind != "powerdns":  # where a key can change the whole zone
         for name, rdtype, rdata in (("www.example.", "A", "192.0.2.9"), ("x.vm.example.", "MX", "10 www.example.")):
             answer = primary.nsupdate(f"update add {name} 60 {rdtype} {rdata}", check=False)
             assert answer.returncode, "the statement grants no more than is needed"
@@ -646,7 +646,7 @@ def test_a_permission_for_some_types_only_is_reported(make_either: Make, ksd: Ks
         knot={"extra": f"{RULES}    update-type: [{', '.join(types)}]\n", "zone_options": "acl: [read, write]"},
     )  # fmt: skip
     command = ksd(primary, DOMAIN="example")
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command)
     assert bad(done) == {"update vm.example."}
     assert finding(done, "update")["text"] == f"key ksd-ddns. may not update {missing} below prod.vm.example."
@@ -683,7 +683,7 @@ def test_a_name_outside_of_the_base_needs_its_own_permission(make_either: Make, 
     )  # fmt: skip
     command = ksd(primary, DOMAIN="example", HOSTNAME_SCOPE="zone")
     asking = vmi("db", "prod", {"net1": ["10.1.0.9"]}, annotations={"ksd-ddns/hostname": "db.example., web.example."})
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command, vmis=[asking])
     assert bad(done) == {"update db.example.", "update web.example.", "conflicts vm.example."}
     refused = command("apply", vmi=[asking])
@@ -694,7 +694,7 @@ def test_a_name_outside_of_the_base_needs_its_own_permission(make_either: Make, 
     for item in done.json["findings"]:
         if item["subject"].startswith("db.example."):
             apply(primary, item["stanzas"])
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command, vmis=[asking])
     assert signs(done)["update db.example."] == "ok"
     assert command("apply", vmi=[asking]).code == 1, "web.example. is another's"
@@ -710,12 +710,12 @@ def test_the_name_server_at_the_apex_needs_a_permission(make_either: Make, ksd: 
     )  # fmt: skip
     assert bad(check(ksd(primary))) == set()
     command = ksd(primary, NAME_SERVER_IP="192.0.2.53")
-    with untouched(primary):
+    with check_unchanged(primary):
         done = check(command)
     assert bad(done) == {"update vm."}
     assert finding(done, "update")["text"] == "key ksd-ddns. may not update NS of vm."
     apply(primary, finding(done, "update")["stanzas"])
-    with untouched(primary):
+    with check_unchanged(primary):
         assert bad(check(command)) == set()
     assert command("apply", vmi=[DB]).code == 0
     assert "ns.vm." in primary.query("vm", "NS")
@@ -732,7 +732,7 @@ def test_each_reverse_zone_has_its_own_permission(make_any: Make, ksd: Ksd) -> N
             apply(primary, item["stanzas"])
             assert "PTR TXT" in item["stanzas"][0]["text"]
             if primary.kind == "powerdns":
-                continue  # which by now lets this address update, and no key is needed where none is set
+                continue  # which now permits updates from this address, and without a key
     assert bad(check(command)) == {"update vm.example."}
     assert command("apply", vmi=[vmi("db", "prod", {"net1": ["10.1.0.9", "2001:db8::9"]})]).code in {1, 4}
     assert primary.query("9.0.1.10.in-addr.arpa", "PTR") == ["net1.db.prod.vm.example."]
@@ -772,7 +772,7 @@ def test_separate_keys_for_transfers_and_updates_are_checked(make_either: Make, 
             TRANSFER_TSIG_KEY_NAME=READER.name, TRANSFER_TSIG_SECRET=READER.secret, TSIG_KEY_FILE="",
             TSIG_KEY_NAME=writer.name, TSIG_SECRET=writer.secret,
         )  # fmt: skip
-        with untouched(primary):
+        with check_unchanged(primary):
             done = check(command)
         assert bad(done) == {"update vm.example."}
         assert "key writer." in finding(done, "update")["text"]
@@ -785,20 +785,20 @@ def test_separate_keys_for_transfers_and_updates_are_checked(make_either: Make, 
 
 
 class PrerequisitesFirst:
-    """A server as RFC 2136 has it: what it refuses, it refuses only where the prerequisites hold."""
+    """A server that follows RFC 2136: it refuses an update only if its prerequisites hold."""
 
     def __init__(self, primary: Server) -> None:
         self._signer = Resigner(Key(primary.key_name, secret=primary.secret))
         self._guarded: set[bytes] = set()
 
     def request(self, message: bytes) -> Iterable[bytes]:
-        """Take note of the messages whose prerequisite fails: that a name is in use, which is not."""
+        """Record the messages whose prerequisite fails: an unused name that must be in use."""
         if hostile.is_update(message) and IN_USE in message:
             self._guarded.add(message[:2])
         return self._signer.request(message)
 
     def response(self, message: bytes) -> Iterable[bytes]:
-        """Say that the prerequisite fails where the server would rather say that it refuses the update."""
+        """Answer that the prerequisite fails where the server answers that it refuses the update."""
         if message[:2] in self._guarded and message[3] & 0xF == rcodes.REFUSED:
             message = message[:3] + bytes([message[3] & 0xF0 | rcodes.NXDOMAIN]) + message[4:]
         return self._signer.response(message)
@@ -816,7 +816,7 @@ def test_a_missing_type_is_found_on_a_server_that_evaluates_prerequisites_first(
         zone_options=f"{NO_UPDATE['bind']['zone_options']} update-policy {{ {GRANT.replace(' AAAA TXT', '')} }};",
     )
     literal = PrerequisitesFirst(bind)
-    with untouched(bind), Proxy(bind, request=literal.request, response=literal.response) as proxy:
+    with check_unchanged(bind), Proxy(bind, request=literal.request, response=literal.response) as proxy:
         done = check(ksd(bind, through=proxy.address, DOMAIN="example"))
     text = "key ksd-ddns. may not update AAAA below prod.vm.example., TXT below prod.vm.example."
     assert (bad(done), finding(done, "update")["text"]) == ({"update vm.example."}, text)
@@ -842,7 +842,7 @@ def test_a_missing_type_is_found_on_a_server_that_evaluates_prerequisites_first(
 )
 def test_names_in_conflict_are_reported(bind_with: Callable[[str], Bind], ksd: Ksd, text: str, words: str) -> None:
     bind = bind_with(text)
-    with untouched(bind):
+    with check_unchanged(bind):
         done = check(ksd(bind, DOMAIN="example"))
     assert bad(done) == {"conflicts vm.example."}
     assert words in finding(done, "conflicts")["text"]
@@ -850,7 +850,7 @@ def test_names_in_conflict_are_reported(bind_with: Callable[[str], Bind], ksd: K
 
 @pytest.fixture
 def bind_with(make_bind: Callable[..., Bind]) -> Callable[[str], Bind]:
-    """Return a factory of primaries of example. with records of others."""
+    """Return a factory of primaries of example. with foreign records."""
     return lambda text: make_bind(zones={"example.": text})
 
 
@@ -926,7 +926,7 @@ def test_a_signed_zone_is_no_problem(make_either: Make, ksd: Ksd) -> None:
 
 @pytest.fixture
 def target() -> check_zone.Target:
-    """Return a target on a server that is never asked."""
+    """Return a target on a server that is never queried."""
     peer = Peer(Address("192.0.2.53", 53), keys.key("k.", "hmac-sha256", "c2VjcmV0"))
     return check_zone.Target(Probe(peer, timeout=1), Session([peer], timeout=1), set())
 
@@ -955,7 +955,7 @@ def test_an_inconclusive_response_to_a_permission_probe_is_an_error(rcode: int, 
         check_zone._granted(target, answered(rcode), rcodes.NXDOMAIN, RIGHT)
 
 
-# Settings that are allowed, and probably not meant
+# Valid settings that are probably mistakes
 
 
 def test_namespaces_and_labels_without_a_match_are_reported(bind: Bind, ksd: Ksd) -> None:

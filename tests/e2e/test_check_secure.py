@@ -1,4 +1,4 @@
-"""`ksd-ddns check` where the way is by TLS, or the key by Kerberos: what is wrong there has its line, too."""
+"""`ksd-ddns check` with TLS or Kerberos: problems there have their lines, too."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def secured(authority: Authority) -> Iterator[tuple[Bind, dict[str, int]]]:
-    """Yield a BIND, and its ports: with a good certificate, an expired one, and asking for one of ours."""
+    """Yield a BIND and its TLS ports: valid certificate, expired one, and client certificate required."""
     good, old = authority.pair("good", f"DNS:{HOST}"), authority.pair("old", f"DNS:{HOST}", made="-9d")
     statements = {
         "good": f'cert-file "{good.certificate}"; key-file "{good.key}";',

@@ -319,7 +319,7 @@ def test_invalid_arguments_exit_with_2_and_one_line(argv: tuple[str, ...], words
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Yield a listening socket; `accept` raises BlockingIOError where nobody called."""
+    """Yield a listening socket; `accept` raises BlockingIOError without a connection."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         found.setblocking(False)
         yield found

@@ -1,4 +1,4 @@
-"""What an admin of a company's zone grants is enough, and no more than that is done: asked of the servers."""
+"""The documented permissions are sufficient and never exceeded, checked with real servers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -58,7 +58,7 @@ set-meta ZONE ALLOW-DNSUPDATE-FROM 127.0.0.1/32
 
 @pytest.fixture(params=[Bind, Knot, PowerDns], ids=["bind9", "knot", "powerdns"])
 def company(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Yield a company's primary that grants what is needed, and nothing more where it can."""
+    """Yield a company's primary that grants only what is needed, as far as it can."""
     own: dict[str, Any] = {
         "bind9": {"zone_options": " ".join(BIND.split())},
         "knot": {"extra": KNOT, "zone_options": "acl: [admin, ksd-read, ksd-update]"},
@@ -71,17 +71,17 @@ def company(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def at(address: str, name: str = "db", **more: Any) -> dict[str, Any]:
-    """Return a VMI at that address, with the name of a host that has been there before, and one of its own."""
+    """Return a VMI with that address, the name of an existing host, and a name of its own."""
     return vmi(name, "prod", {"net1": [address, "fd00::9"]}, **more)
 
 
 def admin(server: Server, script: str) -> None:
-    """Let the zone's own admin change something."""
+    """Make a change as the admin of the zone."""
     server.nsupdate(script, key=KEYS[1].file(server.directory))
 
 
 def everything(command: Command, server: Server) -> None:
-    """Publish, change, adopt, mend and delete; what others have there stays as it is."""
+    """Publish, change, adopt, repair and delete; foreign records are unchanged."""
     before = server.axfr(soa=False)
     assert command("check", vmi=[at("10.1.0.9")]).code == 0
     assert command("apply", vmi=[at("10.1.0.9"), at("10.1.0.8", "web")]).code == 0
@@ -105,7 +105,7 @@ def everything(command: Command, server: Server) -> None:
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 def test_one_grant_is_enough_for_everything(company: Server, ksd: Ksd, ownership: str) -> None:
-    if ownership == "zone":  # there, what others have below the base is taken for ours
+    if ownership == "zone":  # there, foreign records below the base count as ours
         admin(company, "update delete a.vm.corp.example. A")
         before = company.axfr(soa=False)
         command = ksd(company, DOMAIN="corp.example", OWNERSHIP=ownership)
@@ -118,7 +118,7 @@ def test_one_grant_is_enough_for_everything(company: Server, ksd: Ksd, ownership
 
 
 def test_names_outside_of_the_grant_are_refused(company: Server) -> None:
-    """Proves that the grant is as narrow as it looks; PowerDNS knows no limits but those of a script."""
+    """Shows that the grant is narrow; PowerDNS can limit keys only by a script."""
     if company.kind == "powerdns":
         return
     ours = KEYS[0].file(company.directory)
@@ -146,7 +146,7 @@ def test_the_same_grant_is_enough_for_the_controller(company: Server, kube: Kube
     ksd.wait(lambda: company.axfr(soa=False) == after, "all is as it was, but for what the admin did")
 
 
-# Before any right to write was given
+# Before any update permission is granted
 
 READ_ONLY: dict[str, Any] = {
     "bind": {"zone_options": "allow-transfer { key ksd.; key admin.; }; update-policy { grant admin. zonesub ANY; };"},
@@ -178,7 +178,7 @@ def test_plan_works_before_updates_are_permitted(make_either: Callable[..., Serv
     } <= primary.axfr()
 
 
-# A base that lies deep inside of a larger zone
+# A base deep inside a larger zone
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])

@@ -1,4 +1,4 @@
-"""What a server limits: the TTLs that it lowers, the records of one type at one name."""
+"""Limits of a server: lowered TTLs, and records of one type per name."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def test_a_shared_address_gets_as_many_pointers_as_fit(
             for number in range(first, first + 120)
         ]
 
-    for first in (0, 120):  # the second time one message holds the old ones and the new ones
+    for first in (0, 120):  # the second time, one message contains the old and the new ones
         done = command("apply", "--force", vmi=crowd(first))
         assert done.code == 0
         assert "MAX_RRSET" in done.err

@@ -1,4 +1,4 @@
-"""PowerDNS with its SQLite backend, end to end: it does all that BIND and Knot do, in ways of its own."""
+"""PowerDNS with its SQLite backend, end to end: it works like BIND and Knot, with its own peculiarities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,12 +39,12 @@ DB = vmi("db", "prod", {"net1": ["10.1.0.9", "10.1.0.10", "fd00::9"], "net_2": [
 
 
 def many(count: int, octet: int = 1) -> list[dict[str, Any]]:
-    """Return VMIs with an address each."""
+    """Return VMIs with one address each."""
     return [vmi(f"vm-{i}", "prod", {"net1": [f"10.{octet}.{i >> 8}.{i & 255}"]}) for i in range(count)]
 
 
 def ours(primary: PowerDns, before: frozenset[Record]) -> dict[tuple[str, str], set[str]]:
-    """Return the records that were not there before; those that were are there all the same."""
+    """Return the new records; the earlier ones must still exist."""
     after = primary.axfr(soa=False)
     assert before <= after
     found: dict[tuple[str, str], set[str]] = {}

@@ -20,7 +20,7 @@ DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 SECRET = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTIzNDU2Nzg="
 
 
-def redirected(command: Command, redirection: str, *arguments: object, text: Mapping[str, object] = DB) -> Done:
+def run_redirected(command: Command, redirection: str, *arguments: object, text: Mapping[str, object] = DB) -> Done:
     """Run the command in a shell with a redirection of its streams."""
     words = [*PROGRAM, *map(str, arguments)]
     if arguments[0] != "list":
@@ -59,33 +59,33 @@ def test_unwritable_output_is_a_failure(bind: Bind, ksd: Ksd, redirection: str, 
         ("check",),
         ("check", "-o", "json"),
     ):
-        done = redirected(command, redirection, *arguments)
+        done = run_redirected(command, redirection, *arguments)
         assert (arguments, done.code) == (arguments, 74)
         assert f"error: cannot write to standard output: {words}\n" in done.err
-    # What was sent was sent: the exit code of apply is about that.
-    done = redirected(command, redirection, "apply")
+    # The update was sent, and the exit code of apply is about that.
+    done = run_redirected(command, redirection, "apply")
     assert done.code == 0
     assert "cannot write to standard output" in done.err
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
     bind.nsupdate("add net1.web.prod.vm. 60 A 192.0.2.1")
     conflict = vmi("web", "prod", {"net1": ["10.1.0.7"]})
-    assert redirected(command, redirection, "apply", text=conflict).code == 1
+    assert run_redirected(command, redirection, "apply", text=conflict).code == 1
     for arguments in (("list",), ("list", "-o", "json")):
-        assert redirected(command, redirection, *arguments).code == 74
+        assert run_redirected(command, redirection, *arguments).code == 74
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>/dev/full", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_an_invalid_setting_exits_with_2_for_any_output(tmp_path: Path, redirection: str) -> None:
-    assert redirected(Command(tmp_path, {"DNS_PORT": "abc"}), redirection, "plan").code == 2
+    assert run_redirected(Command(tmp_path, {"DNS_PORT": "abc"}), redirection, "plan").code == 2
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&- <&-"])
 def test_lost_messages_on_standard_error_are_no_failure(bind: Bind, ksd: Ksd, redirection: str) -> None:
     command = ksd(bind)
-    # An interface that cannot have a name: there is a warning to be written.
+    # An interface that cannot have a name causes a warning.
     odd = vmi("db", "prod", {"net1": ["10.1.0.9"], "n" * 64: ["10.1.0.10"]})
     for arguments in (("plan",), ("plan", "-o", "json"), ("apply", "-v"), ("list",)):
-        done = redirected(command, redirection, *arguments, text=odd)
+        done = run_redirected(command, redirection, *arguments, text=odd)
         assert (arguments, done.code) == (arguments, 0)
         assert done.out
         assert "warning" not in done.out
@@ -116,7 +116,7 @@ def test_apply_keeps_its_exit_code_when_the_pipe_closes_early(bind: Bind, ksd: K
 def test_no_socket_gets_a_closed_standard_descriptor(bind: Bind, ksd: Ksd) -> None:
     # Otherwise the warning, which goes to descriptor 2, would be sent to the primary.
     odd = vmi("db", "prod", {"net1": ["10.1.0.9"], "n" * 64: ["10.1.0.10"]})
-    assert redirected(ksd(bind), "<&- 2>&-", "apply", text=odd).code == 0
+    assert run_redirected(ksd(bind), "<&- 2>&-", "apply", text=odd).code == 0
     assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
 
 
@@ -134,7 +134,7 @@ def test_a_signal_at_any_moment_ends_the_process(
         time.sleep(delay)
         process.send_signal(number)
         out, err = process.communicate(timeout=15)
-    # Before the first line of ours runs, the signal has its default effect, and Python its own words.
+    # Before our first line runs, the signal has its default effect, and Python prints its own message.
     ours = "ksd_ddns" in out + err
     assert "Traceback" not in out + err or not ours
     allowed = {0, 128 + number, -number} if verb != "run" else {0, -number}
@@ -151,7 +151,7 @@ def test_process_1_of_a_container_exits_on_a_signal_during_startup(
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no PID namespaces here")
     command = ksd(bind, STATUS_ADDRESS="127.0.0.1:0")
-    # What takes long to import is not there yet when the program says that its handlers are.
+    # Slow modules are not imported yet when the program reports that its handlers are installed.
     start = (
         "import os, sys; from ksd_ddns.cli import signals; install = signals.end_at_once\n"
         "def said(**more): install(**more); os.write(1, b'handlers'); __import__('time').sleep(0.2)\n"
@@ -234,7 +234,7 @@ def test_a_bug_is_one_line_without_the_message_of_the_exception(verbose: bool) -
     assert SECRET not in done.stderr
 
 
-# secrets, where they do not belong
+# secrets in the wrong places
 
 
 @pytest.mark.parametrize("secret", [SECRET, "hmac-sha256:ksd:" + SECRET, f'key "k" {{ secret "{SECRET}"; }};'])

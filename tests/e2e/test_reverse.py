@@ -18,7 +18,7 @@ SIX_NINE = "9." + 23 * "0." + "8.b.d.0.1.0.0.2.ip6.arpa."
 
 
 def pointers(primary: Server, *zones: str) -> dict[str, set[str]]:
-    """Return the PTR records of `zones`: reverse names, and what they point to."""
+    """Return the PTR records of `zones`: reverse names and their targets."""
     found: dict[str, set[str]] = {}
     for zone in zones or (TEN, HOME, SIX):
         for record in primary.axfr(zone):
@@ -250,7 +250,7 @@ RULES = (
 
 @pytest.fixture(params=["transfer", "update"])
 def broken(request: pytest.FixtureRequest, make_either: Callable[..., Server]) -> Server:
-    """Return a primary on which one of the reverse zones lacks the right to transfer, or to update."""
+    """Return a primary that refuses transfers or updates of one of the reverse zones."""
     primary = make_either(zones={zone: "" for zone in ZONES if zone != HOME}, bind={}, knot={"extra": RULES})
     right = LACKING[primary.kind, request.param]
     (primary.directory / "broken.zone").write_text(HOME_ZONE)

@@ -33,7 +33,7 @@ def many(count: int, *, octet: int = 1) -> list[dict[str, Any]]:
 
 
 def pipe(primary: Server, script: str) -> None:
-    """Feed `script` as it is to the client that comes with the server, which must not complain."""
+    """Feed `script` unchanged to the client of the server, which must print nothing."""
     if isinstance(primary, Knot):
         key = primary.directory / "knsupdate.key"
         key.write_text(f"hmac-sha256:{primary.key_name}:{primary.secret}\n")
@@ -45,7 +45,7 @@ def pipe(primary: Server, script: str) -> None:
 
 
 def ours(primary: Server) -> frozenset[Record]:
-    """Return the zone without what every update changes."""
+    """Return the zone without the SOA, which every update changes."""
     return primary.axfr(soa=False)
 
 
@@ -81,7 +81,7 @@ def test_plan_can_be_piped_into_nsupdate(bind: Bind, ksd: Ksd) -> None:
 def test_a_script_changes_and_deletes(primary: Server, ksd: Ksd, ownership: str) -> None:
     command = ksd(primary, OWNERSHIP=ownership, MAX_DELETE_PERCENT=100)
     command("apply", vmi=many(20))
-    # Others move, get another TTL, lose an interface, end; one is new.
+    # Others change address or TTL, lose an interface, or are deleted; one is new.
     later = [
         *many(15, octet=2)[:5],
         *many(15)[5:10],
@@ -111,7 +111,7 @@ def test_a_script_fails_after_the_zone_has_changed(primary: Server, ksd: Ksd) ->
 
 
 class Recorder:
-    """Takes down the UPDATE messages that pass, without what differs each time: ID, signature, compression."""
+    """Records the UPDATE messages that pass, without ID, signature and compression."""
 
     def __init__(self) -> None:
         self.messages: list[list[list[str]]] = []

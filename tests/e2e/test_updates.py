@@ -1,4 +1,4 @@
-"""What becomes of updates that a primary refuses, drops, fails at or never answers: asked of the server afterwards."""
+"""Updates that a primary refuses, drops, fails or never answers, and the zone afterwards."""
 
 import base64
 import threading
@@ -36,7 +36,7 @@ def names_of(vmis: Iterable[dict[str, Any]]) -> set[str]:
     return found
 
 
-# One bad name never blocks the others
+# One refused name never blocks the others
 
 
 def test_a_name_that_check_names_rejects_delays_no_other(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
@@ -156,7 +156,7 @@ def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> 
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [
         pytest.param({"response": only(is_update, hostile.first(1, hostile.cut()))}, id="cut-before-the-answer"),
         pytest.param({"response": only(is_update, hostile.first(1, hostile.cut(reset=True)))}, id="reset"),
@@ -170,10 +170,10 @@ def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> 
     ],
 )
 def test_an_unknown_outcome_is_looked_up_and_not_repeated(
-    primary: Server, ksd: Ksd, trouble: dict[str, hostile.Hook]
+    primary: Server, ksd: Ksd, fault: dict[str, hostile.Hook]
 ) -> None:
     wanted = fleet(["prod", "stage"])
-    with Proxy(primary, **trouble) as proxy:
+    with Proxy(primary, **fault) as proxy:
         done = ksd(primary, through=proxy.address, UPDATE_BATCH="4", DNS_TIMEOUT="500ms")("apply", vmi=wanted)
     assert (done.code, done.err) == (0, "")
     assert done.summary.startswith("Applied: 20 added, 0 changed, 0 deleted, 0 refused, 0 conflicts.")
@@ -183,15 +183,15 @@ def test_an_unknown_outcome_is_looked_up_and_not_repeated(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words"),
+    ("fault", "words"),
     [
         pytest.param(hostile.cut(), "closed the connection", id="cuts"),
         pytest.param(hostile.swallow, "did not answer within 0.3 s", id="silent"),
     ],
 )
-def test_a_primary_that_answers_no_updates_is_reported(bind: Bind, ksd: Ksd, trouble: hostile.Hook, words: str) -> None:
+def test_a_primary_that_answers_no_updates_is_reported(bind: Bind, ksd: Ksd, fault: hostile.Hook, words: str) -> None:
     before = bind.axfr()
-    with Proxy(bind, request=only(is_update, trouble)) as proxy:
+    with Proxy(bind, request=only(is_update, fault)) as proxy:
         done = ksd(bind, through=proxy.address, DNS_TIMEOUT="300ms")("apply", vmi=[DB])
         assert (done.code, done.out) == (3, "")
         assert f"{proxy.address} {words}" in done.err
@@ -219,12 +219,12 @@ def test_an_invalid_response_to_an_update_fails_and_the_next_run_completes(
     assert published(bind) == {"db.prod.vm.", "net1.db.prod.vm."}
 
 
-# The server goes away and comes back
+# Restarts of the server
 
 
 @pytest.mark.parametrize("way", ["restart", "kill"])
 def test_a_restart_of_the_server_during_apply_loses_nothing(primary: Server, ksd: Ksd, way: str) -> None:
-    def anew() -> None:
+    def restart() -> None:
         if way == "kill":
             primary.kill()
             primary.start()
@@ -233,7 +233,7 @@ def test_a_restart_of_the_server_during_apply_loses_nothing(primary: Server, ksd
 
     wanted = fleet(["prod", "stage"], each=50)
     ksd(primary)("apply", vmi=wanted[:5])
-    with Proxy(primary, request=only(is_update, hostile.after(3, hostile.once_before(anew)))) as proxy:
+    with Proxy(primary, request=only(is_update, hostile.after(3, hostile.once_before(restart)))) as proxy:
         done = ksd(primary, through=proxy.address, UPDATE_BATCH="20")("apply", vmi=wanted)
         assert proxy.connections > 1
     assert (done.code, done.err) == (0, "")
@@ -242,9 +242,9 @@ def test_a_restart_of_the_server_during_apply_loses_nothing(primary: Server, ksd
 
 
 def test_the_next_primary_takes_over_during_apply(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
-    """Two primaries that count their serials each in its own way, as replicas of the bundled one do."""
+    """Two primaries with independent serials, as replicas of the bundled one have."""
     first = make_bind(zones={"vm.": "here.prod A 192.0.2.1"})
-    # Large, so that it answers with what changed instead of with the whole zone.
+    # Large, so that it answers with the changes instead of the full zone.
     others = "".join(f"other-{i} TXT {'x' * 200}\n" for i in range(200))
     second = make_bind(zones={"vm.": f"vm3.prod A 192.0.2.2\n{others}"}, keys=first.keys)
     assert first.serial() == second.serial(), "the same serial, but not the same zone"
@@ -396,7 +396,7 @@ def test_transfers_and_updates_can_use_different_keys(make_either: Callable[...,
 
 
 def test_no_failure_prints_a_secret(primary: Server, ksd: Ksd) -> None:
-    """Every command of these tests is searched for its secrets; here the loudest ones, with a secret in a file."""
+    """The output of every command in these tests is searched for its secrets; here with the most verbose ones."""
     secret = primary.directory / "secret"
     secret.write_text(primary.secret + "\n")
     secret.chmod(0o600)
@@ -404,7 +404,7 @@ def test_no_failure_prints_a_secret(primary: Server, ksd: Ksd) -> None:
     assert command("apply", "-v", vmi=[DB]).code == 0
     for output in ("text", "json", "nsupdate"):
         assert command("plan", "-v", "-o", output, vmi=[]).code == 0
-    wrong = base64.b64encode(b"a secret that nobody may see, too").decode()
+    wrong = base64.b64encode(b"a secret that must stay hidden, too").decode()
     done = command.but("TSIG_SECRET_FILE", TSIG_SECRET=wrong)("apply", "-v", vmi=[])
     assert done.code == 4
     secret.write_text("not base64 at all")

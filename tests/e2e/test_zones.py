@@ -1,4 +1,4 @@
-"""What becomes of the zones of others, signed ones, shared ones and larger ones: asked of the server afterwards."""
+"""Foreign, signed, shared and larger zones, and their contents afterwards."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ odd\\.label   TXT "a dot in a label"
 
 
 def wanted() -> list[dict[str, Any]]:
-    """Return VMIs that want a name at, below and beside everything foreign."""
+    """Return VMIs that want names at, below and next to everything foreign."""
     names = ("db", "web", "ssh", "txt", "x.wild", "a.sub", "a.alias", "free")
     return [vmi(name, "prod", {"net1": [f"10.1.0.{i}", f"fd00::{i}"]}) for i, name in enumerate(names, 1)]
 
@@ -132,7 +132,7 @@ def test_foreign_records_at_our_names_outlive_our_addresses(make_primary: Callab
     assert primary.query("net1.db.prod.vm", "TXT") == ['"somebody else"']
 
 
-# What people change by hand in names that are ours
+# Manual changes to our names
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_foreign_records_at_our_names_outlive_our_addresses(make_primary: Callab
         ),
         pytest.param("update add net1.db.prod.vm. 60 A 192.0.2.1", id="one-more-address"),
         pytest.param("update delete net1.db.prod.vm. AAAA", id="a-family-less"),
-        # In two messages: in one, Knot from 3.5 on sees nothing to do.
+        # In two messages: with one, Knot 3.5 and later changes nothing.
         pytest.param("update delete net1.db.prod.vm. A\nsend\nupdate add net1.db.prod.vm. 7 A 10.1.0.9\nsend",
                      id="another-ttl"),
         pytest.param("\n".join(f"update delete net1.db.prod.vm. {rdtype}" for rdtype in ("A", "AAAA", "TXT")),
@@ -430,12 +430,12 @@ GENERATED = {"RRSIG", "NSEC", "NSEC3", "SOA"}
 
 
 def signed(primary: Server, name: str) -> bool:
-    """Return whether the A records of `name` come with a signature."""
+    """Return whether the A records of `name` are signed."""
     return any(record.type == "RRSIG" and record.owner == name for record in primary.axfr())
 
 
 def kept(primary: Server) -> set[Record]:
-    """Return the zone without what the server makes by itself."""
+    """Return the zone without what the server generates."""
     return {record for record in primary.axfr() if record.type not in GENERATED}
 
 

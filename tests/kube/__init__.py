@@ -1,1 +1,1 @@
-"""The fake API server, compared with what the real one does."""
+"""Tests of the fake API server: it behaves as the real one."""

@@ -17,7 +17,7 @@ __all__ = ["api", "connect", "kube", "make_kube"]
 
 @pytest.fixture
 def connect(tmp_path: Path) -> Iterator[Callable[..., Client]]:
-    """Yield what makes a client of a `Kube` or a kubeconfig, with `Configuration`'s attributes as arguments.
+    """Yield a factory of clients of a `Kube` or a kubeconfig; attributes of `Configuration` are arguments.
 
     `user` is the kubeconfig's user, an administrator by default.
     """

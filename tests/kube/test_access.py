@@ -1,4 +1,4 @@
-"""Who may do what: tokens, certificates, plugins, the files in a pod, RBAC."""
+"""Authentication and authorization: tokens, certificates, plugins, the files in a pod, RBAC."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What goes wrong with an answer arrives at the real client as it would from a real server or network."""
+"""Faults look to the real client as those of a real server or network."""
 
 import json
 import time
@@ -24,7 +24,7 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
 
 @pytest.fixture
 def api(kube: Kube, connect: Connect) -> Client:
-    """Return a client that does not try again by itself, so that each fault is seen."""
+    """Return a client without retries, so that each fault is visible."""
     return connect(kube, retries=False)
 
 
@@ -76,7 +76,7 @@ def test_a_fault_can_return_plain_text(kube: Kube, api: Client, fault: Fault, co
 def test_a_client_retries_after_429(kube: Kube, connect: Connect) -> None:
     kube.fault(Reply.throttled(1))
     begin = time.monotonic()
-    assert connect(kube).listed()["items"] == []  # urllib3 does that by itself
+    assert connect(kube).listed()["items"] == []  # urllib3 does that itself
     assert time.monotonic() - begin >= 1
     assert [request.status for request in kube.requests()] == [429, 200]
 

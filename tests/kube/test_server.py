@@ -1,4 +1,4 @@
-"""The server itself: it ends, comes back, runs as a process, and serves kubectl."""
+"""The server itself: it stops, restarts, runs as a process, and serves kubectl."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Watches as the real client gets them: order, selection, bookmarks, and what happens when history is gone."""
+"""Watches as the real client gets them: order, selection, bookmarks, and expired history."""
 
 import json
 import threading
@@ -165,7 +165,7 @@ def test_an_open_watch_survives_a_compaction(kube: Kube, api: Client) -> None:
 
 
 def test_a_watch_from_a_future_version_waits_for_it(kube: Kube, api: Client) -> None:
-    """So it is after a cluster came back from an older backup: the client waits for versions that it has seen."""
+    """As after the restore of an older backup: the client asks for versions that do not exist yet."""
     begin = kube.revision
     for name in "abcd":
         kube.put(vmi(name))

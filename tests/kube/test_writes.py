@@ -1,4 +1,4 @@
-"""Writes by the real client: what is checked, what conflicts, what is no change."""
+"""Writes by the real client: validation, conflicts, and writes without a change."""
 
 import concurrent.futures
 import json
@@ -23,7 +23,7 @@ from harness.kube.client import (
 )
 from harness.vmis import vmi
 
-# A full second would be refused: the client's models write MicroTime without its zeros then.
+# A full second would be rejected: the client's models then write MicroTime without its zeros.
 NOW = "2026-03-01T08:00:00.000001Z"
 
 

@@ -1,4 +1,4 @@
-"""Label selectors mean what they mean to the API server."""
+"""Label selectors mean the same as to the API server."""
 
 import contextlib
 

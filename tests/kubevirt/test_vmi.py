@@ -1,4 +1,4 @@
-"""What naming needs of a VMI, from objects as the API gives them."""
+"""Parsing VMI objects of the API."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""How long a peer is waited for: by what moves, not by what is complete."""
+"""Timeouts of a connection: they depend on progress, not on complete messages."""
 
 import contextlib
 import socket
@@ -21,7 +21,7 @@ from tests.e2e.command import Command
 
 
 def trickle(listener: socket.socket) -> None:
-    """Send the length of a message of 1,000 octets to who comes, and then an octet now and then."""
+    """Accept a connection, send the length of a message of 1,000 octets, then an octet now and then."""
     with contextlib.suppress(OSError):
         client, _ = listener.accept()
         with client:
@@ -32,7 +32,7 @@ def trickle(listener: socket.socket) -> None:
 
 
 def test_a_trickling_message_times_out() -> None:
-    """An octet now and then is no silence: it could hold up a zone for hours."""
+    """An octet now and then is no silence, but could block a zone for hours."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=trickle, args=(listener,), daemon=True).start()
         with (
@@ -84,7 +84,7 @@ def many(count: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("rate", "lump"), [(80_000, 49_152), (80_000, 2_000)], ids=["in-lumps", "evenly"])
 def test_a_slow_link_does_not_time_out(make_bind: Callable[..., Bind], tmp_path: Path, rate: float, lump: int) -> None:
-    """A message takes longer than DNS_TIMEOUT to cross it, and so does the answer to a transfer."""
+    """A message takes longer than DNS_TIMEOUT, and so does the response to a transfer."""
     bind = make_bind(zones={"vm.": ""})
     with SlowLink(Server("127.0.0.1", bind.port), rate=rate, lump=lump) as link:
         settings = {"DNS_SERVER": str(link.address), "TSIG_KEY_FILE": str(bind.key_file), "DNS_TIMEOUT": "500ms"}
@@ -99,7 +99,7 @@ def test_a_slow_link_does_not_time_out(make_bind: Callable[..., Bind], tmp_path:
 
 
 def test_timeouts_and_blocks_adapt_to_the_speed_of_a_link() -> None:
-    """One that was quick is not waited for as long as one that was slow, and gets more at a time."""
+    """A fast link gets a shorter timeout and larger blocks than a slow one."""
     fast, slow = Link(), Link()
     for _ in range(3):
         fast.note_speed(60_000, 0.01)
@@ -117,7 +117,7 @@ def flood(connection: Connection) -> None:
 
 
 def test_sending_to_a_peer_that_reads_nothing_times_out() -> None:
-    """What the kernels on both sides take is not progress of the peer."""
+    """Data in kernel buffers is not progress of the peer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         since = time.monotonic()

@@ -1,6 +1,6 @@
-"""Several primaries, each with a zone of its own: the first that answers is used, left when it fails, gone back to.
+"""Several primaries, each with a zone of its own: failover to the next one and back.
 
-Their zones are independent: other records, other serials. Whatever is sent to one was read from it before.
+Their zones are independent: other records, other serials. A plan is sent only to the server it was made for.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from ksd_ddns.wire import codec, names
 from ksd_ddns.zone.answer import Result
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
-from tests.primary.looking import Looking, sent
+from tests.primary.zone_client import ZoneClient, send_changes
 
 VM = names.from_text("vm.")
 KEY = Key("shared.")
@@ -37,7 +37,7 @@ NO_ZONE = 'zone "vm." { type secondary; file "none"; primaries { 127.0.0.1 port 
 
 @pytest.fixture
 def primaries(make_bind: Callable[..., Bind]) -> Callable[[int], list[Bind]]:
-    """Return a factory of primaries of vm. that know the same key, and nothing of each other."""
+    """Return a factory of independent primaries of vm. with the same key."""
     return lambda count: [make_bind(zones={"vm.": FOREIGN[i]}, keys=[KEY]) for i in range(count)]
 
 
@@ -67,7 +67,7 @@ def unused() -> Iterator[str]:
 
 
 def foreign(primary: Bind) -> frozenset[Record]:
-    """Return what is somebody else's in the zone, the SOA aside."""
+    """Return the foreign records in the zone, without the SOA."""
     return frozenset(record for record in primary.axfr(soa=False) if "db.prod" not in record.owner)
 
 
@@ -120,7 +120,7 @@ def test_the_error_names_every_server_with_its_cause(
 def test_a_refusal_causes_no_failover(
     primaries: Callable[[int], list[Bind]], make_bind: Callable[..., Bind], ksd: Callable[..., Command]
 ) -> None:
-    """A server that says no is not left for one that may say yes: somebody must look at it."""
+    """A server that refuses is not replaced by one that may accept: an admin must fix it."""
     [good] = primaries(1)
     other = make_bind(zones={"other.": ""}, keys=[KEY])
     failed(ksd(other, good)("apply", vmi=[DB]), 4, f"127.0.0.1:{other.port} refused the query for the SOA of vm.")
@@ -146,15 +146,15 @@ def test_a_plan_for_one_server_is_not_sent_to_another(primaries: Callable[[int],
     key = keys.read_key_file(KEY.file(tmp_path))
     peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second)]
     before = second.axfr()
-    with closing(Session(peers, timeout=2)) as line:
-        looking = Looking(line)
-        plan = looking.plan([DB])
+    with closing(Session(peers, timeout=2)) as session:
+        client = ZoneClient(session)
+        plan = client.plan([DB])
         first.kill()
-        answers = sent(line, VM, plan.changes)
+        answers = send_changes(session, VM, plan.changes)
         assert {answer.result for answer in answers} == {Result.UNSENT}
         assert f"127.0.0.1:{second.port} answers instead of 127.0.0.1:{first.port}" in str(answers[0].error)
         assert second.axfr() == before
-        looking.apply([DB])
+        client.apply([DB])
     assert second.query("db.prod.vm", "A") == ["10.1.0.9"]
 
 
@@ -162,7 +162,7 @@ def test_a_plan_for_one_server_is_not_sent_to_another(primaries: Callable[[int],
 def test_a_server_that_dies_during_updates_is_replaced(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], seed: int
 ) -> None:
-    """Whatever was done to the first, the second gets all of it; the first is left with whole names or none."""
+    """The second gets all changes; the first has each name completely or not at all."""
     first, second = primaries(2)
     serials = [primary.serial() for primary in (first, second)]
     strangers = [foreign(primary) for primary in (first, second)]
@@ -183,7 +183,7 @@ def test_a_server_that_dies_during_updates_is_replaced(
 
 
 def test_each_zone_is_fully_read_after_a_failover(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
-    """Also where the serials happen to be the same, and the connection just closed between two questions."""
+    """Even if the serials are equal and the connection just closed between two queries."""
     first, second = primaries(2)
     assert first.serial() == second.serial()
     key = keys.read_key_file(KEY.file(tmp_path))
@@ -196,17 +196,17 @@ def test_each_zone_is_fully_read_after_a_failover(primaries: Callable[[int], lis
 
     with Proxy(second, request=noted) as watched:
         peers = [Peer(Address("127.0.0.1", first.port), key), Peer(watched.address, key)]
-        with closing(Session(peers, timeout=2)) as line:
-            serial = line.transfer(VM).serial
-            before = line.read_from(VM)
-            assert line.poll(VM)[:3:2] == (serial, False)
+        with closing(Session(peers, timeout=2)) as session:
+            serial = session.transfer(VM).serial
+            before = session.read_from(VM)
+            assert session.poll(VM)[:3:2] == (serial, False)
             first.kill()
-            assert line.poll(VM)[:3:2] == (serial, True), "the serial is the same, the server is not"
-            assert line.transfer(VM, serial).nodes is not None
-            assert line.read_from(VM) != before
+            assert session.poll(VM)[:3:2] == (serial, True), "the serial is the same, the server is not"
+            assert session.transfer(VM, serial).nodes is not None
+            assert session.read_from(VM) != before
             assert questions[-1] == AXFR
-            assert line.poll(VM)[:3:2] == (serial, False)
-            assert line.transfer(VM, serial).deltas == []
+            assert session.poll(VM)[:3:2] == (serial, False)
+            assert session.transfer(VM, serial).deltas == []
 
 
 def test_updates_acknowledged_by_a_dead_server_are_sent_to_the_next(
@@ -235,17 +235,17 @@ def test_a_session_returns_to_an_earlier_server_when_it_is_back(
     first, second, third = primaries(3)
     key = keys.read_key_file(KEY.file(tmp_path))
     peers = [Peer(Address("127.0.0.1", primary.port), key) for primary in (first, second, third)]
-    with closing(Session(peers, timeout=2, timing=QUICKLY_BACK)) as line:
-        assert asked(line) == first.port
+    with closing(Session(peers, timeout=2, timing=QUICKLY_BACK)) as session:
+        assert query_port(session) == first.port
         first.stop()
         second.stop()
-        assert asked(line) == third.port
+        assert query_port(session) == third.port
         second.start()
-        assert eventually(line, second.port)
+        assert switches_to(session, second.port)
         first.start()
-        assert eventually(line, first.port)
+        assert switches_to(session, first.port)
         first.stop()
-        assert asked(line) == second.port
+        assert query_port(session) == second.port
 
 
 def test_a_first_server_that_never_answers_costs_little(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
@@ -253,29 +253,29 @@ def test_a_first_server_that_never_answers_costs_little(primaries: Callable[[int
     key = keys.read_key_file(KEY.file(tmp_path))
     with Proxy(good) as proxy:
         peers = [Peer(proxy.address, key), Peer(Address("127.0.0.1", good.port), key)]
-        with closing(Session(peers, timeout=60, timing=QUICKLY_BACK)) as line:
+        with closing(Session(peers, timeout=60, timing=QUICKLY_BACK)) as session:
             proxy.response = hostile.cut()
-            assert asked(line) == good.port
+            assert query_port(session) == good.port
             proxy.response = hostile.swallow
             for _ in range(3):
                 time.sleep(0.3)
                 since = time.monotonic()
-                assert asked(line) == good.port
+                assert query_port(session) == good.port
                 assert time.monotonic() - since < 5, "far less than the timeout of 60 s"
             proxy.response = hostile.pass_on
-            assert eventually(line, proxy.address.port)
+            assert switches_to(session, proxy.address.port)
 
 
-def asked(line: Session) -> int:
-    """Return the port of the server that answers now."""
-    line.serial(VM)
-    return line.server.port
+def query_port(session: Session) -> int:
+    """Query the zone; return the port of the server that answers."""
+    session.serial(VM)
+    return session.server.port
 
 
-def eventually(line: Session, port: int) -> bool:
-    """Return whether the server at `port` is the one that answers, soon."""
+def switches_to(session: Session, port: int) -> bool:
+    """Return whether the server at `port` answers within five seconds."""
     for _ in range(50):
-        if asked(line) == port:
+        if query_port(session) == port:
             return True
         time.sleep(0.1)
     return False
@@ -283,8 +283,8 @@ def eventually(line: Session, port: int) -> bool:
 
 def test_without_any_primary_every_query_is_unreachable(unused: str, tmp_path: Path) -> None:
     key = keys.read_key_file(KEY.file(tmp_path))
-    line = Session([Peer(Address(*_split(unused)), key)], timeout=0.5)
-    for ask in (lambda: line.serial(VM), lambda: line.read(VM), lambda: line.enclosing_zone(VM)):
+    session = Session([Peer(Address(*_split(unused)), key)], timeout=0.5)
+    for ask in (lambda: session.serial(VM), lambda: session.read(VM), lambda: session.enclosing_zone(VM)):
         with pytest.raises(Unreachable, match="cannot be reached"):
             ask()
 
@@ -297,8 +297,8 @@ def _split(place: str) -> tuple[str, int]:
 def test_a_refusal_is_raised_as_denied(make_bind: Callable[..., Bind], tmp_path: Path) -> None:
     bind = make_bind(zones={"other.": ""}, keys=[KEY])
     key = keys.read_key_file(KEY.file(tmp_path))
-    with closing(Session([Peer(Address("127.0.0.1", bind.port), key)], timeout=2)) as line, pytest.raises(Denied):
-        line.serial(VM)
+    with closing(Session([Peer(Address("127.0.0.1", bind.port), key)], timeout=2)) as session, pytest.raises(Denied):
+        session.serial(VM)
 
 
 # A controller
@@ -325,12 +325,12 @@ def test_a_controller_fails_over_and_returns(primaries: Callable[[int], list[Bin
         ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.1")
         assert second.status("db.prod.vm", "A") == "NXDOMAIN"
         first.stop()
-        # Without any event: what the second lacks shows when it is read.
+        # Without any event: reading the second shows what is missing.
         ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.1")
         want("10.0.0.2")
         ksd.wait_answer(second, "db.prod.vm", "A", "10.0.0.2")
         first.start()
-        # The first is behind by now, and is brought up to date without any event.
+        # The first is outdated by now, and is updated without any event.
         ksd.wait_answer(first, "db.prod.vm", "A", "10.0.0.2")
         ksd.wait_ready()
         want("10.0.0.3")
@@ -346,7 +346,7 @@ def test_a_controller_fails_over_and_returns(primaries: Callable[[int], list[Bin
 
 
 def test_another_server_is_polled_as_often_as_the_first(primaries: Callable[[int], list[Bind]], tmp_path: Path) -> None:
-    """That the first was silent for long, and the second had to be read whole, is no reason to spare it."""
+    """A long silence of the first and a full read of the second do not reduce polling."""
     first, second = primaries(2)
     source = tmp_path / "vmis.json"
     source.write_bytes(vmis.as_json(vmis.listing([vmi("db", "prod", {"net1": ["10.0.0.1"]})])))
@@ -368,7 +368,7 @@ def test_another_server_is_polled_as_often_as_the_first(primaries: Callable[[int
 def test_old_names_on_another_server_are_subject_to_the_deletion_limit(
     primaries: Callable[[int], list[Bind]], ksd: Callable[..., Command], tmp_path: Path
 ) -> None:
-    """A server that was away for long holds unwanted names: as many at once as after a start, no more."""
+    """A server that was down for long holds unwanted names; the limit applies as after a start."""
     first, second = primaries(2)
     old = [vmi(f"old{i}", "prod", {"net1": [f"10.3.0.{i}"]}) for i in range(20)]
     assert ksd(second)("apply", vmi=old).code == 0

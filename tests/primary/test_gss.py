@@ -1,4 +1,4 @@
-"""GSS-TSIG against BIND and an MIT KDC: updates and transfers, renewal, and whatever can be wrong with tickets."""
+"""GSS-TSIG against BIND and an MIT KDC: updates and transfers, renewal, and problems with tickets."""
 
 import contextlib
 import re
@@ -24,7 +24,7 @@ from ksd_ddns.wire import codec, names
 from ksd_ddns.zone.answer import Result
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
-from tests.primary.looking import Looking, sent
+from tests.primary.zone_client import ZoneClient, send_changes
 
 VM = names.from_text("vm.")
 HOST = "ns.example.test"
@@ -137,7 +137,7 @@ def test_check_reports_the_same(realm: Realm, bind: Bind, ksd: Command) -> None:
 
 
 @contextlib.contextmanager
-def locked(realm: Realm, principal: str) -> Iterator[None]:
+def lock_account(realm: Realm, principal: str) -> Iterator[None]:
     realm.admin(f"modprinc -allow_tix {principal}")
     try:
         yield
@@ -168,7 +168,7 @@ def test_an_unreachable_kdc_is_reported(realm: Realm, ksd: Command, when: str) -
 
 
 def test_a_silent_kdc_times_out(realm: Realm, ksd: Command) -> None:
-    """Kerberos by itself would wait a minute for it, three times over, and keep the process from ending."""
+    """Kerberos itself would wait three minutes for it, and keep the process from exiting."""
     with realm.silent():
         done = ksd.process("plan", vmi=[DB], program=(sys.executable, "-c", IMPATIENT))
     failed(done, 3, "no KDC answers within 0.3 s", "KRB5_CONFIG")
@@ -196,7 +196,7 @@ def test_an_outdated_keytab_is_reported(realm: Realm, ksd: Command) -> None:
 def test_a_deleted_locked_or_expired_account_is_reported(realm: Realm, ksd: Command) -> None:
     realm.add("going")
     command = ksd.but(**realm.client("going"))
-    with locked(realm, "going"):
+    with lock_account(realm, "going"):
         failed(command("plan", vmi=[DB]), 4, "revoked", "unlock the account")
     realm.admin("modprinc -expire yesterday going")
     failed(command("plan", vmi=[DB]), 4, "expired", "extend the account")
@@ -220,7 +220,7 @@ def test_a_broken_krb5_configuration_is_reported(ksd: Command, tmp_path: Path) -
     failed(ksd.but(KRB5_CONFIG=broken)("plan", vmi=[DB]), 4, "KRB5_CONFIG")
 
 
-# A server that does not take it
+# Servers that do not accept it
 
 
 def test_a_server_without_kerberos_is_reported(realm: Realm, make_bind: Callable[..., Bind], ksd: Command) -> None:
@@ -245,18 +245,18 @@ def test_a_server_with_an_old_keytab_is_reported(realm: Realm, ksd: Command) -> 
 
 
 def test_a_wrong_clock_of_the_kdc_is_reported(realm: Realm, ksd: Command) -> None:
-    with realm.elsewhen("+1h"):
+    with realm.with_clock_offset("+1h"):
         failed(ksd("plan", vmi=[DB]), 4, "does not accept our Kerberos ticket (BADKEY)", "its clock must be right")
 
 
 def test_a_wrong_clock_of_the_server_is_reported(realm: Realm, ksd: Command) -> None:
-    with realm.elsewhen("+1h"):
+    with realm.with_clock_offset("+1h"):
         done = ksd.but(**faketime("+1h")).process("plan", vmi=[DB])
     failed(done, 4, "does not accept our Kerberos ticket (BADKEY)", "its clock must be right")
 
 
 def test_a_server_without_proof_of_identity_is_rejected(realm: Realm, bind: Bind, ksd: Command) -> None:
-    """A man in the middle may take the signature off what ends the negotiation; then there is no key."""
+    """A man in the middle may remove the signature of the last negotiation message; then there is no key."""
     with Proxy(bind, response=lambda message: [hostile.unsigned(message)]) as proxy:
         done = ksd.but(DNS_SERVER=str(proxy.address))("plan", vmi=[DB])
     failed(done, 5, "without proof of its identity")
@@ -264,7 +264,7 @@ def test_a_server_without_proof_of_identity_is_rejected(realm: Realm, bind: Bind
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
 def test_an_echoed_signature_is_rejected(bind: Bind, ksd: Command, verb: str) -> None:
-    """As Windows does where it does not look at signatures."""
+    """As Windows does if it ignores signatures."""
     echo = Echo(OPCODE_UPDATE if verb == "apply" else OPCODE_QUERY)
     with Proxy(bind, request=echo.request, response=echo.response) as proxy:
         done = ksd.but(DNS_SERVER=str(proxy.address))(verb, vmi=[DB])
@@ -295,31 +295,31 @@ class Echo:
 def test_a_new_key_replaces_one_that_the_server_forgot(
     realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is read is asked for again with a new key; what was planned is not sent before another look."""
+    """A read is repeated with a new key; a plan is not sent before another read."""
     for name, value in realm.client("ksd").items():
         monkeypatch.setenv(name, value)
-    source = gss.NegotiatedKey(HOST)
-    with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as line:
-        looking = Looking(line)
-        plan = looking.plan([DB])
-        first = line.open_update_exchange(VM).key
+    source = gss.Negotiated(HOST)
+    with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as session:
+        client = ZoneClient(session)
+        plan = client.plan([DB])
+        first = session.for_updates(VM).key
         assert HOST not in repr(first)
         assert "SecurityContext" not in repr(first)
-        for read in (lambda: line.serial(VM), lambda: line.read(VM)):
+        for read in (lambda: session.serial(VM), lambda: session.read(VM)):
             bind.kill()
             bind.start()
             read()
-        assert line.open_update_exchange(VM).key is not first
+        assert session.for_updates(VM).key is not first
         bind.kill()
         bind.start()
-        answers = sent(line, VM, plan.changes)
+        answers = send_changes(session, VM, plan.changes)
         assert {answer.result for answer in answers} == {Result.UNSENT}
         assert f"no longer knows the key that it negotiated with {KSD}" in str(answers[0].error)
-        looking.apply([DB])
+        client.apply([DB])
     assert bind.query("db.prod.vm", "A") == ["10.1.0.9"]
 
 
-# A controller that goes on
+# A running controller
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ def run(realm: Realm, tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
 
 def write(path: Path, *addresses: str) -> Path:
-    """Have the VMI db with these addresses in the file, all at once."""
+    """Replace the file with one that has the VMI db with these addresses."""
     new = path.with_suffix(".new")
     new.write_bytes(vmis.as_json(vmis.listing([vmi("db", "prod", {"net1": list(addresses)})])))
     new.replace(path)

@@ -1,4 +1,4 @@
-"""Zones where others wrote whatever octets they liked: what we send, and what nsupdate makes of our script."""
+"""Zones with arbitrary octets in foreign records: our updates, and our scripts in nsupdate."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +17,7 @@ from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.plan import Change, Kind, full
 from ksd_ddns.zone.render import nsupdate
 from ksd_ddns.zone.update import Limits
-from tests.primary.looking import sent
+from tests.primary.zone_client import send_changes
 from tests.zone.build import ZONE, a, mark, n, node, scope, txt_rules, wanted
 
 RANDOM = Random(1)
@@ -33,7 +33,7 @@ CANARY = n("canary.example.")
 
 
 def hostile_nodes() -> list[Node]:
-    """Return nodes with our ownership record, which nothing wants, at odd names and beside odd texts."""
+    """Return unwanted nodes with our ownership record, at odd names and next to odd texts."""
     ours = text_rdata(mark().encode())
     found = []
     for index, label in enumerate(LABELS):
@@ -57,7 +57,9 @@ def test_odd_octets_in_foreign_records_are_kept(make: Callable[[], Server], by_s
         session = Session([Peer(Address(server.address, server.port), keys.read_key_file(server.key_file))], timeout=10)
         with closing(session):
             added = [*nodes, node(CANARY, a("10.9.9.9"))]
-            answers = sent(session, ZONE, [Change(Node(each.name), each, Kind.ADD) for each in added], Limits(names=7))
+            answers = send_changes(
+                session, ZONE, [Change(Node(each.name), each, Kind.ADD) for each in added], Limits(names=7)
+            )
             assert {answer.result for answer in answers} == {Result.ACCEPTED}
             plan = full(wanted(), session.read(ZONE), scope(txt_rules()))
             assert {change.old for change in plan.changes} == set(nodes)
@@ -67,7 +69,7 @@ def test_odd_octets_in_foreign_records_are_kept(make: Callable[[], Server], by_s
                 answer = update("\n".join(lines))
                 assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
             else:
-                answers = sent(session, ZONE, plan.changes, Limits(names=7))
+                answers = send_changes(session, ZONE, plan.changes, Limits(names=7))
                 assert {answer.result for answer in answers} == {Result.ACCEPTED}
             after = session.read(ZONE)
     left = {change.name: change.new for change in plan.changes}

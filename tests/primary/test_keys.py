@@ -1,4 +1,4 @@
-"""Key files as people have them, and every algorithm against real servers; no error ever shows a secret."""
+"""Key files in common formats, and every algorithm against real servers; no error shows a secret."""
 
 import base64
 import subprocess

@@ -1,4 +1,4 @@
-"""Somebody else changes the zone between our look and our update: nothing foreign is overwritten, on either server."""
+"""Others change the zone between our read and our update: nothing foreign is overwritten, on either server."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from harness.servers import Bind, Knot, Record, Server
 from harness.vmis import vmi
 from ksd_ddns.zone.update import Limits
-from tests.primary.looking import looking, results
+from tests.primary.zone_client import connect, results
 
 DB = "net1.db.prod.vm."
 OLD = "net1.old.prod.vm."
@@ -16,7 +16,7 @@ WEB = "net1.web.prod.vm."
 BEFORE = [vmi("db", "prod", {"net1": ["10.1.0.9"]}), vmi("old", "prod", {"net1": ["10.1.0.5"]})]
 AFTER = [vmi("db", "prod", {"net1": ["10.1.0.12"]}), vmi("web", "prod", {"net1": ["10.1.0.7"]})]
 
-# What somebody else does to a name that we add, change or delete: nsupdate lines without "update", @ is the name.
+# Changes by others to a name that we add, change or delete: nsupdate lines without "update", @ is the name.
 INTRUSIONS = {
     "add-a-foreign-address": "add @ 60 A 192.0.2.1",
     "add-a-foreign-ipv6-address": "add @ 60 AAAA 2001:db8::1",
@@ -46,13 +46,13 @@ MARKED = {
 
 @pytest.fixture(scope="module", params=[Bind, Knot], ids=["bind9", "knot"])
 def zone(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Yield a primary for all tests of this file: each begins with an empty zone."""
+    """Yield a primary for all tests of this file: each starts with an empty zone."""
     with request.param(zones={"vm.": ""}) as primary:
         yield primary
 
 
 def at(primary: Server, name: str) -> set[Record]:
-    """Return what stands at `name`."""
+    """Return the records at `name`."""
     return whole(primary).get(name, set())
 
 
@@ -78,14 +78,14 @@ def test_concurrent_changes_by_others_are_kept(zone: Server, ownership: str) -> 
     before = [vmi(case, "prod", {"net1": ["10.1.0.9"]}) for case in intrusions if not case.startswith("add-")]
     after = [vmi(case, "prod", {"net1": ["10.1.0.12"]}) for case in intrusions if not case.startswith("delete-")]
     names = {f"net1.{case}.prod.vm.": script for case, script in intrusions.items()}
-    with looking(zone, ownership=ownership) as we:
-        we.apply(before)
-        plan = we.plan(after)
+    with connect(zone, ownership=ownership) as client:
+        client.apply(before)
+        plan = client.plan(after)
         zone.nsupdate("\n".join(_script(name, script) for name, script in names.items()))
         seen = whole(zone)
         theirs = {name: seen.get(name) for name in names}
         # Each name in a message of its own: the others go through.
-        outcomes = results(we.send(plan.changes, limits=Limits(names=1)))
+        outcomes = results(client.send(plan.changes, limits=Limits(names=1)))
     assert {name for name, result in outcomes.items() if result == "stale"} == set(names)
     assert {result for name, result in outcomes.items() if name not in names} == {"accepted"}
     seen = whole(zone)
@@ -101,16 +101,16 @@ def _script(name: str, script: str) -> str:
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 def test_one_changed_name_makes_its_whole_message_stale(zone: Server, ownership: str) -> None:
     empty(zone)
-    with looking(zone, ownership=ownership) as we:
-        we.apply(BEFORE)
-        plan = we.plan(AFTER)
+    with connect(zone, ownership=ownership) as client:
+        client.apply(BEFORE)
+        plan = client.plan(AFTER)
         zone.nsupdate(f"update add {WEB} 60 A 192.0.2.1")
         before = zone.axfr()
-        outcomes = we.send(plan.changes)
+        outcomes = client.send(plan.changes)
         assert set(results(outcomes).values()) == {"stale"}
         assert zone.axfr() == before, "nothing of the message was applied"
         assert "changed on" in str(next(iter(outcomes.values())).error)
-        outcomes = we.send(plan.changes, limits=Limits(names=1))
+        outcomes = client.send(plan.changes, limits=Limits(names=1))
         assert results(outcomes).pop(WEB) == "stale"
         assert {name for name, outcome in outcomes.items() if outcome.result.value == "accepted"} == {
             "db.prod.vm.", DB, "old.prod.vm.", OLD, "web.prod.vm."
@@ -121,11 +121,11 @@ def test_one_changed_name_makes_its_whole_message_stale(zone: Server, ownership:
 def test_records_of_other_types_may_appear_and_are_kept(zone: Server, ownership: str) -> None:
     empty(zone)
     sshfp = "SSHFP 4 1 0123456789abcdef0123456789abcdef01234567"
-    with looking(zone, ownership=ownership) as we:
-        we.apply(BEFORE)
-        plan = we.plan(AFTER)
+    with connect(zone, ownership=ownership) as client:
+        client.apply(BEFORE)
+        plan = client.plan(AFTER)
         zone.nsupdate(f"update add {DB} 60 {sshfp}\nupdate add {OLD} 60 {sshfp}")
-        assert set(results(we.send(plan.changes)).values()) == {"accepted"}
+        assert set(results(client.send(plan.changes)).values()) == {"accepted"}
         assert {record.type for record in at(zone, DB)} == (
             {"A", "TXT", "SSHFP"} if ownership == "txt" else {"A", "SSHFP"}
         )
@@ -134,25 +134,25 @@ def test_records_of_other_types_may_appear_and_are_kept(zone: Server, ownership:
 
 
 def test_a_cname_that_replaces_another_type_makes_an_addition_stale(zone: Server) -> None:
-    """The server would drop our address without a word."""
+    """The server would drop our address silently."""
     empty(zone)
-    with looking(zone, ownership="zone") as we:
+    with connect(zone, ownership="zone") as client:
         zone.nsupdate(f"update add {WEB} 60 SSHFP 4 1 0123456789abcdef0123456789abcdef01234567")
-        plan = we.plan(AFTER)
+        plan = client.plan(AFTER)
         zone.nsupdate(f"update delete {WEB} SSHFP\nupdate add {WEB} 60 CNAME www.example.")
-        outcomes = results(we.send(plan.changes, limits=Limits(names=1)))
+        outcomes = results(client.send(plan.changes, limits=Limits(names=1)))
     assert outcomes[WEB] == "stale"
     assert {record.type for record in at(zone, WEB)} == {"CNAME"}
 
 
 def test_a_failed_prerequisite_rejects_the_whole_update(zone: Server) -> None:
-    """A name's address and marker come and go together: no client ever sees half a change."""
+    """Address and ownership record change together: no client sees half a change."""
     empty(zone)
-    with looking(zone) as we:
-        we.apply(BEFORE)
-        plan = we.plan([])
+    with connect(zone) as client:
+        client.apply(BEFORE)
+        plan = client.plan([])
         zone.nsupdate(f"update add {OLD} 60 A 192.0.2.1")
-        we.send(plan.changes, limits=Limits(names=1))
+        client.send(plan.changes, limits=Limits(names=1))
         assert {record.type for record in at(zone, OLD)} == {"A", "TXT"}
         assert at(zone, DB) == set()
 
@@ -160,8 +160,8 @@ def test_a_failed_prerequisite_rejects_the_whole_update(zone: Server) -> None:
 def test_a_wildcard_does_not_make_a_name_exist(zone: Server) -> None:
     empty(zone)
     zone.nsupdate('update add *.prod.vm. 60 A 192.0.2.99\nupdate add *.web.prod.vm. 60 TXT "any"')
-    with looking(zone) as we:
-        assert set(results(we.send(we.plan(AFTER).changes)).values()) == {"accepted"}
+    with connect(zone) as client:
+        assert set(results(client.send(client.plan(AFTER).changes)).values()) == {"accepted"}
     assert zone.query(WEB, "A") == ["10.1.0.7"]
     assert zone.query("other.prod.vm", "A") == ["192.0.2.99"]
 
@@ -169,19 +169,19 @@ def test_a_wildcard_does_not_make_a_name_exist(zone: Server) -> None:
 def test_an_empty_non_terminal_is_free(zone: Server) -> None:
     empty(zone)
     zone.nsupdate("update add a.b.web.prod.vm. 60 A 192.0.2.1")
-    with looking(zone) as we:
-        assert set(results(we.send(we.plan(AFTER).changes)).values()) == {"accepted"}
+    with connect(zone) as client:
+        assert set(results(client.send(client.plan(AFTER).changes)).values()) == {"accepted"}
     assert zone.query("web.prod.vm", "A") == ["10.1.0.7"]
 
 
 def test_names_are_compared_without_regard_to_case(make_primary: Callable[..., Server]) -> None:
     text = 'NET1.Web.PROD A 192.0.2.1\nDB.prod A 10.1.0.9\nDB.prod TXT "heritage=ksd-ddns,owner=default,vmi=prod/db"\n'
     primary = make_primary(zones={"vm.": text})
-    with looking(primary) as we:
-        plan = we.plan(AFTER)
+    with connect(primary) as client:
+        plan = client.plan(AFTER)
         (conflict,) = plan.conflicts
         assert conflict.name == b"\x04net1\x03web\x04prod\x02vm\x00"
-        assert set(results(we.send(plan.changes)).values()) == {"accepted"}
-        assert not we.plan(AFTER).changes
+        assert set(results(client.send(plan.changes)).values()) == {"accepted"}
+        assert not client.plan(AFTER).changes
     assert primary.query("db.prod.vm", "A") == ["10.1.0.12"]
     assert primary.query("net1.web.prod.vm", "A") == ["192.0.2.1"]

@@ -1,4 +1,4 @@
-"""How a zone is read: incremental transfers that fail, spot checks, transfers without end, shared connections."""
+"""Reading a zone: failing incremental transfers, spot checks, endless transfers, shared connections."""
 
 import contextlib
 import socket
@@ -26,7 +26,7 @@ from ksd_ddns.primary.timing import Timing
 from ksd_ddns.primary.transfers import Limits
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import AAAA, IXFR, SOA, TXT, A, RRset
-from tests.primary.looking import refresh
+from tests.primary.zone_client import refresh
 
 VM = names.from_text("vm.")
 BEGIN = "a A 10.0.0.1\na A 10.0.0.2\na TXT hello\nb AAAA fd00::1\n"
@@ -45,7 +45,7 @@ def peer(server: Server, at: Address | None = None) -> Peer:
 
 
 class Asked:
-    """A hook for requests that counts the questions by type, and answers some types itself."""
+    """A hook for requests that records the query types."""
 
     def __init__(self) -> None:
         self.types: list[int] = []
@@ -57,7 +57,7 @@ class Asked:
         return [message]
 
     def take(self) -> list[int]:
-        """Return the types of transfer that were asked for since the last time."""
+        """Return the types of transfer requested since the last call."""
         found = [kind for kind in self.types if kind in {AXFR, IXFR}]
         self.types.clear()
         return found
@@ -113,7 +113,7 @@ def test_axfr_follows_a_failed_ixfr(primary: Server, failure: Hook) -> None:
         found = refresh(session, live)
         assert (found.whole, found.other_server) == (True, False)
         kinds = asked.take()
-        # Where a connection was cut that was idle before, a new one is tried first.
+        # After a cut of an idle connection, IXFR is tried on a new one first.
         assert kinds in ([IXFR, AXFR], [IXFR, IXFR, AXFR])
         assert found.changed == {names.from_text("c.vm.")}
         assert live.nodes == session.read(VM).nodes
@@ -179,7 +179,7 @@ def signed_by(server: Server, request: bytes, records: bytes, count: int) -> byt
 
 
 class Instead:
-    """Stands in for a server at IXFR: answers with these records, and lets everything else through."""
+    """Answers IXFR in place of the server with these records, and passes everything else."""
 
     def __init__(self, server: Server, records: Callable[[], list[bytes]]) -> None:
         self._server = server
@@ -321,7 +321,7 @@ def test_a_spot_check_ignores_the_ttl(any_primary: Server) -> None:
 
 
 def test_a_spot_check_has_the_requested_size(any_primary: Server) -> None:
-    """More than is under way at once."""
+    """More than are in flight at once."""
     nowhere = [Spot(names.from_text(f"x{i}.vm."), RRset(A, 60, (bytes(4),))) for i in range(200)]
     with closing(Session([peer(any_primary)], timeout=5)) as session:
         assert session.poll(VM, nowhere).differing == {spot.owner for spot in nowhere}
@@ -351,7 +351,7 @@ def test_a_failed_spot_query_is_no_difference(primary: Server, code: int, unknow
 
 
 def test_a_spot_check_takes_one_round_trip(primary: Server) -> None:
-    """The answers are held back until all questions have come."""
+    """The proxy delays the answers until all queries have arrived."""
     waiting: list[bytes] = []
 
     def together(message: bytes) -> Iterable[bytes]:
@@ -374,7 +374,7 @@ def test_a_reconnect_increases_the_count_of_connections(primary: Server) -> None
         session.poll(VM)
         assert session.connects == before
         proxy.response = hostile.first(1, hostile.cut())
-        session.poll(VM)  # a server may close a connection whenever it is idle
+        session.poll(VM)  # a server may close an idle connection at any time
         assert session.connects == before + 1
         assert proxy.connections == 2
 
@@ -453,10 +453,12 @@ def test_a_transfer_without_end_is_aborted(tmp_path: Path, pause: float, size: i
     key = Key("shared.")
     with (
         Endless(key, pause=pause, size=size) as server,
-        closing(Session([Peer(server.address, read_key_file(key.file(tmp_path)))], timeout=0.1, limits=limits)) as line,
+        closing(
+            Session([Peer(server.address, read_key_file(key.file(tmp_path)))], timeout=0.1, limits=limits)
+        ) as session,
         pytest.raises(PrimaryError, match=words),
     ):
-        line.read(VM)
+        session.read(VM)
 
 
 # Shared connections
@@ -508,7 +510,7 @@ def test_an_idle_shared_connection_is_closed(primary: Server, shared: tuple[Prox
 
 
 def open_to(place: Address) -> int:
-    """Return how many connections of this machine to `place` stand."""
+    """Return how many connections of this machine to `place` are open."""
     wanted = f":{place.port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(1 for row in rows if row[2].endswith(wanted) and row[3] == "01")

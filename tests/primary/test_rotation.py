@@ -28,7 +28,7 @@ class Wanted:
         self.next()
 
     def next(self) -> str:
-        """Give it another address; return that."""
+        """Change the address; return the new one."""
         self._count += 1
         address = f"10.0.0.{self._count}"
         new = self.path.with_suffix(".new")
@@ -44,7 +44,7 @@ def wanted(tmp_path: Path) -> Wanted:
 
 @pytest.fixture
 def run(tmp_path: Path, wanted: Wanted) -> Iterator[Run]:
-    """Return a factory of controllers that keep db on servers, with these settings."""
+    """Return a factory of controllers that publish db on servers, with these settings."""
     with contextlib.ExitStack() as stack:
 
         def make(*servers: Server, **settings: object) -> Running:
@@ -56,15 +56,15 @@ def run(tmp_path: Path, wanted: Wanted) -> Iterator[Run]:
 
 
 def rotate(server: Server, old: Key, new: Key) -> None:
-    """Have the server know `new` instead of `old`, as an admin does: with its files, without a restart."""
+    """Replace the key `old` by `new` on the server, as an admin does: with its files, without a restart."""
     text = server.configuration.read_text()
     assert text.count(old.secret) == 1
     server.configuration.write_text(text.replace(old.secret, new.secret))
     server.rndc("reconfig") if isinstance(server, Bind) else server.reload()
 
 
-def published(ksd: Running, server: Server, wanted: Wanted) -> None:
-    """Check that a change gets through, and that nothing is complained of then."""
+def check_change_published(ksd: Running, server: Server, wanted: Wanted) -> None:
+    """Check that a change is published, and that no problem is reported afterwards."""
     address = wanted.next()
     ksd.wait_answer(server, "db.prod.vm", "A", address, seconds=40)
     ksd.wait_ready(seconds=40)
@@ -77,11 +77,11 @@ def test_a_replaced_key_file_is_reloaded(
     primary = make_primary(zones={"vm.": ""}, keys=[old])
     file = old.file(tmp_path)
     ksd = run(primary, TSIG_KEY_FILE=file)
-    published(ksd, primary, wanted)
+    check_change_published(ksd, primary, wanted)
     rotate(primary, old, new)
     ksd.wait_problem("primary", "BADSIG")
     new.file(tmp_path)
-    published(ksd, primary, wanted)
+    check_change_published(ksd, primary, wanted)
     for secret in (old.secret, new.secret):
         assert secret not in ksd.log()
     assert ksd.stop() == 0
@@ -90,7 +90,7 @@ def test_a_replaced_key_file_is_reloaded(
 def test_a_key_can_be_replaced_on_the_client_first(
     make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
 ) -> None:
-    """Both keys are known for a while, as one rotates without an interruption."""
+    """The server has both keys for a while, as in a rotation without an interruption."""
     old, new = Key("old."), Key("new.")
     bind = make_bind(
         zones={"vm.": ""},
@@ -102,10 +102,10 @@ def test_a_key_can_be_replaced_on_the_client_first(
     file.write_text(old.bind())
     file.chmod(0o600)
     ksd = run(bind, TSIG_KEY_FILE=file)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     ksd.wait(lambda: any(line["key"] == "old." for line in ksd.events("update")), "its audit line")
     file.write_text(new.bind())
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     ksd.wait(lambda: any(line["key"] == "new." for line in ksd.events("update")), "its audit line")
     assert '"level": "warning"' not in ksd.log(), "no interruption"
 
@@ -113,7 +113,7 @@ def test_a_key_can_be_replaced_on_the_client_first(
 def test_a_changed_mounted_secret_is_reloaded(
     make_bind: Callable[..., Bind], run: Run, wanted: Wanted, tmp_path: Path
 ) -> None:
-    """The kubelet writes a new directory, and turns a symbolic link to it: the file itself never changes."""
+    """The kubelet writes a new directory and switches a symbolic link: the file itself never changes."""
     old, new = Key("ksd."), Key("ksd.")
     bind = make_bind(zones={"vm.": ""}, keys=[old])
     mount = tmp_path / "secret"
@@ -121,10 +121,10 @@ def test_a_changed_mounted_secret_is_reloaded(
     (mount / "ksd.key").symlink_to("..data/ksd.key")
     _mounted(mount, "1", old)
     ksd = run(bind, TSIG_KEY_FILE=mount / "ksd.key")
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     _mounted(mount, "2", new)
     rotate(bind, old, new)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
 
 
 def _mounted(mount: Path, version: str, key: Key) -> None:
@@ -156,17 +156,17 @@ def test_an_invalid_key_file_keeps_the_previous_key(
     bind = make_bind(zones={"vm.": ""}, keys=[key])
     file = key.file(tmp_path)
     ksd = run(bind, TSIG_KEY_FILE=file)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     break_it(file)
     ksd.wait(
         lambda: "cannot be used, keeping" in ksd.log() and f"key file {file}" in ksd.log(),
         "a warning about the broken file",
     )
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     assert ksd.log().count("cannot be used, keeping") == 1, "it is logged once"
     key.file(tmp_path)
     ksd.wait(lambda: "files changed, read again" in ksd.log(), "the complete file")
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
 
 
 def test_a_changed_secret_file_is_reloaded(
@@ -177,15 +177,15 @@ def test_a_changed_secret_file_is_reloaded(
     file = tmp_path / "secret"
     file.write_text(old.secret + "\n")
     ksd = run(bind, TSIG_KEY_NAME="ksd.", TSIG_SECRET_FILE=file)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     file.write_text(new.secret)
     rotate(bind, old, new)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     file.write_text("not base64!")
     ksd.wait(
         lambda: "cannot be used, keeping" in ksd.log() and "key ksd." in ksd.log(), "a warning about the broken file"
     )
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     assert "not base64!" not in ksd.log()
 
 
@@ -200,11 +200,11 @@ def test_a_separate_transfer_key_is_reloaded(
     )
     file = read.file(tmp_path)
     ksd = run(bind, TSIG_KEY_FILE=write.file(tmp_path), TRANSFER_TSIG_KEY_FILE=file)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
     rotate(bind, read, new)
     ksd.wait_problem("primary", "read.", "BADSIG")
     new.file(tmp_path)
-    published(ksd, bind, wanted)
+    check_change_published(ksd, bind, wanted)
 
 
 def test_each_server_can_have_its_own_key(
@@ -214,14 +214,14 @@ def test_each_server_can_have_its_own_key(
     first, second = make_bind(zones={"vm.": ""}, keys=[one]), make_bind(zones={"vm.": ""}, keys=[two])
     files = f"{one.file(tmp_path)}, {two.file(tmp_path)}"
     ksd = run(first, second, TSIG_KEY_FILE=files)
-    published(ksd, first, wanted)
+    check_change_published(ksd, first, wanted)
     first.kill()
-    published(ksd, second, wanted)
+    check_change_published(ksd, second, wanted)
     ksd.wait(lambda: any(line["key"] == "one." for line in ksd.events("update")), "its audit line")
     ksd.wait(lambda: any(line["key"] == "two." for line in ksd.events("update")), "its audit line")
     rotate(second, two, new)
     new.file(tmp_path)
-    published(ksd, second, wanted)
+    check_change_published(ksd, second, wanted)
 
 
 @pytest.mark.parametrize("prefix", ["TSIG", "TRANSFER_TSIG"])
@@ -235,7 +235,7 @@ def test_the_number_of_key_files_is_one_or_that_of_servers(tmp_path: Path, prefi
 
 
 def test_a_change_of_content_or_permission_is_detected(tmp_path: Path) -> None:
-    """Another key of the same length at the same moment, and a right that is given, are seen as well."""
+    """Another key of the same length with the same time, and changed file permissions, are detected, too."""
     old, new = Key("ksd."), Key("ksd.")
     file = old.file(tmp_path)
     source = keys.RotatingKey(f"key file {file}", lambda: keys.read_key_file(file), [file])

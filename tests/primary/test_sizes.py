@@ -1,4 +1,4 @@
-"""A change that no message can hold is refused by itself, before it is sent; the others go."""
+"""A change that no message can hold is refused alone and before it is sent."""
 
 from bisect import bisect_left
 
@@ -10,19 +10,19 @@ from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import TXT, Node, rrset
 from ksd_ddns.zone.plan import Change, Kind
 from ksd_ddns.zone.update import batch
-from tests.primary.looking import VM, looking, results
+from tests.primary.zone_client import VM, connect, results
 
 NAME = names.from_text("large.vm.")
 
 
 def weight(change: Change) -> int:
-    """Return the octets of its UPDATE, not signed."""
+    """Return the size in octets of its UPDATE, unsigned."""
     alone = batch([change])
     return len(codec.update(0, VM, alone.prerequisites, alone.updates))
 
 
 def texts(octets: int) -> Change:
-    """Return a change that adds texts of so many octets in all, of 1 to 255 each, all different."""
+    """Return a change that adds distinct texts of 1 to 255 octets each, `octets` in total."""
     sizes = [200] * (octets // 200) + [octets % 200 or 1]
     rdatas = [bytes([size]) + f"{i:03}".encode().ljust(size, b"x")[:size] for i, size in enumerate(sizes)]
     return Change(Node(NAME), Node(NAME, (rrset(TXT, 60, rdatas),)), Kind.ADD)
@@ -51,9 +51,9 @@ def _fits(octets: int) -> bool:
 )
 def test_one_oversized_name_delays_no_other(primary: Server, change: Change, words: str) -> None:
     before = primary.axfr()
-    with looking(primary) as we:
-        plan = we.plan([vmi("db", "prod")])
-        outcomes = we.send([plan.changes[0], change, plan.changes[1]])
+    with connect(primary) as client:
+        plan = client.plan([vmi("db", "prod")])
+        outcomes = client.send([plan.changes[0], change, plan.changes[1]])
     assert results(outcomes) == {
         "db.prod.vm.": "accepted",
         "large.vm.": "refused",

@@ -1,4 +1,4 @@
-"""TLS to a BIND for updates and transfers (RFC 9103): certificates right and wrong, ours among them."""
+"""TLS to a BIND for updates and transfers (RFC 9103), with valid and invalid certificates on both sides."""
 
 import re
 import shutil
@@ -32,7 +32,7 @@ LARGE = "\n".join(f"host-with-a-long-name-{i} A 10.9.{i >> 8}.{i & 255}" for i i
 
 
 class Secured(NamedTuple):
-    """A BIND, and on which ports it speaks TLS: with which certificate, or asking for one of ours."""
+    """A BIND and its TLS ports, by their certificate or requirement of a client certificate."""
 
     bind: Server
     authority: Authority
@@ -67,7 +67,7 @@ def client(authority: Authority) -> Pair:
 
 @pytest.fixture(scope="module")
 def secured(authority: Authority) -> Iterator[Secured]:
-    """Yield a BIND with every kind of TLS, and a large zone; tests remove nothing from it."""
+    """Yield a BIND with every kind of TLS and a large zone; tests remove nothing from it."""
     right = authority.pair("right", f"DNS:{HOST}, DNS:localhost, IP:127.0.0.1")
     expired = authority.pair("expired", f"DNS:{HOST}", made="-9d")
     early = authority.pair("early", f"DNS:{HOST}", made="+9d")
@@ -114,7 +114,7 @@ def failed(done: Done, code: int, *words: str) -> None:
 
 
 def test_a_ca_certificate_that_strict_checks_reject_is_accepted(tmp_path: Path) -> None:
-    """Python sets VERIFY_X509_STRICT from 3.13 on: what works with 3.11 must work there."""
+    """Python 3.13 and later sets VERIFY_X509_STRICT: what works with 3.11 must work there."""
     (tmp_path / "ca").mkdir()
     authority = Authority(tmp_path / "ca", identifiers=False)
     port = Port.reserve()
@@ -201,7 +201,7 @@ def test_session_tickets_do_not_end_a_connection(secured: Secured) -> None:
 
 
 def test_a_connection_closed_by_the_server_is_reopened(secured: Secured) -> None:
-    """The server closes after half a second of silence, as it does in earnest after half a minute."""
+    """The server closes after half a second of silence; by default, after half a minute."""
     peer = Peer(
         Address("127.0.0.1", secured.ports["right"]),
         keys.read_key_file(secured.bind.key_file),
@@ -285,7 +285,7 @@ def test_a_rejected_client_certificate_is_reported(
     failed(done, 3, "DNS_TLS_CERT")
 
 
-# One speaks TLS, the other does not
+# TLS on one side only
 
 
 def test_a_server_without_tls_is_reported(secured: Secured, ksd: Callable[..., Command]) -> None:
@@ -335,7 +335,7 @@ def test_a_key_without_its_certificate_is_an_error(ksd: Callable[..., Command], 
 def test_certificates_are_reloaded(
     secured: Secured, client: Pair, authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
-    """The server closes after half a second of silence, so the next look needs another connection."""
+    """The server closes after half a second of silence, so the next query needs another connection."""
     ours, key, ca = (tmp_path / name for name in ("tls.crt", "tls.key", "ca.crt"))
     shutil.copy(client.certificate, ours)
     shutil.copy(client.key, key)

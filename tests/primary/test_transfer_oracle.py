@@ -56,7 +56,7 @@ SERVERS = [
 
 
 def received(server: Server) -> list[bytes]:
-    """Return the messages of an AXFR, as they came, from the question to the second SOA."""
+    """Return the messages of an AXFR as received, up to the second SOA."""
     key = dns.tsig.Key(server.key_name, server.secret, "hmac-sha256")
     query, _ = dns.xfr.make_query(dns.zone.Zone(NAME), keyring=key)
     question = query.to_wire()
@@ -65,14 +65,14 @@ def received(server: Server) -> list[bytes]:
     with socket.create_connection((server.address, server.port), 10) as connection:
         connection.sendall(len(question).to_bytes(2, "big") + question)
         with connection.makefile("rb") as stream:
-            while soas < 2:  # counted without dnspython: Knot cuts readers that take their time
+            while soas < 2:  # counted without dnspython: Knot disconnects slow readers
                 messages.append(stream.read(int.from_bytes(stream.read(2), "big")))
                 soas += sum(rdtype == SOA for _, rdtype, _, _ in codec.read(messages[-1]).answer)
     return messages
 
 
 def received_signed(server: Server, chain: int) -> list[bytes]:
-    """Return the messages of an AXFR once every name is signed, which BIND does little by little."""
+    """Return the messages of an AXFR once BIND has signed every name."""
     deadline = time.monotonic() + 60
     while True:
         messages = received(server)

@@ -1,4 +1,4 @@
-"""VMIs from files: what kubectl writes is read, everything else is refused as a whole, with file and place."""
+"""VMIs from files: the output of kubectl is parsed, everything else is rejected completely, with file and place."""
 
 import io
 import itertools
@@ -42,7 +42,7 @@ def file(tmp_path: Path) -> File:
 
 @pytest.fixture(params=["libyaml", "python"])
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run with libyaml, and with PyYAML's own parser that stands in for it where it is missing."""
+    """Run with libyaml, and with the PyYAML parser that replaces it if it is missing."""
     if request.param == "python":
         monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
     elif not yaml.__with_libyaml__:
@@ -384,8 +384,8 @@ def test_an_invalid_path_is_an_error() -> None:
 
 
 @pytest.fixture
-def nobody() -> Iterator[None]:
-    """Give up the right of root to read everything."""
+def without_root() -> Iterator[None]:
+    """Drop the permission of root to read everything."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
@@ -401,13 +401,13 @@ def test_a_file_without_read_permission_is_an_error(file: File, tmp_path: Path, 
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
     tmp_path.chmod(0o755)
-    request.getfixturevalue("nobody")
+    request.getfixturevalue("without_root")
     with pytest.raises(SourceError, match="permission denied; let the user that runs ksd-ddns read it"):
         vmifile.read(path)
 
 
 SIZE = 50_000_000
-# Each runs in a process of its own: one that crashes fails its test, not the run.
+# Each runs in its own process, so that a crash fails only its test.
 READ = """
 import resource, sys
 from ksd_ddns import vmifile

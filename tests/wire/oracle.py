@@ -1,4 +1,4 @@
-"""What dnspython makes of a message, in the terms of the core."""
+"""Messages as dnspython parses them, in the types of the core."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ import dns.rrset
 
 from ksd_ddns.wire.codec import Record
 
-# Types whose names come out folded: those that old implementations compress, and those with the same canonical form.
+# Types whose names are lowercased: those that old implementations compress, and those with the same canonical form.
 FOLDED = frozenset(
     int(dns.rdatatype.from_text(rdtype))
     for rdtype in ("NS", "CNAME", "SOA", "PTR", "MX", "RP", "AFSDB", "RT", "PX", "SRV", "NAPTR", "KX", "DNAME")
@@ -25,12 +25,12 @@ def plain(value: dns.name.Name | dns.rdata.Rdata) -> bytes:
 
 
 def octets(rdata: dns.rdata.Rdata) -> bytes:
-    """Return `rdata` as `wire.read` promises it: its names folded where the type may be compressed."""
+    """Return `rdata` as `wire.read` promises it: its names lowercased if the type may be compressed."""
     return rdata.to_digestable() if rdata.rdtype in FOLDED else plain(rdata)
 
 
 def oracle(wire: bytes) -> dns.message.Message:
-    """Return the message in `wire`, record by record as they stand there, its signature not verified."""
+    """Return the message in `wire`, record by record, without verifying its signature."""
     return dns.message.from_wire(wire, keyring=False, multi=True, one_rr_per_rrset=True)
 
 

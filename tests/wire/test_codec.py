@@ -310,15 +310,15 @@ def test_parsing_uses_memory_in_proportion_to_the_message(octets: bytes) -> None
     assert len(octets) <= codec.MAX_MESSAGE
     tracemalloc.start()
     try:
-        with_or_without(octets)
+        parse_or_none(octets)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 8_000_000
 
 
-def with_or_without(octets: bytes) -> Message | None:
-    """Return the message, or None where there is none: nothing but Malformed may be raised."""
+def parse_or_none(octets: bytes) -> Message | None:
+    """Return the message, or None if it is malformed: nothing but Malformed may be raised."""
     try:
         return codec.read(octets)
     except Malformed:
@@ -372,13 +372,13 @@ def test_a_damaged_message_is_malformed_or_agrees_with_dnspython(
 ) -> None:
     for edit in edits:
         octets = edited(octets, *edit)
-    read = with_or_without(octets)
+    read = parse_or_none(octets)
     try:
         want = oracle(octets)
     except Exception:  # noqa: BLE001 - dnspython interprets more than we do, and fails in more ways
         return
     if any(each.rdclass != IN or each.deleting is not None for section in want.sections for each in section):
-        # dnspython takes the rdata of an SRV, PX or KX of another class for opaque octets. We serve class IN alone, and
+        # dnspython treats the rdata of an SRV, PX or KX of another class as opaque octets. We support only class IN and
         # read names there whatever the class is: such a record may be malformed to us.
         return
     assert read is not None
@@ -391,7 +391,7 @@ def test_a_damaged_message_is_malformed_or_agrees_with_dnspython(
 @settings(max_examples=300)
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda octets: message(octets, counts=(1, 3, 1, 1))))
 def test_any_octets_parse_or_are_malformed(octets: bytes) -> None:
-    with_or_without(octets)
+    parse_or_none(octets)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ ONE_STEP = [soa(7), soa(6), OLD_A, soa(7), NEW_A, soa(7)]
 TWO_STEPS = [soa(7), soa(5), OLD_A, soa(6), NEW_A, soa(6), NEW_A, OLD_A, soa(7), soa(7)]
 
 
-def fed(*messages: list[Record], serial: int | None = None) -> Transfer:
-    """Return the transfer that took `messages`; only the last one may complete it."""
+def transfer_of(*messages: list[Record], serial: int | None = None) -> Transfer:
+    """Return the transfer after `messages`; only the last one may complete it."""
     transfer = Transfer(ZONE, serial)
     for index, message in enumerate(messages):
         done = transfer.feed(message)
@@ -66,7 +66,7 @@ def test_a_transfer_is_full_or_incremental(
     nodes: dict[bytes, Node] | None,
     deltas: list[tuple[int, list[Record], list[Record]]],
 ) -> None:
-    transfer = fed(answer, serial=serial)
+    transfer = transfer_of(answer, serial=serial)
     assert transfer.done
     assert transfer.serial == 7
     assert transfer.records == len(answer)
@@ -79,8 +79,8 @@ def test_a_transfer_is_full_or_incremental(
 @given(st.data())
 def test_message_boundaries_make_no_difference(data: st.DataObject) -> None:
     serial, answer = data.draw(st.sampled_from([(None, AXFR), (6, AXFR), (6, ONE_STEP), (5, TWO_STEPS)]))
-    whole = fed(answer, serial=serial)
-    split = fed(*data.draw(splits(of=answer)), serial=serial)
+    whole = transfer_of(answer, serial=serial)
+    split = transfer_of(*data.draw(splits(of=answer)), serial=serial)
     assert split.done
     assert (split.nodes, steps(split), split.serial) == (whole.nodes, steps(whole), whole.serial)
     assert split.records == whole.records == len(answer)
@@ -91,7 +91,7 @@ def test_a_short_transfer_is_never_done(data: st.DataObject) -> None:
     serial, answer = data.draw(st.sampled_from([(None, AXFR), (6, AXFR), (6, ONE_STEP), (5, TWO_STEPS)]))
     messages = data.draw(splits(of=answer))
     messages[-1:] = [messages[-1][:-1]] if messages[-1][:-1] else []
-    short = fed(*messages, serial=serial)
+    short = transfer_of(*messages, serial=serial)
     assert not short.done
     assert short.nodes is None
 
@@ -113,7 +113,7 @@ def test_order_and_duplicates_make_no_difference(
     want: dict[bytes, list[RRset]] = {}
     for (name, rdtype), rdatas in sorted(zone.items()):
         want.setdefault(name, []).append(RRset(rdtype, rdtype, tuple(sorted(rdatas))))
-    transfer = fed(*data.draw(splits(of=answer)))
+    transfer = transfer_of(*data.draw(splits(of=answer)))
     assert transfer.cuts == {name for name, rdtype in zone if rdtype == DNAME or (rdtype == NS and name != ZONE)}
     assert transfer.nodes == {name: Node(name, tuple(rrsets)) for name, rrsets in want.items()}
 
@@ -121,7 +121,7 @@ def test_order_and_duplicates_make_no_difference(
 @pytest.mark.parametrize("ttls", [(30, 60), (60, 30)])
 def test_the_lowest_ttl_of_an_rrset_counts(ttls: tuple[int, int]) -> None:
     found = [(DB.name, A, ttl, bytes([10, 0, 0, ttl])) for ttl in ttls]
-    nodes = fed([soa(7), *records([APEX]), *found, soa(7)]).nodes
+    nodes = transfer_of([soa(7), *records([APEX]), *found, soa(7)]).nodes
     assert nodes is not None
     assert nodes[DB.name].rrsets == (RRset(A, 30, (bytes([10, 0, 0, 30]), bytes([10, 0, 0, 60]))),)
 
@@ -130,12 +130,12 @@ def test_records_generated_by_a_signing_server_are_ignored() -> None:
     generated = [(DB.name, rdtype, 60, b"generated") for rdtype in (RRSIG, NSEC)]
     generated += [(n("hash.example."), rdtype, 60, b"generated") for rdtype in (NSEC3, RRSIG)]
     for answer in ([soa(7), *generated, *BODY, soa(7)], [soa(7), *BODY, *generated, soa(7)]):
-        assert fed(answer).nodes == NODES
+        assert transfer_of(answer).nodes == NODES
 
 
 def test_other_dnssec_types_are_kept() -> None:
     key = (ZONE, 48, 3600, b"\1\1\3\x0dkey")
-    nodes = fed([soa(7), *BODY, key, soa(7)]).nodes
+    nodes = transfer_of([soa(7), *BODY, key, soa(7)]).nodes
     assert nodes is not None
     assert nodes[ZONE] == node("example.", *APEX.rrsets, RRset(48, 3600, (key[3],)))
 
@@ -166,7 +166,7 @@ SHORT_SOA: Record = (ZONE, SOA, 60, soa(7)[3][:-1])
         pytest.param(6, [[soa(7), soa(7)]], "no NS", id="ixfr-empty-zone"),
         pytest.param(None, [[soa(7), *records([node("example.", txt("x"))]), soa(7)]], "no NS", id="apex-without-ns"),
         pytest.param(None, [[soa(7), *records([node("x.example.", ns("a."))]), soa(7)]], "no NS", id="ns-elsewhere"),
-        pytest.param(None, [ONE_STEP], "changed in the middle", id="deltas-that-nobody-asked-for"),
+        pytest.param(None, [ONE_STEP], "changed in the middle", id="unrequested-deltas"),
         pytest.param(5, [ONE_STEP], "changed in the middle", id="deltas-from-another-serial"),
         pytest.param(7, [[soa(8), BELOW]], "second SOA", id="deltas-that-begin-with-another-soa"),
         pytest.param(6, [[*ONE_STEP, NEW_A]], "follows the final SOA", id="record-behind-deltas"),
@@ -204,29 +204,29 @@ def test_records_outside_the_zone_are_ignored(record: Record) -> None:
     """As secondaries do. They must not be kept, nor hide names as a delegation does."""
     for answer in ([soa(7), *BODY, record, soa(7)], [soa(7), record, *BODY, record, record, soa(7)]):
         for serial in (None, 6):
-            found = fed(answer, serial=serial)
+            found = transfer_of(answer, serial=serial)
             assert (found.nodes, found.cuts) == (NODES, set())
     removed = [soa(7), soa(6), record, OLD_A, soa(7), NEW_A, soa(7)]
     added = [soa(7), soa(6), OLD_A, soa(7), NEW_A, record, soa(7)]
     for answer in (removed, added):
-        assert steps(fed(answer, serial=6)) == steps(fed(ONE_STEP, serial=6))
+        assert steps(transfer_of(answer, serial=6)) == steps(transfer_of(ONE_STEP, serial=6))
 
 
 def test_records_outside_the_zone_do_not_make_a_zone() -> None:
     with pytest.raises(Malformed, match="no NS"):
-        fed([soa(7), *OUTSIDE, soa(7)])
+        transfer_of([soa(7), *OUTSIDE, soa(7)])
 
 
 def test_an_answer_with_only_a_newer_soa_is_recognized() -> None:
-    assert fed([soa(7)], serial=6).lone
-    assert not fed([soa(7)], ONE_STEP[1:2], serial=6).lone
-    assert not fed([soa(7)]).lone, "a whole zone may come record by record"
-    assert not fed([soa(7)], serial=7).lone, "nothing changed"
+    assert transfer_of([soa(7)], serial=6).lone
+    assert not transfer_of([soa(7)], ONE_STEP[1:2], serial=6).lone
+    assert not transfer_of([soa(7)]).lone, "a whole zone may come record by record"
+    assert not transfer_of([soa(7)], serial=7).lone, "nothing changed"
 
 
 def test_empty_messages_are_ignored() -> None:
-    assert fed([soa(7)], [], BODY, [], [soa(7)]).nodes == NODES
-    assert steps(fed([soa(7)], [], ONE_STEP[1:], serial=6)) == [(7, [OLD_A], [NEW_A])]
+    assert transfer_of([soa(7)], [], BODY, [], [soa(7)]).nodes == NODES
+    assert steps(transfer_of([soa(7)], [], ONE_STEP[1:], serial=6)) == [(7, [OLD_A], [NEW_A])]
 
 
 def test_the_root_can_be_transferred() -> None:

@@ -244,7 +244,7 @@ class Primary:
             self.put(item)
 
     def put(self, content: Node) -> None:
-        """Let `content` be what stands at its name, by whatever hand."""
+        """Replace the node at the name of `content`."""
         for key in [key for key in self._rdatas if key[0] == content.name]:
             del self._rdatas[key]
         for item in content.rrsets:
@@ -252,7 +252,7 @@ class Primary:
             self._ttls[content.name, item.type] = item.ttl
 
     def nodes(self) -> dict[bytes, Node]:
-        """Return what stands in the zone now."""
+        """Return the contents of the zone."""
         found: dict[bytes, list[RRset]] = {}
         for (name, rdtype), rdatas in sorted(self._rdatas.items()):
             found.setdefault(name, []).append(RRset(rdtype, self._ttls[name, rdtype], tuple(sorted(rdatas))))

@@ -1,4 +1,4 @@
-"""VMIs -> the names that the zone should hold."""
+"""VMIs -> the desired names of the zone."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
@@ -632,7 +632,7 @@ def test_the_oldest_vmis_of_a_full_namespace_get_its_names(history: list[Vmi | s
         }
 
 
-# What putting a VMI would do
+# The effect of putting a VMI
 
 
 @pytest.mark.parametrize(

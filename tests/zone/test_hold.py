@@ -1,4 +1,4 @@
-"""Hold-down as the core sees it: which families are missing, which addresses they had, what is published of them."""
+"""Hold-down in the core: missing address families, their previous addresses, and what is published."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The live zone: deltas applied to it, and what lies below a cut."""
+"""The live zone: deltas, and names below a zone cut."""
 
 import copy
 
@@ -24,7 +24,7 @@ def zone(*nodes: Node) -> Live:
 
 
 def incremental(*deltas: tuple[list[Record], list[Record]]) -> Transfer:
-    """Return a complete transfer from serial 1 on, through the steps `deltas`: what went, what came."""
+    """Return a complete transfer from serial 1 with the steps `deltas`: deleted and added records."""
     transfer = Transfer(ZONE, 1)
     answer = [soa(1 + len(deltas))]
     for serial, (removed, added) in enumerate(deltas, start=1):
@@ -40,7 +40,7 @@ def whole(nodes: dict[bytes, Node], serial: int = 9) -> Transfer:
 
 
 def state(of: Live) -> tuple[int, dict[bytes, Node], set[bytes]]:
-    """Return serial, content and cuts; what points where must agree with the content."""
+    """Return serial, content and cuts; the index of targets must agree with the content."""
     targets = {rdata for name, rdtype, _, rdata in records(of.nodes.values()) if rdtype == PTR}
     for target in targets | set(RDATAS):
         assert of.pointers(target) == {name for name, item in of.nodes.items() if points_to(item, target)}
@@ -122,7 +122,7 @@ def zones(draw: st.DrawFn) -> dict[bytes, Node]:
 
 
 def difference(old: dict[bytes, Node], new: dict[bytes, Node]) -> tuple[list[Record], list[Record]]:
-    """Return what a server's journal holds of the step: whole RRsets where the TTL changed."""
+    """Return the step as in the journal of a server: full RRsets if the TTL changed."""
     before, after = set(records(old.values())), set(records(new.values()))
     return sorted(before - after), sorted(after - before)
 

@@ -12,7 +12,7 @@ from ksd_ddns.wire import txt
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.ownership_record import OwnershipRecord as Record
 
-# What OWNER_ID and the API let through, and more: a field never holds a comma.
+# What OWNER_ID and the API permit, and more: a field never contains a comma.
 FIELD = st.text(
     st.characters(exclude_characters=",", exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"]),
     min_size=1,

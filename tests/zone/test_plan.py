@@ -1,4 +1,4 @@
-"""Desired x live -> Plan, as truth tables, and what must hold whatever the world is like."""
+"""Desired x live -> Plan, as truth tables, and invariants for any input."""
 
 from collections import Counter
 from random import Random
@@ -77,7 +77,7 @@ def only_change(plan: Plan) -> Change:
     return change
 
 
-# What becomes of a wanted name, by what stands there: names known by ownership records
+# Wanted names by the contents of the zone, with ownership records
 
 ADD, CHANGE = Kind.ADD, Kind.CHANGE
 
@@ -186,7 +186,7 @@ def test_a_name_without_addresses_is_free_and_keeps_its_records(found: Rrsets, n
     there = node(NAME, *found)
     change = only_change(planned(TXT_MODE, there, adopt=adopt))
     assert change == Change(there, node(NAME, *new), Kind.ADD)
-    # When the VMI goes, what was there before it is left; when it comes back, it has its name again.
+    # Records from before the VMI stay after its deletion; when it returns, it gets its name again.
     assert only_change(planned(TXT_MODE, change.new, vmis=0)).new == there
     assert planned(TXT_MODE, change.new).changes == ()
     conditions = {(rdtype, rdclass) for _, rdtype, rdclass, _, _ in prerequisites(change)}
@@ -212,7 +212,7 @@ def test_a_reverse_name_without_pointers_is_free(found: Rrsets, new: Rrsets | No
 
 
 def test_a_name_with_two_owners_is_a_conflict() -> None:
-    """Only by hand does it come to that; two controllers would change it back and forth for ever."""
+    """This happens only by hand; two controllers would change it back and forth forever."""
     plan = planned(TXT_MODE, node(NAME, a("10.1.0.1"), txt(MARK, mark("x/y", owner="other"))))
     assert plan.changes == ()
     (conflict,) = plan.conflicts
@@ -279,7 +279,7 @@ def test_a_foreign_wildcard_is_no_conflict_and_unchanged() -> None:
     assert only_change(planned(TXT_MODE, WILDCARD)).name == NAME
 
 
-# What becomes of a name that nothing wants
+# Unwanted names
 
 OUTSIDE = n("net1.db.prod.vm.old.example.")
 
@@ -333,9 +333,9 @@ def test_upsert_only_still_adds_and_changes() -> None:
     assert [(change.name, change.kind) for change in plan.changes] == [(n("db.prod.vm.example."), ADD), (NAME, CHANGE)]
 
 
-# A zone that serves ksd-ddns alone
+# A zone for ksd-ddns only
 
-INSIDE = zone_rules(zone=ZONE, default_record=False)  # the base inside of a larger zone, everything below it ours
+INSIDE = zone_rules(zone=ZONE, default_record=False)  # the base inside a larger zone, everything below it ours
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ def test_deletions_over_the_limit_are_blocked(rules: Rules, owned: int, kept: in
     after = wanted(*(vmi(f"old{index}") for index in range(kept)), vmi("new"), rules=rules)
     zone = live(*nodes, node(rules.zone, ns("a."), a("10.0.0.1")), zone=rules.zone)
     plan = full(after, zone, scope(rules), max_delete_percent=percent)
-    assert plan.count(Kind.ADD) == 1  # additions go, whatever is blocked
+    assert plan.count(Kind.ADD) == 1  # additions are sent, whatever is blocked
     assert plan.count(Kind.DELETE) == deleted
     assert len(plan.blocked) == owned - kept - deleted
     assert {change.kind for change in plan.blocked} <= {Kind.DELETE}
@@ -640,7 +640,7 @@ def test_a_lowered_ttl_shows_the_limit_of_the_server(sent: Rrsets, found: Rrsets
     [
         pytest.param([a(*WANTED, ttl=300), txt(MARK, ttl=300)], 300, None, id="lowered"),
         pytest.param([a(*WANTED, ttl=300), txt(MARK, ttl=600)], 300, None, id="one-of-them"),
-        pytest.param([a(*WANTED, ttl=600), txt(MARK, ttl=600)], 300, None, id="not-lowered-any-more"),
+        pytest.param([a(*WANTED, ttl=600), txt(MARK, ttl=600)], 300, None, id="no-longer-lowered"),
         pytest.param([a(*WANTED, ttl=300), txt(MARK, ttl=300)], None, [a(*WANTED, ttl=600), txt(MARK, ttl=600)],
                      id="no-cap"),
         pytest.param([a(*WANTED, ttl=60), txt(MARK, ttl=300)], 300, [a(*WANTED, ttl=600), txt(MARK, ttl=300)],
@@ -666,7 +666,7 @@ def test_deletions_in_a_partial_plan_are_not_limited() -> None:
     assert (plan.count(Kind.DELETE), plan.blocked) == (20, ())
 
 
-# Whatever the world is like
+# For any input
 
 
 def own_texts(item: Node) -> list[bytes]:
@@ -778,7 +778,7 @@ def test_the_plan_for_dirty_names_equals_the_full_plan(world: World, gone: str, 
     for name in sorted(touched)[:3]:
         rrsets = data.draw(world.contents)
         cuts = any(item.type in {NS, DNAME} for item in rrsets) or name in zone.cuts
-        if not cuts:  # no cut comes or goes above names that are not in `dirty`
+        if not cuts:  # no cut appears or disappears above names that are not in `dirty`
             zone.put(node(name, *rrsets))
     whole = full(world.wanted, zone, world.scope)
     part = partial(touched, world.wanted, zone, world.scope)

@@ -1,4 +1,4 @@
-"""Plans as text, as JSON, and as a script for nsupdate and knsupdate; whatever stands in the zone."""
+"""Plans as text, as JSON, and as a script for nsupdate and knsupdate, for any zone."""
 
 import json
 import re
@@ -147,7 +147,7 @@ def test_every_warning_has_a_message_of_one_line(code: WarningCode) -> None:
     assert code is WarningCode.ILLEGAL_VMI_NAME or code is WarningCode.MAX_RRSET or shown.isprintable()
 
 
-# Anything at all in the zone, built in advance: plans are drawn, not octets
+# Arbitrary zone contents, built in advance: hypothesis draws plans, not octets
 
 RANDOM = Random(1)
 LABELS = [b"vm", b"a.b", b";", b'"', b"\\", b"\n", b"send", b"*", *(RANDOM.randbytes(index) for index in range(1, 30))]
@@ -183,7 +183,7 @@ def node_of(kinds: list[list[RRset]]) -> st.SearchStrategy[tuple[RRset, ...]]:
 
 @st.composite
 def hostile_changes(draw: st.DrawFn) -> Change:
-    """Draw a change of what is ours, beside what is not."""
+    """Draw a change of our records next to foreign ones."""
     name, kept = draw(OWNER), draw(node_of(FOREIGN[1:]))
     old, new = draw(node_of(OURS)), draw(node_of(OURS))
     return Change(node(name, *old, *kept), node(name, *new, *kept), draw(st.sampled_from(Kind)))
@@ -191,7 +191,7 @@ def hostile_changes(draw: st.DrawFn) -> Change:
 
 @st.composite
 def hostile_plans(draw: st.DrawFn) -> Plan:
-    """Draw a plan for a zone where others wrote whatever they liked."""
+    """Draw a plan for a zone with arbitrary foreign records."""
     conflicts = [
         Conflict(name, node(name, *draw(node_of(OURS[:2]))), node(name, *draw(node_of(OURS + FOREIGN))), UNOWNED, "p/v")
         for name in draw(st.lists(OWNER, max_size=2))
@@ -245,7 +245,7 @@ def shown_as_json(of: Plan) -> dict[str, Any]:
 
 
 def from_json(name: str, rrsets: list[dict[str, Any]]) -> Node:
-    """Return the node that the JSON form shows, read by dnspython."""
+    """Return the node in the JSON form, parsed by dnspython."""
     return node(
         dns.name.from_text(name).to_digestable(),
         *(rrset_of(item["type"], item["ttl"], item["values"]) for item in rrsets),
@@ -257,7 +257,7 @@ def rrset_of(rdtype: str, ttl: int, values: list[str]) -> RRset:
 
 
 def rdata_of(rdtype: str, value: str) -> bytes:
-    """Return the wire form of a presentation form, read by dnspython."""
+    """Return the wire form of a presentation form, parsed by dnspython."""
     found = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(rdtype), value)
     wire = found.to_wire()
     assert wire is not None
@@ -322,7 +322,7 @@ LINE = re.compile(
 
 
 def statement(line: str) -> Statement:
-    """Return what nsupdate makes of a line, names and rdata read by dnspython."""
+    """Return the statement in a line of a script, with names and rdata parsed by dnspython."""
     match = LINE.fullmatch(line)
     assert match, line
     owner = dns.name.from_text(match["subject"] or match["gone"] or match["come"], origin=None)

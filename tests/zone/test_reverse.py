@@ -1,4 +1,4 @@
-"""Reverse names and pointers against a model: addresses of any kind, VMIs that come and go, blocks inside of blocks."""
+"""Reverse names and pointers against a model: addresses of any kind, changing VMIs, nested blocks."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -53,7 +53,7 @@ def test_a_reverse_name_has_one_address(found: list[str], above: str) -> None:
     assert not names.is_reverse_block(name) or above != "example."
 
 
-# Pointers of VMIs that come and go
+# Pointers of changing VMIs
 
 VMIS = st.builds(
     vmi,

@@ -1,4 +1,4 @@
-"""Changes -> UPDATE messages, played against a primary that follows RFC 2136 to the letter."""
+"""Changes -> UPDATE messages, applied by a primary that follows RFC 2136 to the letter."""
 
 from collections.abc import Iterator
 
@@ -92,7 +92,7 @@ def test_a_change_has_its_prerequisites_and_updates(
     assert updates(of) == after
 
 
-def played(primary: Primary, plan: tuple[Change, ...], size: int) -> Iterator[tuple[Batch, str]]:
+def send_all(primary: Primary, plan: tuple[Change, ...], size: int) -> Iterator[tuple[Batch, str]]:
     """Send `plan` to `primary`, message by message; yield each with the RCODE of its answer."""
     for sent in batches(plan, Limits(names=size)):
         yield sent, primary.update(sent.prerequisites, sent.updates)
@@ -103,7 +103,7 @@ def played(primary: Primary, plan: tuple[Change, ...], size: int) -> Iterator[tu
 def test_the_messages_of_a_plan_lead_to_the_planned_zone(world: World, size: int, last_ttl: bool) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
     primary = Primary(world.zone.zone, world.zone.nodes.values(), last_ttl=last_ttl)
-    assert {rcode for _, rcode in played(primary, changes, size)} <= {"NOERROR"}
+    assert {rcode for _, rcode in send_all(primary, changes, size)} <= {"NOERROR"}
     want = Live(world.zone.zone, 1, dict(world.zone.nodes))
     for each in changes:
         want.put(each.new)
@@ -131,13 +131,13 @@ def test_concurrent_changes_by_others_are_never_overwritten(world: World, data: 
     primary.put(there)
     before = primary.nodes()
     types = (NS,) if moved.name == world.zone.zone else (*world.scope.types, TXT, CNAME)
-    for sent, rcode in played(primary, changes, data.draw(st.integers(1, 3))):
+    for sent, rcode in send_all(primary, changes, data.draw(st.integers(1, 3))):
         after = primary.nodes()
         if rcode != "NOERROR":
             assert moved in sent.changes
             assert before == after
         elif moved in sent.changes:
-            # Then it did nothing that the plan would have seen, and stays beside what the plan wants.
+            # Then it changed nothing that the plan depends on, and its records stay.
             assert judged(there, types) == judged(moved.old, types)
             assert moved.old.rrsets or not there.rrsets
             found = after.get(moved.name, Node(moved.name))
@@ -153,10 +153,10 @@ def test_concurrent_changes_by_others_are_never_overwritten(world: World, data: 
 def test_a_message_is_applied_only_once(world: World) -> None:
     changes = full(world.wanted, world.zone, world.scope).changes
     primary = Primary(world.zone.zone, world.zone.nodes.values())
-    assert all(rcode == "NOERROR" for _, rcode in played(primary, changes, 1))
+    assert all(rcode == "NOERROR" for _, rcode in send_all(primary, changes, 1))
     before = primary.nodes()
-    for sent, rcode in played(primary, changes, 1):
-        # A TTL is no prerequisite: a change of it alone may be played again, and again leads to where it led.
+    for sent, rcode in send_all(primary, changes, 1):
+        # A TTL is no prerequisite: a message that only changes it applies twice, with the same result.
         rdatas = [(judged(item.old, JUDGED), judged(item.new, JUDGED)) for item in sent.changes]
         assert (rcode == "NOERROR") is all(old == new for old, new in rdatas)
     assert primary.nodes() == before
@@ -211,7 +211,7 @@ def test_messages_are_filled_in_order_up_to_the_limit(changes: list[Change], siz
         assert each == batch(each.changes)
         assert 1 <= len(each.changes) <= count
         assert len(each.changes) == 1 or octets(each) <= size
-        if index + 1 < len(sent):  # it was full: the next change would not have fitted
+        if index + 1 < len(sent):  # it was full: the next change would not have fit
             more = batch((*each.changes, sent[index + 1].changes[0]))
             assert len(more.changes) > count or octets(more) > size - HEADER_ROOM
 
@@ -271,7 +271,7 @@ def test_a_message_is_divided_into_halves(count: int) -> None:
     assert second == batch(second.changes)
 
 
-# The primary of the tests itself, where the tests above lean on it
+# The model primary itself, as far as the tests above rely on it
 
 ZONE_NOW = [node(BASE, ns("a.", "b.")), node(NAME, a("10.1.0.9"), sshfp()), node("c.vm.example.", cname("x."))]
 

@@ -1,4 +1,4 @@
-"""Worlds to plan in: VMIs, rules, and a live zone where the same names hold anything at all, drawn by hypothesis."""
+"""Inputs of a plan, drawn by hypothesis: VMIs, rules, and a live zone with arbitrary records at the same names."""
 
 from collections.abc import Iterator
 from itertools import combinations, product
@@ -93,7 +93,7 @@ VMIS = st.lists(
 
 
 class World(msgspec.Struct):
-    """All that a plan is made from."""
+    """All inputs of a plan."""
 
     rules: Rules
     vmis: list[Vmi]
@@ -109,7 +109,7 @@ class World(msgspec.Struct):
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Draw a world in one of the two ownership modes, its zone as another run left it, and others after that."""
+    """Draw a world in one of the two ownership modes: a zone after an earlier run, with foreign changes."""
     apex = draw(st.sampled_from([ZONE, BASE, REVERSE]))
     rules = txt_rules(
         zone=apex,

@@ -1,4 +1,4 @@
-"""A model primary in memory, with faults, and a driver that carries out what a reconciler asks for. No I/O."""
+"""A model primary in memory, with faults, and a driver that performs the actions of a reconciler. No I/O."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ ROUND_TRIP = 0.001
 
 
 class Server:
-    """A primary that follows RFC 2136, and goes wrong in the ways that its attributes say."""
+    """A primary that follows RFC 2136, with the faults in its attributes."""
 
     def __init__(self, *nodes: Node, zone: bytes = ZONE, serial: int = 1, signed: bool = False) -> None:
         self.zone = zone
@@ -52,7 +52,7 @@ class Server:
         self._history: dict[int, dict[bytes, Node]] = {serial: self._shown}
         self.serial = serial
         self.reached = 0
-        self.refuses: dict[bytes, int] = {}  # the rcode of names that are not accepted
+        self.refuses: dict[bytes, int] = {}  # the rcode for refused names
         self.refuses_name: Callable[[bytes], int] = lambda _: 0
         self.frozen = 0  # the rcode of every update
         self.drops: set[bytes] = set()  # NOERROR, and nothing happens at these names
@@ -82,7 +82,7 @@ class Server:
         self._changed()
 
     def show(self) -> None:
-        """Show what was accepted."""
+        """Publish the accepted changes."""
         if self._shown != self.nodes:
             self._shown = self.nodes
             if not self.stands:
@@ -95,7 +95,7 @@ class Server:
         return self._shown_serial
 
     def restore(self, nodes: Iterable[Node], serial: int) -> None:
-        """Be a zone from a backup."""
+        """Restore the zone from a backup."""
         signed = self.get(self.zone).get(48) is not None
         self._primary = Primary(
             self.zone, [node(self.zone, ns("ns.elsewhere."), *([DNSKEY] if signed else [])), *nodes]
@@ -128,7 +128,7 @@ class Server:
         return frozenset(wrong)
 
     def update(self, batch: Batch) -> tuple[Result, int | None]:
-        """Take one message."""
+        """Process one message."""
         if self.loses:
             self.loses -= 1
             return Result.UNKNOWN, None
@@ -165,7 +165,7 @@ class Server:
         return found[0] if found else 0
 
     def _spoil(self, before: Node) -> None:
-        """Do what this server does to an accepted change."""
+        """Apply the faults of this server to an accepted change."""
         after = self.get(before.name)
         if before.name in self.drops:
             after = before
@@ -213,7 +213,7 @@ class World:
         self.start()
 
     def start(self) -> None:
-        """Start the controller, or start it again: it knows nothing."""
+        """Start or restart the controller, without any state."""
         self.reconciler = Reconciler(
             self.server.zone,
             rules=self.rules,
@@ -229,18 +229,18 @@ class World:
         return scope(self.rules, **self.settings)
 
     def handle(self, event: SourceEvent | NotifyReceived) -> None:
-        """Hand over an event."""
+        """Pass an event to the reconciler."""
         self.reconciler.handle(event, self.now)
 
-    def report(self, *vmis: Vmi, namespace: str = "", unreadable: frozenset[str] = frozenset()) -> None:
-        """Report the full list of VMIs in `namespace`."""
-        prefix = f"{namespace}/" if namespace else ""
+    def report(self, *vmis: Vmi, scope: str = "", unread: frozenset[str] = frozenset()) -> None:
+        """Report the full list of VMIs in `scope`."""
+        prefix = f"{scope}/" if scope else ""
         self.vmis = {key: item for key, item in self.vmis.items() if not key.startswith(prefix)}
         self.vmis |= {item.key: item for item in vmis}
         self.handle(VmisListed(namespace, tuple(vmis), unreadable))
 
     def change(self, *vmis: Vmi) -> None:
-        """Report VMIs that came or changed."""
+        """Report added or changed VMIs."""
         for item in vmis:
             self.vmis[item.key] = item
             self.handle(VmiChanged(item, self.now))
@@ -256,7 +256,7 @@ class World:
         self.handle(SourceFailed(namespace, reason))
 
     def step(self) -> Action:
-        """Ask what to do, and do it, unless it is to wait."""
+        """Perform the next action, unless it is to wait."""
         action = self.reconciler.next(self.now)
         self.facts += self.reconciler.take_facts()
         if isinstance(action, Wait):
@@ -271,7 +271,7 @@ class World:
         return action
 
     def run(self, seconds: float = 0.0, *, most: int = 200) -> list[Action]:
-        """Carry out what is asked for during `seconds`, and until there is nothing to do at that time."""
+        """Perform the actions of the next `seconds`, until nothing is left to do at that time."""
         until = self.now + seconds
         first = len(self.actions)
         together, at = 0, self.now
@@ -305,7 +305,7 @@ class World:
         return {name: found for name in want.names() if (found := want.get(name))}
 
     def wrong(self) -> set[bytes]:
-        """Return the names that are wanted and not as wanted, or ours and not wanted."""
+        """Return the wanted names that are wrong, and our names that are unwanted."""
         want, there = self.wanted(), self.server.nodes
         ours = {name for name, item in there.items() if _is_marked(item)}
         return {name for name in want.keys() | ours if want.get(name) != there.get(name)}

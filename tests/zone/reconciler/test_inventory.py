@@ -1,4 +1,4 @@
-"""What is wanted, event by event: which changes pass at once, which wait, and until when."""
+"""The inventory, event by event: which changes pass at once, which wait, and until when."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ STEP = 0.1
 
 
 class World:
-    """VMIs that come and go, and what is wanted for them; time passes with every event."""
+    """VMIs and their wanted records; time passes with every event."""
 
     def __init__(self, rules: Rules | None = None, *, hold_down: float = 0.0) -> None:
         rules = rules or txt_rules()
@@ -51,7 +51,7 @@ class World:
         return self.desired.get(NAME)
 
     def shows(self, item: Vmi) -> bool:
-        """Whether what is wanted at its names is what `item` wants."""
+        """Whether the wanted records at its names are those of `item`."""
         want = Desired(txt_rules())
         want.put(item)
         return {name: self.desired.get(name) for name in self.desired.names()} == {
@@ -86,7 +86,7 @@ def test_every_change_is_rate_limited(state: Callable[[int], Vmi], listed: bool)
     assert world.known.due is not None
     assert world.wait(TIMING.slowed - 3 * STEP) == set()
     assert world.wait(3 * STEP)
-    assert world.shows(state(12))  # only the last one is worth it
+    assert world.shows(state(12))  # only the last one matters
     event(state(13))
     world.wait(TIMING.slowed - 3 * STEP)
     assert world.shows(state(12))
@@ -110,7 +110,7 @@ def test_a_flapping_vmi_is_rate_limited_and_deleted_at_once(off: Vmi | None) -> 
     assert len(world.desired) == 0
     assert world.put(vmi()) == set()
     assert len(world.desired) == 0
-    # What is not published and goes again is no change, and so no reason to wait longer.
+    # An unpublished change that is reverted is no change, so it adds no delay.
     world.put(off) if off else world.delete()
     world.put(vmi())
     assert world.wait(TIMING.slowed)

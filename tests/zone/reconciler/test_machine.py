@@ -1,4 +1,4 @@
-"""Whatever happens: a reconciler on a model server, with VMIs that come and go and every fault that we know."""
+"""Invariants of a reconciler on a model server, with changing VMIs and every known fault."""
 
 import os
 from collections.abc import Callable
@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(serial=st.integers(1, 10), same=st.booleans())
     def replace(self, serial: int, same: bool) -> None:
-        """Let another server answer, which has a zone of its own."""
+        """Switch to another server, which has its own zone."""
         server = self.world.server
         server.restore([item for name, item in server.nodes.items() if name != server.zone and same], serial)
         self.world.other_server = True
@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self._zone_wide())
     @rule()
     def publish_another(self) -> None:
-        """Whatever is refused, dropped or shown late: a VMI that can be published is, at once."""
+        """Publish another VMI: it is published at once, whatever is refused, dropped or shown late."""
         world = self.world
         world.run(0.0)
         if world.reconciler.acceptance.refuses or world.reconciler.problem is not None:

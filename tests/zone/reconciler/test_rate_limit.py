@@ -1,4 +1,4 @@
-"""The rate limit of one VMI: bursts pass, and then one change in a while."""
+"""The rate limit of one VMI: a burst passes, and then one change per interval."""
 
 from ksd_ddns.zone.reconciler.rate_limit import MAX_TRACKED, WINDOW, RateLimit
 from ksd_ddns.zone.reconciler.timing import TIMING

@@ -1,4 +1,4 @@
-"""Refused names: they wait alone, whatever their number and cause, and the zone is judged by what else it accepts."""
+"""Refused names: they wait alone, and other accepted names show the state of the zone."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -30,7 +30,7 @@ def underscores(name: bytes) -> int:
 
 
 def refusing(*names: str, rcode: int = REFUSED, others: list[Vmi] | None = None) -> World:
-    """Return a world where `names` are refused, all told."""
+    """Return a world where `names` are refused."""
     server = Server()
     server.refuses = {n(f"{name}.prod.vm.example."): rcode for name in names}
     world = World(server)

@@ -1,4 +1,4 @@
-"""What is read and when, which server answers, and what follows from what the sources of VMIs report."""
+"""Reads and their timing, changes of the server, and events from the sources of VMIs."""
 
 from math import isfinite
 
@@ -26,7 +26,7 @@ def fleet(namespace: str, count: int) -> list[Vmi]:
     return [vmi(f"v{number:02}", namespace) for number in range(count)]
 
 
-def settled(*vmis: Vmi, options: Options | None = None) -> World:
+def settled_world(*vmis: Vmi, options: Options | None = None) -> World:
     world = World(Server(), options=options or Options())
     world.report(*(vmis or (vmi(),)))
     world.run(5.0)
@@ -36,7 +36,7 @@ def settled(*vmis: Vmi, options: Options | None = None) -> World:
 
 @pytest.mark.parametrize("serial", [1, 2, 3, 50], ids=["behind", "behind-by-one", "same", "ahead"])
 def test_a_primary_restored_from_a_backup_is_corrected(serial: int) -> None:
-    world = settled()
+    world = settled_world()
     world.server.restore([], serial)
     world.run(70.0)
     assert not world.wrong()
@@ -44,7 +44,7 @@ def test_a_primary_restored_from_a_backup_is_corrected(serial: int) -> None:
 
 
 def test_another_server_is_fully_read() -> None:
-    world = settled()
+    world = settled_world()
     world.server.restore([node(NET1, a("192.0.2.1"))], world.server.serial)
     world.other_server = True
     world.run(40.0)
@@ -53,7 +53,7 @@ def test_another_server_is_fully_read() -> None:
 
 
 def test_a_spot_check_after_a_reconnect_is_larger() -> None:
-    world = settled(*fleet("prod", 40))
+    world = settled_world(*fleet("prod", 40))
     world.reconnected = True
     world.run(40.0)
     sizes = [len(action.spots) for action in world.actions if isinstance(action, CheckSerial)]
@@ -63,14 +63,14 @@ def test_a_spot_check_after_a_reconnect_is_larger() -> None:
 
 @pytest.mark.parametrize(("interval", "within"), [(600.0, 2), (3600.0, 0)])
 def test_full_reads_follow_their_interval(interval: float, within: int) -> None:
-    world = settled(options=Options(full_read_interval=interval))
+    world = settled_world(options=Options(full_read_interval=interval))
     before = world.count(ReadZone)
     world.run(1500.0)
     assert world.count(ReadZone) - before == within
 
 
 def test_a_notify_causes_a_read_at_once() -> None:
-    world = settled()
+    world = settled_world()
     world.server.put(node(NET1, a("192.0.2.1")))
     actions = len(world.actions)
     world.handle(NotifyReceived())
@@ -79,7 +79,7 @@ def test_a_notify_causes_a_read_at_once() -> None:
 
 
 def test_reading_without_ixfr_takes_at_most_a_twentieth_of_the_time() -> None:
-    world = settled()
+    world = settled_world()
     world.server.whole_only = True
     begin = world.now
     for number in range(200):
@@ -99,7 +99,7 @@ def test_reading_without_ixfr_takes_at_most_a_twentieth_of_the_time() -> None:
     ],
 )
 def test_deletions_over_the_limit_of_a_namespace_are_blocked(missing: dict[str, int], blocked: int) -> None:
-    world = settled(*fleet("a", 20), *fleet("b", 20))
+    world = settled_world(*fleet("a", 20), *fleet("b", 20))
     world.report(*(item for space in "ab" for item in fleet(space, 20)[missing.get(space, 0) :]))
     world.run(1.0)
     assert len(world.reconciler.deletions.blocked) == blocked
@@ -107,7 +107,7 @@ def test_deletions_over_the_limit_of_a_namespace_are_blocked(missing: dict[str, 
 
 
 def test_a_blocked_deletion_is_resolved_by_a_delete_event_or_a_new_vmi() -> None:
-    world = settled(*fleet("a", 20))
+    world = settled_world(*fleet("a", 20))
     world.report(*fleet("a", 20)[15:])
     world.run(1.0)
     assert len(world.reconciler.deletions.blocked) == 30
@@ -120,8 +120,8 @@ def test_a_blocked_deletion_is_resolved_by_a_delete_event_or_a_new_vmi() -> None
 
 
 def test_one_failed_scope_delays_no_other_and_loses_nothing() -> None:
-    world = settled(*fleet("a", 3), *fleet("b", 3))
-    world.namespaces = ("a", "b")
+    world = settled_world(*fleet("a", 3), *fleet("b", 3))
+    world.scopes = ("a", "b")
     world.start()
     world.report(*fleet("a", 2), namespace="a")
     world.run(1.0)
@@ -149,7 +149,7 @@ def test_events_before_the_first_read_are_applied() -> None:
 
 
 def test_a_restart_holds_published_addresses() -> None:
-    world = settled(options=Options(hold_down=300.0))
+    world = settled_world(options=Options(hold_down=300.0))
     world.start()
     world.report(Vmi(**{**{field: getattr(vmi(), field) for field in vmi().__struct_fields__}, "interfaces": ()}))
     world.run(290.0)
@@ -159,7 +159,7 @@ def test_a_restart_holds_published_addresses() -> None:
 
 
 def test_a_busy_driver_delays_reading_back_for_a_limited_time() -> None:
-    world = settled()
+    world = settled_world()
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
     world.step()
     assert isinstance(world.reconciler.next(world.now, busy=True), Wait)

@@ -1,4 +1,4 @@
-"""Accepted is not published: what the zone shows of accepted changes, and what became of those without an answer."""
+"""Accepted is not published: changes that the zone does not show yet, and updates without an answer."""
 
 import pytest
 
@@ -13,8 +13,8 @@ from tests.zone.reconciler.model import Server, World, address
 DB, NET1 = n("db.prod.vm.example."), n("net1.db.prod.vm.example.")
 
 
-def settled(*, signed: bool = False, count: int = 1, ttl: int | None = None) -> World:
-    """Return a world where one VMI, and more, are published."""
+def settled_world(*, signed: bool = False, count: int = 1, ttl: int | None = None) -> World:
+    """Return a world with published VMIs."""
     world = World(Server(signed=signed))
     world.report(vmi(ttl=ttl), *(vmi(f"v{number}") for number in range(count - 1)))
     world.run(70.0)
@@ -41,7 +41,7 @@ def test_a_late_change_in_a_signed_zone_is_not_sent_again(count: int) -> None:
 
 
 def test_a_stalled_signed_zone_gets_a_temporary_update() -> None:
-    world = settled(signed=True, count=3)
+    world = settled_world(signed=True, count=3)
     world.server.hides = True
     world.change(vmi("v0", interfaces={"net1": ["10.1.0.5"]}))
     world.run(NUDGE_AFTER - 0.2)
@@ -57,7 +57,7 @@ def test_a_stalled_signed_zone_gets_a_temporary_update() -> None:
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 def test_a_change_that_never_appears_is_refused(signed: bool) -> None:
-    world = settled(signed=signed, count=3)
+    world = settled_world(signed=signed, count=3)
     world.server.drops = {NET1}
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
     world.run(2.0)
@@ -78,7 +78,7 @@ def test_a_dropped_ownership_record_is_a_refusal() -> None:
 
 
 def test_a_server_that_keeps_ttls_needs_two_messages() -> None:
-    world = settled()
+    world = settled_world()
     world.server.keeps_ttl = True
     missing = []
     world.after_update = lambda _: missing.append(world.server.get(NET1).rrsets == ())
@@ -97,7 +97,7 @@ def test_a_server_that_keeps_ttls_needs_two_messages() -> None:
 
 @pytest.mark.parametrize("lost", [Result.REFUSED, Result.UNKNOWN])
 def test_addresses_are_never_without_their_ownership_record(lost: Result) -> None:
-    world = settled(ttl=60)
+    world = settled_world(ttl=60)
     world.server.keeps_ttl = True
     world.change(vmi(ttl=300))
     world.run(1.0)
@@ -122,7 +122,7 @@ def test_addresses_are_never_without_their_ownership_record(lost: Result) -> Non
 
 
 def test_a_lowered_ttl_is_accepted() -> None:
-    world = settled()
+    world = settled_world()
     world.server.max_ttl = 120
     world.change(vmi(ttl=300))
     world.run(5.0)
@@ -135,7 +135,7 @@ def test_a_lowered_ttl_is_accepted() -> None:
 
 @pytest.mark.parametrize("applied", [False, True], ids=["not-applied", "applied"])
 def test_an_update_without_an_answer_is_looked_up(applied: bool) -> None:
-    world = settled()
+    world = settled_world()
     if applied:
         world.server.loses_answers = 1
     else:
@@ -152,7 +152,7 @@ def test_an_update_without_an_answer_is_looked_up(applied: bool) -> None:
 
 
 def test_unsent_updates_are_retried_with_pauses_while_the_primary_is_down() -> None:
-    world = settled()
+    world = settled_world()
     world.server.down = True
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
     actions = len(world.actions)
@@ -166,7 +166,7 @@ def test_unsent_updates_are_retried_with_pauses_while_the_primary_is_down() -> N
 
 
 def test_a_stale_change_is_read_and_planned_again() -> None:
-    world = settled()
+    world = settled_world()
     world.server.put(node(NET1, a("192.0.2.1"), txt(mark()), sshfp()))
     actions = len(world.actions)
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))
@@ -177,7 +177,7 @@ def test_a_stale_change_is_read_and_planned_again() -> None:
 
 
 def test_a_name_that_keeps_changing_waits_alone() -> None:
-    world = settled()
+    world = settled_world()
     count = 0
 
     def fight(_: object) -> None:
@@ -197,7 +197,7 @@ def test_a_name_that_keeps_changing_waits_alone() -> None:
 
 
 def test_two_controllers_with_one_owner_id_are_detected() -> None:
-    world = settled()
+    world = settled_world()
     for _ in range(4):
         world.server.put(node(NET1, a("10.9.9.9"), txt(mark("prod/other"))))
         world.run(60.0)
@@ -206,7 +206,7 @@ def test_two_controllers_with_one_owner_id_are_detected() -> None:
 
 
 def test_a_name_with_foreign_types_is_published_again_after_a_restart_of_the_vm() -> None:
-    world = settled()
+    world = settled_world()
     world.server.put(node(NET1, *world.server.get(NET1).rrsets, sshfp()))
     world.run(40.0)
     world.delete("prod/db")
@@ -219,7 +219,7 @@ def test_a_name_with_foreign_types_is_published_again_after_a_restart_of_the_vm(
 
 
 def test_an_unchanged_serial_after_an_update_causes_a_full_read() -> None:
-    world = settled()
+    world = settled_world()
     world.server.stands = True
     actions = len(world.actions)
     world.change(vmi(interfaces={"net1": ["10.1.0.5"]}))

@@ -1,4 +1,4 @@
-"""A look at a real zone and the plan made from it, in steps that somebody else can come between."""
+"""Reads, plans and updates of a real zone as single steps, so that tests can act between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,8 +27,8 @@ VM = names.from_text("vm.")
 
 
 @dataclass
-class Looking:
-    """One conversation with one primary about the zone vm."""
+class ZoneClient:
+    """A client for the zone vm. on one primary."""
 
     session: Session
     ownership: Ownership = Ownership.TXT
@@ -38,7 +38,7 @@ class Looking:
         return self.session.read(VM)
 
     def plan(self, vmis: Sequence[Mapping[str, Any]], live: Live | None = None) -> Plan:
-        """Look at the zone (unless it is given), and return the plan for the VMIs."""
+        """Read the zone (unless it is given), and return the plan for the VMIs."""
         owner = "default" if self.ownership is Ownership.TXT else ""
         wanted = desired(
             (vmi.parse(msgspec.convert(item, VmiObject)) for item in vmis), Rules(base=VM, zone=VM, owner=owner)
@@ -47,61 +47,63 @@ class Looking:
         return planning.full(wanted, live or self.live(), scope)
 
     def send(self, changes: Sequence[Change], *, limits: Limits | None = None) -> dict[str, Answer]:
-        """Send the changes; return what became of the message of each, by name."""
-        answers = sent(self.session, VM, changes, limits)
+        """Send the changes; return the answer for each, by name."""
+        answers = send_changes(self.session, VM, changes, limits)
         found = {names.to_text(change.name): answer for answer in answers for change in answer.changes}
         assert sum(len(answer.changes) for answer in answers) == len(changes), "every change has one outcome"
         return found
 
     def apply(self, vmis: Sequence[Mapping[str, Any]]) -> None:
-        """Bring the zone to what the VMIs want; it must do at once."""
+        """Update the zone to match the VMIs; all updates must be accepted."""
         answers = self.send(self.plan(vmis).changes)
         assert {answer.result for answer in answers.values()} <= {Result.ACCEPTED}
         assert not self.plan(vmis).changes
 
 
 @contextmanager
-def looking(
+def connect(
     primary: Server, *, at: Address | None = None, ownership: str = "txt", timeout: float = 5.0
-) -> Iterator[Looking]:
-    """Yield a conversation with `primary`, or `at` a proxy before it."""
+) -> Iterator[ZoneClient]:
+    """Connect to `primary`, or to a proxy before it (`at`)."""
     key = keys.read_key_file(primary.key_file)
     session = Session([Peer(at or Address(primary.address, primary.port), key)], timeout=timeout)
     try:
-        yield Looking(session, Ownership(ownership))
+        yield ZoneClient(session, Ownership(ownership))
     finally:
         session.close()
 
 
-def sent(session: Session, zone: bytes, changes: Sequence[Change], limits: Limits | None = None) -> list[Answer]:
-    """Send the changes; return what became of each message."""
+def send_changes(
+    session: Session, zone: bytes, changes: Sequence[Change], limits: Limits | None = None
+) -> list[Answer]:
+    """Send the changes; return the answer to each message."""
     answers: list[Answer] = []
     Sender(session, zone).send(batches(changes, limits or Limits()), answers.append)
     return answers
 
 
-class Refreshed(NamedTuple):
-    """What a refresh brought: the names that changed, and whether all was read, from another server than before."""
+class Refresh(NamedTuple):
+    """The result of a refresh: the changed names, and whether it was a full read, and from another server."""
 
     changed: set[bytes]
     whole: bool
     other_server: bool
 
 
-def refresh(session: Session, live: Live) -> Refreshed:
-    """Bring `live` up to date by IXFR, or by AXFR where that makes no sense, as the reconciler does."""
+def refresh(session: Session, live: Live) -> Refresh:
+    """Update `live` by IXFR, or by AXFR if IXFR is inconsistent, as the reconciler does."""
     before = session.read_from(live.zone)
     transfer = session.transfer(live.zone, live.serial)
     if transfer.nodes is None and not transfer.deltas and transfer.serial != live.serial:
-        transfer = session.transfer(live.zone)  # the primary is behind what was read
+        transfer = session.transfer(live.zone)  # the primary has an older serial than `live`
     try:
         changed = live.apply(transfer)
     except Malformed:
         transfer = session.transfer(live.zone)
-        changed = live.apply(transfer)
-    return Refreshed(changed, transfer.nodes is not None, session.read_from(live.zone) != before)
+        changed = live.follow(transfer)
+    return Refresh(changed, transfer.nodes is not None, session.read_from(live.zone) != before)
 
 
 def results(answers: Mapping[str, Answer]) -> dict[str, str]:
-    """Return the bare results."""
+    """Return the result of each answer."""
     return {name: answer.result.value for name, answer in answers.items()}
