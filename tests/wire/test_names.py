@@ -153,7 +153,7 @@ def test_names_that_dnspython_accepts_are_parsed_alike(text: str) -> None:
         pytest.param("\N{ARABIC-INDIC DIGIT ONE}", None, id="not-an-ascii-digit"),
     ],
 )
-def test_labels_are_checked(label: str, folded: bytes | None) -> None:
+def test_legal_labels_are_lowercased(label: str, folded: bytes | None) -> None:
     assert names.legal_label(label) == folded
 
 
@@ -245,5 +245,5 @@ def test_names_with_different_labels_differ() -> None:
         pytest.param("www.example.", b"", id="elsewhere"),
     ],
 )
-def test_a_child_name_is_built_from_a_label(name: str, want: bytes) -> None:
+def test_child_is_the_label_directly_below_the_ancestor(name: str, want: bytes) -> None:
     assert names.child(names.from_text(name), names.from_text("vm.example.")) == want

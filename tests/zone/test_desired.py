@@ -289,7 +289,7 @@ OUTSIDE = "is outside the VMI's namespace: an admin can allow it with HOSTNAME_S
                      ".".join([LONG] * 3 + ["m" * 53]) + ".example.", id="zone-255-octets"),
     ],
 )  # fmt: skip
-def test_hostnames_get_the_addresses_of_the_default_record(scope: str, hostname: str, want: str | None) -> None:
+def test_hostnames_are_published_within_their_scope(scope: str, hostname: str, want: str | None) -> None:
     rules = txt_rules(hostname_scope=HostnameScope(scope), default_record=False)
     found = desired([vmi(interfaces={"net1": ["10.1.0.9", "fd00::1"]}, hostnames=[hostname])], rules)
     names_found = {names.to_text(name) for name in found.names()} - {"net1.db.prod.vm.example."}
