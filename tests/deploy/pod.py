@@ -128,7 +128,7 @@ class Container:
             case {"valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}:
                 found: str = one(self.pod.documents, "ConfigMap", name)["data"][key]
                 return found
-        raise AssertionError(f"{item} is not played")
+        raise AssertionError(f"{item} is not simulated")
 
     def command(self) -> list[str]:
         """Return the command of the manifest, as its user, in its root and in the network of the pod."""
@@ -378,7 +378,7 @@ class Pod:
                     for item in items:
                         (path / item["path"]).write_text(data[item["key"]])
                 case _:
-                    raise AssertionError(f"volume {volume} is not played")
+                    raise AssertionError(f"volume {volume} is not simulated")
 
     def _write_service_account(self, path: Path, sources: Sequence[Mapping[str, Any]]) -> None:
         name = self.spec["serviceAccountName"]
@@ -396,7 +396,7 @@ class Pod:
                 case {"downwardAPI": {"items": [{"fieldRef": {"fieldPath": "metadata.namespace"}, "path": file}]}}:
                     (path / file).write_text(self.namespace)
                 case _:
-                    raise AssertionError(f"{source} is not played")
+                    raise AssertionError(f"{source} is not simulated")
 
     def _program(self) -> Path:
         """Write a replacement for the program of the image; return its path."""
