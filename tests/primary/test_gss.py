@@ -298,18 +298,18 @@ def test_a_new_key_replaces_one_that_the_server_forgot(
     """A read is repeated with a new key; a plan is not sent before another read."""
     for name, value in realm.client("ksd").items():
         monkeypatch.setenv(name, value)
-    source = gss.Negotiated(HOST)
+    source = gss.NegotiatedKey(HOST)
     with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as session:
         client = ZoneClient(session)
         plan = client.plan([DB])
-        first = session.for_updates(VM).key
+        first = session.open_update_exchange(VM).key
         assert HOST not in repr(first)
         assert "SecurityContext" not in repr(first)
         for read in (lambda: session.serial(VM), lambda: session.read(VM)):
             bind.kill()
             bind.start()
             read()
-        assert session.for_updates(VM).key is not first
+        assert session.open_update_exchange(VM).key is not first
         bind.kill()
         bind.start()
         answers = send_changes(session, VM, plan.changes)

@@ -100,7 +100,7 @@ def refresh(session: Session, live: Live) -> Refresh:
         changed = live.apply(transfer)
     except Malformed:
         transfer = session.transfer(live.zone)
-        changed = live.follow(transfer)
+        changed = live.apply(transfer)
     return Refresh(changed, transfer.nodes is not None, session.read_from(live.zone) != before)
 
 

@@ -261,16 +261,6 @@ def test_without_changes_there_is_no_message() -> None:
     assert list(batches([], Limits())) == []
 
 
-@pytest.mark.parametrize("count", [2, 3, 7, 500])
-def test_a_message_is_divided_into_halves(count: int) -> None:
-    changes = tuple(change([], [a("10.0.0.1")], n(f"n{index}.vm.example.")) for index in range(count))
-    first, second = batch(changes).halves()
-    assert first.changes + second.changes == changes
-    assert abs(len(first.changes) - len(second.changes)) <= 1
-    assert first == batch(first.changes)
-    assert second == batch(second.changes)
-
-
 # The model primary itself, as far as the tests above rely on it
 
 ZONE_NOW = [node(BASE, ns("a.", "b.")), node(NAME, a("10.1.0.9"), sshfp()), node("c.vm.example.", cname("x."))]

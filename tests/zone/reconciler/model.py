@@ -232,9 +232,9 @@ class World:
         """Pass an event to the reconciler."""
         self.reconciler.handle(event, self.now)
 
-    def report(self, *vmis: Vmi, scope: str = "", unread: frozenset[str] = frozenset()) -> None:
-        """Report the full list of VMIs in `scope`."""
-        prefix = f"{scope}/" if scope else ""
+    def report(self, *vmis: Vmi, namespace: str = "", unreadable: frozenset[str] = frozenset()) -> None:
+        """Report the full list of VMIs in `namespace`."""
+        prefix = f"{namespace}/" if namespace else ""
         self.vmis = {key: item for key, item in self.vmis.items() if not key.startswith(prefix)}
         self.vmis |= {item.key: item for item in vmis}
         self.handle(VmisListed(namespace, tuple(vmis), unreadable))

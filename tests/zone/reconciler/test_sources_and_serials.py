@@ -121,7 +121,7 @@ def test_a_blocked_deletion_is_resolved_by_a_delete_event_or_a_new_vmi() -> None
 
 def test_one_failed_scope_delays_no_other_and_loses_nothing() -> None:
     world = settled_world(*fleet("a", 3), *fleet("b", 3))
-    world.scopes = ("a", "b")
+    world.namespaces = ("a", "b")
     world.start()
     world.report(*fleet("a", 2), namespace="a")
     world.run(1.0)
