@@ -30,6 +30,9 @@ test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 
 bench: ## compare the speed with dig and nsupdate in the same run (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
 
+docs: ## build the documentation site in build/site; fail on each wrong link
+	@scripts/setup --docs && mkdocs build --quiet --strict && echo "build/site/index.html"
+
 lint: ## check style, likely bugs and spelling: ruff, shellcheck, codespell, scripts/words
 	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \
 	    codespell && scripts/words ksd_ddns docs README.md deploy examples
@@ -87,5 +90,5 @@ cluster-down: ## delete the development cluster
 clean: ## remove the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test functest bench lint types layers vet fmt lock vendor pin-base build push manifests deploy create-nodeport \
+.PHONY: help demo test functest bench docs lint types layers vet fmt lock vendor pin-base build push manifests deploy create-nodeport \
 	cluster-up cluster-sync cluster-clean cluster-down clean
