@@ -7,6 +7,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server ip
+resolvers := unbound dnsmasq
 kerberos := krb5kdc kadmin.local kinit faketime
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
@@ -25,13 +26,13 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(kerberos) openssl && pytest -n $(JOBS) $(ARGS)
+	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) openssl && pytest -n $(JOBS) $(ARGS)
 
 bench: ## compare the speed with dig and nsupdate in the same run (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
 
 docs: ## build the documentation site in build/site; fail on each wrong link
-	@scripts/setup --docs && mkdocs build --quiet --strict && echo "build/site/index.html"
+	@scripts/setup --docs && NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "build/site/index.html"
 
 lint: ## check style, likely bugs and spelling: ruff, shellcheck, codespell, scripts/words
 	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \
