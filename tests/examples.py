@@ -4,7 +4,8 @@ The blocks of a page share one directory and one primary, a BIND with the empty 
 block with a file name after its language (```yaml vmis.yaml) is a file in the directory. Port 5353 in a page is the
 port of that primary.
 
-Pages that need a special server have their own tests (SPECIAL, test_how_to, test_companies).
+Pages that need a special server or a cluster have their own tests (SPECIAL, test_how_to, test_companies,
+deploy/test_first_cluster).
 
 `python -m tests.examples PAGE...` writes the output of the commands into the pages.
 """
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0
 SPECIAL = frozenset(
     {
-        "first-name", "tls", "active-directory",
+        "first-name", "first-cluster", "tls", "active-directory",
         "company-bind", "company-knot", "powerdns", "several-clusters", "reverse-zones",
     }
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Run the commands of the tutorial one after another.
+"""Run the commands of the tutorial "The first name" one after another.
+
+tests/deploy/test_first_cluster.py runs the other tutorial.
 
 A command that ends with `&` keeps running until the end. Ports 5353 and 8081 are replaced by free ones. A
 change appears in DNS after a moment, so `dig` is repeated until it prints what the page shows.
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -95,6 +98,25 @@ class Shell:
         return re.sub(rf"\b{self._ports['5353']}\b", "5353", output)
 
 
+def with_output(text: str, run: Callable[[str, str], str], write: Callable[[str, str], None]) -> str:
+    """Return the page `text` with the output of its commands.
+
+    `run` gets a command and the output that the page shows, and returns the real one. `write` gets each file.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        if match["file"]:
+            write(match["file"], match["text"])
+        if match["language"] != "console":
+            return match[0]
+        return match[0].replace(match["text"], _COMMAND.sub(command, match["text"]))
+
+    def command(match: re.Match[str]) -> str:
+        return f"$ {match['command']}\n{run(match['command'], match['output'])}"
+
+    return _BLOCK.sub(block, text)
+
+
 def run_page(text: str) -> str:
     """Return the page `text` with the current output of its commands."""
     with ExitStack() as stack:
@@ -104,17 +126,10 @@ def run_page(text: str) -> str:
             stack.callback(port.release)
         shell = stack.enter_context(Shell(directory, {"5353": ports[0].number, "8081": ports[1].number}))
 
-        def block(match: re.Match[str]) -> str:
-            if match["file"]:
-                (directory / match["file"]).write_text(match["text"])
-            if match["language"] != "console":
-                return match[0]
-            return match[0].replace(match["text"], _COMMAND.sub(command, match["text"]))
+        def write(name: str, content: str) -> None:
+            (directory / name).write_text(content)
 
-        def command(match: re.Match[str]) -> str:
-            return f"$ {match['command']}\n{shell.run(match['command'], match['output'])}"
-
-        return _BLOCK.sub(block, text)
+        return with_output(text, shell.run, write)
 
 
 def main() -> None:
