@@ -32,7 +32,7 @@ bench: ## compare the speed with dig and nsupdate in the same run (ARGS=--quick:
 	@scripts/setup $(servers) && python -m bench $(ARGS)
 
 docs: ## build the documentation site in build/site; fail on each wrong link
-	@scripts/setup --docs && NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "build/site/index.html"
+	@scripts/setup --docs && NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 lint: ## check style, likely bugs and spelling: ruff, shellcheck, codespell, scripts/words
 	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \

@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -20,6 +21,8 @@ from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.errors import BadResponse, Denied, KsdError, SettingsError, SourceError, Unreachable, ZoneChanged
 from ksd_ddns.status.metrics import Metrics
 from ksd_ddns.sync.snapshot import Snapshot
+from ksd_ddns.zone.plan.conflict import ConflictCause
+from ksd_ddns.zone.reconciler.refusals import Cause as RefusalCause
 from tests import examples
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +59,44 @@ def test_examples_print_what_the_page_shows(page: Path, bind: Bind, tmp_path: Pa
     text = page.read_text(encoding="utf-8")
     printed = examples.run_page(text, bind, tmp_path)
     assert examples.comparable(printed) == examples.comparable(text), f"python -m tests.examples {page}"
+
+
+def test_json_page_names_every_field() -> None:
+    page = (DOCS / "reference" / "json.md").read_text(encoding="utf-8")
+    source = (ROOT / "ksd_ddns" / "zone" / "render" / "document.py").read_text(encoding="utf-8")
+    fields = set(re.findall(r'"(\w+)":', source))
+    assert len(fields) > 20
+    code = re.findall(r"(?<!`)`[^`\n]+`(?!`)|^\{.*\}$", page, re.MULTILINE)
+    assert fields <= set(re.findall(r"\w+", " ".join(code)))
+
+
+def test_json_page_names_every_cause() -> None:
+    page = (DOCS / "reference" / "json.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| cause | meaning |")
+    assert re.findall(r"^\| `([\w-]+)` \|", table.partition("## ")[0], re.MULTILINE) == list(ConflictCause)
+    _, _, refusal = page.partition("## Refusal")
+    assert set(re.findall(r"`([\w-]+)`", refusal.partition("`count`")[0])) - {"cause"} == set(RefusalCause)
+
+
+def test_index_links_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)#]+\.md)\)", index))
+    assert linked == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        pytest.param("```yaml vmis.yaml\n", '```yaml title="vmis.yaml"\n', id="file-name"),
+        pytest.param("```console\n", "```console\n", id="no-file-name"),
+        pytest.param("[a](../../examples/vm.yaml)", "a", id="outside"),
+        pytest.param("[a](../reference/json.md#b)", "[a](../reference/json.md#b)", id="inside"),
+    ],
+)
+def test_site_shows(markdown: str, shown: str) -> None:
+    hooks = runpy.run_path(str(ROOT / "scripts" / "site_hooks.py"))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/page.md"))
+    assert hooks["on_page_markdown"](markdown, page=page, config=None, files=None) == shown
 
 
 @pytest.mark.parametrize(
