@@ -100,6 +100,22 @@ def test_site_shows(markdown: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("output", "warnings"),
+    [
+        pytest.param('<script src="https://example.com/a.js"></script>', 1, id="script"),
+        pytest.param('<link rel="stylesheet" href="//example.com/a.css">', 1, id="style"),
+        pytest.param(
+            '<script src="../a.js"></script> <a href="https://example.com/">a</a>', 0, id="link-and-own-script"
+        ),
+    ],
+)
+def test_site_warns_of_other_hosts(output: str, warnings: int, caplog: pytest.LogCaptureFixture) -> None:
+    hooks = runpy.run_path(str(ROOT / "scripts" / "site_hooks.py"))
+    hooks["on_post_page"](output, page=SimpleNamespace(file=SimpleNamespace(src_uri="page.md")), config=None)
+    assert len(caplog.records) == warnings
+
+
+@pytest.mark.parametrize(
     ("line", "code"),
     [
         pytest.param("It deletes the records that are no longer wanted.\n", 0, id="plain"),
