@@ -20,7 +20,7 @@ from harness.servers.key import Key
 from harness.servers.knot import Knot
 from harness.servers.port import Port
 from harness.servers.powerdns import PowerDns
-from harness.servers.programs import PATH, Answer, program
+from harness.servers.programs import PATH, Answer, program, server_program
 from harness.servers.scratch import scratch
 from harness.servers.server import Server, stop_all
 
@@ -38,5 +38,6 @@ __all__ = [
     "Server",
     "program",
     "scratch",
+    "server_program",
     "stop_all",
 ]
