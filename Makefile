@@ -13,6 +13,14 @@ demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
 bash-scripts := $(shell grep -l '^.!.*bash' scripts/* cluster/* .ci/*)
 
+core-tests := tests/wire tests/zone tests/kubevirt tests/vmifile tests/cli
+# Without the tests that generate their input, and the slowest of the others.
+UNIT ?= not hypothesis
+slow-tests := tests/vmifile/test_file.py::test_fifty_megabytes_of_nesting \
+	tests/zone/reconciler/test_unconfirmed_changes.py::test_what_a_signed_zone_shows_late_is_waited_for_and_not_sent_again \
+	tests/zone/reconciler/test_refused_names.py::test_a_zone_without_names_of_ours_that_refuses_everything \
+	tests/zone/reconciler/test_sources_and_serials.py::test_a_server_without_ixfr_is_read_a_twentieth_of_the_time
+
 # For the cluster targets: a variant of deploy/, and the registry of the images.
 VARIANT ?= bind9
 export REGISTRY ?= ghcr.io
@@ -28,15 +36,21 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
 	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) openssl && pytest -n $(JOBS) $(ARGS)
 
+unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)
+	@scripts/setup && pytest -q -n auto $(if $(UNIT),-m "$(UNIT)" $(slow-tests:%=--deselect %)) $(core-tests) $(ARGS)
+
 bench: ## compare the speed with dig and nsupdate in the same run (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
 
 docs: ## build the documentation site in build/site; fail on each wrong link
 	@scripts/setup --docs && NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
-lint: ## check style, likely bugs and spelling: ruff, shellcheck, codespell, scripts/words
-	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \
-	    codespell && scripts/words ksd_ddns docs README.md deploy examples
+lint: ## check style, likely bugs, spelling and license headers: ruff, shellcheck, codespell, scripts/words
+	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && scripts/headers && \
+	    codespell && scripts/words ksd_ddns docs $(wildcard *.md) .github deploy examples
+
+workflows: ## check .github and the pre-commit configuration: schemas, zizmor, actionlint
+	@scripts/setup && scripts/workflows
 
 types: ## check types: mypy, strict
 	@scripts/setup && mypy
@@ -44,8 +58,8 @@ types: ## check types: mypy, strict
 layers: ## check that imports point down and that the core does no I/O: import-linter
 	@scripts/setup && lint-imports
 
-fmt: ## format the code
-	@scripts/setup && ruff format && ruff check --fix
+fmt: ## format the code, and add license headers
+	@scripts/setup && scripts/headers --fix && ruff format && ruff check --fix
 
 vet: lint types layers ## run lint, types and layers
 
@@ -66,6 +80,9 @@ push: ## push the images to REGISTRY
 manifests: ## write dist/VARIANT/secondarydns.yaml for bind9, knot, ksd and secondaries
 	@scripts/setup && for variant in bind9 knot ksd secondaries; do \
 	    mkdir -p dist/$$variant && scripts/manifests $$variant >dist/$$variant/secondarydns.yaml || exit; done
+
+release: ## build and check what a release publishes, in dist/release, and publish nothing (ARGS=--no-images)
+	@scripts/setup --release && scripts/release $(ARGS)
 
 deploy: ## deploy VARIANT (bind9, knot, ksd, secondaries) to the cluster
 	@scripts/setup && scripts/manifests $(VARIANT) | cluster/kubectl.sh apply -f -
@@ -91,5 +108,5 @@ cluster-down: ## delete the development cluster
 clean: ## remove the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test functest bench docs lint types layers vet fmt lock vendor pin-base build push manifests deploy create-nodeport \
-	cluster-up cluster-sync cluster-clean cluster-down clean
+.PHONY: help demo test unit functest bench docs lint workflows types layers vet fmt lock vendor pin-base build push manifests release deploy \
+	create-nodeport cluster-up cluster-sync cluster-clean cluster-down clean
