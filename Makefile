@@ -46,7 +46,7 @@ docs: ## build the documentation site in build/site; fail on each wrong link
 	@scripts/setup --docs && NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 lint: ## check style, likely bugs, spelling and license headers: ruff, shellcheck, codespell, scripts/words
-	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && scripts/headers && \
+	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \
 	    codespell && scripts/words ksd_ddns docs $(wildcard *.md) .github deploy examples
 
 workflows: ## check .github and the pre-commit configuration: schemas, zizmor, actionlint
@@ -108,5 +108,5 @@ cluster-down: ## delete the development cluster
 clean: ## remove the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test unit functest bench docs lint workflows types layers vet fmt lock vendor pin-base build push manifests release deploy \
-	create-nodeport cluster-up cluster-sync cluster-clean cluster-down clean
+.PHONY: help demo test unit functest bench docs lint workflows types layers vet fmt lock vendor pin-base build push \
+	manifests release deploy create-nodeport cluster-up cluster-sync cluster-clean cluster-down clean
