@@ -8,6 +8,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc))))
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server ip
 resolvers := unbound dnsmasq
+monitoring := promtool prometheus
 kerberos := krb5kdc kadmin.local kinit faketime
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
@@ -34,7 +35,7 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) openssl && pytest -n $(JOBS) $(ARGS)
+	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) openssl && pytest -n $(JOBS) $(ARGS)
 
 unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)
 	@scripts/setup && pytest -q -n auto $(if $(UNIT),-m "$(UNIT)" $(slow-tests:%=--deselect %)) $(core-tests) $(ARGS)
@@ -62,6 +63,9 @@ fmt: ## format the code, and add license headers
 	@scripts/setup && scripts/headers --fix && ruff format && ruff check --fix
 
 vet: lint types layers ## run lint, types and layers
+
+reference: ## write the generated pages of docs/reference: settings and metrics
+	@scripts/setup && scripts/reference.py && scripts/metrics_reference.py
 
 lock: ## refresh the pins in requirements/ from pyproject.toml
 	@scripts/setup && scripts/lock
@@ -108,5 +112,5 @@ cluster-down: ## delete the development cluster
 clean: ## remove the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test unit functest bench docs lint workflows types layers vet fmt lock vendor pin-base build push \
-	manifests release deploy create-nodeport cluster-up cluster-sync cluster-clean cluster-down clean
+.PHONY: help demo test unit functest bench docs lint workflows types layers vet fmt reference lock vendor pin-base build \
+	push manifests release deploy create-nodeport cluster-up cluster-sync cluster-clean cluster-down clean

@@ -38,7 +38,8 @@ def program(name: str) -> str:
     binary = shutil.which(name, path=PATH)
     if binary is None:
         raise NotServing(
-            f"{name} is not installed: `apt-get install bind9 bind9-dnsutils knot knot-dnsutils pdns-backend-sqlite3`"
+            f"{name} is not installed: `apt-get install bind9 bind9-dnsutils knot knot-dnsutils pdns-backend-sqlite3 "
+            "prometheus`"
         )
     return binary
 

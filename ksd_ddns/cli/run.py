@@ -12,13 +12,14 @@ from ksd_ddns import heartbeat
 from ksd_ddns.cli import log, options, signals, sources
 from ksd_ddns.cli.session import sessions
 from ksd_ddns.cli.timing import Timing
+from ksd_ddns.cluster.counts import Counts
 from ksd_ddns.config import loading, primary, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SourceError
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
-from ksd_ddns.status import StatusServer
+from ksd_ddns.status import Process, StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
 from ksd_ddns.sync.notifications import Notify
@@ -45,11 +46,12 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     """Keep the zones up to date until a signal; `timing` replaces the durations."""
     timing = timing or Timing()
     chosen = loading.load(asked.flags)
-    owner = _Owner(chosen, asked.source, timing)
-    vmi_sources = sources.followed(chosen, asked.source, timing.cluster)
+    counts = Counts()
+    owner = _Owner(chosen, asked.source, timing, counts)
+    vmi_sources = sources.followed(chosen, asked.source, timing.cluster, counts)
     namespaces = [source.namespace for source in vmi_sources]
     stop = threading.Event()
-    notify = sources.recorder(asked.source, stop, timing.cluster)
+    notify = sources.recorder(asked.source, stop, timing.cluster, counts)
     # Signed with the key for transfers, where there is one: secondaries have it.
     announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
     announcer.start()
@@ -58,7 +60,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             _log.warning(
                 "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
             )
-    election = sources.election(chosen, asked.source, timing.cluster)
+    election = sources.election(chosen, asked.source, timing.cluster, counts)
     may_send = _always if election is None else election.leading
     supervisor = Supervisor(
         vmi_sources,
@@ -75,6 +77,11 @@ def main(asked: Options, timing: Timing | None = None) -> int:
         lambda: supervisor.snapshots() if election is None or election.leading() else (),
         supervisor.owned,
         healthy=lambda: supervisor.stuck(timing.stuck_after),
+        process=lambda: Process(
+            leading=None if election is None else election.leading(),
+            api_requests=counts.requests,
+            watch_ends=counts.ends,
+        ),
     )
     status.start()
     if chosen.notify_listen is not None:
@@ -124,9 +131,9 @@ def _ignore(notification: Notification) -> None:
 class _Owner:
     """Looks up the owner ID when it is first needed: the cluster may not be reachable at first."""
 
-    def __init__(self, chosen: Settings, paths: Sequence[str], timing: Timing) -> None:
+    def __init__(self, chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> None:
         self._chosen = chosen
-        self._lookup = sources.owner_lookup(chosen, paths, timing.cluster)
+        self._lookup = sources.owner_lookup(chosen, paths, timing.cluster, counts)
         self._settled = False
         self._failed: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()

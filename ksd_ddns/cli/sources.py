@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ksd_ddns import vmifile
 from ksd_ddns.cli.notifications import NotificationLog
+from ksd_ddns.cluster.counts import Counts
 from ksd_ddns.cluster.timing import Timing
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
@@ -43,7 +44,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
     )
 
 
-def followed(chosen: Settings, paths: Sequence[str], timing: Timing | None = None) -> tuple[Source, ...]:
+def followed(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> tuple[Source, ...]:
     """Return sources that follow the files at `paths`, or the cluster if there are none."""
     if vmifile.STDIN in paths:
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
@@ -52,7 +53,7 @@ def followed(chosen: Settings, paths: Sequence[str], timing: Timing | None = Non
         return (FileSource(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector),)
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 as above
 
-    return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing)
+    return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing, counts=counts)
 
 
 def _check_paths(paths: Sequence[str]) -> None:
@@ -73,7 +74,9 @@ def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
     return insist(found)
 
 
-def owner_lookup(chosen: Settings, paths: Sequence[str] | None, timing: Timing | None = None) -> Callable[[], Settings]:
+def owner_lookup(
+    chosen: Settings, paths: Sequence[str] | None, timing: Timing | None = None, counts: Counts | None = None
+) -> Callable[[], Settings]:
     """Return a function that returns the settings with the owner ID, or raises SourceError.
 
     Without OWNER_ID it is the UID of the cluster's namespace kube-system, so that clusters that share a zone differ
@@ -87,23 +90,24 @@ def owner_lookup(chosen: Settings, paths: Sequence[str] | None, timing: Timing |
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.namespaces import uid_of_namespace  # noqa: PLC0415 as above
 
-    api = Api(timing=timing.api if timing else None)
+    api = Api(timing=timing.api if timing else None, counts=counts)
     return lambda: chosen.model_copy(update={"owner_id": uid_of_namespace(api, "kube-system")})
 
 
-def recorder(paths: Sequence[str], stop: Event, timing: Timing) -> Notify:
+def recorder(paths: Sequence[str], stop: Event, timing: Timing, counts: Counts) -> Notify:
     """Return what logs notifications and, in a cluster, writes them as Events on VMIs until `stop` is set."""
     if paths:
         return NotificationLog(stop)
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.events import Recorder  # noqa: PLC0415 as above
 
-    found = Recorder(Api(timing=timing.api), instance=socket.gethostname(), per_second=timing.events_per_second)
+    api = Api(timing=timing.api, counts=counts)
+    found = Recorder(api, instance=socket.gethostname(), per_second=timing.events_per_second)
     Thread(target=found.run, args=(stop,), name="events", daemon=True).start()
     return NotificationLog(stop, also=found.record)
 
 
-def election(chosen: Settings, paths: Sequence[str], timing: Timing) -> "Election | None":
+def election(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> "Election | None":
     """Return the election in which this process is a candidate, None where there is none.
 
     Raises SettingsError, SourceError.
@@ -118,5 +122,5 @@ def election(chosen: Settings, paths: Sequence[str], timing: Timing) -> "Electio
 
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
     # Connections of its own: no list or watch may hold up a renewal.
-    api = Api(timing=timing.api)
+    api = Api(timing=timing.api, counts=counts)
     return Election(api, namespace=own_namespace(), name=_LEASE, identity=identity, timing=timing.lease)

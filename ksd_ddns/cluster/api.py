@@ -18,6 +18,7 @@ import urllib3
 
 from ksd_ddns.cluster import kubeconfig as configuration
 from ksd_ddns.cluster import problems
+from ksd_ddns.cluster.counts import Counts
 from ksd_ddns.cluster.credentials import acquire
 from ksd_ddns.cluster.deadline import Deadline, current_deadline
 from ksd_ddns.cluster.http_errors import HttpErrors
@@ -49,7 +50,8 @@ class Api:
 
     `service_account` is the directory of a pod's token and CA, `kubeconfig` a file that replaces every other
     configuration. Tokens and certificates are read again when their files change, and when the server refuses them.
-    Raises SourceError when no cluster is configured; a credential plugin runs with the first request.
+    Raises SourceError when no cluster is configured; a credential plugin runs with the first request. `counts` may be
+    shared with other connections.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class Api:
         kubeconfig: str | None = None,
         service_account: Path = SERVICE_ACCOUNT,
         timing: ApiTiming | None = None,
+        counts: Counts | None = None,
     ) -> None:
+        self.counts = counts or Counts()
         self._timing = timing or ApiTiming()
         self._connections = _Connections(kubeconfig, service_account, renew_every=self._timing.renew_every)
         self._http_errors = HttpErrors(self._timing)
@@ -152,12 +156,17 @@ class Api:
         deadline = current_deadline()
         if deadline is not None and deadline.passed:
             raise self._late(deadline)
+        status = None
         try:
-            return transport.request(method, path, query=query, body=body, timeout=(self._timing.connect, silence))
+            response = transport.request(method, path, query=query, body=body, timeout=(self._timing.connect, silence))
+            status = response.status
         except (urllib3.exceptions.SSLError, ValueError):
             # Most likely a certificate was replaced: the next request reads it again.
             self._connections.distrust(transport)
             raise
+        finally:
+            self.counts.requested(status)
+        return response
 
     def _late(self, deadline: Deadline) -> SourceError:
         return SourceError(f"the API server {self.host} did not answer within {deadline.seconds:g} s")

@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from ksd_ddns.cluster.api import Api, Broken
+from ksd_ddns.cluster.counts import Counts, End
 from ksd_ddns.cluster.http_errors import Busy, Expired, insist
 from ksd_ddns.cluster.timing import Timing, WatchTiming
 from ksd_ddns.errors import SourceError
@@ -115,6 +116,7 @@ class Watch:
                 if time.monotonic() - began < timing.at_least:
                     raise Broken(f"the API server {self._api.host} ended its answer to {self._path} at once")
             except SourceError as e:
+                self._api.counts.ended(_end(e))
                 # A watch that keeps breaking must not become a loop of requests, even if it delivers events.
                 lasted = time.monotonic() - began
                 if lasted > timing.steady:
@@ -130,6 +132,7 @@ class Watch:
                     publish(SourceFailed(self.namespace, str(e)))
                 stop.wait(max(backoff.next(), e.after if isinstance(e, Busy) else 0.0))
             else:
+                self._api.counts.ended(End.ENDED)
                 failures = 0
                 backoff.reset()
 
@@ -241,10 +244,18 @@ class _Found(NamedTuple):
     version: str
 
 
-def watches(*, namespaces: frozenset[str], selector: Selector, timing: Timing | None = None) -> tuple[Watch, ...]:
+def _end(error: SourceError) -> End:
+    if isinstance(error, Expired):
+        return End.EXPIRED
+    return End.INTERRUPTED if isinstance(error, Broken) else End.FAILED
+
+
+def watches(
+    *, namespaces: frozenset[str], selector: Selector, timing: Timing | None = None, counts: Counts | None = None
+) -> tuple[Watch, ...]:
     """Return a watch for each of `namespaces`, or one for the full cluster if there are none. Raises SourceError."""
     timing = timing or Timing()
-    api = Api(timing=timing.api)
+    api = Api(timing=timing.api, counts=counts)
     return tuple(
         Watch(api, namespace=name, selector=str(selector), timing=timing.watch) for name in sorted(namespaces) or ("",)
     )

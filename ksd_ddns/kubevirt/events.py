@@ -11,12 +11,13 @@ class VmisListed(msgspec.Struct, frozen=True):
     """All VMIs in `namespace`; empty if the source covers all namespaces.
 
     Reported only when the full list was read: a VMI that is missing in it was deleted. `unreadable` are the keys of
-    VMIs that exist, but could never be parsed.
+    VMIs that exist, but could never be parsed. `at` is as in VmiChanged, None if it is unknown when the VMIs changed.
     """
 
     namespace: str
     vmis: tuple[Vmi, ...]
     unreadable: frozenset[str] = frozenset()
+    at: float | None = None
 
 
 class VmiChanged(msgspec.Struct, frozen=True):

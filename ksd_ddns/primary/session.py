@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class Session:
         self._errors: dict[int, Unreachable] = {}
         self._read_from: dict[bytes, int] = {}
         self._ixfr = IxfrPauses(timing or Timing())
+        self.transfers = Counter({(kind, result): 0 for kind in ("axfr", "ixfr") for result in ("success", "failure")})
+        """Number of transfers so far, by kind and result."""
         self.connects = 0
         """Number of the newest connection used so far; it increases after each reconnect."""
 
@@ -259,7 +262,13 @@ class Session:
         index = self._at
         if index != self._read_from.get(zone) or self._ixfr.paused(index, zone):
             serial = None  # the serial is another server's, or IXFR is paused
-        transfer = transfers.receive(exchange, zone, serial, limits=self._limits, progress=progress)
+        try:
+            transfer = transfers.receive(exchange, zone, serial, limits=self._limits, progress=progress)
+        except (IxfrFailed, PrimaryError):
+            self.transfers["axfr" if serial is None else "ixfr", "failure"] += 1
+            raise
+        # A server may answer IXFR with the full zone (RFC 1995, 4).
+        self.transfers["ixfr" if transfer.nodes is None else "axfr", "success"] += 1
         self._read_from[zone] = index
         if serial is not None:
             self._ixfr.note_success(index, zone)

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, exposition
 
-from ksd_ddns.status.metrics import Metrics, Snapshots
+from ksd_ddns.status.metrics import Snapshots
 from ksd_ddns.sync.snapshot import RefusedNames, Snapshot
 from ksd_ddns.wire import names
 from ksd_ddns.zone.owned import Owned
@@ -95,13 +95,13 @@ class Pages:
     `healthy` returns why the process must be restarted, "" if it is healthy.
     """
 
-    def __init__(self, snapshots: Snapshots, owned: Contents, healthy: Callable[[], str]) -> None:
+    def __init__(
+        self, snapshots: Snapshots, owned: Contents, healthy: Callable[[], str], metrics: CollectorRegistry
+    ) -> None:
         self._snapshots = snapshots
         self._owned = owned
         self._healthy = healthy
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Metrics(snapshots))
-        self._metrics = _Cached(lambda: exposition.generate_latest(self._registry))
+        self._metrics = _Cached(lambda: exposition.generate_latest(metrics))
         self._html = _Cached(lambda: _octets("".join(self._overview())))
         self._admitted = Semaphore(_AT_ONCE + _QUEUED)
         self._sending = Semaphore(_AT_ONCE)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.serving import Bounded, Limits
-from ksd_ddns.status.metrics import Snapshots
+from ksd_ddns.status.metrics import Process, Snapshots, registry
 from ksd_ddns.status.pages import Contents, Page, Pages, plain
 
 MAX_HEAD = 8192
@@ -39,10 +39,10 @@ def _healthy() -> str:
 class StatusServer:
     """Serves the pages made from `snapshots` and `owned` on one address; an empty host means all addresses.
 
-    `healthy` returns why the process must be restarted, "" if it is healthy.
+    `healthy` returns why the process must be restarted, "" if it is healthy; `process` what the metrics show of it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 one value of each part
         self,
         host: str,
         port: int,
@@ -50,10 +50,11 @@ class StatusServer:
         owned: Contents,
         *,
         healthy: Callable[[], str] = _healthy,
+        process: Callable[[], Process] = Process,
         limits: Limits | None = None,
     ) -> None:
         class Handler(_Handler):
-            pages = Pages(snapshots, owned, healthy)
+            pages = Pages(snapshots, owned, healthy, registry(snapshots, process))
 
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 the kubelet probes the pod IP
 

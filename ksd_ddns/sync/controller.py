@@ -30,7 +30,15 @@ from ksd_ddns.zone.plan import Scope
 from ksd_ddns.zone.reconciler import Options as ReconcilerOptions
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.backoff import Backoff
-from ksd_ddns.zone.reconciler.events import Accepted, NotifyReceived, Planned, Refused, Wait, WarningsChanged
+from ksd_ddns.zone.reconciler.events import (
+    Accepted,
+    DriftFound,
+    NotifyReceived,
+    Planned,
+    Refused,
+    Wait,
+    WarningsChanged,
+)
 from ksd_ddns.zone.update import Limits
 
 AT_ONCE = 10_000
@@ -97,6 +105,7 @@ class Controller:
         self._published = 0.0
         self._announced: int | None = None
         self.heartbeat = Heartbeat(f"zone {names.to_text(options.zone or options.base)}")
+        self._publish(force=True)  # counters exist from the start
 
     @property
     def snapshot(self) -> Snapshot:
@@ -215,6 +224,8 @@ class Controller:
                 case Planned():
                     self._status.planned(fact)
                     self._notifier.conflicts(fact.plan.conflicts)
+                case DriftFound():
+                    self._status.drifted()
                 case _:
                     pass
         self._facts.log(facts, reconciler)
@@ -275,4 +286,10 @@ class Controller:
             self._announced = reconciler.live.serial
             self._options.announce(reconciler.zone)
         zone = reconciler.zone if reconciler else self._options.zone or self._options.base
-        self._status.publish(reconciler, server=str(self._session.server), zone=names.to_text(zone), now=now)
+        self._status.publish(
+            reconciler,
+            server=str(self._session.server),
+            zone=names.to_text(zone),
+            now=now,
+            transfers=self._session.transfers,
+        )

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from ksd_ddns.zone.plan import Conflict
 
-LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds, in seconds, of the histogram of the time from an event to the primary's response."""
 
 
@@ -57,8 +57,11 @@ class Snapshot:
     """Counts and problems of one moment.
 
     `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
-    at most one per part. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last, above them; times are in
-    seconds.
+    at most one per part. `warned` are VMIs of which something cannot be published.
+
+    Since the start: `updates` counts messages by rcode, `transfers` by kind and result, `errors` by part, and `drift`
+    how often foreign changes were found. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last,
+    above them. Times are in seconds; `last_sync` and `last_full_read` since 1970, 0 before the first one.
     """
 
     server: str = ""
@@ -66,6 +69,7 @@ class Snapshot:
     serial: int = 0
     vmis: int = 0
     names: int = 0
+    warned: int = 0
     synced: bool = False
     problems: tuple[Problem, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
@@ -76,7 +80,12 @@ class Snapshot:
     unconfirmed: int = 0
     applied: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
-    transfers: dict[str, int] = field(default_factory=dict)
+    updates: dict[str, int] = field(default_factory=dict)
+    transfers: dict[tuple[str, str], int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    drift: int = 0
+    last_sync: float = 0.0
+    last_full_read: float = 0.0
     events: dict[str, int] = field(default_factory=dict)
     latencies: tuple[int, ...] = (0,) * (len(LATENCY_BUCKETS) + 1)
     latency_sum: float = 0.0

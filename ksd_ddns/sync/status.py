@@ -1,13 +1,14 @@
 """The counters of one zone's controller, and its snapshots: written by its thread, read by any."""
 
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from ksd_ddns.sync import reasons
 from ksd_ddns.sync.snapshot import LATENCY_BUCKETS, Part, Problem, ProblemCause, RefusedNames, Snapshot
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.plan import Conflict, Kind
 from ksd_ddns.zone.reconciler import Reconciler
@@ -19,6 +20,9 @@ SHOWN = 50
 
 EVENTS = ("listed", "changed", "deleted")
 """Kinds of source events."""
+
+UNANSWERED, OTHER = "none", "other"
+"""For `Snapshot.updates`: no response, and an rcode without a mnemonic."""
 
 _FIRST = Problem(Part.SYNC, ProblemCause.FIRST_SYNC, "the first full sync is not done yet")
 
@@ -36,23 +40,31 @@ class Status:
         self._applied = Counter({kind.value: 0 for kind in Kind})
         self._outcomes = Counter({result.value: 0 for result in Result})
         self._events = Counter(dict.fromkeys(EVENTS, 0))
-        self._transfers = Counter({"axfr": 0, "ixfr": 0})
+        self._updates = Counter(dict.fromkeys((*rcodes.MNEMONICS, OTHER, UNANSWERED), 0))
+        self._errors = Counter({Part.SOURCE.value: 0, Part.PRIMARY.value: 0})
+        self._drift = 0
+        self._last_sync = 0.0
+        self._full_read: tuple[float, float] = (0.0, 0.0)
         self._latencies = [0] * (len(LATENCY_BUCKETS) + 1)
         self._latency_sum = 0.0
 
     def source(self, scope: str, reason: str) -> None:
         """Record why a source cannot be read, or with an empty reason that it can."""
         if reason:
+            self._errors[Part.SOURCE] += 1
             self._sources[scope] = reason
         else:
             self._sources.pop(scope, None)
 
     def primary(self, reason: str) -> None:
         """Record why the zone cannot be found, or with an empty reason that it was."""
+        if reason:
+            self.failed()
         self._primary = reason
 
     def stopped(self, reason: str) -> None:
         """Record why the controller has stopped."""
+        self.failed()
         self._stopped = reason
 
     def planned(self, fact: Planned) -> None:
@@ -74,18 +86,41 @@ class Status:
             self._latency_sum += seconds
 
     def answered(self, answer: Answer) -> None:
-        """Count the names of one message by their result."""
+        """Count one message by its rcode, and its names by their result."""
         self._outcomes[answer.result.value] += len(answer.changes)
+        if answer.rcode is not None:
+            rcode = rcodes.text(answer.rcode)
+            self._updates[rcode if rcode in self._updates else OTHER] += 1
+        elif answer.result is Result.UNKNOWN:
+            self._updates[UNANSWERED] += 1
+
+    def failed(self) -> None:
+        """Count a failure of the primary."""
+        self._errors[Part.PRIMARY] += 1
+
+    def drifted(self) -> None:
+        """Count foreign changes that were found."""
+        self._drift += 1
 
     def event(self, kind: str) -> None:
         """Count an event of a source, by its kind in EVENTS."""
         self._events[kind] += 1
 
-    def publish(self, reconciler: Reconciler | None, *, server: str, zone: str, now: float) -> None:
+    def publish(
+        self,
+        reconciler: Reconciler | None,
+        *,
+        server: str,
+        zone: str,
+        now: float,
+        transfers: Mapping[tuple[str, str], int],
+    ) -> None:
         """Make a new snapshot."""
         if self._published_conflicts is None:  # there can be many, and events are more
             self._published_conflicts = tuple(item for found in self._conflicts.values() for item in found)
         counts = {} if reconciler is None else _counts(reconciler, now)
+        if reconciler is not None:
+            self._note_times(reconciler, now)
         self.snapshot = Snapshot(
             server=server,
             zone=zone,
@@ -96,12 +131,28 @@ class Status:
             refused=() if reconciler is None else _refused(reconciler, server),
             applied=dict(self._applied),
             outcomes=dict(self._outcomes),
-            transfers=dict(self._transfers),
+            updates=dict(self._updates),
+            transfers=dict(transfers),
+            errors=dict(self._errors),
+            drift=self._drift,
+            last_sync=self._last_sync,
+            last_full_read=self._full_read[1],
             events=dict(self._events),
             latencies=tuple(self._latencies),
             latency_sum=self._latency_sum,
             **counts,
         )
+
+    def _note_times(self, reconciler: Reconciler, now: float) -> None:
+        unix = time.time()
+        if reconciler.synced and reconciler.settled and not self._sources and not self._primary_fails(reconciler):
+            self._last_sync = unix
+        at = reconciler.schedule.last_full
+        if at != self._full_read[0]:
+            self._full_read = (at, unix - (now - at))
+
+    def _primary_fails(self, reconciler: Reconciler) -> bool:
+        return reconciler.problem is not None or reconciler.acceptance.refuses
 
     def _problems(self, reconciler: Reconciler | None, server: str) -> Iterator[Problem]:
         if reconciler is None or not reconciler.synced:
@@ -118,16 +169,13 @@ class Status:
         if reconciler is not None and (text := reasons.deletions(reconciler)):
             yield Problem(Part.DELETIONS, ProblemCause.DELETION_LIMIT, text)
 
-    def transferred(self, kind: str) -> None:
-        """Count a transfer: `axfr` or `ixfr`."""
-        self._transfers[kind] += 1
-
 
 def _counts(reconciler: Reconciler, now: float) -> dict[str, int]:
     inventory = reconciler.inventory
     return {
         "vmis": len(inventory),
         "names": inventory.names,
+        "warned": inventory.warned,
         "held": inventory.held(now),
         "pending": reconciler.updates.pending,
         "blocked": len(reconciler.deletions.blocked),

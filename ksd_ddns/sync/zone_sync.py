@@ -39,10 +39,10 @@ def _no_progress(what: str, done: int, total: int | None) -> None:
 
 
 class Observer(Protocol):
-    """Counts transfers and responses."""
+    """Counts responses and failures."""
 
-    def transferred(self, kind: str) -> None:
-        """Count a transfer: `axfr` or `ixfr`."""
+    def failed(self) -> None:
+        """Count a failed action."""
 
     def answered(self, answer: Answer) -> None:
         """Count the result of one message."""
@@ -87,6 +87,8 @@ class ZoneSync:
                 case Send():
                     self._send(action)
         except PrimaryError as e:
+            if self._observer is not None:
+                self._observer.failed()
             self.reconciler.handle(PrimaryFailed(e), time.monotonic())
 
     def _read(self, serial: int | None) -> None:
@@ -95,8 +97,6 @@ class ZoneSync:
         before = self.session.read_from(zone)
         began = time.monotonic()
         transfer = self.session.transfer(zone, serial, lambda records: self._step(what, records, None))
-        if self._observer is not None:
-            self._observer.transferred("ixfr" if transfer.nodes is None else "axfr")
         other_server = before not in {None, self.session.read_from(zone)}
         self.reconciler.handle(ZoneRead(transfer, began, other_server), time.monotonic())
         if self._sent_at is not None:

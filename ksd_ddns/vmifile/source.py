@@ -53,6 +53,7 @@ class FileSource:
         published: tuple[Vmi, ...] | None = None
         reported, reported_at = "", 0.0
         while not stop.is_set():
+            began = time.monotonic()
             for file in self._files:
                 file.poll()
             reason = next((file.error for file in self._files if file.error), "")
@@ -64,7 +65,8 @@ class FileSource:
                     reason = reason or str(e)
                 else:
                     if vmis != published:
-                        publish(VmisListed(self.namespace, vmis))
+                        # When the first list changed is unknown.
+                        publish(VmisListed(self.namespace, vmis, at=None if published is None else began))
                         published = vmis
             # A file is broken for a moment while it is written; it changes again when it is complete.
             now = time.monotonic()

@@ -30,6 +30,9 @@ _TEXT = {
     NOTZONE: "NOTZONE",
 }
 
+MNEMONICS = tuple(_TEXT.values())
+"""The mnemonics of all rcodes that have one here."""
+
 
 def text(rcode: int) -> str:
     """Return the mnemonic of `rcode`."""

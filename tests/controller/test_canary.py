@@ -57,7 +57,7 @@ def test_one_refused_name_does_not_make_the_zone_unready(what: str, make_bind: M
         kube.put(vmi("odd", "apps", {"net1": ["10.1.0.2"]}))
     else:
         kube.delete("apps", "odd")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "the names are refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 2, "the names are refused")
     _check_stays_ready(ksd)
     kube.put(vmi("web3", "prod", {"net1": ["10.2.1.3"]}))
     ksd.wait_answer(primary, "net1.web3.prod.vm.", "A", "10.2.1.3")
@@ -75,7 +75,7 @@ def test_losing_permission_for_most_names_does_not_make_the_zone_unready(
     ksd.wait_ready()
     _reconfigure(primary, "update-policy { ", f'update-policy {{ deny "{key.name}" subdomain apps.vm. ANY; ')
     kube.put(vmi("app0", "apps", {"net1": ["10.1.1.0"]}))
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "the names are refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 2, "the names are refused")
     _check_stays_ready(ksd)
 
 
@@ -110,7 +110,7 @@ def test_odd_names_at_the_first_start_do_not_make_the_zone_unready(make_bind: Ma
     ksd = run(primary, kube)
     ksd.wait_ready()
     _check_stays_ready(ksd, 1.0)
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 60, "the odd names are refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 60, "the odd names are refused")
     assert "refuses all updates" not in ksd.log()
     assert "grant" not in ksd.log()
 
@@ -121,11 +121,11 @@ def test_a_thousand_odd_names_cost_few_updates(make_bind: MakeBind, kube: Kube, 
     _put(kube, *odd, *_others())
     ksd = run(primary, kube, timing=QUICK)
     ksd.wait_ready()
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 1000, "the odd names are refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 1000, "the odd names are refused")
     assert sum("update of vm." in line and "REFUSED" in line for line in ksd.log().splitlines()) < 100
     _reconfigure(primary, "recursion no;", "recursion no; check-names primary ignore;")
     ksd.wait_answer(primary, "net_1.app777.apps.vm.", "A", "10.1.3.9")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 0, "nothing is refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 0, "nothing is refused")
 
 
 def test_odd_names_are_published_except_in_a_denied_namespace(make_bind: MakeBind, kube: Kube, run: Run) -> None:

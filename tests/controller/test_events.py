@@ -151,13 +151,13 @@ def test_the_older_vmi_keeps_a_shared_name_until_it_is_deleted(bind: Bind, kube:
     ksd = run(bind, kube)
     ksd.wait_ready()
     assert answer(bind, "a.b.prod.vm.", "A") == ["10.1.0.1"]
-    assert ksd.metrics()["conflicts"] == 1
+    assert ksd.metrics()["names{conflict}"] == 1
     kube.put(vmi("a.b", "prod", {"net1": ["10.1.0.3"]}, created="2026-03-02T08:00:00Z"))
     ksd.wait_answer(bind, "net1.a.b.prod.vm.", "A", "10.1.0.3")
-    assert ksd.metrics()["conflicts"] == 1
+    assert ksd.metrics()["names{conflict}"] == 1
     kube.delete("prod", "b")
     ksd.wait_answer(bind, "a.b.prod.vm.", "A", "10.1.0.3")
-    ksd.wait(lambda: ksd.metrics()["conflicts"] == 0, "no conflict is left")
+    ksd.wait(lambda: ksd.metrics()["names{conflict}"] == 0, "no conflict is left")
 
 
 # A file

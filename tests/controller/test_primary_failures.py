@@ -251,7 +251,7 @@ def test_a_revoked_permission_is_reported_until_it_is_granted_again(
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
     ksd.wait_answer(primary, NAME, "A", "10.1.0.10")
     ksd.wait_ready()
-    assert ksd.metrics()["refused_names"] == 0
+    assert ksd.metrics()["names{refused}"] == 0
 
 
 def test_a_permission_that_is_granted_later_is_used(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
@@ -269,7 +269,7 @@ def test_a_permission_that_is_granted_later_is_used(make_bind: Callable[..., Bin
     primary.rndc("reconfig")
     ksd.wait(lambda: len(addresses(primary)) == 100, "all names")
     ksd.wait_ready()
-    assert ksd.metrics()["refused_names"] == 0
+    assert ksd.metrics()["names{refused}"] == 0
 
 
 # The way there
@@ -332,19 +332,19 @@ def test_without_ixfr_the_zone_is_not_read_for_every_change(
     kube.put(DB)
     ksd = run(primary, kube, DRIFT_INTERVAL="500ms")
     ksd.wait_ready()
-    before = ksd.metrics()["transfers_total{axfr}"]
+    before = ksd.metrics()["transfers_total{axfr,success}"]
     began = time.monotonic()
     sent = 0
     while time.monotonic() < began + 4:
         kube.put(vmi(f"vm-{sent}", "prod"))
         ksd.wait_answer(primary, f"vm-{sent}.prod.vm.", "A", "10.0.0.1", seconds=1.5)
         sent += 1
-    transfers = ksd.metrics()["transfers_total{axfr}"] - before
+    transfers = ksd.metrics()["transfers_total{axfr,success}"] - before
     print(f"{sent} changes, {transfers} transfers in {time.monotonic() - began:.1f} s")
     # Their interval depends on the duration of a read: the tables of the reconciler check it with a simulated clock.
     assert sent > 20
     assert transfers <= sent / 4
-    assert ksd.metrics().get("transfers_total{ixfr}", 0) == 0
+    assert ksd.metrics()["transfers_total{ixfr,success}"] == 0
     # Foreign changes are found.
     primary.nsupdate(f"update delete {NAME} A")
     ksd.wait_answer(primary, NAME, "A", "10.1.0.9", seconds=40)
@@ -388,16 +388,16 @@ def test_a_conflict_is_published_as_soon_as_the_name_is_free(primary: Server, ku
     kube.put(DB)
     ksd = run(primary, kube, DRIFT_INTERVAL="500ms")
     ksd.wait_ready()
-    assert ksd.metrics()["conflicts"] == 1
+    assert ksd.metrics()["names{conflict}"] == 1
     assert NAME in ksd.get("/")[1]
     assert answer(primary, "db.prod.vm.", "A") == ["10.1.0.9"]
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.10"]}))
     ksd.wait_answer(primary, "db.prod.vm.", "A", "10.1.0.10")
     assert others(primary) == foreign
-    assert ksd.metrics()["conflicts"] == 1
+    assert ksd.metrics()["names{conflict}"] == 1
     primary.nsupdate(f"update delete {NAME} A")
     ksd.wait_answer(primary, NAME, "A", "10.1.0.10")
-    ksd.wait(lambda: ksd.metrics()["conflicts"] == 0, "no conflict")
+    ksd.wait(lambda: ksd.metrics()["names{conflict}"] == 0, "no conflict")
 
 
 # Refusals
@@ -414,13 +414,13 @@ def test_a_refused_name_is_retried_and_delays_no_other(make_bind: Callable[..., 
     assert answer(primary, "odd.prod.vm.", "A") == ["10.1.0.1"]
     ksd.wait(lambda: ksd.metrics()["update_outcomes_total{refused}"] > 2, "tried again")
     assert ksd.ready
-    assert ksd.metrics()["refused_names"] == 1
+    assert ksd.metrics()["names{refused}"] == 1
     assert "net_1.odd.prod.vm." in ksd.get("/")[1]
     text = primary.configuration.read_text()
     primary.configuration.write_text(text.replace("recursion no;", "recursion no; check-names primary ignore;"))
     primary.rndc("reconfig")
     ksd.wait_answer(primary, "net_1.odd.prod.vm.", "A", "10.1.0.1")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 0, "nothing is refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 0, "nothing is refused")
 
 
 def test_a_refused_name_follows_its_vmi(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
@@ -429,12 +429,12 @@ def test_a_refused_name_follows_its_vmi(make_bind: Callable[..., Bind], kube: Ku
     kube.put(vmi("odder", "prod", {"net_1": ["10.1.0.2"]}))
     ksd = run(primary, kube, timing=Timing(zone=ZoneTiming(longest_pause=0.5, first_retry=600.0)))
     ksd.wait_ready()
-    assert ksd.metrics()["refused_names"] == 2
+    assert ksd.metrics()["names{refused}"] == 2
     kube.put(vmi("odd", "prod", {"net1": ["10.1.0.1"]}))
     kube.delete("prod", "odder")
     ksd.wait_answer(primary, "net1.odd.prod.vm.", "A", "10.1.0.1")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 0, "nothing is refused")
-    assert ksd.metrics()["pending_names"] == 0
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 0, "nothing is refused")
+    assert ksd.metrics()["names{pending}"] == 0
 
 
 def test_a_silently_dropped_update_is_reported(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
@@ -446,7 +446,7 @@ def test_a_silently_dropped_update_is_reported(make_bind: Callable[..., Bind], k
     kube.put(vmi("web", "prod"))
     ksd = run(primary, kube, timing=QUICK)
     ksd.wait_answer(primary, "web.prod.vm.", "A", "10.0.0.1")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "it is noticed, of the interface and of the default record")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == 2, "it is noticed, of the interface and of the default record")
     assert "update-policy" in ksd.get("/")[1]
     since = ksd.metrics()["update_outcomes_total{accepted}"]
     time.sleep(1)
@@ -473,13 +473,13 @@ def test_a_list_that_lost_most_vmis_deletes_nothing(bind: Bind, kube: Kube, run:
     kube.start()
     ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")  # additions are sent all the same
     ksd.wait_problem("deletions", "refusing to delete 30 of 40 owned names", "apply --force")
-    assert ksd.metrics()["blocked_deletions"] == 30
+    assert ksd.metrics()["names{blocked}"] == 30
     assert len(addresses(bind)) == 42
     kube.delete("prod", "vm-0")  # seen by the watch
     ksd.wait_answer(bind, "vm-0.prod.vm.", "A")
     kube.put(vmi("vm-10", "prod", {"net1": ["10.1.0.2"]}))  # it is there again
     ksd.wait_answer(bind, "net1.vm-10.prod.vm.", "A", "10.1.0.2")
-    ksd.wait(lambda: ksd.metrics()["blocked_deletions"] == 28, "two names less are blocked")
+    ksd.wait(lambda: ksd.metrics()["names{blocked}"] == 28, "two names less are blocked")
     kube.delete("prod", "vm-10")
     ksd.wait_answer(bind, "vm-10.prod.vm.", "A")
     assert len(addresses(bind)) == 38
@@ -547,7 +547,7 @@ def test_two_clusters_share_a_zone(primary: Server, make_kube: Callable[..., Kub
     first.wait_ready()
     second = run(primary, other, OWNER_ID="", DRIFT_INTERVAL="500ms")
     second.wait_ready()
-    assert second.metrics()["conflicts"] == 2
+    assert second.metrics()["names{conflict}"] == 2
     assert set(addresses(primary)) == {"db.prod.vm.", NAME, "web.prod.vm.", "nic1.web.prod.vm."}
     one.delete("prod", "db")
     second.wait_answer(primary, NAME, "A", "10.2.0.9")

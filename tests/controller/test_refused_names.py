@@ -58,12 +58,12 @@ def test_refused_names_delay_no_other_name_after_a_restart(
         kube.put(item)
     ksd = run(bind, kube)
     ksd.wait_ready()
-    before = ksd.metrics()["refused_names"]
+    before = ksd.metrics()["names{refused}"]
     assert before >= 60
     assert ksd.stop() == 0
     ksd.start()
     ksd.wait_ready()
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == before, "all refusals are known again")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == before, "all refusals are known again")
     for number in range(3):
         kube.put(good(number, 2))
         ksd.wait_answer(bind, f"net1.vm{number}.prod.vm.", "A", f"10.0.2.{number + 1}")
@@ -89,7 +89,7 @@ def test_one_refused_vmi_does_not_make_the_controller_unready(
     ksd = run(bind, kube)
     for _ in range(2):  # the second time nothing is accepted, since everything else is in the zone
         ksd.wait_ready()
-        ksd.wait(lambda: ksd.metrics()["refused_names"] == 2, "both names are refused")
+        ksd.wait(lambda: ksd.metrics()["names{refused}"] == 2, "both names are refused")
         time.sleep(0.5)
         assert ksd.ready
         assert answer(bind, "odd.prod.vm.", "A") == []
@@ -144,7 +144,7 @@ def test_refused_names_are_grouped_by_cause_in_log_and_page(
     ksd = run(bind, kube, DEFAULT_RECORD="false", timing=Timing(zone=ZoneTiming(first_retry=0.5)))
     kube.put(good(0))
     ksd.wait_answer(bind, "net1.vm0.prod.vm.", "A", "10.0.1.1")
-    ksd.wait(lambda: ksd.metrics()["refused_names"] == count, "all are refused")
+    ksd.wait(lambda: ksd.metrics()["names{refused}"] == count, "all are refused")
     sent = ksd.metrics()["update_outcomes_total{refused}"]
     time.sleep(3)
     assert ksd.metrics()["update_outcomes_total{refused}"] - sent <= 40, "retries are samples"

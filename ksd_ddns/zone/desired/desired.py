@@ -105,6 +105,11 @@ class Desired:
     def __len__(self) -> int:
         return len(self._claims.holders)
 
+    @property
+    def warned(self) -> int:
+        """The number of VMIs with warnings. Those of reverse zones do not count: they repeat the main zone's."""
+        return len(self._warnings)
+
     def warnings_of(self, key: str) -> tuple[VmiWarning, ...]:
         """Return the warnings about the VMI `namespace/name`."""
         found = self._warnings.get(key, ())

@@ -52,6 +52,11 @@ class Inventory:
         return len(self._desired)
 
     @property
+    def warned(self) -> int:
+        """The number of VMIs of which something cannot be published."""
+        return self._desired.warned
+
+    @property
     def incomplete_namespaces(self) -> frozenset[str]:
         """The namespaces with VMIs that could not be parsed: a missing VMI may still exist."""
         return frozenset(key.partition("/")[0] for key in self._unreadable)

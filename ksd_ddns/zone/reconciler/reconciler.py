@@ -70,6 +70,7 @@ class Reconciler:
         self.inventory: Final = state.inventory
         self.sources: Final = state.sources
         self.reads: Final = state.reads
+        self.schedule: Final = state.schedule
         self.updates: Final = state.updates
         self.unconfirmed: Final = state.unconfirmed
         self.refusals: Final = state.refusals

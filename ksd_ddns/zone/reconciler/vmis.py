@@ -17,6 +17,9 @@ def handle(state: State, event: VmiEvent, now: float) -> None:
     if isinstance(event, VmisListed):
         dirty = state.inventory.handle_list(event, state.reads.live, now)
         updates.replan_all = True
+        if event.at is not None:
+            for name in dirty:
+                updates.received.setdefault(name, event.at)
     else:
         if isinstance(event, VmiDeleted):
             dirty = state.inventory.handle_deletion(event)
