@@ -162,6 +162,7 @@ def test_every_flag_and_variable_is_real(page: Path) -> None:
     others = {"--version", "--require-hashes", "--no-deps"}  # of no command, and pip's
     others |= {"--from-file", "--ignore-not-found", "--local", "--replicas", "--save-config", "--type"}  # kubectl's
     others |= {"--for", "--now", "--timeout"}  # kubectl's and systemctl's
+    others |= {"--as", "--prefix"}  # kubectl's, too
     others |= {"--only", "--quick"}  # of the benchmarks
     if page.stem == "coming-from":
         others |= EXTERNAL_DNS
