@@ -119,10 +119,11 @@ def _names(now: Snapshot) -> Mapping[str, float]:
     refused = sum(group.count for group in now.refused)
     # A name that two VMIs want is a conflict for one of them, and published for the other.
     unpublished = sum(1 for conflict in now.conflicts if not conflict.winner)
-    others = now.pending + now.unconfirmed + refused + unpublished
+    rest = max(0, now.names - now.pending - now.unconfirmed - refused - unpublished)
     return {
-        "published": max(0, now.names - others),
-        "pending": now.pending,
+        # Before the first sync it is unknown what the zone lacks.
+        "published": rest if now.synced else 0,
+        "pending": now.pending if now.synced else now.pending + rest,
         "unconfirmed": now.unconfirmed,
         "conflict": len(now.conflicts),
         "refused": refused,

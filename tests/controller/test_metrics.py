@@ -4,12 +4,14 @@ import json
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import yaml
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 
 from harness.kube import Kube, Reply
@@ -21,10 +23,17 @@ from ksd_ddns.cluster.timing import LeaseTiming
 from ksd_ddns.cluster.timing import Timing as ClusterTiming
 from ksd_ddns.primary.session import Session
 from ksd_ddns.status.metrics import TABLE, Kind, Process, registry
+from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.sync.status import Status
+from ksd_ddns.zone.plan import Conflict, ConflictCause
 from tests.controller.conftest import Run
 from tests.controller.running import Running
+from tests.zone.build import a, n, node
 
+ROOT = Path(__file__).resolve().parents[2]
+FOREIGN = Conflict(n("web"), node("web", a("10.0.0.1")), node("web"), ConflictCause.UNOWNED)
+TWO = structs.replace(FOREIGN, winner="prod/db")
+PARTLY = {"published": 2, "pending": 1, "unconfirmed": 2, "blocked": 3}
 DB = vmi("db", "prod", {"net1": ["10.1.0.9"]})
 
 
@@ -36,6 +45,68 @@ def fresh() -> CollectorRegistry:
     return registry(
         lambda: (status.snapshot,), lambda: Process(api_requests=counts.requests, watch_ends=counts.ends, leading=False)
     )
+
+
+class Prometheus:
+    """A Prometheus with the alerts of deploy/monitoring, which scrapes one controller."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def query(self, query: str) -> list[dict[str, Any]]:
+        """Return the series that it finds; none while it does not answer."""
+        found: list[dict[str, Any]] = self._get(f"query?{urlencode({'query': query})}").get("result", [])
+        return found
+
+    def alerts(self) -> dict[str, tuple[str, str]]:
+        """Return the state of each alert, and whether its rule could be evaluated (ok, err, unknown)."""
+        groups = self._get("rules").get("groups", [])
+        return {rule["name"]: (rule["state"], rule["health"]) for group in groups for rule in group["rules"]}
+
+    def unhealthy(self) -> list[str]:
+        """Return the rules that could not be evaluated."""
+        return [name for name, (_, health) in self.alerts().items() if health != "ok"]
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"{self._url}/{path}", timeout=5) as response:
+                found: dict[str, Any] = json.load(response)["data"]
+        except OSError:
+            return {}
+        return found
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[[Running], Prometheus]]:
+    """Return a factory of running Prometheus servers, which end with the test."""
+    started: list[tuple[subprocess.Popen[bytes], Port]] = []
+
+    def start(ksd: Running) -> Prometheus:
+        port = Port.reserve()
+        rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "prometheus-rule.yaml").read_text(encoding="utf-8"))
+        (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
+        target = {"targets": [f"127.0.0.1:{ksd.port.number}"], "labels": {"namespace": "secondary", "pod": "a"}}
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["rules.yaml"],
+            "scrape_configs": [{"job_name": "ksd", "static_configs": [target]}],
+        }
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+        command = [
+            program("prometheus"),
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port.number}",
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        started.append((process, port))
+        return Prometheus(port.number)
+
+    yield start
+    for process, port in started:
+        process.terminate()
+        process.wait(20)
+        port.release()
 
 
 def test_every_counter_exists_from_the_start(fresh: CollectorRegistry) -> None:
@@ -50,6 +121,25 @@ def test_every_counter_exists_from_the_start(fresh: CollectorRegistry) -> None:
     assert {(s.labels["kind"], s.labels["result"]) for s in found["ksd_ddns_transfers"].samples} == {
         (kind, result) for kind in ("axfr", "ixfr") for result in ("success", "failure")
     }
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "expected"),
+    [
+        pytest.param(Snapshot(names=5, synced=True), {"published": 5}, id="all"),
+        pytest.param(Snapshot(names=5, unconfirmed=1), {"unconfirmed": 1, "pending": 4}, id="before-the-first-sync"),
+        pytest.param(Snapshot(names=5, synced=True, pending=1, unconfirmed=2, blocked=3), PARTLY, id="partly"),
+        pytest.param(Snapshot(names=1, synced=True, pending=4), {"pending": 4}, id="more-deletions-than-names"),
+        pytest.param(Snapshot(names=2, synced=True, conflicts=(TWO,)), {"published": 2, "conflict": 1}, id="two-vmis"),
+        pytest.param(
+            Snapshot(names=2, synced=True, conflicts=(FOREIGN,)), {"published": 1, "conflict": 1}, id="foreign"
+        ),
+    ],
+)
+def test_names_are_counted_by_state(snapshot: Snapshot, expected: dict[str, float]) -> None:
+    families = {family.name: family for family in registry(lambda: (snapshot,), Process).collect()}
+    found = {sample.labels["state"]: sample.value for sample in families["ksd_ddns_names"].samples}
+    assert {state: value for state, value in found.items() if value} == expected
 
 
 def test_promtool_accepts_the_metrics_of_a_controller(bind: Bind, kube: Kube, run: Run) -> None:
@@ -219,49 +309,24 @@ def test_changes_of_a_file_are_measured(bind: Bind, run: Run, tmp_path: Path) ->
     assert 0 < after["change_seconds_sum"] < 20
 
 
-def test_a_prometheus_scrapes_them(bind: Bind, kube: Kube, run: Run, tmp_path: Path) -> None:
-    kube.put(DB)
-    ksd = run(bind, kube)
+def test_a_prometheus_scrapes_them_and_an_alert_follows_the_effect(
+    make_bind: Callable[..., Bind], kube: Kube, run: Run, prometheus: Callable[[Running], Prometheus]
+) -> None:
+    primary = make_bind(zones={"vm.": ""}, options="check-names primary fail;")
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"], "vlan_12": ["10.1.0.10"]}))
+    ksd = run(primary, kube)
     ksd.wait_ready()
-    port = Port.reserve()
-    config = tmp_path / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: ksd, static_configs: [{{targets: ['127.0.0.1:{ksd.port.number}']}}]}}]\n"
-    )
-    server = subprocess.Popen(
-        [
-            program("prometheus"),
-            f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port.number}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        series = ksd.wait(
-            lambda: _queried(port.number, 'ksd_ddns_names{state="published"} and on(instance) up == 1'), "a scrape"
-        )
-        assert [(each["metric"]["zone"], each["value"][1]) for each in series] == [("vm.", "2")]
-        quantile = "histogram_quantile(0.99, rate(ksd_ddns_change_seconds_bucket[1m]))"
-        assert ksd.wait(lambda: _queried(port.number, quantile), "two scrapes")
-    finally:
-        server.terminate()
-        server.wait(20)
-        port.release()
+    server = prometheus(ksd)
+    (series,) = ksd.wait(lambda: server.query('ksd_ddns_names{state="published"}'), "a scrape")
+    assert (series["metric"]["zone"], series["value"][1]) == ("vm.", "2")
+    ksd.wait(lambda: server.alerts().get("KsdDdnsNamesRefused") == ("pending", "ok"), "the alert waits for its 15 min")
+    ksd.wait(lambda: len(server.alerts()) > 5 and not server.unhealthy(), "all rules are evaluated")
+    assert {name for name, (state, _) in server.alerts().items() if state != "inactive"} == {"KsdDdnsNamesRefused"}
+    # The cure of the runbook: rename the interface.
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"], "vlan-12": ["10.1.0.10"]}))
+    ksd.wait_answer(primary, "vlan-12.db.prod.vm.", "A", "10.1.0.10")
+    ksd.wait(lambda: server.alerts()["KsdDdnsNamesRefused"] == ("inactive", "ok"), "the alert ends")
 
 
 def _wait_started(ksd: Running) -> None:
     ksd.wait(lambda: ksd.get("/metrics")[0] == 200, "it serves the metrics")
-
-
-def _queried(port: int, query: str) -> list[dict[str, Any]]:
-    """Return the series that a Prometheus finds; none while it does not answer."""
-    url = f"http://127.0.0.1:{port}/api/v1/query?{urlencode({'query': query})}"
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            found: list[dict[str, Any]] = json.load(response)["data"]["result"]
-    except OSError:
-        return []
-    return found

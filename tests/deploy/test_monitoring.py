@@ -110,6 +110,7 @@ CASES = {
         10,
         {
             f'ksd_ddns_ready{{{ZONE},part="source"}}': "1x60",
+            f'ksd_ddns_ready{{{ZONE},part="primary"}}': "0x60",
             f'ksd_ddns_watch_restarts_total{{{A},result="ended"}}': "0+5x60",
             f'ksd_ddns_watch_restarts_total{{{A},result="failed"}}': "0x20 3x40",
         },
@@ -143,13 +144,19 @@ CASES = {
         {f'ksd_ddns_names{{{ZONE},state="conflict"}}': "2x90"},
         {**SERIES, "state": "conflict"},
         60,
-        {f'ksd_ddns_names{{{ZONE},state="conflict"}}': "2x50 0x40"},
+        {
+            f'ksd_ddns_names{{{ZONE},state="conflict"}}': "2x50 0x40",
+            f'ksd_ddns_names{{{ZONE},state="published"}}': "9x60",
+        },
     ),
     "KsdDdnsDeletionsBlocked": Case(
         {f'ksd_ddns_names{{{ZONE},state="blocked"}}': "40x60"},
         {**SERIES, "state": "blocked"},
         15,
-        {f'ksd_ddns_names{{{ZONE},state="blocked"}}': "40x10 0x50"},
+        {
+            f'ksd_ddns_names{{{ZONE},state="blocked"}}': "40x10 0x50",
+            f'ksd_ddns_names{{{ZONE},state="published"}}': "9x60",
+        },
     ),
     "KsdDdnsNoLeader": Case(
         {f"ksd_ddns_leader{{{A}}}": "0x60", 'ksd_ddns_leader{namespace="secondary",pod="b"}': "0x60"},
