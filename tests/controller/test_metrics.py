@@ -23,7 +23,7 @@ from ksd_ddns.cluster.timing import LeaseTiming
 from ksd_ddns.cluster.timing import Timing as ClusterTiming
 from ksd_ddns.primary.session import Session
 from ksd_ddns.status.metrics import TABLE, Kind, Process, registry
-from ksd_ddns.sync.snapshot import Snapshot
+from ksd_ddns.sync.snapshot import RefusedNames, Snapshot
 from ksd_ddns.sync.status import Status
 from ksd_ddns.zone.plan import Conflict, ConflictCause
 from tests.controller.conftest import Run
@@ -140,6 +140,12 @@ def test_names_are_counted_by_state(snapshot: Snapshot, expected: dict[str, floa
     families = {family.name: family for family in registry(lambda: (snapshot,), Process).collect()}
     found = {sample.labels["state"]: sample.value for sample in families["ksd_ddns_names"].samples}
     assert {state: value for state, value in found.items() if value} == expected
+
+
+def test_the_number_of_series_does_not_grow_with_vms() -> None:
+    refused = RefusedNames("other", 1_000, ("web.vm.",), "odd")
+    large = Snapshot(vmis=1_000, names=9_000, synced=True, conflicts=(FOREIGN,) * 1_000, refused=(refused,))
+    assert _series(Snapshot()) == _series(large)
 
 
 def test_promtool_accepts_the_metrics_of_a_controller(bind: Bind, kube: Kube, run: Run) -> None:
@@ -326,6 +332,11 @@ def test_a_prometheus_scrapes_them_and_an_alert_follows_the_effect(
     kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"], "vlan-12": ["10.1.0.10"]}))
     ksd.wait_answer(primary, "vlan-12.db.prod.vm.", "A", "10.1.0.10")
     ksd.wait(lambda: server.alerts()["KsdDdnsNamesRefused"] == ("inactive", "ok"), "the alert ends")
+
+
+def _series(snapshot: Snapshot) -> list[tuple[str, dict[str, str]]]:
+    families = registry(lambda: (snapshot,), Process).collect()
+    return [(sample.name, sample.labels) for family in families for sample in family.samples]
 
 
 def _wait_started(ksd: Running) -> None:

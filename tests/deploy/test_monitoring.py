@@ -59,6 +59,18 @@ def test_the_overlay_adds_monitoring_to_a_variant(overlay: Path) -> None:
     assert kinds == {("PodMonitor", "secondary"), ("ConfigMap", "secondary")}
 
 
+def test_the_overlay_can_add_a_label_and_change_an_alert(tmp_path: Path) -> None:
+    overlay, label, patch = re.findall(r"^```yaml\n(.*?)^```", HOW_TO, re.MULTILINE | re.DOTALL)
+    (tmp_path / "ksd-ddns").symlink_to(ROOT)
+    (tmp_path / "kustomization.yaml").write_text(overlay + label + patch)
+    objects = list(yaml.safe_load_all(rendered.text(tmp_path)))
+    for kind in ("PodMonitor", "PrometheusRule"):
+        assert one(objects, kind)["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    rules = {rule["alert"]: rule["expr"] for rule in one(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]}
+    assert {alert for alert, rule in ALERTS.items() if rules[alert] != rule["expr"]} == {"KsdDdnsSlowUpdates"}
+    assert rules["KsdDdnsSlowUpdates"] == ALERTS["KsdDdnsSlowUpdates"]["expr"].replace("> 5", "> 30")
+
+
 def test_every_object_of_the_overlay_is_valid(overlay: Path) -> None:
     for item in yaml.safe_load_all(rendered.text(overlay)):
         if item["apiVersion"] != "monitoring.coreos.com/v1":  # there is no schema of it here
