@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/reference/metrics.md from the table in ksd_ddns/status/metrics.py. With --check, only compare it."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts of requests to the API server, and of how watches ended."""
 
 import threading

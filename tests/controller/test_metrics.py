@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The metrics: each changes with its effect, and Prometheus accepts them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """deploy/monitoring: the component fits the variants, each alert fires when it should, and all names in it exist."""
 
 import json
