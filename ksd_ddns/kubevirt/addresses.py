@@ -49,6 +49,8 @@ def unpublishable(address: bytes) -> tuple[AddressKind | None, Embedding | None]
         return AddressKind.MULTICAST, None
     if address[0] == 0xFE and address[1] & 0xC0 == 0xC0:
         return AddressKind.SITE_LOCAL, None
+    if is_link_local_ipv6(address):
+        return AddressKind.LINK_LOCAL, None
     if address.startswith(_MAPPED):
         return AddressKind.MAPPED, None
     form, inner = _embedded(address)

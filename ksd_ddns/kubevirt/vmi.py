@@ -8,7 +8,7 @@ import msgspec
 
 from ksd_ddns.kubevirt import vmi_object
 from ksd_ddns.kubevirt.addresses import NOTABLE, is_link_local_ipv6, packed, unpublishable
-from ksd_ddns.kubevirt.vmi_object import DEFAULT_NAMESPACE, Spec, Status, VmiObject
+from ksd_ddns.kubevirt.vmi_object import DEFAULT_NAMESPACE, Spec, Status, StatusInterface, VmiObject
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 
 MIN_TTL = 5
@@ -23,7 +23,9 @@ MAX_ADDRESSES = 4096
 MAX_ADDRESSES_OF_INTERFACE = 512
 
 _ENDED = frozenset(("Succeeded", "Failed"))
-_ABSENT = "absent"
+ABSENT = "absent"
+"""The state of an interface in the spec that unplugs it."""
+
 _LONGEST_HOSTNAME = 256
 
 
@@ -111,7 +113,7 @@ def parse(obj: VmiObject) -> Vmi:
     """
     metadata = obj.metadata
     warnings = _Warnings(obj)
-    networks, excluded = _networks(obj.spec)
+    networks, excluded = networks_of(obj.spec)
     interfaces = _interfaces(obj.status, excluded, warnings)
     ignored, ttl = False, None
     hostnames: tuple[str, ...] = ()
@@ -136,7 +138,7 @@ def parse(obj: VmiObject) -> Vmi:
     )
 
 
-def _networks(spec: Spec | None) -> tuple[frozenset[str], Collection[str]]:
+def networks_of(spec: Spec | None) -> tuple[frozenset[str], Collection[str]]:
     """Return the names of the secondary networks, and the excluded ones: the default network, unplugged interfaces."""
     if spec is None:
         return frozenset(), []
@@ -146,7 +148,7 @@ def _networks(spec: Spec | None) -> tuple[frozenset[str], Collection[str]]:
     if devices is not None and devices.interfaces:
         for entry in devices.interfaces:
             # An unplugged interface may still be in the status.
-            if entry is not None and entry.state == _ABSENT and entry.name:
+            if entry is not None and entry.state == ABSENT and entry.name:
                 excluded.append(entry.name)  # noqa: PERF401 a comprehension costs more for the one entry that most have
     for network in spec.networks or ():
         if network is None or not network.name:
@@ -171,8 +173,7 @@ def _interfaces(status: Status | None, excluded: Collection[str], warnings: _War
             continue
         texts = entry.ip_addresses
         if not texts or not all(texts):
-            # `ipAddress` repeats the first of `ipAddresses`. Older KubeVirt releases write only `ipAddress`.
-            texts = [text for text in texts or () if text] or ([entry.ip_address] if entry.ip_address else [])
+            texts = texts_of(entry)
             if not texts:
                 continue
         found[entry.name] = [*found[entry.name], *texts] if entry.name in found else texts
@@ -189,6 +190,17 @@ def _interfaces(status: Status | None, excluded: Collection[str], warnings: _War
             unique = tuple(addresses) if len(addresses) == 1 else tuple(dict.fromkeys(addresses))
             interfaces.append(Interface(name, unique))
     return tuple(interfaces)
+
+
+def texts_of(entry: StatusInterface) -> list[str | None]:
+    """Return the addresses of an entry of the status, as written."""
+    # `ipAddress` repeats the first of `ipAddresses`. Older KubeVirt releases write only `ipAddress`.
+    return [text for text in entry.ip_addresses or () if text] or ([entry.ip_address] if entry.ip_address else [])
+
+
+def address_of(text: str) -> bytes | None:
+    """Return the address in a text of the status, packed, without its prefix length; None if it is not an address."""
+    return packed(text.partition("/")[0])
 
 
 def _addresses(name: str, texts: list[str | None], warnings: _Warnings) -> list[bytes]:

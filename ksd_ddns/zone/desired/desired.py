@@ -98,6 +98,17 @@ class Desired:
             return ""
         return holder[0].vmi if isinstance(holder, list) else holder.vmi
 
+    def claims_on(self, name: bytes) -> tuple[Claim, ...]:
+        """Return all claims on `name`, the one that has it first."""
+        holder = self._claims.holders.get(name)
+        if holder is None:
+            return ()
+        return tuple(holder) if isinstance(holder, list) else (holder,)
+
+    def claims_of(self, key: str) -> tuple[Claim, ...]:
+        """Return the claims of the VMI `namespace/name`, also those that lost their name."""
+        return self._by_vmi.get(key, ())
+
     def names(self) -> Iterable[bytes]:
         """Return every wanted name."""
         return self._claims.holders.keys()

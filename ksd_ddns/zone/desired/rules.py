@@ -58,6 +58,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[bytes, ...] = ()
 
     @property
+    def max_family(self) -> int:
+        """The addresses of one family that an interface publishes at most."""
+        return min(self.max_addresses, self.max_rrset)
+
+    @property
     def name_server_name(self) -> bytes:
         """The owner name of the zone's own name server: `ns.<base>`."""
         return b"\2ns" + self.base

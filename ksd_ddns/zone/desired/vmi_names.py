@@ -148,11 +148,11 @@ def _add_interfaces(wanted: VmiNames, vmi: Vmi, rules: Rules) -> tuple[Families,
     first: Families = ((), ())
     complete = True
     crowded: list[str] = []
-    most = min(rules.max_addresses, rules.max_rrset)
+    most = rules.max_family
     for interface in vmi.interfaces:
         if not complete and all(first):
             break
-        addresses, fits = _publishable(interface, rules, most)
+        addresses, fits = publishable(interface, rules, most)
         if not any(addresses):
             continue
         if not fits:
@@ -197,7 +197,7 @@ def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
     return name if len(name) <= names.MAX_NAME else None
 
 
-def _publishable(interface: Interface, rules: Rules, most: int) -> tuple[Families, bool]:
+def publishable(interface: Interface, rules: Rules, most: int) -> tuple[Families, bool]:
     """Return the addresses of an interface to publish, `most` of each family, and whether that is all of them."""
     addresses = interface.addresses
     if rules.publish or rules.exclude:

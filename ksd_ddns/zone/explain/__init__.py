@@ -13,6 +13,8 @@ from ksd_ddns.zone.explain.model import (
     VmiExplanation,
     ZoneFact,
 )
+from ksd_ddns.zone.explain.view import Viewpoint, VmiView, name_view, vmi_view
+from ksd_ddns.zone.explain.vmis import Selection, similar_keys, vmi
 
 __all__ = [
     "AddressExplanation",
@@ -22,8 +24,15 @@ __all__ = [
     "NameAnswer",
     "NameExplanation",
     "RefusalFact",
+    "Selection",
     "Skip",
     "State",
+    "Viewpoint",
     "VmiExplanation",
+    "VmiView",
     "ZoneFact",
+    "name_view",
+    "similar_keys",
+    "vmi",
+    "vmi_view",
 ]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ksd_ddns.errors import PrimaryError
-from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning
+from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import Blocked, Conflict, Kind
-from ksd_ddns.zone.reconciler.refusals import Cause
+from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
 class State(StrEnum):
@@ -81,8 +81,6 @@ class Skip(StrEnum):
     """The namespace may have no more than `limit` names; older VMIs come first."""
     MAX_RRSET = "max-rrset"
     """The reverse name has `limit` PTR records already; older VMIs come first."""
-    NOT_DEFAULT = "not-default"
-    """The default record has the addresses of another interface, and this one has no name of its own."""
     IGNORED = "ignored"
     """The annotation ksd-ddns/ignore is true."""
     ENDED = "ended"
@@ -115,19 +113,14 @@ _BY_DESIGN = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalFact:
-    """Why the primary refuses a name: the first refusal (`since`), the next attempt (`retry_at`), and the answer.
+    """The `refusal` of a name (its cause, the answer, and since when), by `server`; `retry_at` is the next attempt.
 
-    `tried` is false if the name was not sent alone: the primary refused similar names. `accepts`: the zone accepts
-    other updates; `ours`: it holds names of ours.
+    `accepts`: the zone accepts other updates; `ours`: it holds names of ours.
     """
 
-    cause: Cause
+    refusal: Refusal
     server: str
-    since: float
     retry_at: float | None = None
-    rcode: int | None = None
-    error: PrimaryError | None = None
-    tried: bool = True
     accepts: bool = True
     ours: bool = True
 
@@ -275,12 +268,17 @@ class VmiExplanation:
         """Whether nothing that the owner of the VMI may expect is missing in DNS."""
         if not self.exists or self.skip is not None or not any(name.state.in_dns for name in self.names):
             return False
-        skipped = (each for interface in self.interfaces for each in interface.addresses if each.skip is not None)
+        rows = (each for interface in self.interfaces for each in interface.addresses)
         return (
-            all(name.state.in_dns for name in self.names)
-            and all(each.skip is None or each.skip.by_design for each in skipped)
-            and not self.warnings
+            self.slowed_until is None
+            and all(name.state.in_dns for name in self.names)
+            and all(each.state.in_dns if each.skip is None else each.skip.by_design for each in rows)
+            and all(warning.code in _HARMLESS for warning in self.warnings)
         )
+
+
+_HARMLESS = frozenset({WarningCode.BAD_ANNOTATION, WarningCode.EMPTY_HOSTNAME})
+"""Warnings about values that are ignored: no name is missing because of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
 from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
 from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
 from ksd_ddns.zone.plan.ownership import is_owned, namespace_of, owned_names
-from ksd_ddns.zone.plan.planner import full, partial
+from ksd_ddns.zone.plan.planner import collisions, full, partial, verdict
 from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, Ownership, Policy, Scope
 from ksd_ddns.zone.plan.ttl import ttl_cap
 
@@ -21,10 +21,12 @@ __all__ = [
     "Plan",
     "Policy",
     "Scope",
+    "collisions",
     "full",
     "is_owned",
     "namespace_of",
     "owned_names",
     "partial",
     "ttl_cap",
+    "verdict",
 ]

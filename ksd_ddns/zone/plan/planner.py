@@ -83,15 +83,15 @@ def full(
     if absent:
         blocked = {change.name for change in absent}
         changes = tuple(change for change in changes if change.name not in blocked)
-    conflicts = (*plan.conflicts, *_collisions(desired, live))
+    conflicts = (*plan.conflicts, *collisions(desired, live))
     return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned, limits)
 
 
 def partial(dirty: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
     """Return the plan for the names in `dirty` and the apex. The cost depends on them, not on the zone."""
     plan = _partial(dirty, desired, live, scope)
-    collisions = _collisions(desired, live, dirty)
-    return msgspec.structs.replace(plan, conflicts=(*plan.conflicts, *collisions)) if collisions else plan
+    lost = collisions(desired, live, dirty)
+    return msgspec.structs.replace(plan, conflicts=(*plan.conflicts, *lost)) if lost else plan
 
 
 def _partial(dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
@@ -111,11 +111,11 @@ def _partial(dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope)
         if found is None and want is not None and free and (anywhere or can_be_owned(name, scope)):
             changes.append(Change(Node(name), want, Kind.ADD, scope.types))
             continue
-        verdict = _verdict(want, found or Node(name), live, scope)
-        if isinstance(verdict, Conflict):
-            conflicts.append(msgspec.structs.replace(verdict, vmi=desired.vmi_of(name)))
-        elif verdict is not None:
-            changes.append(verdict)
+        outcome = verdict(want, found or Node(name), live, scope)
+        if isinstance(outcome, Conflict):
+            conflicts.append(msgspec.structs.replace(outcome, vmi=desired.vmi_of(name)))
+        elif outcome is not None:
+            changes.append(outcome)
     changes += _apex(live, scope)
     changes.sort(key=_by_subtree)
     conflicts.sort(key=_by_subtree)
@@ -127,7 +127,8 @@ def _by_subtree(item: Change | Conflict) -> bytes:
     return item.name[::-1]
 
 
-def _verdict(want: Node | None, found: Node, live: Live, scope: Scope) -> Change | Conflict | None:
+def verdict(want: Node | None, found: Node, live: Live, scope: Scope) -> Change | Conflict | None:
+    """Return what to do with a name that is wanted (or not: None) and has been found in the zone; None: nothing."""
     if want is None:
         if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
             return None
@@ -162,7 +163,7 @@ def _apex(live: Live, scope: Scope) -> list[Change]:
     return [change] if change else []
 
 
-def _collisions(desired: Desired, live: Live, dirty: Collection[bytes] | None = None) -> list[Conflict]:
+def collisions(desired: Desired, live: Live, dirty: Collection[bytes] | None = None) -> list[Conflict]:
     """Return the names that several VMIs want, as conflicts of the VMIs that do not get them."""
     return [
         Conflict(item.name, item.wanted, live.get(item.name), _cause(item), vmi=item.loser, winner=item.winner)

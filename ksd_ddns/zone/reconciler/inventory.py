@@ -1,6 +1,7 @@
 """The VMIs as last reported, and the records they need, with hold-down and rate limiting applied."""
 
 import heapq
+from collections.abc import Collection
 from math import inf
 
 from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
@@ -64,6 +65,23 @@ class Inventory:
     def get(self, key: str) -> Vmi | None:
         """Return the VMI `namespace/name` as last reported; None if there is none."""
         return self._vmis.get(key)
+
+    def keys(self) -> Collection[str]:
+        """Return `namespace/name` of every VMI."""
+        return self._vmis.keys()
+
+    def slowed(self, key: str, now: float) -> tuple[Vmi, float] | None:
+        """Return the state of a VMI that has to wait because it changes too often, and when it is taken."""
+        vmi = self._slowed.get(key)
+        return None if vmi is None else (vmi, self._rate_limit.due(key, now))
+
+    def holds(self, key: str, now: float) -> dict[Vanished, tuple[float, tuple[bytes, ...]]]:
+        """Return the held address families of a VMI: when each hold ends, and the addresses."""
+        return {vanished: each for vanished, each in self._held.get(key, {}).items() if self._lasts(key, each, now)}
+
+    def outage(self, key: str) -> float:
+        """Return until when no hold of a VMI ends: infinite while its source cannot be read."""
+        return self._outages.until(key)
 
     def vmi_of(self, name: bytes) -> str:
         """Return `namespace/name` of the VMI that has the owner name."""

@@ -66,6 +66,7 @@ class Reconciler:
         state = State(zone, rules=rules, scope=scope, namespaces=namespaces, options=options, jitter=jitter)
         self._state: Final = state
         self.zone: Final = zone
+        self.rules: Final = rules
         self.desired: Final = state.desired
         self.inventory: Final = state.inventory
         self.sources: Final = state.sources

@@ -119,6 +119,10 @@ class Refusals:
         """Return the refusal of `name`; None if it is not refused."""
         return self._refusals.get(name)
 
+    def retry_at(self, cause: Cause) -> float | None:
+        """Return when the next names refused for `cause` are retried; None if there are none."""
+        return self._waiting[cause].due if cause in self._waiting else None
+
     def causes(self) -> Collection[Cause]:
         """Return the causes of all refusals."""
         return self._waiting.keys()

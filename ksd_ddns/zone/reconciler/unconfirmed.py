@@ -81,6 +81,10 @@ class Unconfirmed:
         """Return the unconfirmed change at `name`."""
         return self._sent[name].change
 
+    def accepted_at(self, name: bytes) -> float:
+        """Return when the primary accepted the unconfirmed change at `name`."""
+        return self._sent[name].accepted_at
+
     def names(self) -> Collection[bytes]:
         """Return the names with unconfirmed changes."""
         return self._sent.keys()

@@ -107,15 +107,16 @@ class Server:
         """Return the answer to AXFR, or to IXFR from a serial."""
         found = Transfer(self.zone, asked)
         serial = self._shown_serial
+        at = soa(serial, zone=self.zone)
         if asked is not None and not self.whole_only:
             if serial == asked or (serial - asked) % 2**32 >= 2**31:
-                found.feed([soa(serial)])
+                found.feed([at])
                 return found
             if asked in self._history:
                 gone, come = _delta(self._history[asked], self._shown)
-                found.feed([soa(serial), soa(asked), *gone, soa(serial), *come, soa(serial)])
+                found.feed([at, soa(asked, zone=self.zone), *gone, at, *come, at])
                 return found
-        found.feed([soa(serial), *records(self._shown.values()), soa(serial)])
+        found.feed([at, *records(self._shown.values()), at])
         return found
 
     def answers(self, spots: Iterable[Node], types: Iterable[int]) -> frozenset[bytes]:

@@ -1,0 +1,162 @@
+"""What became of a name in one zone, from the state of its reconciler."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isinf
+
+import msgspec
+
+from ksd_ddns.wire.rrset import PTR, TXT, Node
+from ksd_ddns.zone import ownership_record
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.desired import ANNOTATION, Claim
+from ksd_ddns.zone.explain.model import ClaimFact, Hold, NameExplanation, RefusalFact, Skip, State
+from ksd_ddns.zone.hold import Vanished
+from ksd_ddns.zone.ownership_record import OwnershipRecord
+from ksd_ddns.zone.plan import Change, Conflict, Kind
+from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.refusals import Refusal
+
+
+class Names:
+    """Explains names of one zone. `server` is the primary; `sends`: this process sends updates, it does not only plan.
+
+    Only reads the reconciler; the cost of each call depends on the name, not on the zone.
+    """
+
+    def __init__(self, reconciler: Reconciler, *, server: str, sends: bool) -> None:
+        self._reconciler = reconciler
+        self._server = server
+        self._sends = sends
+
+    def of_name(self, name: bytes) -> NameExplanation:
+        """Explain `name`, whichever VMI wants it."""
+        claims = self._reconciler.desired.claims_on(name)
+        return self._explained(name, claims, claims[0] if claims else None, ())
+
+    def of_claim(self, claim: Claim, holds: tuple[Hold, ...]) -> NameExplanation:
+        """Explain the name of a VMI's claim, for that VMI."""
+        name = claim.node.name
+        claims = self._reconciler.desired.claims_on(name)
+        return self._explained(name, claims, claim, holds)
+
+    def over_quota(self, wanted: Node, limit: int) -> NameExplanation:
+        """Explain a name that a VMI would want if its namespace had no limit."""
+        name = wanted.name
+        found = self._explained(name, self._reconciler.desired.claims_on(name), None, ())
+        skip = Skip.MAX_NAMES_PER_NAMESPACE
+        return replace(found, state=State.SKIPPED, wanted=wanted, skip=skip, limit=limit)
+
+    def _explained(
+        self, name: bytes, claims: tuple[Claim, ...], claim: Claim | None, holds: tuple[Hold, ...]
+    ) -> NameExplanation:
+        reconciler = self._reconciler
+        live, scope, desired = reconciler.live, reconciler.scope, reconciler.desired
+        found = live.get(name)
+        wanted = claim.node if claim else Node(name)
+        text = found.get(TXT)
+        base = NameExplanation(
+            zone=reconciler.zone,
+            name=name,
+            state=State.UNKNOWN,
+            wanted=wanted,
+            found=found,
+            claims=tuple(_fact(each) for each in claims),
+            owners=tuple(_records(text.rdatas if text else ())),
+            ours=planning.is_owned(found, live, scope),
+            hold=next((hold for hold in holds if _holds(hold, wanted)), None),
+        )
+        if reconciler.view.live is None:
+            return base
+        shared = bool(claim) and PTR in scope.types
+        if shared and not _includes(desired.get(name), wanted):
+            limit = reconciler.rules.max_rrset
+            return replace(base, state=State.SKIPPED, skip=Skip.MAX_RRSET, limit=limit)
+        if claim is not None and not shared and claims[0] is not claim:
+            lost = (each for each in planning.collisions(desired, live, {name}) if each.vmi == claim.vmi)
+            return replace(base, state=State.CONFLICT, conflict=next(lost, None))
+        outcome = planning.verdict(desired.get(name), found, live, scope)
+        if isinstance(outcome, Conflict):
+            vmi = claim.vmi if claim else ""
+            conflict = msgspec.structs.replace(outcome, vmi=vmi)
+            return replace(base, state=State.CONFLICT, conflict=conflict)
+        return self._progress(base, outcome)
+
+    def _progress(self, base: NameExplanation, change: Change | None) -> NameExplanation:
+        """Return `base` with what became of the `change` that its name needs."""
+        reconciler, name = self._reconciler, base.name
+        if change is not None:
+            return self._unfinished(replace(base, change=change.kind))
+        if name in reconciler.unconfirmed:
+            return replace(base, state=State.PENDING, unconfirmed_since=reconciler.unconfirmed.accepted_at(name))
+        if base.claims:
+            return replace(base, state=State.HELD if base.hold else State.PUBLISHED)
+        return replace(base, state=_unwanted(base, reconciler))
+
+    def _unfinished(self, base: NameExplanation) -> NameExplanation:
+        reconciler, name = self._reconciler, base.name
+        refusal = reconciler.refusals.get(name)
+        if refusal is not None:
+            return replace(base, state=State.REFUSED, refusal=self._fact(refusal))
+        if name in reconciler.deletions.blocked:
+            return replace(base, state=State.BLOCKED, limits=reconciler.deletions.limits)
+        if self._sends:
+            return replace(base, state=State.PENDING)
+        return replace(base, state=State.LEFTOVER if base.change is Kind.DELETE else State.MISSING)
+
+    def _fact(self, refusal: Refusal) -> RefusalFact:
+        reconciler = self._reconciler
+        return RefusalFact(
+            refusal=refusal,
+            server=self._server,
+            retry_at=reconciler.refusals.retry_at(refusal.cause),
+            accepts=not reconciler.acceptance.refuses,
+            ours=reconciler.holds_our_names,
+        )
+
+
+def holds_of(
+    found: Mapping[Vanished, tuple[float, tuple[bytes, ...]]], outage: float, *, lasts: float | None
+) -> tuple[Hold, ...]:
+    """Return held address families as facts; no hold ends before `outage` does.
+
+    `lasts` is HOLD_DOWN in seconds, None if another process holds them.
+    """
+    return tuple(
+        Hold(
+            interface=interface,
+            rdtype=rdtype,
+            addresses=addresses,
+            since=None if lasts is None else until - lasts,
+            until=None if lasts is None or isinf(outage) else max(until, outage),
+        )
+        for (interface, rdtype), (until, addresses) in found.items()
+    )
+
+
+def _fact(claim: Claim) -> ClaimFact:
+    origin, created, *_ = claim.rank
+    return ClaimFact(vmi=claim.vmi, annotation=origin == ANNOTATION, created=created, wanted=claim.node)
+
+
+def _records(rdatas: tuple[bytes, ...]) -> list[OwnershipRecord]:
+    return [record for rdata in rdatas if (record := ownership_record.parse(rdata)) is not None]
+
+
+def _holds(hold: Hold, wanted: Node) -> bool:
+    item = wanted.get(hold.rdtype)
+    return item is not None and any(address in item.rdatas for address in hold.addresses)
+
+
+def _includes(node: Node | None, wanted: Node) -> bool:
+    """Return whether all pointers of `wanted` are in `node`."""
+    there, item = node.get(PTR) if node else None, wanted.get(PTR)
+    return item is None or (there is not None and set(item.rdatas) <= set(there.rdatas))
+
+
+def _unwanted(base: NameExplanation, reconciler: Reconciler) -> State:
+    """Return the state of a name that no VMI wants, and that needs no change."""
+    if base.ours:
+        return State.LEFTOVER
+    types = reconciler.scope.types
+    return State.FOREIGN if any(item.type in types for item in base.found.rrsets) or base.owners else State.UNUSED

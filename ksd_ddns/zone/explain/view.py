@@ -1,0 +1,147 @@
+"""What one zone knows of a VMI: taken from its reconciler at one moment, then independent of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import TXT, Node
+from ksd_ddns.zone import hold, ownership_record
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.desired import Rules, branch_of, stem_of, vmi_names
+from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, ZoneFact
+from ksd_ddns.zone.explain.names import Names, holds_of
+from ksd_ddns.zone.plan import Ownership
+from ksd_ddns.zone.reconciler import Reconciler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewpoint:
+    """Who looks at a zone: `sends` is false for a process that only plans, and `server` is the primary.
+
+    `hold_down` is HOLD_DOWN in seconds, None if another process holds addresses. With `whole_zone` the names that
+    remain of a VMI are looked for in the whole zone, not only in the unfinished work.
+    """
+
+    server: str
+    sends: bool
+    hold_down: float | None = None
+    whole_zone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmiView:
+    """What one zone knows of a VMI.
+
+    `vmi` is its state that is published, None if there is none; `latest` the last one received. `names` are all names
+    that it wants, and those that remain of it. `listed`: every source was listed. `keys` are all VMIs, if this one is
+    not among them.
+    """
+
+    now: float
+    fact: ZoneFact
+    rules: Rules
+    vmi: Vmi | None
+    latest: Vmi | None
+    names: tuple[NameExplanation, ...]
+    holds: tuple[Hold, ...] = ()
+    slowed_until: float | None = None
+    listed: bool = True
+    source_problems: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+def vmi_view(reconciler: Reconciler, key: str, at: Viewpoint, now: float) -> VmiView:
+    """Return what the zone of `reconciler` knows of the VMI `namespace/name`."""
+    inventory = reconciler.inventory
+    vmi, slowed = inventory.get(key), inventory.slowed(key, now)
+    held = inventory.holds(key, now)
+    holds = holds_of(held, inventory.outage(key), lasts=at.hold_down)
+    explain = Names(reconciler, server=at.server, sends=at.sends)
+    claims = reconciler.desired.claims_of(key)
+    found = [explain.of_claim(claim, holds) for claim in claims]
+    if vmi is not None and reconciler.rules.max_namespace_names and not reconciler.rules.reverse:
+        effective = hold.with_held(vmi, {vanished: addresses for vanished, (_, addresses) in held.items()})
+        wanted = vmi_names(effective, reconciler.rules)
+        over = wanted.claims(len(wanted), reconciler.rules)[len(claims) :]
+        found += [explain.over_quota(claim.node, reconciler.rules.max_namespace_names) for claim in over]
+    seen = {each.name for each in found}
+    found += [
+        explain.of_name(name)
+        for name in _remaining(reconciler, key, whole_zone=at.whole_zone)
+        if name not in seen and not reconciler.desired.claims_on(name)
+    ]
+    return VmiView(
+        now=now,
+        fact=zone_fact(reconciler, at),
+        rules=reconciler.rules,
+        vmi=vmi,
+        latest=slowed[0] if slowed else vmi,
+        names=tuple(found),
+        holds=holds,
+        slowed_until=slowed[1] if slowed else None,
+        listed=reconciler.sources.complete,
+        source_problems=tuple(reconciler.sources.failing.values()),
+        keys=() if vmi is not None or slowed else tuple(inventory.keys()),
+    )
+
+
+def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) -> NameAnswer:
+    """Return what the zone of `reconciler` knows of `name`, which is in it."""
+    explanation = Names(reconciler, server=at.server, sends=at.sends).of_name(name)
+    return NameAnswer(
+        name=name,
+        now=now,
+        explanation=explanation,
+        zones=(zone_fact(reconciler, at),),
+        source_problems=tuple(reconciler.sources.failing.values()),
+    )
+
+
+def zone_fact(reconciler: Reconciler, at: Viewpoint) -> ZoneFact:
+    """Return the state of a zone as a whole."""
+    scope, live = reconciler.scope, reconciler.view.live
+    return ZoneFact(
+        zone=reconciler.zone,
+        base=scope.base,
+        server=at.server,
+        owner=scope.owner if scope.ownership is Ownership.TXT else "",
+        serial=live.serial if live is not None else None,
+        sent=at.sends,
+        synced=reconciler.synced,
+        refuses=reconciler.acceptance.refuses,
+        problem=reconciler.problem,
+    )
+
+
+def _remaining(reconciler: Reconciler, key: str, *, whole_zone: bool) -> Iterator[bytes]:
+    """Yield the names of ours in the zone that belong to the VMI `key`, sorted: all, or those with work to do."""
+    live, scope = reconciler.live, reconciler.scope
+    candidates: Iterable[bytes]
+    if whole_zone:
+        candidates = live.nodes.keys()
+    else:
+        candidates = {*reconciler.deletions.blocked, *reconciler.refusals.names(), *reconciler.updates.dirty}
+    if scope.ownership is Ownership.TXT:
+        needle = f"vmi={key}".encode()
+        of_vmi = (name for name in candidates if _mentions(live.get(name), needle, scope.owner, key))
+    else:
+        own = _own_name(key, reconciler.rules)
+        of_vmi = (name for name in candidates if own and names.is_below(name, own))
+    yield from sorted((name for name in of_vmi if planning.is_owned(live.get(name), live, scope)), key=names.canonical)
+
+
+def _mentions(node: Node, needle: bytes, owner: str, key: str) -> bool:
+    """Return whether the node has the ownership record of `owner` for the VMI `key`, looking for `needle` first."""
+    text = node.get(TXT)
+    if text is None:
+        return False
+    # An ownership record of several strings is rare, and may hide the needle.
+    near = any(needle in rdata or len(rdata) > 255 for rdata in text.rdatas)
+    return near and ownership_record.owned_vmi(text.rdatas, owner) == key
+
+
+def _own_name(key: str, rules: Rules) -> bytes | None:
+    namespace, _, name = key.partition("/")
+    branch, stem = branch_of(namespace, rules.base), stem_of(name)
+    return stem + branch if branch is not None and stem is not None else None
