@@ -20,7 +20,8 @@ from ksd_ddns.printable import masked
 
 _EXIT_CODES = """exit codes:
   0  success
-  1  plan --exit-code: there are changes; apply: conflicts, refusals, or deletions blocked; check: something failed
+  1  plan --exit-code: there are changes; apply: conflicts, refusals, or deletions blocked; check: something failed;
+     explain: something is missing in DNS
   2  a setting or the input is wrong: nothing was sent
   3  the primary does not answer
   4  the primary refuses the key, the zone, the transfer or the update
@@ -36,6 +37,7 @@ COMMANDS = {
     "apply": "update the zone once",
     "run": "keep the zone up to date until SIGTERM",
     "check": "check the setup and print a fix for every problem",
+    "explain": "explain why a VM or a name is in DNS, or is not",
     "list": "list the records that ksd-ddns owns in the zone",
     "bootstrap": "write key, zone and configuration of the bundled primary if missing",
 }
@@ -180,6 +182,9 @@ def _add_flags(command: argparse.ArgumentParser, options: type[Options]) -> None
     for each in fields(options):
         if names := each.metadata.get("names"):
             required: dict[str, Any] = {"required": True} if each.default is MISSING else {}
+            if not names[0].startswith("-"):  # a positional argument
+                command.add_argument(each.name, **each.metadata["arguments"])
+                continue
             # A flag that is not given is left out: the dataclass has the default.
             command.add_argument(
                 *names, dest=each.name, default=argparse.SUPPRESS, **required, **each.metadata["arguments"]

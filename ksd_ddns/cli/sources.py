@@ -15,6 +15,7 @@ from ksd_ddns.cluster.timing import Timing
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.sync import Source
 from ksd_ddns.sync.notifications import Notify
 from ksd_ddns.sync.zone_sync import Step
@@ -30,7 +31,7 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
     """Return the VMIs that the files at `paths`, or without any the cluster, have now."""
     step("reading VMIs", 0, None)
     if paths:
-        _check_paths(paths)
+        check_paths(paths)
         return vmifile.read_all(
             paths,
             namespaces=chosen.namespaces,
@@ -49,14 +50,26 @@ def followed(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Cou
     if vmifile.STDIN in paths:
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
-        _check_paths(paths)
+        check_paths(paths)
         return (FileSource(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector),)
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 as above
 
     return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing, counts=counts)
 
 
-def _check_paths(paths: Sequence[str]) -> None:
+def vmi_object(key: str, *, within: float) -> VmiObject | None:
+    """Return the VMI `namespace/name` as it is in the cluster, None if there is none. Raises SourceError."""
+    from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.one_vmi import vmi_object as read  # noqa: PLC0415 as above
+    from ksd_ddns.cluster.refusals import insist  # noqa: PLC0415 as above
+
+    api = Api()
+    with api.within(within):
+        return insist(lambda: read(api, key))
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise SettingsError if the files at `paths` cannot be read together."""
     for path, count in Counter(paths).items():
         if count > 1:
             raise SettingsError(f"--from {path} is given {count} times: give each file once")

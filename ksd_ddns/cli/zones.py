@@ -33,8 +33,10 @@ def in_each_zone(chosen: Settings, action: Callable[[bytes], _T]) -> tuple[list[
     return results, code
 
 
-def one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi], step: Steps) -> OnePass:
-    """Return a pass over the zone that holds `base`, for `vmis`."""
+def one_pass(
+    chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi], step: Steps, *, hold_down: float = 0.0
+) -> OnePass:
+    """Return a pass over the zone that holds `base`, for `vmis`; addresses are held for `hold_down` seconds."""
     zone = (chosen.zone if base == chosen.base else None) or enclosing_zone(session, base)
     rules = zones.rules(chosen, zone, base)
     if chosen.name_server_ip and base == chosen.base != zone:
@@ -48,6 +50,7 @@ def one_pass(chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi
         scope=zones.scope(chosen, rules),
         limits=zones.limits(chosen),
         max_delete_percent=chosen.max_delete_percent,
+        hold_down=hold_down,
         step=step,
     )
 

@@ -12,6 +12,7 @@ from ksd_ddns.errors import SourceError
 
 _NAMESPACES = "/api/v1/namespaces/"
 _LEASES = "/apis/coordination.k8s.io/"
+_ONE_VMI = "/virtualmachineinstances/"
 _GRANTS = (
     ("/api/v1/namespaces/kube-system", "get of namespaces to this account (ClusterRole secondary), or set OWNER_ID"),
     (_NAMESPACES, "create of events to this account (ClusterRole secondary)"),
@@ -109,7 +110,8 @@ class HttpErrors:
 
 
 def _missing(message: str, server: str, path: str) -> SourceError:
-    if path.startswith(_LEASES):
+    # Without KubeVirt, the answer has no message.
+    if path.startswith(_LEASES) or (_ONE_VMI in path and message):
         return Missing(f"{path}: {message}")
     cure = (
         "check that it is the API server of a cluster; if it is, set OWNER_ID"

@@ -47,10 +47,8 @@ def unpublishable(address: bytes) -> tuple[AddressKind | None, Embedding | None]
         return _NEVER[address], None
     if address[0] == 0xFF:
         return AddressKind.MULTICAST, None
-    if address[0] == 0xFE and address[1] & 0xC0 == 0xC0:
-        return AddressKind.SITE_LOCAL, None
-    if is_link_local_ipv6(address):
-        return AddressKind.LINK_LOCAL, None
+    if address[0] == 0xFE and address[1] & 0x80:  # RFC 4291, 2.5.6 and 2.5.7
+        return AddressKind.SITE_LOCAL if address[1] & 0x40 else AddressKind.LINK_LOCAL, None
     if address.startswith(_MAPPED):
         return AddressKind.MAPPED, None
     form, inner = _embedded(address)

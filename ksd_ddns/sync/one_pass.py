@@ -74,9 +74,10 @@ class OnePass:
         scope: Scope,
         limits: Limits,
         max_delete_percent: int = 30,
+        hold_down: float = 0.0,
         step: Step = _no_progress,
     ) -> None:
-        options = Options(max_delete_percent=max_delete_percent, hold_down=0.0)
+        options = Options(max_delete_percent=max_delete_percent, hold_down=hold_down)
         self.reconciler = Reconciler(
             zone, rules=rules, scope=scope, namespaces=("",), options=options, jitter=random.random
         )

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from ksd_ddns.wire import names, rcodes
 from ksd_ddns.zone.plan import Blocked, Plan, namespace_of
 from ksd_ddns.zone.reconciler import Reconciler
-from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
+from ksd_ddns.zone.reconciler.refusals import Refusal
+from ksd_ddns.zone.render.refused import refused, zone_refuses
 
 
 def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
@@ -15,46 +16,9 @@ def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
     return refusal_text(found, zone=zone, server=server, accepts=accepts, ours=ours)
 
 
-def refusal_text(  # noqa: PLR0911 one for each cause
-    found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool
-) -> str:
+def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool) -> str:
     """Return the same; `accepts` is whether the zone accepts other updates, `ours` whether it has names of ours."""
-    name = names.to_text(found.name)
-    if ours and not accepts and found.cause in {Cause.ZONE, Cause.PERMISSION, Cause.SERVER}:
-        return _zone_refuses(found, zone=zone, server=server)
-    match found.cause:
-        case Cause.HOST_NAME:
-            return (
-                f"{server} refuses {name} (REFUSED): the zone checks host names, and this name is not one. "
-                'Add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
-                "the interface"
-            )
-        case Cause.LIMIT:
-            return (
-                f"{server} cannot take {name} (SERVFAIL): it has more records of one type than the zone allows (BIND: "
-                "max-records-per-type). Raise the limit there, or lower MAX_RRSET"
-            )
-        case Cause.NOT_SHOWN:
-            return (
-                f"{server} acknowledged the change of {name}, but it is not in the zone: its update-policy "
-                "ignores it, or inline signing is slow"
-            )
-        case Cause.NO_TXT:
-            return (
-                f"{server} acknowledged the change of {name}, but left out the ownership record: allow TXT in "
-                "its policy. Until then these addresses are not ours; afterwards ADOPT=true takes them over"
-            )
-        case Cause.CHANGING:
-            return (
-                f"{name} on {server} always differs from the zone that was just read: another program keeps changing "
-                "it, or the server stores records in another form than it shows. Delete it there, or rename the VM"
-            )
-        case Cause.PERMISSION | Cause.ZONE if accepts and ours:
-            return (
-                f"{server} refuses {name} ({_rcode(found)}), but accepts other names of {zone}: the key lacks "
-                "permission for this name or its types. Look at the update-policy of the zone (BIND) or its acl (Knot)"
-            )
-    return str(found.error) if found.error is not None else f"{server} refuses {name}"
+    return str(refused(found, zone=zone, server=server, rcode=_rcode(found), accepts=accepts, ours=ours))
 
 
 def primary(reconciler: Reconciler, server: str) -> str:
@@ -77,11 +41,7 @@ def primary(reconciler: Reconciler, server: str) -> str:
 
 
 def _zone_refuses(found: Refusal | None, *, zone: str, server: str) -> str:
-    rcode = f" ({_rcode(found)})" if found else ""
-    return (
-        f"{server} accepts no update of {zone}{rcode}, although it holds our names: the zone is frozen (rndc thaw), "
-        "the server is a secondary, its disk is full, or the permission of the key was removed"
-    )
+    return str(zone_refuses(zone=zone, server=server, rcode=_rcode(found) if found else ""))
 
 
 def deletions(reconciler: Reconciler) -> str:

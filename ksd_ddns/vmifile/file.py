@@ -44,10 +44,23 @@ def read(
     Raises SourceError if the file cannot be read, is larger than `max_octets`, is malformed, or contains anything but
     VMIs, or one VMI twice. An empty list is valid.
     """
+    return tuple(
+        vmi.parse(obj)
+        for obj in _unique(path, progress)
+        if (not namespaces or obj.namespace in namespaces) and selector.matches(obj.labels)
+    )
+
+
+def read_objects(path: str) -> tuple[VmiObject, ...]:
+    """Return all VMIs in the file at `path` as they are written there. Raises SourceError as `read` does."""
+    return tuple(_unique(path, None))
+
+
+def _unique(path: str, progress: Progress | None) -> Iterator[VmiObject]:
+    """Yield the VMIs in the file at `path`. Raises SourceError if one is in it twice."""
     name = _shown(path)
     data = _utf8(name, _content(name, path, max_octets))
     objects = _plain_list(data) or _objects(documents(name, data, progress))
-    vmis: list[Vmi] = []
     places: dict[str, str] = {}
     for place, obj in objects:
         key = f"{obj.namespace}/{obj.metadata.name}"
@@ -56,9 +69,7 @@ def read(
                 f"{name}: the VMI {key} is in it twice, in {places[key]} and in {place}: remove the outdated one"
             )
         places[key] = place
-        if (not namespaces or obj.namespace in namespaces) and selector.matches(obj.labels):
-            vmis.append(vmi.parse(obj))
-    return tuple(vmis)
+        yield obj
 
 
 def read_all(

@@ -13,7 +13,9 @@ from ksd_ddns.zone.explain.model import (
     VmiExplanation,
     ZoneFact,
 )
-from ksd_ddns.zone.explain.view import Viewpoint, VmiView, name_view, vmi_view
+from ksd_ddns.zone.explain.names import Viewpoint
+from ksd_ddns.zone.explain.questions import best, is_vmi, is_vmi_key, name_of
+from ksd_ddns.zone.explain.view import VmiView, name_view, vmi_view
 from ksd_ddns.zone.explain.vmis import Selection, similar_keys, vmi
 
 __all__ = [
@@ -31,6 +33,10 @@ __all__ = [
     "VmiExplanation",
     "VmiView",
     "ZoneFact",
+    "best",
+    "is_vmi",
+    "is_vmi_key",
+    "name_of",
     "name_view",
     "similar_keys",
     "vmi",

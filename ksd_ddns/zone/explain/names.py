@@ -1,7 +1,7 @@
 """What became of a name in one zone, from the state of its reconciler."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import isinf
 
 import msgspec
@@ -18,16 +18,28 @@ from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
-class Names:
-    """Explains names of one zone. `server` is the primary; `sends`: this process sends updates, it does not only plan.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewpoint:
+    """Who looks at a zone: `sends` is false for a process that only plans, and `server` is the primary.
 
-    Only reads the reconciler; the cost of each call depends on the name, not on the zone.
+    `hold_down` is HOLD_DOWN in seconds, None if another process holds addresses. With `whole_zone` the names that
+    remain of a VMI are looked for in the whole zone, not only in the unfinished work. `rcode` returns a response code
+    as text.
     """
 
-    def __init__(self, reconciler: Reconciler, *, server: str, sends: bool) -> None:
+    server: str
+    sends: bool
+    hold_down: float | None = None
+    whole_zone: bool = False
+    rcode: Callable[[int], str] = str
+
+
+class Names:
+    """Explains names of one zone. Only reads the reconciler; the cost depends on the name, not on the zone."""
+
+    def __init__(self, reconciler: Reconciler, at: Viewpoint) -> None:
         self._reconciler = reconciler
-        self._server = server
-        self._sends = sends
+        self._at = at
 
     def of_name(self, name: bytes) -> NameExplanation:
         """Explain `name`, whichever VMI wants it."""
@@ -100,7 +112,7 @@ class Names:
             return replace(base, state=State.REFUSED, refusal=self._fact(refusal))
         if name in reconciler.deletions.blocked:
             return replace(base, state=State.BLOCKED, limits=reconciler.deletions.limits)
-        if self._sends:
+        if self._at.sends:
             return replace(base, state=State.PENDING)
         return replace(base, state=State.LEFTOVER if base.change is Kind.DELETE else State.MISSING)
 
@@ -108,7 +120,8 @@ class Names:
         reconciler = self._reconciler
         return RefusalFact(
             refusal=refusal,
-            server=self._server,
+            server=self._at.server,
+            rcode=self._at.rcode(refusal.rcode) if refusal.rcode is not None else "",
             retry_at=reconciler.refusals.retry_at(refusal.cause),
             accepts=not reconciler.acceptance.refuses,
             ours=reconciler.holds_our_names,

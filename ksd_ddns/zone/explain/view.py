@@ -10,23 +10,9 @@ from ksd_ddns.zone import hold, ownership_record
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Rules, branch_of, stem_of, vmi_names
 from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, ZoneFact
-from ksd_ddns.zone.explain.names import Names, holds_of
+from ksd_ddns.zone.explain.names import Names, Viewpoint, holds_of
 from ksd_ddns.zone.plan import Ownership
 from ksd_ddns.zone.reconciler import Reconciler
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Viewpoint:
-    """Who looks at a zone: `sends` is false for a process that only plans, and `server` is the primary.
-
-    `hold_down` is HOLD_DOWN in seconds, None if another process holds addresses. With `whole_zone` the names that
-    remain of a VMI are looked for in the whole zone, not only in the unfinished work.
-    """
-
-    server: str
-    sends: bool
-    hold_down: float | None = None
-    whole_zone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +43,7 @@ def vmi_view(reconciler: Reconciler, key: str, at: Viewpoint, now: float) -> Vmi
     vmi, slowed = inventory.get(key), inventory.slowed(key, now)
     held = inventory.holds(key, now)
     holds = holds_of(held, inventory.outage(key), lasts=at.hold_down)
-    explain = Names(reconciler, server=at.server, sends=at.sends)
+    explain = Names(reconciler, at)
     claims = reconciler.desired.claims_of(key)
     found = [explain.of_claim(claim, holds) for claim in claims]
     if vmi is not None and reconciler.rules.max_namespace_names and not reconciler.rules.reverse:
@@ -87,8 +73,9 @@ def vmi_view(reconciler: Reconciler, key: str, at: Viewpoint, now: float) -> Vmi
 
 
 def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) -> NameAnswer:
-    """Return what the zone of `reconciler` knows of `name`, which is in it."""
-    explanation = Names(reconciler, server=at.server, sends=at.sends).of_name(name)
+    """Return what the zone of `reconciler` knows of `name`: no explanation if the name is not in the zone."""
+    inside = names.is_below(name, reconciler.zone)
+    explanation = Names(reconciler, at).of_name(name) if inside else None
     return NameAnswer(
         name=name,
         now=now,

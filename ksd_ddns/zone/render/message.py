@@ -2,7 +2,7 @@
 
 from ksd_ddns.kubevirt.vmi import MAX_TTL, MIN_TTL
 from ksd_ddns.kubevirt.vmi_object import HOSTNAME, IGNORE, TTL
-from ksd_ddns.kubevirt.warning import AddressKind, VmiWarning, WarningCode
+from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.zone.plan import Conflict, ConflictCause
 
@@ -83,15 +83,19 @@ def conflict(of: Conflict) -> str:
     )
 
 
+def kind(of: AddressKind, embedding: Embedding | None) -> str:
+    """Return what an address is that is never published."""
+    return f"the {embedding} form of {_KINDS[of]}" if embedding else _KINDS[of]
+
+
 def warning(of: VmiWarning) -> str:
     """Return what is not published for a VMI, and why."""
     others = of.count - 1
-    form = f"the {of.embedding} form of " if of.embedding else ""
     return _WARNINGS[of.code].format(
         interface=of.interface,
         annotation=of.annotation,
         value=of.value,
-        kind=f"{form}{_KINDS[of.kind]}" if of.kind else "",
+        kind=kind(of.kind, of.embedding) if of.kind else "",
         allowed=_ALLOWED.get(of.annotation, ""),
         limit=of.limit,
         count=of.count,

@@ -1,0 +1,130 @@
+"""`ksd-ddns explain`: why a VM or a name is in DNS, or is not."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ksd_ddns import vmifile
+from ksd_ddns.cli import options, output, remote, sources
+from ksd_ddns.cli.progress import Steps
+from ksd_ddns.cli.session import session as open_session
+from ksd_ddns.cli.zones import in_each_zone, one_pass
+from ksd_ddns.config import loading, zones
+from ksd_ddns.config.settings import Settings
+from ksd_ddns.errors import SettingsError
+from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
+from ksd_ddns.primary import rcodes
+from ksd_ddns.primary.session import Session
+from ksd_ddns.sync.one_pass import OnePass
+from ksd_ddns.zone import explain
+from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiView
+from ksd_ddns.zone.render import explained
+from ksd_ddns.zone.render.explain_text import Text
+from ksd_ddns.zone.render.explained import Document
+
+_READ_WITHIN = 30.0
+"""Seconds that the API server may take for one VMI."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(options.Options):
+    """Options of `explain`."""
+
+    what: str = options.flag(
+        "what",
+        metavar="NAMESPACE/VM|NAME",
+        help="a VM (prod/db), a name below the base (web.prod), an absolute name (web.prod.vm.example.), or an address",
+    )
+    source: tuple[str, ...] = options.source_flag()
+    output: str = options.output_flag("text", "json")
+    url: str = options.flag(
+        "--url",
+        default="",
+        metavar="URL",
+        help="ask the running controller at URL, such as http://127.0.0.1:8081, not the cluster and the primary",
+    )
+
+
+def main(asked: Options) -> int:
+    """Print the explanation."""
+    if explain.is_vmi(asked.what) and not explain.is_vmi_key(asked.what):
+        raise SettingsError(f"{asked.what!r} is not a VM: write NAMESPACE/VM, such as prod/db")
+    if asked.url and asked.source:
+        raise SettingsError("--url and --from exclude each other: the controller has its own source of VMIs")
+    found, code = (remote.explanation(asked.url, asked.what), 0) if asked.url else _explained(asked)
+    if found is None:
+        return code
+    if asked.output == "json":
+        output.document(explained.encoded(found))
+    else:
+        width = shutil.get_terminal_size().columns if output.is_terminal() else None
+        output.lines(Text(found, zone=None, width=width).lines())
+    return code or int(not found.complete)
+
+
+def _explained(asked: Options) -> tuple[Document | None, int]:
+    """Return the explanation from the cluster or the files, and the primary; without one, the exit code."""
+    chosen = loading.load(asked.flags)
+    key = asked.what if explain.is_vmi(asked.what) else ""
+    name = b"" if key else _name(asked.what, chosen)
+    with Steps() as step, closing(open_session(chosen)) as session:
+        vmis, obj = _vmis(chosen, asked.source, key, step)
+        chosen = sources.owning(chosen, asked.source)
+
+        def planned(base: bytes) -> tuple[OnePass, Viewpoint]:
+            one = one_pass(chosen, session, base, vmis, step, hold_down=chosen.hold_down)
+            one.plan()
+            return one, _viewpoint(session)
+
+        def view(base: bytes) -> VmiView:
+            one, at = planned(base)
+            return explain.vmi_view(one.reconciler, key, at, time.monotonic())
+
+        def answer(base: bytes) -> NameAnswer:
+            one, at = planned(base)
+            return explain.name_view(one.reconciler, name, at, time.monotonic())
+
+        if key:
+            views, code = in_each_zone(chosen, view)
+            if not views:
+                return None, code
+            selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector)
+            return explained.vmi(explain.vmi(key, obj, views, selection), _clock()), code
+        answers, code = in_each_zone(chosen, answer)
+        return (explained.name(explain.best(answers), _clock()) if answers else None), code
+
+
+def _name(text: str, chosen: Settings) -> bytes:
+    try:
+        return explain.name_of(text, zones.bases(chosen)[0])
+    except ValueError as e:
+        raise SettingsError(str(e)) from e
+
+
+def _viewpoint(session: Session) -> Viewpoint:
+    return Viewpoint(server=str(session.server), sends=False, whole_zone=True, rcode=rcodes.text)
+
+
+def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tuple[tuple[Vmi, ...], VmiObject | None]:
+    """Return the VMIs that are published, and the VMI `key` as it is in the API or the files, if there is one."""
+    if not paths:
+        obj = sources.vmi_object(key, within=_READ_WITHIN) if key else None
+        return sources.vmis(chosen, paths, step), obj
+    sources.check_paths(paths)
+    found = [(path, vmifile.read_objects(path)) for path in paths]
+    vmifile.merged((path, tuple(map(vmi.parse, objects))) for path, objects in found)
+    every = [obj for _, objects in found for obj in objects]
+    selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector)
+    selected = tuple(vmi.parse(obj) for obj in every if selection.skip(obj) is None)
+    return selected, next((obj for obj in every if f"{obj.namespace}/{obj.metadata.name}" == key), None)
+
+
+def _clock() -> explained.Clock:
+    """Return what converts times by the monotonic clock to the time of day."""
+    now, started = datetime.now(UTC), time.monotonic()
+    return lambda at: now + timedelta(seconds=at - started)

@@ -1,0 +1,68 @@
+"""A running controller, asked over HTTP."""
+
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import urllib3
+
+from ksd_ddns.errors import SettingsError, SourceError
+from ksd_ddns.zone import explain
+from ksd_ddns.zone.render.document import VERSION
+from ksd_ddns.zone.render.explained import Document
+
+_CONNECT, _READ = 5.0, 15.0
+_LONGEST = 300
+_LARGEST = 64 << 20
+
+
+def explanation(url: str, what: str) -> Document:
+    """Return what the controller at `url` explains of `what`. Raises SettingsError, SourceError."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsError(f"--url = {url!r}: write the URL of the status page, such as http://127.0.0.1:8081")
+    query = urlencode({"vmi" if explain.is_vmi(what) else "name": what})
+    status, body = _get(url, f"{url.rstrip('/')}/explain?{query}")
+    if status != 200:
+        raise _refusal(url, status, body)
+    try:
+        found = msgspec.json.decode(body, type=Document)
+    except msgspec.DecodeError as e:
+        raise SourceError(f"{url} answers, but not as ksd-ddns does: check --url") from e
+    if found.version != VERSION:
+        raise SourceError(f"{url} runs another version of ksd-ddns: use the same version for explain")
+    return found
+
+
+def _get(url: str, full: str) -> tuple[int, bytes]:
+    try:
+        response = urllib3.request(
+            "GET",
+            full,
+            headers={"Accept": "application/json"},
+            timeout=urllib3.Timeout(connect=_CONNECT, read=_READ),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        with response:
+            return response.status, response.read(_LARGEST)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as e:
+        # NewConnectionError is a ConnectTimeoutError by its class.
+        connected = not isinstance(e, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+        late = connected and isinstance(e, urllib3.exceptions.TimeoutError)
+        reason = "no answer in time" if late else "cannot connect"
+        raise SourceError(
+            f"{url}: {reason}; check that the controller runs and that its STATUS_ADDRESS can be reached, for example "
+            "with kubectl -n secondary port-forward deployment/secondary-dns 8081"
+        ) from e
+
+
+def _refusal(url: str, status: int, body: bytes) -> SourceError:
+    text = " ".join(body[:_LONGEST].decode(errors="replace").split())
+    if status == 503:
+        return SourceError(f"{url} cannot answer now: {text}")
+    if status == 400:
+        return SourceError(f"{url}: {text}")
+    if status == 404:
+        return SourceError(f"{url} has no /explain: check --url, and the version of the controller")
+    return SourceError(f"{url} answered with HTTP status {status}: check --url")

@@ -1,0 +1,51 @@
+"""What is asked about: a VMI or a name, from text."""
+
+from collections.abc import Sequence
+
+from ksd_ddns.kubevirt.addresses import packed
+from ksd_ddns.wire import names
+from ksd_ddns.zone.explain.model import NameAnswer
+
+
+def name_of(text: str, base: bytes) -> bytes:
+    """Return the owner name that `text` means: absolute with a final dot, else below `base`.
+
+    An IP address means its reverse name, and a name that ends with the labels of the base is absolute without the dot.
+    Raises ValueError with the cause.
+    """
+    address = packed(text)
+    if address is not None:
+        return names.reverse(address)
+    name = names.from_text(text)
+    if text.endswith(".") or names.is_below(name, base):
+        return name
+    return names.from_labels([*names.labels(name), *names.labels(base)])
+
+
+def is_vmi(text: str) -> bool:
+    """Return whether `text` means a VMI, `namespace/name`, not a name."""
+    return "/" in text
+
+
+def is_vmi_key(text: str) -> bool:
+    """Return whether `text` is `namespace/name`, as an API server could have it."""
+    namespace, _, name = text.partition("/")
+    return bool(namespace and name) and "/" not in name and text.isascii() and text.isprintable() and " " not in text
+
+
+def best(answers: Sequence[NameAnswer]) -> NameAnswer:
+    """Return the answer of the zone that holds the name, with the facts of all zones."""
+    zones = tuple(fact for answer in answers for fact in answer.zones)
+    found = [answer for answer in answers if answer.explanation is not None]
+    first = max(found, key=_nearness, default=answers[0])
+    problems = tuple(dict.fromkeys(problem for answer in answers for problem in answer.source_problems))
+    shown = first.zones if first.explanation is not None else zones
+    return NameAnswer(
+        name=first.name, now=first.now, explanation=first.explanation, zones=shown, source_problems=problems
+    )
+
+
+def _nearness(answer: NameAnswer) -> tuple[bool, int]:
+    """Sort key: of several zones, or several bases in one zone, the one closest to the name comes last."""
+    base = answer.zones[0].base
+    return names.is_below(answer.name, base), len(base)

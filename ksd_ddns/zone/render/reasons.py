@@ -1,0 +1,104 @@
+"""States and rules of explanations as text: a clause for the problem, and one for the remedy."""
+
+from ksd_ddns.wire import names
+from ksd_ddns.zone.explain import AddressExplanation, NameExplanation, Skip, State, ZoneFact
+from ksd_ddns.zone.plan import ConflictCause, Kind
+from ksd_ddns.zone.render import message
+from ksd_ddns.zone.render.refused import Advice, refused
+
+_SKIPPED = {
+    Skip.POD_NETWORK: Advice("pod network"),
+    Skip.UNPLUGGED: Advice("the interface is unplugged (state: absent)"),
+    Skip.GUEST_ONLY: Advice("no interface of the VM: only the guest knows it"),
+    Skip.NO_ADDRESS: Advice(
+        "the status of the VMI has no address", "install the guest agent in the VM, or wait until it has an address"
+    ),
+    Skip.NOT_AN_ADDRESS: Advice("not an IP address"),
+    Skip.PUBLISH_CIDRS: Advice("outside PUBLISH_CIDRS"),
+    Skip.EXCLUDE_CIDRS: Advice("inside EXCLUDE_CIDRS"),
+    Skip.MAX_ADDRESSES: Advice("the interface has more than {limit} addresses of one family", "raise MAX_ADDRESSES"),
+    Skip.FLOOD: Advice("the VMI reports more interfaces or addresses than are read"),
+    Skip.ILLEGAL_INTERFACE_NAME: Advice("the name of the interface cannot be part of a DNS name", "rename it"),
+    Skip.DUPLICATE_INTERFACE_NAME: Advice("another interface has the same DNS name", "rename one of them"),
+    Skip.MAX_NAMES: Advice("the VMI has more than {limit} names", "raise MAX_NAMES"),
+    Skip.MAX_NAMES_PER_NAMESPACE: Advice(
+        "the namespace has no more than {limit} names, and older VMIs come first", "raise MAX_NAMES_PER_NAMESPACE"
+    ),
+    Skip.MAX_RRSET: Advice("{limit} older PTR records exist for the address", "raise MAX_RRSET"),
+    Skip.IGNORED: Advice("the annotation ksd-ddns/ignore is true", "remove the annotation"),
+    Skip.ENDED: Advice("the VM has ended", "start it again"),
+    Skip.NAMESPACES: Advice("the namespace is not in NAMESPACES", "add it there"),
+    Skip.LABEL_SELECTOR: Advice("the labels of the VMI do not match LABEL_SELECTOR", "add the label to the VM"),
+    Skip.ILLEGAL_VMI_NAME: Advice("the name or namespace of the VMI cannot be part of a DNS name", "rename the VM"),
+}
+
+_FREE = "the name is published as soon as it is free"
+
+_CONFLICT_FIXES = {
+    ConflictCause.UNOWNED: f"delete the record, or choose another name: {_FREE}",
+    ConflictCause.OTHER_OWNER: "use another name in one of the clusters, or delete the records there",
+    ConflictCause.OTHER_PROGRAM: f"delete the name in that program, or choose another name: {_FREE}",
+    ConflictCause.OLDER_VMI: "choose another name for one of the two",
+    ConflictCause.INTERFACE_FIRST: "choose another hostname",
+    ConflictCause.ZONE_RECORD: "choose another name",
+    ConflictCause.CNAME: f"delete the CNAME, or choose another name: {_FREE}",
+    ConflictCause.DELEGATION: "set ZONE and DNS_SERVER to the delegated zone",
+    ConflictCause.DNAME: "delete the DNAME, or choose another DOMAIN",
+}
+
+
+def skipped(skip: Skip, limit: int = 0) -> Advice:
+    """Return the rule that excludes an address or name, and what changes that."""
+    found = _SKIPPED[skip]
+    return Advice(found.problem.format(limit=limit), found.fix)
+
+
+def address(of: AddressExplanation) -> Advice:
+    """Return why an address has no name, or its interface none of its own; empty if nothing is wrong."""
+    if of.skip is Skip.NEVER_PUBLISHED and of.kind is not None:
+        return Advice(f"{message.kind(of.kind, of.embedding)} is never published")
+    return skipped(of.skip, of.limit) if of.skip is not None else Advice("")
+
+
+def name(of: NameExplanation, zone: ZoneFact) -> Advice:  # noqa: PLR0911 one for each state
+    """Return why a name is in its state, and the remedy; empty if the state says it all."""
+    match of.state:
+        case State.SKIPPED if of.skip is not None:
+            return skipped(of.skip, of.limit)
+        case State.CONFLICT if of.conflict is not None:
+            return Advice(message.conflict(of.conflict), _CONFLICT_FIXES.get(of.conflict.cause, ""))
+        case State.REFUSED if of.refusal is not None:
+            fact = of.refusal
+            return refused(
+                fact.refusal,
+                zone=names.to_text(of.zone),
+                server=fact.server,
+                rcode=fact.rcode,
+                accepts=fact.accepts,
+                ours=fact.ours,
+            )
+        case State.BLOCKED:
+            return Advice(
+                "the deletion limit blocks the deletion: too many VMIs are missing at once",
+                "check that the list of VMIs is complete, then run apply --force or raise MAX_DELETE_PERCENT",
+            )
+        case State.PENDING | State.MISSING | State.LEFTOVER | State.UNKNOWN:
+            return _unfinished(of, zone)
+        case State.HELD if of.hold is not None:
+            return Advice(f"interface {of.hold.interface!r} reports no address: the last one stays for HOLD_DOWN")
+    return Advice("")
+
+
+def _unfinished(of: NameExplanation, zone: ZoneFact) -> Advice:
+    if zone.problem is not None:
+        return Advice(str(zone.problem))
+    if of.state is State.UNKNOWN:
+        return Advice("the zone has not been read yet")
+    if of.state is State.PENDING:
+        if of.unconfirmed_since is not None:
+            return Advice("the primary accepted the change, and the zone does not show it yet")
+        return Advice("the deletion is sent next" if of.change is Kind.DELETE else "the change is sent next")
+    if of.state is State.LEFTOVER:
+        return Advice("the name is ours, and no VMI wants it", "ksd-ddns apply deletes it, unless POLICY=upsert-only")
+    wrong = "the zone holds something else" if of.change is Kind.CHANGE else "the name is not in the zone"
+    return Advice(wrong, "check that the controller runs and is ready, or run ksd-ddns apply")

@@ -1,0 +1,81 @@
+"""Refused names as text: why the primary refuses a name, and the remedy."""
+
+from typing import NamedTuple
+
+from ksd_ddns.wire import names
+from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
+
+
+class Advice(NamedTuple):
+    """A problem, and what fixes it (empty if the problem says it all). Each is a clause without its final dot."""
+
+    problem: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.fix}" if self.fix else self.problem
+
+
+def refused(  # noqa: PLR0911 one for each cause
+    found: Refusal, *, zone: str, server: str, rcode: str, accepts: bool, ours: bool
+) -> Advice:
+    """Return why a name is refused, and the remedy.
+
+    `rcode` is the response code as text, `accepts` whether the zone accepts other updates, `ours` whether it has names
+    of ours.
+    """
+    name = names.to_text(found.name)
+    if ours and not accepts and found.cause in {Cause.ZONE, Cause.PERMISSION, Cause.SERVER}:
+        return zone_refuses(zone=zone, server=server, rcode=rcode)
+    match found.cause:
+        case Cause.HOST_NAME:
+            return Advice(
+                f"{server} refuses {name} (REFUSED): the zone checks host names, and this name is not one",
+                'Add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
+                "the interface",
+            )
+        case Cause.LIMIT:
+            return Advice(
+                f"{server} cannot take {name} (SERVFAIL): it has more records of one type than the zone allows (BIND: "
+                "max-records-per-type)",
+                "Raise the limit there, or lower MAX_RRSET",
+            )
+        case Cause.NOT_SHOWN:
+            return Advice(
+                f"{server} acknowledged the change of {name}, but it is not in the zone: its update-policy "
+                "ignores it, or inline signing is slow"
+            )
+        case Cause.NO_TXT:
+            return Advice(
+                f"{server} acknowledged the change of {name}, but left out the ownership record",
+                "Allow TXT in its policy. Until then these addresses are not ours; afterwards ADOPT=true takes them "
+                "over",
+            )
+        case Cause.CHANGING:
+            return Advice(
+                f"{name} on {server} always differs from the zone that was just read: another program keeps changing "
+                "it, or the server stores records in another form than it shows",
+                "Delete it there, or rename the VM",
+            )
+        case Cause.PERMISSION | Cause.ZONE if accepts and ours:
+            return Advice(
+                f"{server} refuses {name} ({rcode}), but accepts other names of {zone}: the key lacks "
+                "permission for this name or its types",
+                "Look at the update-policy of the zone (BIND) or its acl (Knot)",
+            )
+    return _of_error(found, server)
+
+
+def zone_refuses(*, zone: str, server: str, rcode: str) -> Advice:
+    """Return why a zone that holds names of ours accepts no update; an empty `rcode` is unknown."""
+    shown = f" ({rcode})" if rcode else ""
+    return Advice(
+        f"{server} accepts no update of {zone}{shown}, although it holds our names: the zone is frozen (rndc thaw), "
+        "the server is a secondary, its disk is full, or the permission of the key was removed"
+    )
+
+
+def _of_error(found: Refusal, server: str) -> Advice:
+    if found.error is None:
+        return Advice(f"{server} refuses {names.to_text(found.name)}")
+    return Advice(str(found.error))
