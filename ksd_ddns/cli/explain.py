@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from ksd_ddns import vmifile
 from ksd_ddns.cli import options, output, remote, sources
@@ -20,6 +19,7 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.session import Session
+from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.one_pass import OnePass
 from ksd_ddns.zone import explain
 from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiView
@@ -94,9 +94,9 @@ def _explained(asked: Options) -> tuple[Document | None, int]:
             if not views:
                 return None, code
             selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector)
-            return explained.vmi(explain.vmi(key, obj, views, selection), _clock()), code
+            return explained.vmi(explain.vmi(key, obj, views, selection), Explainer.clock()), code
         answers, code = in_each_zone(chosen, answer)
-        return (explained.name(explain.best(answers), _clock()) if answers else None), code
+        return (explained.name(explain.best(answers), Explainer.clock()) if answers else None), code
 
 
 def _name(text: str, chosen: Settings) -> bytes:
@@ -113,7 +113,7 @@ def _viewpoint(session: Session) -> Viewpoint:
 def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tuple[tuple[Vmi, ...], VmiObject | None]:
     """Return the VMIs that are published, and the VMI `key` as it is in the API or the files, if there is one."""
     if not paths:
-        obj = sources.vmi_object(key, within=_READ_WITHIN) if key else None
+        obj = sources.vmi_reader((), within=_READ_WITHIN)(key) if key else None
         return sources.vmis(chosen, paths, step), obj
     sources.check_paths(paths)
     found = [(path, vmifile.read_objects(path)) for path in paths]
@@ -121,10 +121,4 @@ def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tupl
     every = [obj for _, objects in found for obj in objects]
     selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector)
     selected = tuple(vmi.parse(obj) for obj in every if selection.skip(obj) is None)
-    return selected, next((obj for obj in every if f"{obj.namespace}/{obj.metadata.name}" == key), None)
-
-
-def _clock() -> explained.Clock:
-    """Return what converts times by the monotonic clock to the time of day."""
-    now, started = datetime.now(UTC), time.monotonic()
-    return lambda at: now + timedelta(seconds=at - started)
+    return selected, next((obj for obj in every if obj.key == key), None)

@@ -22,12 +22,17 @@ from ksd_ddns.primary.notify import Listener
 from ksd_ddns.status import Process, StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
+from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.notifications import Notify
+from ksd_ddns.zone.explain import Selection
 from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.reconciler import Options as Keeping
 
 END_WITHIN = 1.5
 """Seconds after a signal to wait for the responses to updates in flight."""
+
+READ_VMI_WITHIN = 3.0
+"""Seconds for the API server to answer with the VMI that is explained."""
 
 OWNER_WITHIN = 300.0
 """Seconds that reading the owner ID from the cluster may take."""
@@ -81,6 +86,13 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             leading=None if election is None else election.leading(),
             api_requests=counts.requests,
             watch_ends=counts.ends,
+        ),
+        explainer=Explainer(
+            supervisor,
+            sources.vmi_reader(asked.source, timing.cluster, counts, within=READ_VMI_WITHIN),
+            Selection(namespaces=chosen.namespaces, selector=chosen.label_selector),
+            hold_down=chosen.hold_down,
+            unavailable=lambda: "" if election is None or election.leading() else "this replica is not the leader",
         ),
     )
     status.start()

@@ -57,15 +57,25 @@ def followed(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Cou
     return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing, counts=counts)
 
 
-def vmi_object(key: str, *, within: float) -> VmiObject | None:
-    """Return the VMI `namespace/name` as it is in the cluster, None if there is none. Raises SourceError."""
+def vmi_reader(
+    paths: Sequence[str], timing: Timing | None = None, *, within: float
+) -> Callable[[str], VmiObject | None]:
+    """Return a function that returns the VMI `namespace/name` as it is now in the files, or without any the cluster.
+
+    It returns None if there is none, and raises SourceError. The API server has `within` seconds to answer.
+    """
+    if paths:
+        return lambda key: next((obj for path in paths for obj in vmifile.read_objects(path) if obj.key == key), None)
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.one_vmi import vmi_object as read  # noqa: PLC0415 as above
-    from ksd_ddns.cluster.refusals import insist  # noqa: PLC0415 as above
 
-    api = Api()
-    with api.within(within):
-        return insist(lambda: read(api, key))
+    api = Api(timing=timing.api if timing else None)
+
+    def one(key: str) -> VmiObject | None:
+        with api.within(within):
+            return read(api, key)
+
+    return one
 
 
 def check_paths(paths: Sequence[str]) -> None:

@@ -119,6 +119,11 @@ class VmiObject(msgspec.Struct, gc=False, rename="camel"):
         return self.metadata.namespace or DEFAULT_NAMESPACE
 
     @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.metadata.name}"
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels; a null value is the empty string, as the API server reads it."""
         return {key: value or "" for key, value in (self.metadata.labels or {}).items()}

@@ -118,7 +118,7 @@ class Pages:
             return Page(HTTPStatus.OK, "text/html", self._html(), (("Content-Security-Policy", _POLICY),))
         if path == "/records":
             return self._records()
-        return plain(HTTPStatus.NOT_FOUND, "there are /healthz /readyz /metrics /records and /")
+        return plain(HTTPStatus.NOT_FOUND, "there are /healthz /readyz /metrics /records /explain and /")
 
     def _health(self) -> Page:
         reason = self._healthy()

@@ -13,8 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.serving import Bounded, Limits
+from ksd_ddns.status import explain
 from ksd_ddns.status.metrics import Process, Snapshots, registry
 from ksd_ddns.status.pages import Contents, Page, Pages, plain
+from ksd_ddns.sync.explain import Explainer
 
 MAX_HEAD = 8192
 """Maximum octets of a request line with its headers."""
@@ -40,6 +42,7 @@ class StatusServer:
     """Serves the pages made from `snapshots` and `owned` on one address; an empty host means all addresses.
 
     `healthy` returns why the process must be restarted, "" if it is healthy; `process` what the metrics show of it.
+    `explainer` answers `/explain`.
     """
 
     def __init__(  # noqa: PLR0913 one value of each part
@@ -51,10 +54,12 @@ class StatusServer:
         *,
         healthy: Callable[[], str] = _healthy,
         process: Callable[[], Process] = Process,
+        explainer: Explainer | None = None,
         limits: Limits | None = None,
     ) -> None:
         class Handler(_Handler):
             pages = Pages(snapshots, owned, healthy, registry(snapshots, process))
+            explains = explainer
 
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 the kubelet probes the pod IP
 
@@ -89,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: _Server
     pages: Pages
+    explains: Explainer | None
     server_version = "ksd-ddns"
     sys_version = ""
     default_request_version = "HTTP/1.0"  # send a status line even if the request is invalid
@@ -138,6 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             return plain(HTTPStatus.BAD_REQUEST, "this is not a URL")
         try:
+            if url.path == "/explain":
+                return explain.page(query, self.explains)
             return self.pages.page(url.path, query)
         except Exception:  # noqa: BLE001 keep serving other requests
             _log.exception("BUG: cannot make a status page", extra={"fields": {"path": url.path}})

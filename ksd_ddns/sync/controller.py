@@ -8,14 +8,17 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
+from typing import Any, TypeAlias
 
 from ksd_ddns.errors import PrimaryError, SourceError
 from ksd_ddns.heartbeat import Heartbeat
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.primary.session import Session
+from ksd_ddns.sync.explain import Look, Question, ZoneT
 from ksd_ddns.sync.facts import FactLog
 from ksd_ddns.sync.notifications import Notifier
 from ksd_ddns.sync.snapshot import Snapshot
@@ -51,6 +54,7 @@ BEAT_EVERY = 5.0
 """Seconds between two heartbeats while idle."""
 
 _NOTIFY = NotifyReceived()
+_Queued: TypeAlias = SourceEvent | NotifyReceived | Question[Any] | None
 _KINDS: dict[type[SourceEvent], str] = {VmisListed: "listed", VmiChanged: "changed", VmiDeleted: "deleted"}
 
 _log = logging.getLogger(__name__)
@@ -91,7 +95,7 @@ class Controller:
         self._session = session
         self._scopes = tuple(namespaces)
         self._options = options
-        self._queue: SimpleQueue[SourceEvent | NotifyReceived | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Queued] = SimpleQueue()
         self._stop = Event()
         self._early: list[SourceEvent] = []
         self._sync: ZoneSync | None = None
@@ -106,6 +110,11 @@ class Controller:
         self._announced: int | None = None
         self.heartbeat = Heartbeat(f"zone {names.to_text(options.zone or options.base)}")
         self._publish(force=True)  # counters exist from the start
+
+    @property
+    def base(self) -> bytes:
+        """The name under which the zone's records are published."""
+        return self._options.base
 
     @property
     def snapshot(self) -> Snapshot:
@@ -123,6 +132,12 @@ class Controller:
     def put(self, event: SourceEvent) -> None:
         """Queue an event of a source; thread-safe."""
         self._queue.put(event)
+
+    def ask(self, look: Look[ZoneT]) -> Future[ZoneT]:
+        """Queue a question about the state of the zone; return its answer to come. Thread-safe."""
+        question = Question(look)
+        self._queue.put(question)
+        return question.future
 
     def receive_notify(self, zone: bytes) -> None:
         """Queue a NOTIFY if it is for our zone; thread-safe."""
@@ -239,7 +254,7 @@ class Controller:
         except Empty:
             return
 
-    def _first(self, seconds: float) -> SourceEvent | NotifyReceived | None:
+    def _first(self, seconds: float) -> _Queued:
         """Return the next event, waiting at most `seconds`. Raises Empty."""
         until = time.monotonic() + seconds
         while True:
@@ -251,10 +266,13 @@ class Controller:
                 if time.monotonic() >= until:
                     raise
 
-    def _take_one(self, event: SourceEvent | NotifyReceived | None) -> None:
+    def _take_one(self, event: _Queued) -> None:
         if event is None:
             return
         now = time.monotonic()
+        if isinstance(event, Question):
+            event.answer(self._sync.reconciler if self._sync else None, str(self._session.server), now)
+            return
         if isinstance(event, NotifyReceived):
             if self._sync is not None:
                 self._sync.reconciler.handle(event, now)

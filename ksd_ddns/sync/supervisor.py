@@ -5,6 +5,7 @@ A broken or slow primary of one zone does not delay the others.
 
 import logging
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from threading import Event, Thread
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from ksd_ddns import heartbeat
 from ksd_ddns.errors import KsdError
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed
 from ksd_ddns.sync.controller import Controller
+from ksd_ddns.sync.explain import Look, ZoneT
 from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.zone.owned import Owned
 
@@ -45,6 +47,15 @@ class Supervisor:
     def owned(self) -> tuple[Owned | None, ...]:
         """Return what we own in each zone, in the same order; thread-safe."""
         return tuple(controller.owned() for controller in (self._first, *self._others))
+
+    @property
+    def base(self) -> bytes:
+        """The base of the main zone."""
+        return self._first.base
+
+    def ask(self, look: Look[ZoneT]) -> list[Future[ZoneT]]:
+        """Ask the controller of each zone, in the same order; thread-safe."""
+        return [controller.ask(look) for controller in (self._first, *self._others)]
 
     def stuck(self, limit: float) -> str:
         """Return which zones have made no progress for `limit` seconds, "" if none; thread-safe."""

@@ -115,7 +115,9 @@ def similar_keys(key: str, keys: Collection[str]) -> tuple[str, ...]:
     """Return the VMIs that `key` may have been meant to be: the same name elsewhere, then similar ones."""
     namespace, _, name = key.rpartition("/")
     elsewhere = sorted(each for each in keys if each.endswith(f"/{name}"))[:_SIMILAR]
-    near = get_close_matches(key, [each for each in keys if each.startswith(f"{namespace}/")], n=_SIMILAR, cutoff=0.6)
+    prefix = f"{namespace}/"
+    there = [each.removeprefix(prefix) for each in keys if each.startswith(prefix)]
+    near = [prefix + each for each in get_close_matches(name, there, n=_SIMILAR, cutoff=0.5)]
     return tuple(dict.fromkeys([*elsewhere, *near]))[:_SIMILAR]
 
 

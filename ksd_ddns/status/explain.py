@@ -1,0 +1,47 @@
+"""`/explain?vmi=NAMESPACE/VM` and `/explain?name=NAME`: an explanation as JSON.
+
+`answer` finds out what is asked and asks the controllers; a page for people can be made from the same document.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from ksd_ddns.printable import printable_json
+from ksd_ddns.status.pages import Page, plain
+from ksd_ddns.sync.explain import Explainer, Unanswered
+from ksd_ddns.zone import explain
+from ksd_ddns.zone.render import explained
+from ksd_ddns.zone.render.explained import Document
+
+_USAGE = "use /explain?vmi=NAMESPACE/VM or /explain?name=NAME"
+_LONGEST = 1000
+
+
+def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None) -> Page:
+    """Return the explanation as JSON, or an error as text."""
+    found = answer(query, explainer)
+    if isinstance(found, Page):
+        return found
+    return Page(HTTPStatus.OK, "application/json", printable_json(explained.encoded(found)) + b"\n")
+
+
+def answer(  # noqa: PLR0911 one for each error
+    query: Mapping[str, Sequence[str]], explainer: Explainer | None
+) -> Document | Page:
+    """Return the explanation that `query` asks for, or the page that says why there is none."""
+    found = [(kind, text) for kind in ("vmi", "name") for text in query.get(kind, [])]
+    if explainer is None:
+        return plain(HTTPStatus.NOT_FOUND, "no explanations here")
+    if len(found) != 1 or len(found[0][1]) > _LONGEST:
+        return plain(HTTPStatus.BAD_REQUEST, _USAGE)
+    ((kind, text),) = found
+    try:
+        if kind == "name":
+            return explained.name(explainer.name(text), explainer.clock())
+        if explain.is_vmi_key(text):
+            return explained.vmi(explainer.vmi(text), explainer.clock())
+    except Unanswered as e:
+        return plain(HTTPStatus.SERVICE_UNAVAILABLE, f"{e}, try again", **{"Retry-After": "2"})
+    except ValueError as e:
+        return plain(HTTPStatus.BAD_REQUEST, str(e))
+    return plain(HTTPStatus.BAD_REQUEST, f"{text!r} is not a VM: {_USAGE}")
