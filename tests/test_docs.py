@@ -199,7 +199,7 @@ def flags_of(command: str) -> set[str]:
 
 def test_exit_codes_are_those_of_the_help() -> None:
     for code, meaning in re.findall(r"^  (\d+)  (.*)$", arguments._EXIT_CODES, re.MULTILINE):
-        plain = meaning.replace("; apply:", ". apply:").replace("; check:", ". check:")
+        plain = meaning.replace("; apply:", ". apply:").replace("; check", ". check")
         assert f"| {code} | {plain} |" in COMMAND_LINE.replace("`", "")
 
 

@@ -20,8 +20,7 @@ from ksd_ddns.printable import masked
 
 _EXIT_CODES = """exit codes:
   0  success
-  1  plan --exit-code: there are changes; apply: conflicts, refusals, or deletions blocked; check: something failed;
-     explain: something is missing in DNS
+  1  plan --exit-code: there are changes; apply: conflicts, refusals, or deletions blocked; check, explain: problems
   2  a setting or the input is wrong: nothing was sent
   3  the primary does not answer
   4  the primary refuses the key, the zone, the transfer or the update

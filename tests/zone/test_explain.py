@@ -484,7 +484,7 @@ def test_upsert_only_leaves_names() -> None:
 def test_there_is_no_such_vmi() -> None:
     both = world(db(), vmis.vmi("db1", "prod"), vmis.vmi("other", "prod"), vmis.vmi("bd", "dev"))
     found = explained(both, None, "prod/bd")
-    assert (found.exists, found.names, found.similar) == (False, (), ("dev/bd", "prod/db", "prod/db1"))
+    assert (found.exists, found.names, found.similar) == (False, (), ("dev/bd", "prod/db"))
 
 
 def test_a_vmi_that_cannot_be_read_is_explained_as_far_as_the_controller_knows() -> None:

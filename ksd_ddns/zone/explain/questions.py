@@ -23,8 +23,11 @@ def name_of(text: str, base: bytes) -> bytes:
 
 
 def is_vmi(text: str) -> bool:
-    """Return whether `text` means a VMI, `namespace/name`, not a name."""
-    return "/" in text
+    """Return whether `text` means a VMI, `namespace/name`, not a name.
+
+    Only a name ends with a dot; it may contain a slash (RFC 2317).
+    """
+    return "/" in text and not text.endswith(".")
 
 
 def is_vmi_key(text: str) -> bool:
