@@ -85,7 +85,7 @@ def test_a_name_and_its_owner(primary: Server, ksd: Ksd) -> None:
         assert command("explain", text, vmi=[old, new]).out.splitlines()[0] == "web.prod.vm.: published"
     done = command("explain", "web.prod", vmi=[old, new])
     assert (done.code, done.err.count("\n")) == (0, 0)
-    assert "prod/old (annotation, created 2020-01-01T00:00:00Z): gets it" in done.out
+    assert "prod/old (annotation, created 2020-01-01T00:00:00Z): comes first" in done.out
     assert "prod/new (annotation, created 2026-03-01T08:00:00Z): does not get it" in done.out
     # Of another owner.
     other = command.but(OWNER_ID="other")("explain", "web.prod", "-o", "json", vmi=[old])

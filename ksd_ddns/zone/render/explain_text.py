@@ -17,6 +17,7 @@ class Text:
         self._of = of
         self._zone = zone
         self._width = width
+        self._states = {name.name: name.state for name in of.vmi.names} if of.vmi is not None else {}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines."""
@@ -74,12 +75,17 @@ class Text:
             found = [f"skipped: {of.message}"]
         elif of.names:
             until = f" until {self._time(of.until)}" if of.until else ""
-            found = [f"{of.state.value}{until}: {', '.join(of.names)}"]
+            found = [f"{of.state.value}{until}: {', '.join(self._alike(of))}"]
             if of.message:
                 found.append(f"no name of its own: {of.message}")
         if of.since and of.state is State.HELD:
             found.append(f"no address reported since {self._time(of.since)}")
         return [*found, f"fix: {of.fix}"] if of.fix and of.skip is not None else found
+
+    def _alike(self, of: Address) -> list[str]:
+        """Return the names of an address that are in DNS, if it is; else those that are not."""
+        alike = [name for name in of.names if (self._states.get(name) in _IN_DNS) == (of.state in _IN_DNS)]
+        return alike or of.names
 
     def _names(self, of: list[Name]) -> Iterator[str]:
         if not of:
@@ -113,8 +119,8 @@ class Text:
         for label, claim in zip(["wanted by", *[""] * len(of.claims)], of.claims, strict=False):
             created = f", created {claim.created}" if claim.created else ""
             vmi = claim.vmi or "the zone's own records"
-            gets = "gets it" if claim is of.claims[0] else "does not get it"
-            yield f"{label:<11} {vmi} ({claim.origin}{created}): {gets}"
+            first = ": comes first" if claim is of.claims[0] else ": does not get it"
+            yield f"{label:<11} {vmi} ({claim.origin}{created}){first if len(of.claims) > 1 else ''}"
         if len(of.claims) > 1:
             yield " " * 12 + "interfaces come before annotations, then older VMIs before newer ones"
 

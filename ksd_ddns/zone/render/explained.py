@@ -203,7 +203,8 @@ def name(of: NameAnswer, clock: Clock) -> Document:
 
 def _name(of: NameExplanation, zone: ZoneFact, clock: Clock) -> Name:
     advice = reasons.name(of, zone)
-    refusal, conflict, hold = of.refusal, of.conflict, of.hold
+    refusal, conflict = of.refusal, of.conflict
+    hold = of.hold if of.state is State.HELD else None
     cause = refusal.refusal.cause.value if refusal else conflict.cause.value if conflict else of.skip or ""
     since = refusal.refusal.since if refusal else hold.since if hold else of.unconfirmed_since
     return Name(
@@ -216,7 +217,7 @@ def _name(of: NameExplanation, zone: ZoneFact, clock: Clock) -> Name:
         owners=[Owner(record.owner, record.vmi) for record in of.owners],
         claims=[_claim(item) for item in of.claims],
         message=advice.problem,
-        fix=advice.fix,
+        fix=advice.fix[:1].lower() + advice.fix[1:],
         cause=cause,
         winner=of.winner,
         server=refusal.server if refusal else "",

@@ -1,28 +1,35 @@
-"""A table as text: aligned columns, and a last column that is wrapped to the width."""
+"""A table as text: aligned columns, and details of each row that are wrapped to the width."""
 
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 _GAP = "  "
-_NARROWEST = 30
+_NARROWEST = 60
+_INDENT = " " * 4
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[Sequence[str]]], *, width: int | None) -> Iterator[str]:
-    """Yield the lines of a table. Each cell is a sequence of lines.
+    """Yield the lines of a table. Each cell is a sequence of lines; in the last cell, all but the first are details.
 
-    The last column is wrapped so that lines have at most `width` characters (None: it is not), but never narrower than
-    30 characters. A line that starts with "fix: " is indented when it is wrapped.
+    Lines have at most `width` characters where words allow it (None: any number). If the last column is narrower than
+    60 characters, the details follow their row over the full width. A detail that starts with "fix: " is indented
+    when it is wrapped.
     """
     columns = [
         max([len(text), *(len(line) for row in rows for line in row[index])]) for index, text in enumerate(heading[:-1])
     ]
     room = None if width is None else max(_NARROWEST, width - sum(columns) - len(_GAP) * len(columns))
+    below = room is not None and width is not None and room > width - sum(columns) - len(_GAP) * len(columns)
     yield _line([*heading], columns)
     for row in rows:
-        last = [part for line in row[-1] for part in _wrapped(line, room)]
-        cells = [*row[:-1], last]
+        first, *details = row[-1]
+        inside = [first] if below else [part for line in row[-1] for part in _wrapped(line, room)]
+        cells = [*row[:-1], inside]
         for index in range(max(len(cell) for cell in cells)):
             yield _line([cell[index] if index < len(cell) else "" for cell in cells], columns)
+        if below and width is not None:
+            for line in details:
+                yield from (_INDENT + part for part in _wrapped(line, max(_NARROWEST, width) - len(_INDENT)))
 
 
 def _line(cells: Sequence[str], columns: Sequence[int]) -> str:
