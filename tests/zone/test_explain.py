@@ -13,7 +13,7 @@ from harness import vmis
 from ksd_ddns.kubevirt import selector
 from ksd_ddns.kubevirt.vmi import MAX_ADDRESSES_OF_INTERFACE, parse
 from ksd_ddns.kubevirt.vmi_object import VmiObject
-from ksd_ddns.kubevirt.warning import AddressKind, WarningCode
+from ksd_ddns.kubevirt.warning import AddressKind, VmiWarning, WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, A
 from ksd_ddns.zone.desired import Network, Rules
@@ -592,6 +592,7 @@ def test_explained_as_published_is_what_the_zone_holds(found: list[dict[str, Any
         key = f"{raw['metadata']['namespace']}/{raw['metadata']['name']}"
         result = explained(both, raw, key)
         assert result.known
+        same_rules(result, both.reconciler.desired.warnings_of(key))
         assert {name.state for name in result.names} <= {State.PUBLISHED, State.CONFLICT, State.SKIPPED}
         states_of = {name.name: name.state for name in result.names}
         by_names |= {name.hex(): key for name, state in states_of.items() if state is State.PUBLISHED}
@@ -602,6 +603,26 @@ def test_explained_as_published_is_what_the_zone_holds(found: list[dict[str, Any
                     published[name.hex(), ip_address(row.address.partition("/")[0]).packed] = key
     assert published == holds
     assert by_names.keys() == {name for name, _ in holds}
+
+
+WARNED = {
+    Skip.MAX_ADDRESSES: WarningCode.MAX_ADDRESSES,
+    Skip.ILLEGAL_INTERFACE_NAME: WarningCode.ILLEGAL_INTERFACE_NAME,
+    Skip.DUPLICATE_INTERFACE_NAME: WarningCode.DUPLICATE_INTERFACE_NAME,
+    Skip.NOT_AN_ADDRESS: WarningCode.BAD_ADDRESS,
+}
+
+
+def same_rules(of: VmiExplanation, warnings: tuple[VmiWarning, ...]) -> None:
+    """Assert that the rules that leave something out are those that the code that publishes warns about."""
+    codes = {warning.code for warning in warnings}
+    if of.skip is not None or WarningCode.MORE in codes:
+        return
+    skips = {row.skip for interface in of.interfaces for row in interface.addresses}
+    # Past MAX_NAMES, and where nothing is published, no more interfaces are looked at.
+    if of.names and WarningCode.MAX_NAMES not in codes:
+        assert {WARNED[skip] for skip in skips if skip in WARNED} == codes & set(WARNED.values()), (skips, codes)
+    assert (Skip.MAX_NAMES in skips) <= (WarningCode.MAX_NAMES in codes)
 
 
 def consistent(row: AddressExplanation) -> None:

@@ -159,7 +159,7 @@ class _Rows:
             return _left_out(address, rules)
         if self._own is None:
             return Skip.ILLEGAL_INTERFACE_NAME, 0
-        if self._shadowed:
+        if self._shadowed and self._own in of.wanted.names:
             return Skip.DUPLICATE_INTERFACE_NAME, 0
         return Skip.MAX_NAMES, rules.max_names
 
