@@ -17,7 +17,6 @@ from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
-from ksd_ddns.primary import rcodes
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.one_pass import OnePass
@@ -107,7 +106,7 @@ def _name(text: str, chosen: Settings) -> bytes:
 
 
 def _viewpoint(session: Session) -> Viewpoint:
-    return Viewpoint(server=str(session.server), sends=False, whole_zone=True, rcode=rcodes.text)
+    return Viewpoint(server=str(session.server), sends=False, whole_zone=True)
 
 
 def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tuple[tuple[Vmi, ...], VmiObject | None]:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import msgspec
 
 from ksd_ddns.cluster.api import Api
-from ksd_ddns.cluster.refusals import Missing
+from ksd_ddns.cluster.http_errors import Missing
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 

@@ -13,7 +13,6 @@ from typing import Generic, Protocol, TypeVar
 
 from ksd_ddns.errors import KsdError, SourceError
 from ksd_ddns.kubevirt.vmi_object import VmiObject
-from ksd_ddns.primary import rcodes
 from ksd_ddns.zone import explain
 from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiExplanation
 from ksd_ddns.zone.reconciler import Reconciler
@@ -96,7 +95,7 @@ class Explainer:
         return lambda at: now + timedelta(seconds=at - started)
 
     def _at(self, server: str) -> Viewpoint:
-        return Viewpoint(server=server, sends=True, hold_down=self._hold_down, rcode=rcodes.text)
+        return Viewpoint(server=server, sends=True, hold_down=self._hold_down)
 
     def _turn(self) -> "_Turn":
         if reason := self._unavailable():

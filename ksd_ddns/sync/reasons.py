@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from ksd_ddns.wire import names, rcodes
+from ksd_ddns.wire import names
 from ksd_ddns.zone.plan import Blocked, Plan, namespace_of
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.refusals import Refusal
@@ -18,7 +18,7 @@ def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
 
 def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool) -> str:
     """Return the same; `accepts` is whether the zone accepts other updates, `ours` whether it has names of ours."""
-    return str(refused(found, zone=zone, server=server, rcode=_rcode(found), accepts=accepts, ours=ours))
+    return str(refused(found, zone=zone, server=server, accepts=accepts, ours=ours))
 
 
 def primary(reconciler: Reconciler, server: str) -> str:
@@ -41,7 +41,7 @@ def primary(reconciler: Reconciler, server: str) -> str:
 
 
 def _zone_refuses(found: Refusal | None, *, zone: str, server: str) -> str:
-    return str(zone_refuses(zone=zone, server=server, rcode=_rcode(found) if found else ""))
+    return str(zone_refuses(found, zone=zone, server=server))
 
 
 def deletions(reconciler: Reconciler) -> str:
@@ -72,7 +72,3 @@ def _deletions(count: int, owned: int, limits: Collection[Blocked]) -> str:
         f"refusing to delete {count} of {owned} owned names{f' ({where})' if where else ''}: is the list of VMIs "
         "complete? ksd-ddns apply --force or MAX_DELETE_PERCENT=100 deletes them"
     )
-
-
-def _rcode(found: Refusal) -> str:
-    return rcodes.text(found.rcode or 0)

@@ -21,7 +21,7 @@ from tests.zone.build import a, n, node, txt_rules
 from tests.zone.reconciler.model import REFUSED, Server, World
 from tests.zone.test_explain import db, explained, obj_of, world
 
-AT = Viewpoint(server="10.0.0.53:53", sends=True, hold_down=300.0, rcode=lambda rcode: f"RCODE{rcode}")
+AT = Viewpoint(server="10.0.0.53:53", sends=True, hold_down=300.0)
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 HOST_NAMES = (
@@ -135,7 +135,7 @@ def test_a_refusal_in_json() -> None:
                 if name["state"] == "refused")  # fmt: skip
     chosen = {key: name[key] for key in ("cause", "rcode", "server", "since", "retry_at", "found", "ours")}
     assert chosen == {
-        "cause": "host-name", "rcode": "RCODE5", "server": "10.0.0.53:53", "since": "2026-11-25T12:01:00Z",
+        "cause": "host-name", "rcode": "REFUSED", "server": "10.0.0.53:53", "since": "2026-11-25T12:01:00Z",
         "retry_at": "2026-11-25T12:01:04Z", "found": [], "ours": False,
     }  # fmt: skip
 

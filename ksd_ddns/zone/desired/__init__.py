@@ -2,7 +2,7 @@
 
 from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision
 from ksd_ddns.zone.desired.desired import Desired, Effect, desired
-from ksd_ddns.zone.desired.hostnames import branch_of, stem_of
+from ksd_ddns.zone.desired.hostnames import namespace_domain, relative_name
 from ksd_ddns.zone.desired.rules import HostnameScope, Network, Rules, apex_name_server
 from ksd_ddns.zone.desired.vmi_names import MAX_VMI_WARNINGS, VmiNames, interface_name, publishable, vmi_names
 
@@ -18,10 +18,10 @@ __all__ = [
     "Rules",
     "VmiNames",
     "apex_name_server",
-    "branch_of",
     "desired",
     "interface_name",
+    "namespace_domain",
     "publishable",
-    "stem_of",
+    "relative_name",
     "vmi_names",
 ]

@@ -115,12 +115,11 @@ _BY_DESIGN = frozenset(
 class RefusalFact:
     """The `refusal` of a name (its cause, the answer, and since when), by `server`; `retry_at` is the next attempt.
 
-    `rcode` is the response code as text. `accepts`: the zone accepts other updates; `ours`: it holds names of ours.
+    `accepts`: the zone accepts other updates; `ours`: it holds names of ours.
     """
 
     refusal: Refusal
     server: str
-    rcode: str = ""
     retry_at: float | None = None
     accepts: bool = True
     ours: bool = True

@@ -1,6 +1,6 @@
 """What became of a name in one zone, from the state of its reconciler."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isinf
 
@@ -23,15 +23,13 @@ class Viewpoint:
     """Who looks at a zone: `sends` is false for a process that only plans, and `server` is the primary.
 
     `hold_down` is HOLD_DOWN in seconds, None if another process holds addresses. With `whole_zone` the names that
-    remain of a VMI are looked for in the whole zone, not only in the unfinished work. `rcode` returns a response code
-    as text.
+    remain of a VMI are looked for in the whole zone, not only in the unfinished work.
     """
 
     server: str
     sends: bool
     hold_down: float | None = None
     whole_zone: bool = False
-    rcode: Callable[[int], str] = str
 
 
 class Names:
@@ -78,7 +76,7 @@ class Names:
             ours=planning.is_owned(found, live, scope),
             hold=next((hold for hold in holds if _holds(hold, wanted)), None),
         )
-        if reconciler.view.live is None:
+        if reconciler.reads.live is None:
             return base
         shared = bool(claim) and PTR in scope.types
         if shared and not _includes(desired.get(name), wanted):
@@ -121,7 +119,6 @@ class Names:
         return RefusalFact(
             refusal=refusal,
             server=self._at.server,
-            rcode=self._at.rcode(refusal.rcode) if refusal.rcode is not None else "",
             retry_at=reconciler.refusals.retry_at(refusal.cause),
             accepts=not reconciler.acceptance.refuses,
             ours=reconciler.holds_our_names,

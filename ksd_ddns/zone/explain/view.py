@@ -8,7 +8,7 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, Node
 from ksd_ddns.zone import hold, ownership_record
 from ksd_ddns.zone import plan as planning
-from ksd_ddns.zone.desired import Rules, branch_of, stem_of, vmi_names
+from ksd_ddns.zone.desired import Rules, namespace_domain, relative_name, vmi_names
 from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, ZoneFact
 from ksd_ddns.zone.explain.names import Names, Viewpoint, holds_of
 from ksd_ddns.zone.plan import Ownership
@@ -87,7 +87,7 @@ def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) ->
 
 def zone_fact(reconciler: Reconciler, at: Viewpoint) -> ZoneFact:
     """Return the state of a zone as a whole."""
-    scope, live = reconciler.scope, reconciler.view.live
+    scope, live = reconciler.scope, reconciler.reads.live
     return ZoneFact(
         zone=reconciler.zone,
         base=scope.base,
@@ -130,5 +130,5 @@ def _mentions(node: Node, needle: bytes, owner: str, key: str) -> bool:
 
 def _own_name(key: str, rules: Rules) -> bytes | None:
     namespace, _, name = key.partition("/")
-    branch, stem = branch_of(namespace, rules.base), stem_of(name)
-    return stem + branch if branch is not None and stem is not None else None
+    domain, relative = namespace_domain(namespace, rules.base), relative_name(name)
+    return relative + domain if domain is not None and relative is not None else None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.wire.text import rdata_text, rdtype_text
 from ksd_ddns.zone.explain import (
@@ -221,7 +221,7 @@ def _name(of: NameExplanation, zone: ZoneFact, clock: Clock) -> Name:
         cause=cause,
         winner=of.winner,
         server=refusal.server if refusal else "",
-        rcode=refusal.rcode if refusal else "",
+        rcode=rcodes.text(refusal.refusal.rcode) if refusal and refusal.refusal.rcode is not None else "",
         since=_time(since, clock),
         until=_time(hold.until if hold else None, clock),
         retry_at=_time(refusal.retry_at if refusal else None, clock),

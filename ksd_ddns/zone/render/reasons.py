@@ -73,7 +73,6 @@ def name(of: NameExplanation, zone: ZoneFact) -> Advice:  # noqa: PLR0911 one fo
                 fact.refusal,
                 zone=names.to_text(of.zone),
                 server=fact.server,
-                rcode=fact.rcode,
                 accepts=fact.accepts,
                 ours=fact.ours,
             )

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 
 
@@ -17,16 +17,15 @@ class Advice(NamedTuple):
 
 
 def refused(  # noqa: PLR0911 one for each cause
-    found: Refusal, *, zone: str, server: str, rcode: str, accepts: bool, ours: bool
+    found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool
 ) -> Advice:
     """Return why a name is refused, and the remedy.
 
-    `rcode` is the response code as text, `accepts` whether the zone accepts other updates, `ours` whether it has names
-    of ours.
+    `accepts` is whether the zone accepts other updates, `ours` whether it has names of ours.
     """
-    name = names.to_text(found.name)
+    name, rcode = names.to_text(found.name), rcodes.text(found.rcode or 0)
     if ours and not accepts and found.cause in {Cause.ZONE, Cause.PERMISSION, Cause.SERVER}:
-        return zone_refuses(zone=zone, server=server, rcode=rcode)
+        return zone_refuses(found, zone=zone, server=server)
     match found.cause:
         case Cause.HOST_NAME:
             return Advice(
@@ -66,9 +65,9 @@ def refused(  # noqa: PLR0911 one for each cause
     return _of_error(found, server)
 
 
-def zone_refuses(*, zone: str, server: str, rcode: str) -> Advice:
-    """Return why a zone that holds names of ours accepts no update; an empty `rcode` is unknown."""
-    shown = f" ({rcode})" if rcode else ""
+def zone_refuses(found: Refusal | None, *, zone: str, server: str) -> Advice:
+    """Return why a zone that holds names of ours accepts no update; `found` is one of the refusals, if there is one."""
+    shown = f" ({rcodes.text(found.rcode or 0)})" if found else ""
     return Advice(
         f"{server} accepts no update of {zone}{shown}, although it holds our names: the zone is frozen (rndc thaw), "
         "the server is a secondary, its disk is full, or the permission of the key was removed"
