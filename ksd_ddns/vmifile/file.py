@@ -46,17 +46,17 @@ def read(
     """
     return tuple(
         vmi.parse(obj)
-        for obj in _unique(path, progress)
+        for obj in _unique(path, progress, max_octets)
         if (not namespaces or obj.namespace in namespaces) and selector.matches(obj.labels)
     )
 
 
 def read_objects(path: str) -> tuple[VmiObject, ...]:
     """Return all VMIs in the file at `path` as they are written there. Raises SourceError as `read` does."""
-    return tuple(_unique(path, None))
+    return tuple(_unique(path, None, MAX_OCTETS))
 
 
-def _unique(path: str, progress: Progress | None) -> Iterator[VmiObject]:
+def _unique(path: str, progress: Progress | None, max_octets: int) -> Iterator[VmiObject]:
     """Yield the VMIs in the file at `path`. Raises SourceError if one is in it twice."""
     name = _shown(path)
     data = _utf8(name, _content(name, path, max_octets))
