@@ -58,7 +58,7 @@ def followed(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Cou
 
 
 def vmi_reader(
-    paths: Sequence[str], timing: Timing | None = None, *, within: float
+    paths: Sequence[str], timing: Timing | None = None, counts: Counts | None = None, *, within: float
 ) -> Callable[[str], VmiObject | None]:
     """Return a function that returns the VMI `namespace/name` as it is now in the files, or without any the cluster.
 
@@ -69,7 +69,7 @@ def vmi_reader(
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
     from ksd_ddns.cluster.one_vmi import vmi_object as read  # noqa: PLC0415 as above
 
-    api = Api(timing=timing.api if timing else None)
+    api = Api(timing=timing.api if timing else None, counts=counts)
 
     def one(key: str) -> VmiObject | None:
         with api.within(within):
