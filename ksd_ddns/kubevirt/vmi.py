@@ -40,14 +40,24 @@ class Interface(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[bytes, ...]
 
 
+class Membership(msgspec.Struct, frozen=True, gc=False):
+    """That a VMI is a member of `group`, with the addresses of `interface`; of the default record if it is empty."""
+
+    group: str
+    interface: str = ""
+
+
 class Vmi(msgspec.Struct, frozen=True, gc=False):
     """What naming needs of a VMI; two VMIs that differ in nothing else are equal.
 
     `created` is `metadata.creationTimestamp` in UTC seconds since the epoch, 0 if missing. `live` is false in the
     phases Succeeded and Failed. `interfaces` are in `by_record` order, and have at least one address each. `networks`
     are the names in `spec.networks`, without the default network and without unplugged interfaces. `ignored`, `ttl`
-    (seconds) and `hostnames` come from the annotations, already validated. `warnings` says what was skipped and why;
-    `more_warnings` counts those past MAX_WARNINGS.
+    (seconds), `hostnames` and `groups` come from the annotations, already validated. `warnings` says what was skipped
+    and why; `more_warnings` counts those past MAX_WARNINGS.
+
+    `ready` says whether a member of groups serves: condition Ready, or the phase Running without that condition. A VMI
+    that is being deleted is no member of any group. `was_ready`: a group in the zone has its addresses.
     """
 
     namespace: str
@@ -62,6 +72,9 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     hostnames: tuple[str, ...] = ()
     warnings: tuple[VmiWarning, ...] = ()
     more_warnings: int = 0
+    groups: tuple[Membership, ...] = ()
+    ready: bool = True
+    was_ready: bool = False
 
     @property
     def key(self) -> str:
@@ -117,11 +130,14 @@ def parse(obj: VmiObject) -> Vmi:
     interfaces = _interfaces(obj.status, excluded, warnings)
     ignored, ttl = False, None
     hostnames: tuple[str, ...] = ()
+    groups: tuple[Membership, ...] = ()
     annotations = metadata.annotations
     if annotations is not None:
         ignored = _ignored(annotations.ignore, warnings)
         ttl = _ttl(annotations.ttl, warnings)
         hostnames = _hostnames(annotations.hostname, warnings)
+        if annotations.group is not None and metadata.deletion_timestamp is None:
+            groups = _groups(annotations.group, warnings)
     return Vmi(
         metadata.namespace or DEFAULT_NAMESPACE,
         metadata.name,
@@ -135,6 +151,8 @@ def parse(obj: VmiObject) -> Vmi:
         hostnames,
         tuple(warnings.kept),
         warnings.more,
+        groups,
+        _ready(obj.status) if groups else True,
     )
 
 
@@ -269,6 +287,30 @@ def _hostnames(text: str | None, warnings: _Warnings) -> tuple[str, ...]:
     if not all(names):
         warnings.annotation(vmi_object.HOSTNAME, text, WarningCode.EMPTY_HOSTNAME)
     return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _groups(text: str, warnings: _Warnings) -> tuple[Membership, ...]:
+    if not text.strip():
+        return ()
+    found: dict[str, Membership] = {}
+    for piece in text.split(",", MAX_HOSTNAMES)[:MAX_HOSTNAMES]:
+        group, _, interface = piece[: 2 * _LONGEST_HOSTNAME].partition("=")
+        group, interface = group.strip()[:_LONGEST_HOSTNAME].lower(), interface.strip()
+        if group:
+            found.setdefault(group, Membership(group, interface))
+        else:
+            warnings.annotation(vmi_object.GROUP, text, WarningCode.EMPTY_GROUP)
+            break
+    return tuple(found.values())
+
+
+def _ready(status: Status | None) -> bool:
+    if status is None:
+        return False
+    for condition in status.conditions or ():
+        if condition is not None and condition.type == "Ready":
+            return condition.status == "True"
+    return status.phase == "Running"
 
 
 @lru_cache(maxsize=4096)  # every event of a VMI repeats it, and VMIs are often created together

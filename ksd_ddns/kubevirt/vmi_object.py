@@ -12,6 +12,7 @@ import msgspec
 IGNORE = "ksd-ddns/ignore"
 TTL = "ksd-ddns/ttl"
 HOSTNAME = "ksd-ddns/hostname"
+GROUP = "ksd-ddns/group"
 
 DEFAULT_NAMESPACE = "default"
 """The namespace of objects without one, as for kubectl."""
@@ -28,6 +29,7 @@ class Annotations(msgspec.Struct, gc=False):
     ignore: str | None = msgspec.field(default=None, name=IGNORE)
     ttl: str | None = msgspec.field(default=None, name=TTL)
     hostname: str | None = msgspec.field(default=None, name=HOSTNAME)
+    group: str | None = msgspec.field(default=None, name=GROUP)
 
 
 class Metadata(msgspec.Struct, gc=False, rename="camel"):
@@ -37,6 +39,7 @@ class Metadata(msgspec.Struct, gc=False, rename="camel"):
     namespace: _Namespace | None = None
     uid: str | None = None
     creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
     labels: dict[str, str | None] | None = None
     annotations: Annotations | None = None
 
@@ -93,10 +96,18 @@ class StatusInterface(msgspec.Struct, gc=False, rename={"ip_address": "ipAddress
     ip_addresses: list[str | None] | None = None
 
 
+class Condition(msgspec.Struct, gc=False):
+    """An entry of `status.conditions`."""
+
+    type: str | None = None
+    status: str | None = None
+
+
 class Status(msgspec.Struct, gc=False):
     """`status`."""
 
     phase: str | None = None
+    conditions: list[Condition | None] | None = None
     interfaces: list[StatusInterface | None] | None = None
 
 

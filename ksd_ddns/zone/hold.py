@@ -9,7 +9,7 @@ import msgspec
 from ksd_ddns.kubevirt.vmi import Interface, Vmi, by_record
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, A
-from ksd_ddns.zone.desired import Rules, interface_name
+from ksd_ddns.zone.desired import Rules, group_name, interface_name
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_owned
 
@@ -74,3 +74,16 @@ def with_held(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
         addresses[network] = (*addresses.get(network, ()), *rdatas)
     interfaces = tuple(Interface(name, addresses[name]) for name in sorted(addresses, key=by_record))
     return msgspec.structs.replace(vmi, interfaces=interfaces)
+
+
+def with_groups(vmi: Vmi, live: Live, rules: Rules, scope: Scope) -> Vmi:
+    """Return `vmi` with `was_ready` set if one of its groups in the zone has one of its addresses."""
+    addresses = {address for interface in vmi.interfaces for address in interface.addresses}
+    for membership in vmi.groups:
+        name = group_name(vmi, membership.group, rules)
+        node = live.nodes.get(name) if name else None
+        if node is None or not is_owned(node, live, scope):
+            continue
+        if any(address in addresses for rdtype in _OCTETS if (item := node.get(rdtype)) for address in item.rdatas):
+            return msgspec.structs.replace(vmi, was_ready=True)
+    return vmi

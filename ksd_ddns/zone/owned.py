@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, RRset
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.ownership_record import owned_vmi
+from ksd_ddns.zone.ownership_record import owned
 from ksd_ddns.zone.plan import Scope, owned_names
 
 
@@ -28,7 +28,8 @@ class Owned(NamedTuple):
         for name in sorted(self.names(), key=names.canonical) if chosen is None else chosen:
             node = self.live.get(name)
             text = node.get(TXT)
-            vmi = owned_vmi(text.rdatas, self.scope.owner) if text else ""
+            record = owned(text.rdatas, self.scope.owner) if text else None
+            vmi = record.vmi if record else ""
             for item in node.rrsets:
                 if item.type in self.scope.types:
                     yield name, vmi, item

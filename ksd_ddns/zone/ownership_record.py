@@ -1,6 +1,7 @@
 """The ownership record: the TXT record that says which owner a name belongs to.
 
-`"heritage=ksd-ddns,owner=<OWNER_ID>,vmi=<namespace>/<name>"`, split into character-strings of 255 octets (RFC 1035,
+`"heritage=ksd-ddns,owner=<OWNER_ID>,vmi=<namespace>/<name>"`, for the name that the members of a group share
+`"heritage=ksd-ddns,owner=<OWNER_ID>,group=<namespace>/<name>"`, split into character-strings of 255 octets (RFC 1035,
 3.3.14) that are read as one text. Unknown fields, which a later version may add, are kept and ignored.
 """
 
@@ -14,15 +15,25 @@ _HERITAGE = b"heritage=ksd-ddns"
 
 
 class OwnershipRecord(msgspec.Struct, frozen=True):
-    """The owner of a name, and the VMI it is for (`namespace/name`; empty for the zone's own records)."""
+    """The owner of a name, and the VMI or the group that it is for (`namespace/name`).
+
+    Both are empty for the zone's own records.
+    """
 
     owner: str
     vmi: str = ""
     extra: tuple[str, ...] = ()
+    group: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The VMI or the group, empty for the zone's own records."""
+        return self.vmi or self.group
 
     def rdata(self) -> bytes:
         """Return the ownership record as TXT rdata."""
-        fields = [_HERITAGE.decode(), f"owner={self.owner}", f"vmi={self.vmi}", *self.extra]
+        subject = f"group={self.group}" if self.group else f"vmi={self.vmi}"
+        fields = [_HERITAGE.decode(), f"owner={self.owner}", subject, *self.extra]
         return text_rdata(",".join(fields).encode("utf-8", "surrogateescape"))
 
 
@@ -37,7 +48,7 @@ def parse(rdata: bytes) -> OwnershipRecord | None:
     heritage, *fields = join(rdata).decode("utf-8", "surrogateescape").split(",")
     if heritage.encode("utf-8", "surrogateescape") != _HERITAGE:
         return None
-    known = {"owner": "", "vmi": ""}
+    known = {"owner": "", "vmi": "", "group": ""}
     extra = []
     for field in fields:
         key, _, value = field.partition("=")
@@ -45,9 +56,9 @@ def parse(rdata: bytes) -> OwnershipRecord | None:
             known[key] = value
         else:
             extra.append(field)
-    if not known["owner"] or not (known["owner"] + known["vmi"]).isprintable():
+    if not known["owner"] or not "".join(known.values()).isprintable():
         return None
-    return OwnershipRecord(known["owner"], known["vmi"], tuple(extra))
+    return OwnershipRecord(known["owner"], known["vmi"], tuple(extra), known["group"])
 
 
 def is_ownership(rdata: bytes) -> bool:
@@ -56,6 +67,6 @@ def is_ownership(rdata: bytes) -> bool:
     return join(rdata).removeprefix(b'"').startswith(b"heritage=")
 
 
-def owned_vmi(rdatas: Iterable[bytes], owner: str) -> str:
-    """Return the VMI in the ownership record of `owner` among TXT `rdatas`, empty if there is none."""
-    return next((found.vmi for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), "")
+def owned(rdatas: Iterable[bytes], owner: str) -> OwnershipRecord | None:
+    """Return the ownership record of `owner` among TXT `rdatas`, None if there is none."""
+    return next((found for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), None)

@@ -58,7 +58,8 @@ def is_undone(change: Change, found: Node, scope: Scope) -> bool:
         return published is (change.kind is Kind.DELETE)
     text, ours = found.get(TXT), change.new.get(TXT)
     records = map(ownership_record.parse, text.rdatas if text else ())
-    there = {record.vmi for record in records if record and record.owner == scope.owner}
+    there = {record.subject for record in records if record and record.owner == scope.owner}
     if change.kind is Kind.DELETE:
         return bool(there)
-    return ours is not None and ownership_record.owned_vmi(ours.rdatas, scope.owner) not in there
+    record = ownership_record.owned(ours.rdatas, scope.owner) if ours is not None else None
+    return record is not None and record.subject not in there

@@ -105,8 +105,9 @@ def test_texts_are_split_into_strings_of_255_octets(text: bytes) -> None:
         pytest.param(["heritage=ksd-ddns,owner=you,vmi=c/d", "heritage=ksd-ddns,owner=me,vmi=a/b"], "a/b", id="both"),
     ],
 )
-def test_the_vmi_is_read_from_owned_records(texts: list[str], want: str) -> None:
-    assert ownership_record.owned_vmi([txt.text_rdata(text.encode()) for text in texts], "me") == want
+def test_the_ownership_record_of_an_owner(texts: list[str], want: str) -> None:
+    found = ownership_record.owned([txt.text_rdata(text.encode()) for text in texts], "me")
+    assert (found.vmi if found else "") == want
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,10 @@ DETAILS: dict[ConflictCause, tuple[dict[str, Any], str]] = {
         {"owner": "test", "owners": ("a",)}, "it has our ownership record and that of owner a: remove one of them",
     ),
     ConflictCause.OTHER_PROGRAM: ({}, "a TXT record says that another program owns it"),
+    ConflictCause.HOSTNAME_FIRST: (
+        {"winner": "prod/a"},
+        "VMI prod/a has this name for a hostname, and hostnames beat groups",
+    ),
     ConflictCause.OLDER_VMI: ({"winner": "prod/a"}, "VMI prod/a has this name, it was created first"),
     ConflictCause.INTERFACE_FIRST: (
         {"winner": "prod/a"}, "VMI prod/a has this name for an interface, and interfaces beat annotations",

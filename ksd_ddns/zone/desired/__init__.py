@@ -2,6 +2,7 @@
 
 from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision
 from ksd_ddns.zone.desired.desired import Desired, Effect, desired
+from ksd_ddns.zone.desired.groups import group_name
 from ksd_ddns.zone.desired.hostnames import namespace_domain, relative_name
 from ksd_ddns.zone.desired.rules import HostnameScope, Network, Rules, apex_name_server
 from ksd_ddns.zone.desired.vmi_names import MAX_VMI_WARNINGS, VmiNames, interface_name, publishable, vmi_names
@@ -19,6 +20,7 @@ __all__ = [
     "VmiNames",
     "apex_name_server",
     "desired",
+    "group_name",
     "interface_name",
     "namespace_domain",
     "publishable",

@@ -1,7 +1,7 @@
 """Claims on names, and which of several claims on one name wins.
 
-A claim from an interface wins over one from an annotation. Otherwise the VMI that was created first wins. So the result
-depends on the VMIs alone, never on the order of events.
+A claim from an interface wins over one from a hostname, and that over those of a group's members, which share the name.
+Otherwise the VMI that was created first wins. So the result depends on the VMIs alone, never on the order of events.
 """
 
 from bisect import bisect_left, insort
@@ -16,7 +16,7 @@ from ksd_ddns.wire.rrset import PTR, Node, rrset
 from ksd_ddns.zone.desired.rules import Rules
 from ksd_ddns.zone.quota import Rank
 
-ZONE, INTERFACE, ANNOTATION = -1, 0, 1
+ZONE, INTERFACE, ANNOTATION, GROUP = -1, 0, 1, 2
 """The origins of a claim, the strongest first."""
 
 MAX_RRSET_OCTETS = 30_000
@@ -26,18 +26,29 @@ ClaimRank: TypeAlias = tuple[int, int, str, str, str]
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """The node that one VMI wants at one name. Of several claims on a name the one with the lowest rank wins."""
+    """The node that one VMI wants at one name. Of several claims on a name the one with the lowest rank wins.
+
+    For a member of a group, `ready` says whether it serves, and `was_ready` whether the zone has its addresses.
+    """
 
     rank: ClaimRank
     vmi: str
     node: Node
+    ready: bool = True
+    was_ready: bool = False
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this is the claim of a group's member."""
+        return self.rank[0] == GROUP
 
 
 class Collision(msgspec.Struct, frozen=True):
     """A name that `loser` wants and `winner` has.
 
     `annotation`: the name is that of an interface of the winner, and the loser wants it only for an annotation.
-    Otherwise the winner was created first. `winner` is empty for the zone's own records.
+    `group`: the winner has the name for a hostname, and the loser is the first member of a group. Otherwise the winner
+    was created first. `winner` is empty for the zone's own records.
     """
 
     name: bytes
@@ -45,6 +56,7 @@ class Collision(msgspec.Struct, frozen=True):
     loser: str
     wanted: Node
     annotation: bool = False
+    group: bool = False
 
 
 def rank(vmi: Vmi) -> Rank:
@@ -92,17 +104,27 @@ class Claims:
         found: list[Collision] = []
         for name in sorted(self._contested if among is None else self._contested.intersection(among)):
             holder = self.holders[name]
-            if isinstance(holder, list):
-                winner = holder[0]
-                found += [
-                    Collision(name, winner.vmi, claim.vmi, claim.node, INTERFACE == winner.rank[0] < claim.rank[0])
-                    for claim in holder[1:]
-                ]
+            if not isinstance(holder, list) or holder[0].is_member:
+                continue
+            winner = holder[0]
+            losers = [claim for claim in holder[1:] if not claim.is_member]
+            losers += [claim for claim in holder if claim.is_member][:1]  # a group may have thousands
+            found += [
+                Collision(
+                    name,
+                    winner.vmi,
+                    claim.vmi,
+                    claim.node,
+                    annotation=INTERFACE == winner.rank[0] < claim.rank[0],
+                    group=winner.rank[0] == ANNOTATION and claim.is_member,
+                )
+                for claim in losers
+            ]
         return found
 
     def _displaced(self, claims: list[Claim], moving: Claim) -> str:
-        """Return the VMI whose PTR record exceeds the limit, or no longer does, when `moving` is added or removed."""
-        if self._rules.reverse and len(claims) > self._rules.max_rrset:
+        """Return the VMI whose record exceeds MAX_RRSET, or no longer does, when `moving` is added or removed."""
+        if len(claims) > self._rules.max_rrset and (self._rules.reverse or claims[0].is_member):
             at_limit = claims[self._rules.max_rrset]
             if moving.rank < at_limit.rank:
                 return at_limit.vmi

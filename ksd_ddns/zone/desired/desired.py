@@ -1,6 +1,7 @@
 """VMIs -> the nodes that the zone should hold, by owner name."""
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from enum import Enum
 
 from ksd_ddns.kubevirt.vmi import Vmi
@@ -8,6 +9,7 @@ from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node
 from ksd_ddns.zone.desired.claims import ZONE, Claim, Claims, Collision, rank, shared
+from ksd_ddns.zone.desired.groups import Delta, Groups, has_no_room, shared_node
 from ksd_ddns.zone.desired.records import own_records
 from ksd_ddns.zone.desired.rules import Rules
 from ksd_ddns.zone.desired.vmi_names import VmiNames, vmi_names
@@ -31,6 +33,7 @@ class Desired:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._claims = Claims(rules)
+        self._groups = Groups()
         self._by_vmi: dict[str, tuple[Claim, ...]] = {}
         self._warnings: dict[str, tuple[VmiWarning, ...]] = {}
         self._quota = Quota(rules.max_namespace_names) if rules.max_namespace_names else None
@@ -75,8 +78,8 @@ class Desired:
         after = wanted.claims(most, self._rules)
         if after == before:
             return Effect.NONE
-        nodes = {claim.node.name: claim.node for claim in before}
-        if all(_is_part(claim.node, nodes.get(claim.node.name)) for claim in after):
+        nodes = {claim.node.name: claim.node for claim in before if claim.ready}
+        if all(not claim.ready or _is_part(claim.node, nodes.get(claim.node.name)) for claim in after):
             return Effect.REMOVES
         return Effect.CHANGES
 
@@ -89,7 +92,9 @@ class Desired:
         if not isinstance(holder, list):
             node = holder.node
             return node if not rules.reverse or len(node.rrsets[0].rdatas) < 10 else shared([holder], rules)
-        return shared(holder, rules) if rules.reverse else holder[0].node
+        if rules.reverse:
+            return shared(holder, rules)
+        return shared_node(holder, rules) if holder[0].is_member else holder[0].node
 
     def vmi_of(self, name: bytes) -> str:
         """Return `namespace/name` of the VMI that has `name`, empty for the zone's own records and unwanted names."""
@@ -124,6 +129,7 @@ class Desired:
     def warnings_of(self, key: str) -> tuple[VmiWarning, ...]:
         """Return the warnings about the VMI `namespace/name`."""
         found = self._warnings.get(key, ())
+        found = (*self._full_groups(key), *found)
         left_out = self._left_out(key) if self._rules.reverse else []
         if not left_out:
             return found
@@ -132,7 +138,7 @@ class Desired:
 
     def warnings(self) -> list[VmiWarning]:
         """Return the warnings about all VMIs, in the order of their names."""
-        keys = self._warnings.keys() | (self._by_vmi.keys() if self._rules.reverse else set())
+        keys = self._warnings.keys() | (self._by_vmi.keys() if self._rules.reverse else self._groups.members())
         return [warning for key in sorted(keys) for warning in self.warnings_of(key)]
 
     def take_changed_warnings(self) -> set[str]:
@@ -151,12 +157,15 @@ class Desired:
 
     def _replace(self, key: str, wanted: VmiNames, most: int) -> set[bytes]:
         """Replace the claims of the VMI `key` by those on the first `most` names of `wanted`."""
-        dirty = self._remove_claims(key)
         claims = wanted.claims(most, self._rules)
+        # A member that stays must not leave first: the group would forget that it was the last one ready.
+        stays = {claim.node.name for claim in claims if claim.is_member} if wanted.groups else frozenset[bytes]()
+        dirty = self._remove_claims(key, stays)
         for claim in claims:
-            displaced = self._claims.add(claim)
-            if displaced:
-                self._changed_warnings.add(displaced)
+            if claim.is_member:
+                self._apply(self._groups.join(claim))
+            else:
+                self._add(claim)
         if claims:
             self._by_vmi[key] = claims
             dirty.update([claim.node.name for claim in claims])
@@ -176,16 +185,46 @@ class Desired:
         self._changed_warnings |= others
         return dirty
 
-    def _remove_claims(self, key: str) -> set[bytes]:
-        """Remove the claims of a VMI; return their names."""
+    def _remove_claims(self, key: str, stays: AbstractSet[bytes] = frozenset()) -> set[bytes]:
+        """Remove the claims of a VMI, without its memberships of the groups `stays`; return their names."""
         claims = self._by_vmi.pop(key, None)
         if claims is None:
             return set()
         for claim in claims:
-            displaced = self._claims.remove(claim)
-            if displaced:
-                self._changed_warnings.add(displaced)
+            if not claim.is_member:
+                self._remove(claim)
+            elif claim.node.name not in stays:
+                self._apply(self._groups.leave(claim.node.name, key))
         return {claim.node.name for claim in claims}
+
+    def _apply(self, delta: Delta) -> None:
+        gone, new = delta
+        for claim in gone:
+            self._remove(claim)
+        for claim in new:
+            self._add(claim)
+
+    def _add(self, claim: Claim) -> None:
+        displaced = self._claims.add(claim)
+        if displaced:
+            self._changed_warnings.add(displaced)
+
+    def _remove(self, claim: Claim) -> None:
+        displaced = self._claims.remove(claim)
+        if displaced:
+            self._changed_warnings.add(displaced)
+
+    def _full_groups(self, key: str) -> list[VmiWarning]:
+        """Return the warnings about the groups that have no room for all addresses of the VMI `key`."""
+        limit = self._rules.max_rrset
+        return [
+            VmiWarning(
+                vmi=key, code=WarningCode.GROUP_FULL, value=shortened(names.to_text(claim.node.name)), limit=limit
+            )
+            for claim in self._by_vmi.get(key, ())
+            if claim.is_member and isinstance(holder := self._claims.holders.get(claim.node.name), list)
+            if has_no_room(claim, holder, limit)
+        ]
 
     def _left_out(self, key: str) -> list[bytes]:
         """Return the reverse names at which some PTR records of the VMI `key` exceed MAX_RRSET."""

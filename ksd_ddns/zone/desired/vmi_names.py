@@ -7,7 +7,8 @@ from ksd_ddns.kubevirt.vmi import Interface, Vmi
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node, rrset
-from ksd_ddns.zone.desired.claims import ANNOTATION, INTERFACE, Claim, rank
+from ksd_ddns.zone.desired.claims import ANNOTATION, GROUP, INTERFACE, Claim, rank
+from ksd_ddns.zone.desired.groups import group_name, member_node
 from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain, relative_name
 from ksd_ddns.zone.desired.records import Families, address_rrsets, families, with_ownership_record
 from ksd_ddns.zone.desired.rules import HostnameScope, Rules
@@ -19,11 +20,11 @@ MAX_VMI_WARNINGS = 10
 class VmiNames:
     """The names that a VMI wants, as many as MAX_NAMES allows, the most important first.
 
-    `names` are the default record, the interfaces, the hostnames, each with its addresses; those from index `annotated`
-    on come from the annotation. `own` is the name of the VMI itself.
+    `names` are the default record, the interfaces, the hostnames, the groups, each with its addresses; those from index
+    `annotated` on come from annotations. `groups` has the names of the groups. `own` is the name of the VMI itself.
     """
 
-    __slots__ = ("_latest", "_over", "_skipped", "_vmi", "annotated", "names", "own")
+    __slots__ = ("_latest", "_over", "_skipped", "_vmi", "annotated", "groups", "names", "own")
 
     def __init__(self, vmi: Vmi) -> None:
         self._vmi = vmi
@@ -33,6 +34,7 @@ class VmiNames:
         self.own = b""
         self.names: dict[bytes, Families] = {}
         self.annotated = 0
+        self.groups: dict[bytes, str] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,7 +88,23 @@ class VmiNames:
         if self.annotated < len(claims):
             weak = (ANNOTATION, *rank(vmi))
             claims[self.annotated :] = [Claim(weak, key, claim.node) for claim in claims[self.annotated :]]
+        if self.groups:
+            claims[len(claims) - len(self.groups) :] = self._memberships(ttl, rules)
         return tuple(claims if most >= len(claims) else claims[:most])
+
+    def _memberships(self, ttl: int, rules: Rules) -> list[Claim]:
+        vmi = self._vmi
+        last = (GROUP, *rank(vmi))
+        return [
+            Claim(
+                last,
+                vmi.key,
+                member_node(name, self.names[name], ttl, f"{vmi.namespace}/{group}", rules),
+                vmi.ready,
+                vmi.was_ready,
+            )
+            for name, group in self.groups.items()
+        ]
 
     def _reverse(self, most: int, rules: Rules) -> tuple[Claim, ...]:
         targets: dict[bytes, list[bytes]] = {}
@@ -134,6 +152,8 @@ def vmi_names(vmi: Vmi, rules: Rules) -> VmiNames:
     # In a reverse zone hostnames are only counted.
     if complete and rules.hostname_scope is not HostnameScope.OFF and (not rules.reverse or rules.max_namespace_names):
         complete = _add_hostnames(wanted, vmi, domain, first, rules)
+    if complete and vmi.groups and (not rules.reverse or rules.max_namespace_names):
+        complete = _add_groups(wanted, vmi, first, rules)
     if not complete:
         wanted.over(WarningCode.MAX_NAMES, rules.max_names)
     return wanted
@@ -185,6 +205,33 @@ def _add_hostnames(wanted: VmiNames, vmi: Vmi, domain: bytes, first: Families, r
             found[name] = first
         else:
             return False
+    return True
+
+
+def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bool:
+    """Add the names of the groups; return whether MAX_NAMES sufficed."""
+    found = wanted.names
+    most = min(rules.max_addresses, rules.max_rrset)
+    by_name = {interface.name: interface for interface in vmi.interfaces}
+    for membership in vmi.groups:
+        name = group_name(vmi, membership.group, rules)
+        if name is None:
+            wanted.skip(WarningCode.ILLEGAL_GROUP, value=membership.group)
+            continue
+        addresses = first
+        if membership.interface:
+            interface = by_name.get(membership.interface)
+            if interface is None:
+                if membership.interface not in vmi.networks:
+                    wanted.skip(WarningCode.GROUP_INTERFACE, value=membership.group, interface=membership.interface)
+                continue
+            addresses, _ = _publishable(interface, rules, most)
+        if name in found or not any(addresses):
+            continue
+        if len(found) >= rules.max_names:
+            return False
+        found[name] = addresses
+        wanted.groups[name] = membership.group
     return True
 
 

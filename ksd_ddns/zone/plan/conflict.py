@@ -24,6 +24,8 @@ class ConflictCause(StrEnum):
     """Another VMI (`winner`), which was created first, has the name."""
     INTERFACE_FIRST = "interface-first"
     """Another VMI (`winner`) has the name for an interface; this VMI wants it only for an annotation."""
+    HOSTNAME_FIRST = "hostname-first"
+    """Another VMI (`winner`) has the name for a hostname; this VMI wants it for a group."""
     ZONE_RECORD = "zone-record"
     """The name belongs to the zone's own records."""
     CNAME = "cname"

@@ -43,7 +43,8 @@ def namespace_of(node: Node, scope: Scope) -> str:
     """
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
-        return ownership_record.owned_vmi(text.rdatas, scope.owner).partition("/")[0] if text else ""
+        record = ownership_record.owned(text.rdatas, scope.owner) if text else None
+        return record.subject.partition("/")[0] if record else ""
     pointers = node.get(PTR) if PTR in scope.types else None
     name = pointers.rdatas[0] if pointers else node.name
     return names.child(name, scope.forward or scope.base).decode("latin-1")
@@ -153,7 +154,7 @@ def _with_record(want: Node, found: Node, ours: dict[bytes, OwnershipRecord], sc
     kept = text.rdatas[0]
     wanted = ownership_record.parse(kept)
     for rdata, record in ours.items():
-        if wanted is not None and record.vmi == wanted.vmi:
+        if wanted is not None and record.subject == wanted.subject:
             kept = rdata  # the same ownership record, perhaps with fields of a later version: kept as it is
             break
     else:

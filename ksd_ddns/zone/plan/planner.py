@@ -174,4 +174,6 @@ def collisions(desired: Desired, live: Live, dirty: Collection[bytes] | None = N
 def _cause(collision: Collision) -> ConflictCause:
     if not collision.winner:
         return ConflictCause.ZONE_RECORD
-    return ConflictCause.INTERFACE_FIRST if collision.annotation else ConflictCause.OLDER_VMI
+    if collision.annotation:
+        return ConflictCause.INTERFACE_FIRST
+    return ConflictCause.HOSTNAME_FIRST if collision.group else ConflictCause.OLDER_VMI

@@ -175,7 +175,7 @@ class Inventory:
         only removes records counts too, but never waits.
         """
         holds = self._held_by(vmi, live, now)
-        effective = _effective(vmi, holds)
+        effective = self._effective(vmi, holds, live)
         effect = self._desired.effect(effective)
         if effect is Effect.CHANGES:
             due = self._rate_limit.due(vmi.key, now)
@@ -194,7 +194,7 @@ class Inventory:
     def _put(self, vmi: Vmi, live: Live, now: float) -> set[bytes]:
         """Take a VMI without rate limiting."""
         holds = self._held_by(vmi, live, now)
-        return self._accept(vmi, holds, _effective(vmi, holds))
+        return self._accept(vmi, holds, self._effective(vmi, holds, live))
 
     def _accept(self, vmi: Vmi, holds: dict[Vanished, _Hold], effective: Vmi) -> set[bytes]:
         key = vmi.key
@@ -248,8 +248,10 @@ class Inventory:
             self._rate_limit.count(key, now)  # a deletion never waits, but counts against the next creation
         return dirty
 
-
-def _effective(vmi: Vmi, holds: dict[Vanished, _Hold]) -> Vmi:
-    """Return `vmi` with its held addresses."""
-    present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
-    return hold.with_held(vmi, present) if present else vmi
+    def _effective(self, vmi: Vmi, holds: dict[Vanished, _Hold], live: Live) -> Vmi:
+        """Return `vmi` with its held addresses, and a new one with what the zone says about its groups."""
+        present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
+        found = hold.with_held(vmi, present) if present else vmi
+        if found.ready or vmi.key in self._vmis or vmi.key in self._ended:
+            return found
+        return hold.with_groups(found, live, self._rules, self._scope)

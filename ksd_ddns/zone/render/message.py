@@ -1,7 +1,7 @@
 """Conflicts and warnings as text: one clause each, without the name or the VMI that it is about."""
 
 from ksd_ddns.kubevirt.vmi import MAX_TTL, MIN_TTL
-from ksd_ddns.kubevirt.vmi_object import HOSTNAME, IGNORE, TTL
+from ksd_ddns.kubevirt.vmi_object import GROUP, HOSTNAME, IGNORE, TTL
 from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.zone.plan import Conflict, ConflictCause
@@ -16,6 +16,7 @@ _CONFLICTS = {
     ConflictCause.OTHER_PROGRAM: "a TXT record says that another program owns it",
     ConflictCause.OLDER_VMI: "VMI {winner} has this name, it was created first",
     ConflictCause.INTERFACE_FIRST: "VMI {winner} has this name for an interface, and interfaces beat annotations",
+    ConflictCause.HOSTNAME_FIRST: "VMI {winner} has this name for a hostname, and hostnames beat groups",
     ConflictCause.ZONE_RECORD: "it is reserved for the zone's own records",
     ConflictCause.CNAME: "a CNAME that is not ours exists there",
     ConflictCause.DELEGATION: "{ancestor} is delegated to other name servers",
@@ -24,6 +25,7 @@ _CONFLICTS = {
 }
 
 _ON_HOSTNAME = f"annotation {HOSTNAME}: "
+_ON_GROUP = f"annotation {GROUP}: "
 
 _WARNINGS = {
     WarningCode.BAD_ADDRESS: "interface {interface!r}: skipping {value!r}, it is not an IP address",
@@ -41,6 +43,11 @@ _WARNINGS = {
     ),
     WarningCode.RESERVED_HOSTNAME: _ON_HOSTNAME + "{value!r} is reserved for the zone itself",
     WarningCode.OUTSIDE_HOSTNAME: _ON_HOSTNAME + "{value!r} is outside the zone, or too long",
+    WarningCode.EMPTY_GROUP: _ON_GROUP + "skipping an empty name in {value!r}",
+    WarningCode.ILLEGAL_GROUP: _ON_GROUP + "{value!r} cannot be a DNS label",
+    WarningCode.GROUP_INTERFACE: _ON_GROUP + "skipping group {value!r}, the VMI has no interface {interface!r}",
+    WarningCode.GROUP_FULL: _ON_GROUP + "group {value!r} has more than {limit} addresses of one family (MAX_RRSET): "
+    "older VMIs come first, this one is not published there",
     WarningCode.MAX_ADDRESSES: (
         "interface {interface!r}{others} more than {limit} addresses of one family (MAX_ADDRESSES): "
         "only the first {limit} are published"
