@@ -252,6 +252,6 @@ class Inventory:
         """Return `vmi` with its held addresses, and a new one with what the zone says about its groups."""
         present = {vanished: addresses for vanished, (_, addresses) in holds.items() if addresses}
         found = hold.with_held(vmi, present) if present else vmi
-        if found.ready or vmi.key in self._vmis or vmi.key in self._ended:
+        if found.ready or vmi.key in self._vmis or vmi.key in self._deleted:
             return found
         return hold.with_groups(found, live, self._rules, self._scope)
