@@ -12,9 +12,11 @@ from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, A
 from ksd_ddns.zone.desired import Desired, Effect, desired
+from ksd_ddns.zone.explain import NameExplanation, Skip, State, Viewpoint, vmi_view
 from ksd_ddns.zone.hold import with_groups
 from ksd_ddns.zone.plan import full
 from tests.zone.build import OWNER, a, aaaa, ip, live, mark, n, node, scope, txt, txt_rules, vmi
+from tests.zone.reconciler.model import Server, World
 
 WEB = n("web.prod.vm.example.")
 RULES = txt_rules()
@@ -219,3 +221,39 @@ def test_a_plan_for_a_group_deletes_the_name_with_its_last_member() -> None:
     zone = live(node("web.prod.vm.example.", a(ONE), txt(record)))
     plan = full(Desired(RULES), zone, scope(RULES), max_delete_percent=100)
     assert [names.to_text(change.name) for change in plan.changes] == ["web.prod.vm.example."]
+
+
+def explain(world: World, key: str) -> NameExplanation:
+    """Return what became of the group for one VMI."""
+    view = vmi_view(world.reconciler, key, Viewpoint(server="10.0.0.53:53", sends=True), world.now)
+    (found,) = [each for each in view.names if each.name == WEB]
+    return found
+
+
+def test_explain_says_for_each_member_what_became_of_it() -> None:
+    world = World(Server(), rules=txt_rules(max_rrset=2))
+    world.report(
+        member("a", ONE, created=1), member("b", TWO, created=2), member("c", THREE, created=3),
+        member("d", "10.0.0.4", ready=False),
+    )  # fmt: skip
+    world.run()
+    found = {key: explain(world, f"prod/{key}") for key in "abcd"}
+    assert {key: (each.state, each.skip) for key, each in found.items()} == {
+        "a": (State.PUBLISHED, None),
+        "b": (State.PUBLISHED, None),
+        "c": (State.SKIPPED, Skip.MAX_RRSET),
+        "d": (State.SKIPPED, Skip.NOT_READY),
+    }
+    assert [claim.vmi for claim in found["a"].claims] == ["prod/a", "prod/b", "prod/c"]
+    assert all(claim.group for claim in found["a"].claims)
+
+
+def test_explain_names_the_vmi_that_a_group_yields_to() -> None:
+    world = World(Server())
+    world.report(member("a", ONE), member("b", TWO), vmi("web", interfaces={"net1": [THREE]}))
+    world.run()
+    for key in ("prod/a", "prod/b"):
+        found = explain(world, key)
+        assert found.state is State.CONFLICT
+        assert found.conflict is not None
+        assert (found.conflict.vmi, found.conflict.winner) == (key, "prod/web")

@@ -211,7 +211,6 @@ def _add_hostnames(wanted: VmiNames, vmi: Vmi, domain: bytes, first: Families, r
 def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bool:
     """Add the names of the groups; return whether MAX_NAMES sufficed."""
     found = wanted.names
-    most = min(rules.max_addresses, rules.max_rrset)
     by_name = {interface.name: interface for interface in vmi.interfaces}
     for membership in vmi.groups:
         name = group_name(vmi, membership.group, rules)
@@ -225,7 +224,7 @@ def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bo
                 if membership.interface not in vmi.networks:
                     wanted.skip(WarningCode.GROUP_INTERFACE, value=membership.group, interface=membership.interface)
                 continue
-            addresses, _ = _publishable(interface, rules, most)
+            addresses, _ = publishable(interface, rules, rules.max_family)
         if name in found or not any(addresses):
             continue
         if len(found) >= rules.max_names:

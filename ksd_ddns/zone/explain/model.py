@@ -80,7 +80,9 @@ class Skip(StrEnum):
     MAX_NAMES_PER_NAMESPACE = "max-names-per-namespace"
     """The namespace may have no more than `limit` names; older VMIs come first."""
     MAX_RRSET = "max-rrset"
-    """The reverse name has `limit` PTR records already; older VMIs come first."""
+    """The reverse name or the group has `limit` records already; older VMIs come first."""
+    NOT_READY = "not-ready"
+    """The VMI is a member of the group, but not ready."""
     IGNORED = "ignored"
     """The annotation ksd-ddns/ignore is true."""
     ENDED = "ended"
@@ -141,7 +143,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimFact:
-    """A VMI that wants a name, for an interface or (`annotation`) for its hostname annotation.
+    """A VMI that wants a name, for an interface, for its hostname annotation (`annotation`) or as member of a `group`.
 
     `vmi` is empty for the zone's own records. `created` is in UTC seconds since the epoch, 0 if unknown.
     """
@@ -149,6 +151,7 @@ class ClaimFact:
     vmi: str
     annotation: bool
     created: int
+    group: bool
     wanted: Node
 
 
@@ -158,10 +161,10 @@ class NameExplanation:
 
     `wanted` is what the VMI in question wants there (of a name: what the first of `claims` wants), `found` all that the
     zone holds. `claims` are all VMIs that want the name, the one that gets it first: interfaces before annotations,
-    then older VMIs before newer ones. `owners` are the ownership records at the name, `ours` whether it is ours.
-    `change` is what the controller has to do with the name, None if nothing. `unconfirmed_since` is when the primary
-    accepted a change that the zone does not show yet. `limits` are the
-    deletion limits that block its deletion.
+    then older VMIs before newer ones; the members of a group share it. `owners` are the ownership records at the name,
+    `ours` whether it is ours. `change` is what the controller has to do with the name, None if nothing.
+    `unconfirmed_since` is when the primary accepted a change that the zone does not show yet. `limits` are the deletion
+    limits that block its deletion.
     """
 
     zone: bytes

@@ -78,13 +78,19 @@ class Names:
         )
         if reconciler.reads.live is None:
             return base
-        shared = bool(claim) and PTR in scope.types
-        if shared and not _includes(desired.get(name), wanted):
+        member = claim is not None and claim.is_member
+        if member and claim not in claims:
+            return replace(base, state=State.SKIPPED, skip=Skip.NOT_READY)
+        shared = claim is not None and (PTR in scope.types or (member and claims[0].is_member))
+        if shared and not _includes(desired.get(name), wanted, scope.types):
             limit = reconciler.rules.max_rrset
             return replace(base, state=State.SKIPPED, skip=Skip.MAX_RRSET, limit=limit)
         if claim is not None and not shared and claims[0] is not claim:
-            lost = (each for each in planning.collisions(desired, live, {name}) if each.vmi == claim.vmi)
-            return replace(base, state=State.CONFLICT, conflict=next(lost, None))
+            # Of the members of a group, the conflict names the first one only.
+            key = next(each.vmi for each in claims if each.is_member) if member else claim.vmi
+            lost = next((each for each in planning.collisions(desired, live, {name}) if each.vmi == key), None)
+            conflict = msgspec.structs.replace(lost, vmi=claim.vmi) if lost is not None else None
+            return replace(base, state=State.CONFLICT, conflict=conflict)
         outcome = planning.verdict(desired.get(name), found, live, scope)
         if isinstance(outcome, Conflict):
             vmi = claim.vmi if claim else ""
@@ -146,7 +152,9 @@ def holds_of(
 
 def _fact(claim: Claim) -> ClaimFact:
     origin, created, *_ = claim.rank
-    return ClaimFact(vmi=claim.vmi, annotation=origin == ANNOTATION, created=created, wanted=claim.node)
+    return ClaimFact(
+        vmi=claim.vmi, annotation=origin == ANNOTATION, created=created, group=claim.is_member, wanted=claim.node
+    )
 
 
 def _records(rdatas: tuple[bytes, ...]) -> list[OwnershipRecord]:
@@ -158,10 +166,13 @@ def _holds(hold: Hold, wanted: Node) -> bool:
     return item is not None and any(address in item.rdatas for address in hold.addresses)
 
 
-def _includes(node: Node | None, wanted: Node) -> bool:
-    """Return whether all pointers of `wanted` are in `node`."""
-    there, item = node.get(PTR) if node else None, wanted.get(PTR)
-    return item is None or (there is not None and set(item.rdatas) <= set(there.rdatas))
+def _includes(node: Node | None, wanted: Node, types: tuple[int, ...]) -> bool:
+    """Return whether all records of `wanted` with these types are in `node`."""
+    for item in wanted.rrsets:
+        there = node.get(item.type) if node else None
+        if item.type in types and (there is None or not set(item.rdatas) <= set(there.rdatas)):
+            return False
+    return True
 
 
 def _unwanted(base: NameExplanation, reconciler: Reconciler) -> State:

@@ -125,7 +125,8 @@ def _mentions(node: Node, needle: bytes, owner: str, key: str) -> bool:
         return False
     # An ownership record of several strings is rare, and may hide the needle.
     near = any(needle in rdata or len(rdata) > 255 for rdata in text.rdatas)
-    return near and ownership_record.owned_vmi(text.rdatas, owner) == key
+    record = ownership_record.owned(text.rdatas, owner) if near else None
+    return record is not None and record.vmi == key
 
 
 def _own_name(key: str, rules: Rules) -> bytes | None:

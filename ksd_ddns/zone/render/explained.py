@@ -44,7 +44,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A VMI that wants a name, for an `interface` or an `annotation`; `created` is empty if unknown."""
+    """A VMI that wants a name, for an `interface`, an `annotation` or a `group`; `created` is empty if unknown."""
 
     vmi: str
     origin: str
@@ -252,7 +252,8 @@ def _zone(of: ZoneFact) -> Zone:
 
 
 def _claim(of: ClaimFact) -> Claim:
-    return Claim(of.vmi, "annotation" if of.annotation else "interface", _created(of.created))
+    origin = "group" if of.group else "annotation" if of.annotation else "interface"
+    return Claim(of.vmi, origin, _created(of.created))
 
 
 def _rrsets(of: Node) -> list[RRset]:

@@ -24,7 +24,8 @@ _SKIPPED = {
     Skip.MAX_NAMES_PER_NAMESPACE: Advice(
         "the namespace has no more than {limit} names, and older VMIs come first", "raise MAX_NAMES_PER_NAMESPACE"
     ),
-    Skip.MAX_RRSET: Advice("{limit} older PTR records exist for the address", "raise MAX_RRSET"),
+    Skip.MAX_RRSET: Advice("the name has {limit} records of older VMIs", "raise MAX_RRSET"),
+    Skip.NOT_READY: Advice("this member of the group is not ready", "see the condition Ready of the VMI"),
     Skip.IGNORED: Advice("the annotation ksd-ddns/ignore is true", "remove the annotation"),
     Skip.ENDED: Advice("the VM has ended", "start it again"),
     Skip.NAMESPACES: Advice("the namespace is not in NAMESPACES", "add it there"),
@@ -40,6 +41,7 @@ _CONFLICT_FIXES = {
     ConflictCause.OTHER_PROGRAM: f"delete the name in that program, or choose another name: {_FREE}",
     ConflictCause.OLDER_VMI: "choose another name for one of the two",
     ConflictCause.INTERFACE_FIRST: "choose another hostname",
+    ConflictCause.HOSTNAME_FIRST: "choose another name for the group",
     ConflictCause.ZONE_RECORD: "choose another name",
     ConflictCause.CNAME: f"delete the CNAME, or choose another name: {_FREE}",
     ConflictCause.DELEGATION: "set ZONE and DNS_SERVER to the delegated zone",
