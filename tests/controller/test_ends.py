@@ -30,8 +30,7 @@ def test_an_idle_controller_exits(primary: Server, kube: Kube, run: Run, number:
     ksd = run(primary, kube)
     ksd.wait_ready()
     assert ksd.stop(number) == 0
-    assert ksd.seconds < 1
-    assert "shutdown complete" in ksd.log()
+    assert "shutdown complete" in ksd.log()  # not the end by force, which comes soon after
 
 
 def test_the_process_exits_with_0_on_sigterm(bind: Bind, kube: Kube, run: Run) -> None:
