@@ -47,7 +47,8 @@ class Zones(Protocol):
 class Explainer:
     """Answers questions about VMIs and names; thread-safe.
 
-    `read` returns a VMI as it is now (None: there is none) or raises SourceError. `unavailable` returns why no
+    `read` returns a VMI as it is now (None: there is none) or raises SourceError. It is not called for VMIs outside
+    NAMESPACES: clients of the status server must not learn their addresses. `unavailable` returns why no
     question is answered here, "" if they are.
     """
 
@@ -74,7 +75,7 @@ class Explainer:
         with self._turn():
             obj, unread = None, ""
             try:
-                obj = self._read(key)
+                obj = self._selection.placeholder(key) or self._read(key)
             except SourceError as e:
                 unread = str(e)
             views = self._ask(lambda zone, server, now: explain.vmi_view(zone, key, self._at(server), now))

@@ -57,6 +57,9 @@ def test_each_state_of_a_running_controller(make_bind: Callable[..., Bind], kube
     kube.put(vmi("out", "dev", {"net1": ["10.1.0.6"]}))
     controller = run(bind, kube, NAMESPACES="prod", HOLD_DOWN="300s")
     controller.wait_ready()
+    outside = explained(controller, "dev/out")
+    assert (outside["skip"], outside["interfaces"]) == ("namespaces", [])
+    assert "10.1.0.6" not in str(outside)
     controller.wait(lambda: states(explained(controller, "prod/db"))["vlan_12.db.prod"] == "refused", "the refusal")
     found = explained(controller, "prod/db")
     assert states(found) == {

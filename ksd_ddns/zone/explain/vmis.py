@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
 from ksd_ddns.kubevirt.vmi import Vmi, parse
-from ksd_ddns.kubevirt.vmi_object import VmiObject
+from ksd_ddns.kubevirt.vmi_object import Metadata, VmiObject
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone import hold
@@ -42,6 +42,13 @@ class Selection:
 
     namespaces: frozenset[str] = frozenset()
     selector: Selector = EVERYTHING
+
+    def placeholder(self, key: str) -> VmiObject | None:
+        """Return an object without addresses for a VMI outside `namespaces`, None for all others."""
+        namespace, _, name = key.partition("/")
+        if not self.namespaces or namespace in self.namespaces:
+            return None
+        return VmiObject(Metadata(name=name, namespace=namespace))
 
     def skip(self, obj: VmiObject) -> Skip | None:
         """Return why `obj` is not selected, None if it is."""
