@@ -2,6 +2,7 @@
 
 KsdError
   SettingsError      a setting is missing or wrong: nothing was read, nothing was sent
+    WrongSettings    several of them
   SourceError        the cluster or the file cannot be read: keep what was read before
   PrimaryError
     Unreachable      no connection, or no response in time: back off, try the next server
@@ -49,6 +50,14 @@ class KsdError(Exception):
 
 class SettingsError(KsdError):
     """A setting is missing or wrong."""
+
+
+class WrongSettings(SettingsError):
+    """One or more settings are wrong; `errors` has a text for each."""
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = tuple(errors)
 
 
 class SourceError(KsdError):

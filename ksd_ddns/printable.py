@@ -6,6 +6,7 @@ MASK = "**********"
 """What is shown instead of a secret."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}")
+_PASSWORD = re.compile(r"[^\s'\"]*:[^\s'\"]*@")  # of user:password@host
 # DEL, C1 controls, line and paragraph separators, and bidirectional controls, in UTF-8.
 _RAW = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 
@@ -42,4 +43,5 @@ def _is_random(token: str) -> bool:
 
 def masked(text: str) -> str:
     """Return `text` with possible secrets replaced by asterisks."""
-    return _BASE64.sub(lambda match: MASK if _is_random(match[0]) else match[0], text)
+    shown = _BASE64.sub(lambda match: MASK if _is_random(match[0]) else match[0], text)
+    return _PASSWORD.sub(f"{MASK}@", shown)

@@ -193,7 +193,7 @@ def flags_of(command: str) -> set[str]:
         contextlib.suppress(SystemExit),
         mock.patch.dict(os.environ, COLUMNS="500"),  # no flag is cut in two
     ):
-        arguments.parse([command, "--help"])
+        arguments.parse([command, "--help-all"])
     return set(re.findall(r"--[a-z][a-z-]+", printed.getvalue().partition("exit codes:")[0]))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ksd_ddns.errors import SettingsError
+from ksd_ddns.printable import masked
 
 KEY_FILE = "ksd-ddns.key"
 TRANSFER_KEY_FILE = "transfer.key"
@@ -161,7 +162,7 @@ def _address(text: str, *, of: str) -> str:
     try:
         ip = ipaddress.ip_address(text.strip())
     except ValueError as e:
-        raise SettingsError(f"{of} {text!r} is not an IP address: for example 127.0.0.1 or fd00::53") from e
+        raise SettingsError(f"{of} {masked(text)!r} is not an IP address: for example 127.0.0.1 or fd00::53") from e
     if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id is not None:
         raise SettingsError(f"{of} {text!r} has a scope, which holds on one host only: give an address without '%'")
     return str(ip)

@@ -3,14 +3,13 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from ksd_ddns.cli import options, output, sources
+from ksd_ddns.cli import options, output, settings, sources
 from ksd_ddns.cli.output import OutputError
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.session import warn
 from ksd_ddns.cli.text import print_diff, print_heading
 from ksd_ddns.cli.zones import in_each_zone, one_pass, warn_about_vmis
-from ksd_ddns.config import loading
 from ksd_ddns.sync import reasons
 from ksd_ddns.sync.one_pass import Report
 from ksd_ddns.zone.plan import Kind, Plan
@@ -30,7 +29,7 @@ class Options(options.Options):
 
 def main(asked: Options) -> int:
     """Update each zone, and print what was done."""
-    chosen = loading.load({**asked.flags, "max_delete_percent": 100} if asked.force else asked.flags)
+    chosen = settings.load(asked, {"max_delete_percent": 100} if asked.force else None)
     with Steps() as step, closing(open_session(chosen)) as session:
         vmis = sources.vmis(chosen, asked.source, step)
         chosen = sources.owning(chosen, asked.source)

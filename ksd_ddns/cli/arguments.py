@@ -1,10 +1,14 @@
-"""Arguments -> options of a command: its own flags, and one for every setting, with its environment variable."""
+"""Arguments -> options of a command: its own flags, and one for every setting, with its environment variable.
+
+To add a command, write the module `ksd_ddns.cli.<command>` with its `Options` and its `main`, and add a line to
+COMMANDS. Help and completion follow.
+"""
 
 import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +17,8 @@ from typing import Any, NamedTuple, NoReturn, Protocol, cast
 from pydantic.fields import FieldInfo
 
 from ksd_ddns import __version__
-from ksd_ddns.cli import output
-from ksd_ddns.cli.options import Options
+from ksd_ddns.cli import output, usage
+from ksd_ddns.cli.options import Options, PlainOptions
 from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.printable import masked
 
@@ -28,7 +32,18 @@ _EXIT_CODES = """exit codes:
   70  a bug: please report the line that begins with BUG
   74  the result could not be written to standard output
 """
-_EPILOG = "Every setting is also an environment variable (in brackets); the flag wins.\n\n" + _EXIT_CODES
+_EPILOG = (
+    "Every setting is also an environment variable (in brackets), and a key of the file that --config names\n"
+    "(DNS_SERVER is dns_server). A flag overrides the variable, and that overrides the file.\n\n" + _EXIT_CODES
+)
+_SHORT_EPILOG = (
+    "A setting is also a variable: DNS_SERVER=10.0.0.53 is --dns-server=10.0.0.53.\n"
+    "Exit codes: 0 success, 1 something is left to do, 2 wrong setting or input,\n"
+    "3 to 5 errors of the primary (--help-all lists all)."
+)
+_COMMON = frozenset({"config", "verbose"})
+_USED_FIRST = ("domain", "dns_server", "tsig_key_file", "zone", "namespaces")
+"""The settings that most setups need: --help describes them, --help-all the others, too."""
 
 
 COMMANDS = {
@@ -39,14 +54,17 @@ COMMANDS = {
     "explain": "explain why a VM or a name is in DNS, or is not",
     "list": "list the records that ksd-ddns owns in the zone",
     "bootstrap": "write key, zone and configuration of the bundled primary if missing",
+    "completion": "print a script that completes commands and flags in bash, zsh or fish",
 }
 """The commands, each with its summary: the module `ksd_ddns.cli.<command>` has its `Options` and its `main`."""
+
+_HELP = "help"
 
 
 class Command(Protocol):
     """The module of a command."""
 
-    Options: type[Options]
+    Options: type[PlainOptions]
 
     def main(self, asked: Any, *more: Any) -> int:
         """Do it; return the exit code."""
@@ -57,7 +75,7 @@ class Asked(NamedTuple):
 
     name: str
     command: Command
-    options: Options
+    options: PlainOptions
 
 
 def parse(argv: Sequence[str]) -> Asked:
@@ -65,8 +83,10 @@ def parse(argv: Sequence[str]) -> Asked:
 
     Only the module of the command asked for is imported.
     """
+    if argv[:1] == [_HELP]:
+        argv = [*argv[1:2], *(argv[2:] or ["--help"])]
     name = argv[0] if argv and argv[0] in COMMANDS else ""
-    command = cast("Command", import_module(f"ksd_ddns.cli.{name}")) if name else None
+    command = _module(name) if name else None
     parser, commands = _parsers({} if command is None else {name: command.Options})
     _check_command(parser, argv)
     found, unknown = parser.parse_known_args(argv)
@@ -74,11 +94,21 @@ def parse(argv: Sequence[str]) -> Asked:
         commands[name].error(_unknown(commands[name], unknown, argv))
     assert command is not None, "checked above"
     given = vars(found)
-    flags = {field: given.pop(field) for field in Settings.model_fields if field in given}
-    values: dict[str, Any] = {
-        field: tuple(value) if isinstance(value, list) else value for field, value in given.items()
-    }
-    return Asked(name, command, command.Options(flags=flags, **values))
+    values: dict[str, Any] = {}
+    if issubclass(command.Options, Options):
+        values["flags"] = {field: given.pop(field) for field in Settings.model_fields if field in given}
+    values |= {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
+    return Asked(name, command, command.Options(**values))
+
+
+def full_parser() -> argparse.ArgumentParser:
+    """Return the parser with the flags of all commands; takes a while, because it imports them."""
+    parser, _ = _parsers({name: _module(name).Options for name in COMMANDS})
+    return parser
+
+
+def _module(name: str) -> Command:
+    return cast("Command", import_module(f"ksd_ddns.cli.{name}"))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,13 +131,13 @@ class _Parser(argparse.ArgumentParser):
 def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """See that the command comes first: argparse would take the value of a flag before it for the command."""
     first = argv[0] if argv else ""
-    if first in COMMANDS or first in {"-h", "--help", "--version"}:
+    if first in COMMANDS or first in {"-h", "--help", "--help-all", "--version"}:
         return
     if not first:
         parser.error(f"a command is needed: {', '.join(COMMANDS)}")
     if first.startswith("-"):
         parser.error("the command comes first, then its flags: ksd-ddns COMMAND --flag")
-    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    near = difflib.get_close_matches(first, [*COMMANDS, _HELP], n=1)
     parser.error(
         f"unknown command: did you mean {near[0]}?" if near else f"unknown command; there are {', '.join(COMMANDS)}"
     )
@@ -143,51 +173,93 @@ def _near(name: str, options: Iterable[str]) -> str:
 
 
 def _parsers(
-    options: Mapping[str, type[Options]],
+    options: Mapping[str, type[PlainOptions]],
 ) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser of the command line, and those of the commands: only those in `options` have their flags."""
     parser: argparse.ArgumentParser = _Parser(
         prog="ksd-ddns",
+        usage="ksd-ddns COMMAND [OPTIONS]",
         description="DNS for the secondary networks of KubeVirt VMs, by dynamic update (RFC 2136).",
-        epilog=_EXIT_CODES,
-        formatter_class=_Formatter,
+        epilog=f"ksd-ddns help COMMAND describes a command.\n\n{_EXIT_CODES}",
+        formatter_class=usage.Formatter,
         allow_abbrev=False,
+        add_help=False,
     )
-    parser.add_argument("--version", action="version", version=f"ksd-ddns {__version__}")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_help(parser, used_first=())
+    parser.add_argument("--version", action="version", version=f"ksd-ddns {__version__}", help="print the version")
+    parser._positionals.title = "arguments"
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", prog=parser.prog, title="commands")
     commands = {}
     for name, summary in COMMANDS.items():
-        commands[name] = subparsers.add_parser(
+        command = commands[name] = subparsers.add_parser(
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=_EPILOG,
-            formatter_class=_Formatter,
+            formatter_class=usage.Formatter,
             allow_abbrev=False,
+            add_help=False,
         )
         if name in options:
-            _add_flags(commands[name], options[name])
+            _add_flags(command, options[name])
+            command.usage = usage.line(command)
+            command.epilog = _EPILOG if issubclass(options[name], Options) else _EXIT_CODES
+    command = subparsers.add_parser(_HELP, help="describe a command", add_help=False)
+    command.add_argument("command", choices=list(COMMANDS), help="the command")
     return parser, commands
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help with the epilog as it is written, and room for the long names of settings."""
+class _Help(argparse.Action):
+    """Prints the help of its parser, in full if `full`."""
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34)
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        full: bool,
+        used_first: Collection[str],
+        help: str,  # noqa: A002
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+        self._full = full
+        self._used_first = used_first
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it, and end with exit code 0."""
+        if self._full:
+            parser._print_message(usage.text(parser))
+        else:
+            parser._print_message(usage.short_text(parser, self._used_first, _SHORT_EPILOG))
+        parser.exit()
 
 
-def _add_flags(command: argparse.ArgumentParser, options: type[Options]) -> None:
-    for each in fields(options):
-        if names := each.metadata.get("names"):
-            required: dict[str, Any] = {"required": True} if each.default is MISSING else {}
-            if not names[0].startswith("-"):  # a positional argument
-                command.add_argument(each.name, **each.metadata["arguments"])
-                continue
-            # A flag that is not given is left out: the dataclass has the default.
-            command.add_argument(
-                *names, dest=each.name, default=argparse.SUPPRESS, **required, **each.metadata["arguments"]
-            )
+def _add_help(parser: argparse.ArgumentParser, *, used_first: Collection[str]) -> None:
+    # Without settings there is nothing to leave out.
+    parser.add_argument("-h", "--help", action=_Help, full=not used_first, used_first=used_first, help="print help")
+    about_all = "print help with all settings" if used_first else argparse.SUPPRESS
+    parser.add_argument("--help-all", action=_Help, full=True, used_first=(), help=about_all)
+
+
+def _add_flags(command: argparse.ArgumentParser, options: type[PlainOptions]) -> None:
+    command._positionals.title = "arguments"
+    # What all commands have comes last.
+    for each in sorted(fields(options), key=lambda each: each.name in _COMMON):
+        names = each.metadata.get("names")
+        if names is None:
+            continue
+        arguments = each.metadata["arguments"]
+        if not names:
+            optional = {} if each.default is MISSING else {"nargs": "?", "default": argparse.SUPPRESS}
+            command.add_argument(each.name, **{**optional, **arguments})
+            continue
+        required: dict[str, Any] = {"required": True} if each.default is MISSING else {}
+        # A flag that is not given is left out: the dataclass has the default.
+        command.add_argument(*names, dest=each.name, default=argparse.SUPPRESS, **required, **arguments)
+    if not issubclass(options, Options):
+        _add_help(command, used_first=())
+        return
+    used_first = [name for name in _USED_FIRST if not options.settings or name in options.settings]
+    _add_help(command, used_first=used_first)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, info in Settings.model_fields.items():
         if options.settings and name not in options.settings:

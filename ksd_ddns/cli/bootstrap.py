@@ -10,8 +10,8 @@ from socket import AF_INET, AF_INET6, SOCK_STREAM, getaddrinfo, inet_ntop
 from typing import ClassVar
 
 from ksd_ddns import bootstrap
-from ksd_ddns.cli import options, output
-from ksd_ddns.config import fields, loading
+from ksd_ddns.cli import options, output, settings
+from ksd_ddns.config import fields
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import PrimaryError, SettingsError
 from ksd_ddns.primary.connection import Server
@@ -50,7 +50,7 @@ class Options(options.Options):
 
 def main(asked: Options) -> int:
     """Write what is missing, and print how to start the server."""
-    chosen = loading.load(asked.flags)
+    chosen = settings.load(asked)
     if asked.secondary_of:
         return _write_secondary(asked)
     primary = _primary(chosen, asked)

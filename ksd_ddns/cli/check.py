@@ -1,6 +1,5 @@
 """`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,10 @@ from ksd_ddns import check as checking
 from ksd_ddns.check import Finding, Setup, Sign
 from ksd_ddns.cli import options, output, sources
 from ksd_ddns.config import loading, primary, zones
+from ksd_ddns.config.doubts import doubts
+from ksd_ddns.config.given import Given, given
 from ksd_ddns.config.settings import Settings
-from ksd_ddns.errors import KsdError, SettingsError
+from ksd_ddns.errors import KsdError, SettingsError, WrongSettings
 from ksd_ddns.kubevirt import selector
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
@@ -27,7 +28,6 @@ from ksd_ddns.zone.plan import Scope
 _STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
 _SIGNS = {Sign.OK: "ok", Sign.WARN: "warn", Sign.FAIL: "FAIL", Sign.SKIPPED: "-"}
 _INDENT = " " * 6
-_VM = b"vm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +57,21 @@ def main(asked: Options) -> int:
 
 def _findings(asked: Options) -> Iterator[Finding]:
     try:
-        chosen = loading.load(asked.flags)
+        raw = given(asked.flags, asked.config)
+        chosen = loading.load(raw)
     except SettingsError as e:
-        for text in e.errors if isinstance(e, loading.WrongSettings) else (str(e),):
+        for text in e.errors if isinstance(e, WrongSettings) else (str(e),):
             yield checking.failed("settings", "", SettingsError(text))
         yield checking.skipped("everything else", "")
         return
     if asked.verbose:
-        for origin in loading.origins(asked.flags):
+        for origin in loading.origins(raw):
             yield checking.ok("setting", origin.name, f"{origin.shown} ({origin.place})")
         yield checking.ok("setting", "all others", "the defaults")
     about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
     reverse = f", PTR below {', '.join(map(names.to_text, chosen.reverse_zones))}" if chosen.reverse_zones else ""
     yield checking.ok("settings", "", about + reverse)
-    yield from _doubtful(chosen)
+    yield from _doubtful(chosen, raw)
     peers: tuple[Peer, ...] = ()
     try:
         peers = primary.peers(chosen)
@@ -82,18 +83,10 @@ def _findings(asked: Options) -> Iterator[Finding]:
         yield checking.skipped("servers and zones", "")
 
 
-def _doubtful(chosen: Settings) -> Iterator[Finding]:
+def _doubtful(chosen: Settings, raw: Given) -> Iterator[Finding]:
     """Yield what is allowed, and probably not meant."""
-    for variable, meant in loading.misspelled(name for name, value in os.environ.items() if value.strip()):
-        yield checking.warning("settings", variable, "this variable is not used", f"if {meant} is meant, correct it")
-    if names.labels(chosen.domain)[:1] == [_VM]:
-        rest = names.to_text(chosen.domain[len(_VM) + 1 :]).rstrip(".")
-        yield checking.warning(
-            "settings",
-            "DOMAIN",
-            f"it begins with vm., which is added to it: names are published below {names.to_text(chosen.base)}",
-            f"if {names.to_text(chosen.domain)} is meant, set DOMAIN={rest}",
-        )
+    for doubt in doubts(chosen, raw):
+        yield checking.warning("settings", doubt.subject, doubt.problem, doubt.remedy)
     for file in primary.secret_files(chosen):
         if who := exposure(file):
             cure = "set defaultMode: 0440 in the volume" if in_kubernetes_volume(file) else f"chmod 600 {file}"

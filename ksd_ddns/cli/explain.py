@@ -7,11 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from ksd_ddns import vmifile
-from ksd_ddns.cli import options, output, remote, sources
+from ksd_ddns.cli import options, output, remote, settings, sources
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.zones import in_each_zone, one_pass
-from ksd_ddns.config import loading, zones
+from ksd_ddns.config import zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt import vmi
@@ -68,7 +68,7 @@ def main(asked: Options) -> int:
 
 def _explained(asked: Options) -> tuple[Document | None, int]:
     """Return the explanation from the cluster or the files, and the primary; without one, the exit code."""
-    chosen = loading.load(asked.flags)
+    chosen = settings.load(asked)
     key = asked.what if explain.is_vmi(asked.what) else ""
     name = b"" if key else _name(asked.what, chosen)
     with Steps() as step, closing(open_session(chosen)) as session:

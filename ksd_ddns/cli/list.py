@@ -3,12 +3,11 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from ksd_ddns.cli import options, output, sources
+from ksd_ddns.cli import options, output, settings, sources
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.text import print_heading, print_json
 from ksd_ddns.cli.zones import in_each_zone, one_pass
-from ksd_ddns.config import loading
 from ksd_ddns.wire import names
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.render import document, text
@@ -23,7 +22,7 @@ class Options(options.Options):
 
 def main(asked: Options) -> int:
     """Print the owned records of each zone."""
-    chosen = sources.owning(loading.load(asked.flags), None)
+    chosen = sources.owning(settings.load(asked), None)
     with Steps() as step, closing(open_session(chosen)) as session:
 
         def read(base: bytes) -> Owned:

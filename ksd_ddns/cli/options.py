@@ -1,10 +1,11 @@
 """Options of a command: a dataclass whose fields say which flags set them.
 
-Each command's module has an `Options` of its own, derived from the one here; `cli.arguments` builds the parser from it.
+Each command's module has an `Options` of its own, derived from one here; `cli.arguments` builds the parser from it.
 """
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -17,15 +18,33 @@ def flag(*names: str, default: Any = MISSING, **arguments: Any) -> Any:
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
+def argument(*, default: Any = MISSING, **arguments: Any) -> Any:
+    """Return the field that a positional argument sets; `arguments` are those of argparse's `add_argument`."""
+    metadata = {"names": (), "arguments": arguments}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Options of every command. `flags` are the settings given as flags, by field name."""
+class PlainOptions:
+    """Options of a command without settings."""
+
+    verbose: bool = flag("-v", "--verbose", default=False, action="store_true", help="log every step to standard error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(PlainOptions):
+    """Options of a command with settings: `cli.settings.load` makes its settings from them.
+
+    `flags` are the settings given as flags, by field name.
+    """
 
     settings: ClassVar[tuple[str, ...]] = ()
     """The settings that the command has flags for; all of them if empty."""
 
     flags: Mapping[str, Any]
-    verbose: bool = flag("-v", "--verbose", default=False, action="store_true", help="log every step to standard error")
+    config: Path | None = flag(
+        "--config", default=None, type=Path, metavar="FILE", help="read settings from this TOML file, too"
+    )
 
 
 def source_flag() -> Any:
@@ -42,4 +61,5 @@ def source_flag() -> Any:
 
 def output_flag(*formats: str) -> Any:
     """Return the field for the output format, the first of `formats` by default."""
-    return flag("-o", "--output", default=formats[0], choices=formats, help=f"output format (default: {formats[0]})")
+    text = f"output format: {formats[0]} (default), {' or '.join(formats[1:])}"
+    return flag("-o", "--output", default=formats[0], choices=formats, metavar="FORMAT", help=text)

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
-from ksd_ddns.cli import options, output, sources
+from ksd_ddns.cli import options, output, settings, sources
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.text import print_bold, print_diff, print_heading, print_json
 from ksd_ddns.cli.zones import in_each_zone, one_pass, warn_about_vmis
-from ksd_ddns.config import loading, zones
+from ksd_ddns.config import zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary.connection import Server
@@ -35,7 +35,7 @@ def main(asked: Options) -> int:
     """Print the plan for each zone."""
     if asked.undo and asked.output != "nsupdate":
         raise SettingsError("--undo needs -o nsupdate: it prints a script that undoes the plan")
-    chosen = loading.load(asked.flags)
+    chosen = settings.load(asked)
     with Steps() as step, closing(open_session(chosen)) as session:
         # VMIs first: bad input must not cost a request to the primary.
         vmis = sources.vmis(chosen, asked.source, step)

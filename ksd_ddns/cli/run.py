@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from types import FrameType
 
 from ksd_ddns import heartbeat
-from ksd_ddns.cli import log, options, signals, sources
+from ksd_ddns.cli import log, options, settings, signals, sources
 from ksd_ddns.cli.session import sessions
 from ksd_ddns.cli.timing import Timing
 from ksd_ddns.cluster.counts import Counts
-from ksd_ddns.config import loading, primary, zones
+from ksd_ddns.config import primary, zones
+from ksd_ddns.config.doubts import Doubt
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SourceError
 from ksd_ddns.primary.announce import Announcer
@@ -50,7 +51,7 @@ class Options(options.Options):
 def main(asked: Options, timing: Timing | None = None) -> int:
     """Keep the zones up to date until a signal; `timing` replaces the durations."""
     timing = timing or Timing()
-    chosen = loading.load(asked.flags)
+    chosen = settings.load(asked, report=_log_doubt)
     counts = Counts()
     owner = _Owner(chosen, asked.source, timing, counts)
     vmi_sources = sources.followed(chosen, asked.source, timing.cluster, counts)
@@ -117,6 +118,13 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     if not lost:
         _log.info("shutdown complete")
     return int(lost)
+
+
+def _log_doubt(doubt: Doubt) -> None:
+    _log.warning(
+        "setting is probably wrong",
+        extra={"fields": {"setting": doubt.subject, "problem": doubt.problem, "remedy": doubt.remedy}},
+    )
 
 
 def _always() -> bool:

@@ -1,9 +1,7 @@
-"""Flags and environment -> settings, and errors that say what is allowed. No secret is ever shown."""
+"""Flags, environment and settings file -> settings, and errors that say what is allowed. No secret is ever shown."""
 
-import difflib
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -11,31 +9,26 @@ from pydantic.fields import FieldInfo
 
 from ksd_ddns.config import primary
 from ksd_ddns.config.fields import ALGORITHM, KEY_NAME
-from ksd_ddns.config.settings import Settings, flag_of
-from ksd_ddns.errors import SettingsError
+from ksd_ddns.config.given import Given, fields
+from ksd_ddns.config.settings import Settings
+from ksd_ddns.errors import SettingsError, WrongSettings
 from ksd_ddns.printable import MASK, looks_secret, masked
 
 
-class WrongSettings(SettingsError):
-    """One or more settings are wrong; `errors` has a text for each."""
+def load(given: Given) -> Settings:
+    """Return the settings.
 
-    def __init__(self, errors: Sequence[str]) -> None:
-        super().__init__("\n".join(errors))
-        self.errors = tuple(errors)
-
-
-def load(flags: Mapping[str, Any]) -> Settings:
-    """Return the settings from `flags` (by field name) and the environment; flags win.
-
-    An empty flag is the default, whatever the environment says. Raises SettingsError with each wrong setting, its value
-    (secrets masked) and what is allowed.
+    An empty flag is the default, whatever the environment and the file say. Raises SettingsError with each wrong
+    setting, its value (secrets masked) and what is allowed.
     """
-    given = {name: _flag_value(name, value) for name, value in flags.items()}
+    _check_passwords(given)
+    flags = {name: _flag_value(name, value) for name, value in given.flags.items()}
     try:
-        settings = Settings(**given)
+        # The environment is read by the settings themselves, and overridden by what is passed here.
+        settings = Settings(**{**given.from_file, **flags})
     except ValidationError as e:
-        raise WrongSettings([_error_text(error, flags) for error in e.errors()]) from None
-    _check_secrets(flags)
+        raise WrongSettings([_error_text(error, given) for error in e.errors()]) from None
+    _check_secrets(given)
     primary.servers(settings)
     primary.secondaries(settings)
     return settings
@@ -45,22 +38,32 @@ def _flag_value(name: str, value: Any) -> Any:
     return Settings.model_fields[name].default if isinstance(value, str) and not value.strip() else value
 
 
-def _check_secrets(flags: Mapping[str, Any]) -> None:
+def _check_passwords(given: Given) -> None:
+    """Raise WrongSettings if a value may hold a password, as in `user:password@host`: it would be shown."""
+    found = [name for name, value in _shown_values(given) if "@" in value]
+    if found:
+        raise WrongSettings(
+            [f"{given.where(name)} = {MASK}: it has an @, and no setting takes a user or a password" for name in found]
+        )
+
+
+def _check_secrets(given: Given) -> None:
     """Raise SettingsError if a secret is in a setting that is shown or published."""
-    raw = {name: str(value) for name in Settings.model_fields if (value := _raw(name, flags)) is not None}
-    secrets = [value.strip() for name, value in raw.items() if name.endswith("_secret") and len(value.strip()) >= 8]
-    for name, value in raw.items():
-        if name.endswith(("_secret", "_file", "_tls_ca", "_tls_cert", "_tls_key")):
-            continue
+    raw = {name: str(given.raw(name) or "").strip() for name in fields() if name.endswith("_secret")}
+    secrets = [value for value in raw.values() if len(value) >= 8]
+    for name, value in _shown_values(given):
         if looks_secret(value) or any(secret in value for secret in secrets):
-            raise SettingsError(f"{_where(name)} = {MASK}: this looks like the secret of a key; set TSIG_SECRET to it")
+            raise SettingsError(
+                f"{given.where(name)} = {MASK}: this looks like the secret of a key; set TSIG_SECRET to it"
+            )
 
 
-def _raw(name: str, flags: Mapping[str, Any]) -> Any:
-    """Return the raw value of a setting, None if it is not set."""
-    if name in flags:
-        return flags[name]
-    return next((value for key, value in os.environ.items() if key.lower() == name), None)
+def _shown_values(given: Given) -> Iterator[tuple[str, str]]:
+    """Yield the settings that are set and may be shown: those that are neither a secret nor a path."""
+    for name in fields():
+        value = given.raw(name)
+        if value is not None and not name.endswith(("_secret", "_file", "_tls_ca", "_tls_cert", "_tls_key")):
+            yield name, str(value)
 
 
 class Origin(NamedTuple):
@@ -71,40 +74,13 @@ class Origin(NamedTuple):
     shown: str
 
 
-def origins(flags: Mapping[str, Any]) -> list[Origin]:
+def origins(given: Given) -> list[Origin]:
     """Return the settings that are set, in the order of the reference; all others have their defaults."""
     return [
-        Origin(name.upper(), flag_of(name) if name in flags else "environment", _shown(name, value))
-        for name in Settings.model_fields
-        if (value := _raw(name, flags)) is not None and str(value).strip()
+        Origin(name.upper(), given.place(name), _shown(name, value))
+        for name in fields()
+        if (value := given.raw(name)) is not None and str(value).strip()
     ]
-
-
-# Kubernetes sets these for each Service of a namespace.
-_OF_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)\Z")
-
-
-def misspelled(environment: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the unknown variables that look like a setting, each with the setting probably meant.
-
-    Only those that differ in a letter or two, or have our name as a prefix, are returned.
-    """
-    ours = [name.upper() for name in Settings.model_fields]
-    found = []
-    for variable in sorted(environment):
-        name = variable.upper()
-        if name in ours or _OF_SERVICE.match(name):
-            continue
-        plain = re.sub(r"\AKSD_(DDNS_)?", "", name)
-        meant = "" if plain == name else plain
-        near = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
-        if meant in ours or near:
-            found.append((variable, meant if meant in ours else near[0]))
-    return found
-
-
-def _where(name: str) -> str:
-    return f"{name.upper()} ({flag_of(name)})"
 
 
 _NEEDED = {
@@ -116,15 +92,14 @@ _NEEDED = {
 """Plain words for pydantic's messages."""
 
 
-def _error_text(error: Any, flags: Mapping[str, Any]) -> str:
+def _error_text(error: Any, given: Given) -> str:
     field = str(error["loc"][0])
-    given = _raw(field, flags)
     reason = _NEEDED.get(error["type"]) or str(error.get("ctx", {}).get("error") or error["msg"])
     if error["type"] in {"greater_than_equal", "less_than_equal"}:
         reason = f"must be {allowed(Settings.model_fields[field])}"
     elif error["type"] in {"enum", "literal_error"}:
         reason = f"must be {error['ctx']['expected']}"
-    return f"{_where(field)} = {_shown(field, given)}: {masked(reason)}"
+    return f"{given.where(field)} = {_shown(field, given.raw(field))}: {masked(reason)}"
 
 
 def _shown(field: str, value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary.files import FileValue
 from ksd_ddns.primary.link import Lost
+from ksd_ddns.printable import masked
 
 _OTHER_NAME = "set DNS_TLS_HOSTNAME to a name in the certificate"
 _OTHER_CA = "set DNS_TLS_CA to the CA that signed it, and let the server send the intermediate certificates"
@@ -70,7 +71,9 @@ def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as e:
-        raise SettingsError(f"DNS_TLS_CA: {ca} cannot be used: {reason(e)}", "it must hold certificates in PEM") from e
+        raise SettingsError(
+            f"DNS_TLS_CA: {masked(str(ca))} cannot be used: {reason(e)}", "it must hold certificates in PEM"
+        ) from e
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # set by Python 3.13: rejects CAs that all older versions accept
     context.set_alpn_protocols(["dot"])  # RFC 9103, 7.1

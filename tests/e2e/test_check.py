@@ -15,7 +15,7 @@ from harness.kube import Kube, service_account
 from harness.servers import Bind, Key, Knot, Port, PowerDns, Server
 from harness.vmis import vmi
 from ksd_ddns.check import zone as check_zone
-from ksd_ddns.config.loading import misspelled
+from ksd_ddns.config.doubts import misspelled
 from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server as Address

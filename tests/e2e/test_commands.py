@@ -264,7 +264,7 @@ def test_an_empty_list_deletes_a_few_remaining_names(bind: Bind, ksd: Ksd) -> No
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "list", "bootstrap"])
 def test_help_shows_both_names_of_every_setting(verb: str, tmp_path: Path) -> None:
-    done = Command(tmp_path, {})(verb, "--help")
+    done = Command(tmp_path, {})(verb, "--help-all")
     assert (done.code, done.err) == (0, "")
     names = ["domain", "name_server_ip"] if verb == "bootstrap" else list(Settings.model_fields)
     text = " ".join(done.out.split())

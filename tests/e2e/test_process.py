@@ -218,7 +218,7 @@ def test_an_ignored_sigint_stays_ignored(bind: Bind, ksd: Ksd, verb: str) -> Non
 def test_a_bug_is_one_line_without_the_message_of_the_exception(verbose: bool) -> None:
     code = (
         "import sys, ksd_ddns.config.loading\n"
-        f"def load(flags): raise ValueError('{SECRET}')\n"
+        f"def load(given): raise ValueError('{SECRET}')\n"
         "ksd_ddns.config.loading.load = load\n"
         "from ksd_ddns.__main__ import main\n"
         "sys.exit(main())"
@@ -228,7 +228,7 @@ def test_a_bug_is_one_line_without_the_message_of_the_exception(verbose: bool) -
     )
     assert (done.returncode, done.stdout) == (70, "")
     first, *more = done.stderr.splitlines()
-    assert re.fullmatch(r"BUG: ValueError at plan\.py:\d+ in main, please report it", first)
+    assert re.fullmatch(r"BUG: ValueError at settings\.py:\d+ in load, please report it", first)
     assert bool(more) is verbose
     assert "Traceback" not in done.stderr
     assert SECRET not in done.stderr
