@@ -139,10 +139,10 @@ def play(stage: Stage, primary: str, port: int) -> None:
         f"1. Start a primary: {DAEMONS[primary]} on {ADDRESS}, port {port}, with a key and the empty zone vm."
     )
     said = stage.read(f"ksd-ddns bootstrap --server {primary} --dir primary --address {ADDRESS} --port {port}")
-    _, found, start = said.partition("start it with: ")
+    _, found, rest = said.partition("start it with: ")
     if not found:
         fail("ksd-ddns bootstrap did not print how to start the primary")
-    with running(stage, start.strip(), port):
+    with running(stage, rest.partition("\n")[0], port):
         stage.heading("2. Plan: what would change for the example VMIs. Nothing is sent.")
         stage.say("Settings of all commands:", *(f"  {k}={v}" for k, v in stage.settings.items()))
         shutil.copy(EXAMPLE, stage.directory / "vmis.yaml")

@@ -60,7 +60,20 @@ def main(asked: Options) -> int:
     except SettingsError as e:
         # The server may be in another container, or installed later.
         output.line(f"cannot be started here: {e}")
+    output.line(f"then check it: {shlex.join(_check(chosen, primary))}")
     return 0
+
+
+def _check(chosen: Settings, primary: bootstrap.BundledPrimary) -> list[str]:
+    """Return the command that checks the new primary."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(primary.address, primary.address)  # noqa: S104 not bound here
+    command = ["ksd-ddns", "check", "--dns-server", str(Server(host, primary.port))]
+    command += ["--tsig-key-file", str(primary.key_file)]
+    if chosen.domain != names.ROOT:
+        command += ["--domain", names.to_text(chosen.domain).rstrip(".")]
+    if chosen.reverse_zones:
+        command += ["--reverse-zones", ",".join(map(names.to_text, chosen.reverse_zones))]
+    return command
 
 
 def _primary(chosen: Settings, asked: Options) -> bootstrap.BundledPrimary:

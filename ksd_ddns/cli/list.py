@@ -8,8 +8,10 @@ from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.text import print_heading, print_json
 from ksd_ddns.cli.zones import in_each_zone, one_pass
+from ksd_ddns.config.settings import Settings
 from ksd_ddns.wire import names
 from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.plan import Ownership
 from ksd_ddns.zone.render import document, text
 
 
@@ -35,6 +37,14 @@ def main(asked: Options) -> int:
         return code
     for zone in zones:
         print_heading(chosen, zone.live.zone)
+        found = False
         for name, vmi, item in zone.records():
+            found = True
             output.line(f"{names.to_text(name)} {text.rrset(item)} {vmi or '-'}")
+        if not found:
+            output.say(f"no records{_ours(chosen)} in zone {names.to_text(zone.live.zone)}")
     return code
+
+
+def _ours(chosen: Settings) -> str:
+    return f" of owner {chosen.owner}" if chosen.ownership is Ownership.TXT else ""

@@ -1,8 +1,9 @@
 """`ksd-ddns plan`: show what `apply` would change, send nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ksd_ddns.cli import options, output, settings, sources
 from ksd_ddns.cli.progress import Steps
@@ -12,9 +13,12 @@ from ksd_ddns.cli.zones import in_each_zone, one_pass, warn_about_vmis
 from ksd_ddns.config import zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.connection import Server
+from ksd_ddns.sync.one_pass import OnePass
+from ksd_ddns.zone.desired import Unpublished
 from ksd_ddns.zone.plan import Plan
-from ksd_ddns.zone.render import document, nsupdate, text
+from ksd_ddns.zone.render import document, message, nsupdate, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +45,41 @@ def main(asked: Options) -> int:
         vmis = sources.vmis(chosen, asked.source, step)
         chosen = sources.owning(chosen, asked.source)
 
-        def make_plan(base: bytes) -> tuple[Plan, Server]:
+        def make_plan(base: bytes) -> _Planned:
             one = one_pass(chosen, session, base, vmis, step)
             found = one.plan()
             warn_about_vmis(one)
-            return found, session.server
+            # VMI names are those below the base: the reverse zones only repeat their addresses.
+            return _Planned(found, session.server, _unpublished(one, vmis) if base == chosen.base else {})
 
         plans, code = in_each_zone(chosen, make_plan)
     _print(chosen, asked, plans)
-    return code or int(asked.exit_code and any(found.changes for found, _ in plans))
+    for item in plans:
+        _say_unpublished(item.unpublished, of=len(vmis), verbose=asked.verbose)
+    return code or int(asked.exit_code and any(item.plan.changes for item in plans))
 
 
-def _print(chosen: Settings, asked: Options, plans: Iterable[tuple[Plan, Server]]) -> None:
-    """Print the plans, each with the server that its zone was read from."""
+class _Planned(NamedTuple):
+    """A plan, the server that its zone was read from, and the VMIs that have nothing to publish."""
+
+    plan: Plan
+    server: Server
+    unpublished: Mapping[str, Unpublished]
+
+
+def _unpublished(one: OnePass, vmis: Iterable[Vmi]) -> dict[str, Unpublished]:
+    wanted = one.reconciler.desired
+    return {vmi.key: cause for vmi in vmis if (cause := wanted.unpublished(vmi)) is not None}
+
+
+def _print(chosen: Settings, asked: Options, plans: Iterable[_Planned]) -> None:
     if asked.output == "json":
-        print_json(document.plan(found) for found, _ in plans)
+        print_json(
+            {**document.plan(item.plan), "unpublished": document.unpublished(item.unpublished)} for item in plans
+        )
         return
-    for found, server in plans:
+    for item in plans:
+        found, server = item.plan, item.server
         if asked.output == "nsupdate":
             script = nsupdate.undo_script if asked.undo else nsupdate.script
             output.lines(script(found, zones.limits(chosen), server=server.host, port=server.port))
@@ -65,3 +87,13 @@ def _print(chosen: Settings, asked: Options, plans: Iterable[tuple[Plan, Server]
             print_heading(chosen, found.zone)
             print_diff(text.plan(found))
             print_bold(text.summary(found))
+
+
+def _say_unpublished(found: Mapping[str, Unpublished], *, of: int, verbose: bool) -> None:
+    """Notify on standard error how many VMIs have nothing to publish, if `verbose` also which and why."""
+    if not found:
+        return
+    subject = f"{len(found)} of {of} VMIs {'has' if len(found) == 1 else 'have'} nothing to publish"
+    output.say(f"{subject}:" if verbose else f"{subject} (-v shows why)")
+    if verbose:
+        output.say("\n".join(f"  {vmi}: {message.unpublished(cause)}" for vmi, cause in sorted(found.items())))

@@ -1,7 +1,7 @@
 """Progress of long work, on a terminal only, and only where there is something to wait for."""
 
 import sys
-import time
+from threading import Lock, Timer
 from types import TracebackType
 from typing import Self
 
@@ -9,30 +9,49 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 _AFTER = 1.0
+"""Seconds without progress on the screen: most commands end earlier."""
 
 
 class Steps:
-    """Shows on standard error what is being done, from the second second on; in a pipe it shows nothing."""
+    """Shows on standard error what is being done, after the first second; in a pipe it shows nothing."""
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._silent = sys.stderr is None or not sys.stderr.isatty()
+        self._lock = Lock()
+        self._latest: tuple[str, int, int | None] | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._what = ""
+        self._timer: Timer | None = None
 
     def __enter__(self) -> Self:
+        if sys.stderr is not None and sys.stderr.isatty():
+            # A timer, because the work may be one long wait.
+            self._timer = Timer(_AFTER, self._start)
+            self._timer.daemon = True
+            self._timer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        with self._lock:
+            self._timer = None
+            if self._progress is not None:
+                self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Notify that of `what` so much is done, of `total` where that is known."""
-        if self._silent or time.monotonic() - self._started < _AFTER:
+        if self._timer is None:
             return
-        if self._progress is None:
+        with self._lock:
+            self._latest = what, done, total
+            self._show()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._timer is None:  # just ended
+                return
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -42,6 +61,12 @@ class Steps:
                 transient=True,
             )
             self._progress.start()
+            self._show()
+
+    def _show(self) -> None:
+        if self._progress is None or self._latest is None:
+            return
+        what, done, total = self._latest
         if what != self._what:
             if self._task is not None:
                 self._progress.remove_task(self._task)

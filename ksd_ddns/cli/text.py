@@ -29,9 +29,9 @@ def print_heading(chosen: Settings, zone: bytes) -> None:
         print_bold(f"Zone {names.to_text(zone)}")
 
 
-def print_json(zones: Iterable[dict[str, object]]) -> None:
+def print_json(zones: Iterable[dict[str, object]], *, exit_code: int | None = None) -> None:
     """Print one document for all `zones`. Raises OutputError."""
-    output.document(document.document(zones))
+    output.document(document.document(zones, exit_code=exit_code))
 
 
 def print_diff(lines: Iterable[DiffLine]) -> None:

@@ -37,6 +37,7 @@ def one_pass(
     chosen: Settings, session: Session, base: bytes, vmis: Iterable[Vmi], step: Steps, *, hold_down: float = 0.0
 ) -> OnePass:
     """Return a pass over the zone that holds `base`, for `vmis`; addresses are held for `hold_down` seconds."""
+    step("connecting to the primary", 0, None)
     zone = (chosen.zone if base == chosen.base else None) or enclosing_zone(session, base)
     rules = zones.rules(chosen, zone, base)
     if chosen.name_server_ip and base == chosen.base != zone:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,6 +13,7 @@ from ksd_ddns.kubevirt.events import VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync import reasons
+from ksd_ddns.sync.snapshot import RefusedNames
 from ksd_ddns.sync.zone_sync import Step, ZoneSync, _no_progress
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
@@ -25,9 +26,6 @@ from ksd_ddns.zone.update import Limits
 
 ATTEMPTS = 3
 """Attempts at a primary that does not respond before a pass fails."""
-
-SHOWN = 20
-"""Refused names shown per cause."""
 
 
 @dataclass(slots=True)
@@ -46,19 +44,23 @@ class Report:
         """Whether nothing is refused, in conflict or blocked."""
         return not (self.refused or self.plan.conflicts or self.plan.blocked)
 
-    def refusals(self) -> Iterator[str]:
-        """Yield the lines of the refused names, grouped by cause: how many and why, then the names."""
+    def refusals(self) -> list[RefusedNames]:
+        """Return the refused names, grouped by cause, the largest group first."""
         groups: dict[Cause, list[Refusal]] = {}
         for one in self.refused:
             groups.setdefault(one.cause, []).append(one)
         zone = names.to_text(self.plan.zone)
-        for found in sorted(groups.values(), key=len, reverse=True):
-            reason = reasons.refusal_text(found[0], zone=zone, server=self.server, accepts=self.accepts, ours=self.ours)
-            yield f"{len(found)} {'name' if len(found) == 1 else 'names'} refused: {reason}"
-            found.sort(key=lambda one: names.canonical(one.name))
-            yield from (f"  {names.to_text(one.name)}" for one in found[:SHOWN])
-            if len(found) > SHOWN:
-                yield f"  and {len(found) - SHOWN} more"
+        return [
+            RefusedNames(
+                cause=found[0].cause.value,
+                count=len(found),
+                reason=reasons.refusal_text(
+                    found[0], zone=zone, server=self.server, accepts=self.accepts, ours=self.ours
+                ),
+                names=tuple(map(names.to_text, sorted((one.name for one in found), key=names.canonical))),
+            )
+            for found in sorted(groups.values(), key=len, reverse=True)
+        ]
 
 
 class OnePass:

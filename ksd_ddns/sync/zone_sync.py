@@ -93,7 +93,8 @@ class ZoneSync:
 
     def _read(self, serial: int | None) -> None:
         zone = self.reconciler.zone
-        what = "reading the zone" if serial is None else "reading back"
+        what = "reading the zone" if serial is None and self._sent_at is None else "reading back"
+        self._step(what, 0, None)
         before = self.session.read_from(zone)
         began = time.monotonic()
         transfer = self.session.transfer(zone, serial, lambda records: self._step(what, records, None))
@@ -142,6 +143,7 @@ class ZoneSync:
             if done // _SHOWN_EVERY > before // _SHOWN_EVERY:
                 self._step("updating", done, max(done, total))
 
+        self._step("updating", 0, total or None)
         serial = reconciler.live.serial
         self._sent_at = serial if self._sent_at is None else self._sent_at
         try:

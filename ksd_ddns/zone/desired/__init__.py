@@ -5,6 +5,7 @@ from ksd_ddns.zone.desired.desired import Desired, Effect, desired
 from ksd_ddns.zone.desired.groups import group_name
 from ksd_ddns.zone.desired.hostnames import namespace_domain, relative_name
 from ksd_ddns.zone.desired.rules import HostnameScope, Network, Rules, apex_name_server
+from ksd_ddns.zone.desired.unpublished import Unpublished
 from ksd_ddns.zone.desired.vmi_names import MAX_VMI_WARNINGS, VmiNames, interface_name, publishable, vmi_names
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "HostnameScope",
     "Network",
     "Rules",
+    "Unpublished",
     "VmiNames",
     "apex_name_server",
     "desired",

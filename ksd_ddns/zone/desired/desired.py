@@ -12,6 +12,7 @@ from ksd_ddns.zone.desired.claims import ZONE, Claim, Claims, Collision, rank, s
 from ksd_ddns.zone.desired.groups import Delta, Groups, has_no_room, shared_node
 from ksd_ddns.zone.desired.records import own_records
 from ksd_ddns.zone.desired.rules import Rules
+from ksd_ddns.zone.desired.unpublished import Unpublished, unpublished
 from ksd_ddns.zone.desired.vmi_names import VmiNames, vmi_names
 from ksd_ddns.zone.quota import Quota
 
@@ -125,6 +126,10 @@ class Desired:
     def warned(self) -> int:
         """The number of VMIs with warnings. Those of reverse zones do not count: they repeat the main zone's."""
         return len(self._warnings)
+
+    def unpublished(self, vmi: Vmi) -> Unpublished | None:
+        """Return why `vmi` wants no name at all, None if it wants some."""
+        return None if vmi.key in self._by_vmi else unpublished(vmi, self._rules)
 
     def warnings_of(self, key: str) -> tuple[VmiWarning, ...]:
         """Return the warnings about the VMI `namespace/name`."""

@@ -1,12 +1,13 @@
-"""Zones -> JSON: `plan -o json`, `list -o json` and `/records` share this schema (docs/reference/json.md)."""
+"""Zones -> JSON: `plan`, `apply` and `list` with `-o json`, and `/records` share a schema (docs/reference/json.md)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import Node, RRset
 from ksd_ddns.wire.text import rdata_text, rdtype_text
+from ksd_ddns.zone.desired import Unpublished
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan
 from ksd_ddns.zone.render import message
@@ -15,9 +16,10 @@ VERSION = 1
 """The version of the schema: it increases when a field is removed or changes its meaning, not when one is added."""
 
 
-def document(zones: Iterable[dict[str, object]]) -> bytes:
-    """Return the JSON document with these zones."""
-    return msgspec.json.format(msgspec.json.encode({"version": VERSION, "zones": list(zones)}), indent=2)
+def document(zones: Iterable[dict[str, object]], *, exit_code: int | None = None) -> bytes:
+    """Return the JSON document with these zones, and the exit code of a command that changes them."""
+    code = {} if exit_code is None else {"exit_code": exit_code}
+    return msgspec.json.format(msgspec.json.encode({"version": VERSION, **code, "zones": list(zones)}), indent=2)
 
 
 def plan(of: Plan) -> dict[str, object]:
@@ -37,6 +39,23 @@ def plan(of: Plan) -> dict[str, object]:
             "owned": of.owned,
         },
     }
+
+
+def unpublished(vmis: Mapping[str, Unpublished]) -> list[dict[str, object]]:
+    """Return the VMIs that have nothing to publish, by `namespace/name`, as objects."""
+    return [{"vmi": vmi, "cause": cause.value, "message": message.unpublished(cause)} for vmi, cause in vmis.items()]
+
+
+def applied(of: Plan, refusals: Iterable[dict[str, object]]) -> dict[str, object]:
+    """Return what was applied as a zone of the document: a plan with the changes that were made, and `refusals`.
+
+    Each of the refusals is from `refused`.
+    """
+    found = list(refusals)
+    shown = plan(of)
+    counts = shown.pop("summary")
+    assert isinstance(counts, dict), "as plan() makes it"
+    return {**shown, "refused": found, "summary": {**counts, "refused": sum(int(str(item["count"])) for item in found)}}
 
 
 def owned(of: Owned) -> dict[str, object]:

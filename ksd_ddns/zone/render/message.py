@@ -4,6 +4,7 @@ from ksd_ddns.kubevirt.vmi import MAX_TTL, MIN_TTL
 from ksd_ddns.kubevirt.vmi_object import GROUP, HOSTNAME, IGNORE, TTL
 from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode
 from ksd_ddns.wire import names
+from ksd_ddns.zone.desired import Unpublished
 from ksd_ddns.zone.plan import Conflict, ConflictCause
 
 _CONFLICTS = {
@@ -74,6 +75,16 @@ _KINDS = {
     AddressKind.RESERVED: "a reserved address",
 }
 
+_UNPUBLISHED = {
+    Unpublished.IGNORED: f"its annotation {IGNORE} is true",
+    Unpublished.ENDED: "it has ended (phase Succeeded or Failed)",
+    Unpublished.NO_NETWORK: "it has no secondary network",
+    Unpublished.NO_ADDRESS: "its status has no address of a secondary network that can be published",
+    Unpublished.ILLEGAL_NAME: "its name or namespace cannot be a DNS name",
+    Unpublished.EXCLUDED: "PUBLISH_CIDRS and EXCLUDE_CIDRS exclude all its addresses",
+    Unpublished.LIMIT: "older VMIs have all names of its namespace (MAX_NAMES_PER_NAMESPACE)",
+}
+
 _ALLOWED = {
     IGNORE: '"true" or "false"',
     TTL: f"a whole number of seconds from {MIN_TTL} to {MAX_TTL}",
@@ -93,6 +104,11 @@ def conflict(of: Conflict) -> str:
 def kind(of: AddressKind, embedding: Embedding | None) -> str:
     """Return what an address is that is never published."""
     return f"the {embedding} form of {_KINDS[of]}" if embedding else _KINDS[of]
+
+
+def unpublished(of: Unpublished) -> str:
+    """Return why a VMI has nothing to publish."""
+    return _UNPUBLISHED[of]
 
 
 def warning(of: VmiWarning) -> str:
