@@ -10,6 +10,9 @@ servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server ip
 resolvers := unbound dnsmasq
 monitoring := promtool prometheus
 kerberos := krb5kdc kadmin.local kinit faketime
+shells := bash zsh fish
+# Alpine has no systemd.
+systemd := $(if $(wildcard /etc/alpine-release),,systemd-analyze)
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
 bash-scripts := $(shell grep -l '^.!.*bash' scripts/* cluster/* .ci/*)
@@ -35,7 +38,8 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) openssl && pytest -n $(JOBS) $(ARGS)
+	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) openssl && \
+	    pytest -n $(JOBS) $(ARGS)
 
 unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)
 	@scripts/setup && pytest -q -n auto $(if $(UNIT),-m "$(UNIT)" $(slow-tests:%=--deselect %)) $(core-tests) $(ARGS)

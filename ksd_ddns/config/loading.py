@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -40,7 +41,7 @@ def _flag_value(name: str, value: Any) -> Any:
 
 def _check_passwords(given: Given) -> None:
     """Raise WrongSettings if a value may hold a password, as in `user:password@host`: it would be shown."""
-    found = [name for name, value in _shown_values(given) if "@" in value]
+    found = [name for name, value in _values(given) if "@" in value and not (_is_path(name) and _may_be_path(value))]
     if found:
         raise WrongSettings(
             [f"{given.where(name)} = {MASK}: it has an @, and no setting takes a user or a password" for name in found]
@@ -51,19 +52,32 @@ def _check_secrets(given: Given) -> None:
     """Raise SettingsError if a secret is in a setting that is shown or published."""
     raw = {name: str(given.raw(name) or "").strip() for name in fields() if name.endswith("_secret")}
     secrets = [value for value in raw.values() if len(value) >= 8]
-    for name, value in _shown_values(given):
+    for name, value in _values(given):
+        if _is_path(name):
+            continue
         if looks_secret(value) or any(secret in value for secret in secrets):
             raise SettingsError(
                 f"{given.where(name)} = {MASK}: this looks like the secret of a key; set TSIG_SECRET to it"
             )
 
 
-def _shown_values(given: Given) -> Iterator[tuple[str, str]]:
-    """Yield the settings that are set and may be shown: those that are neither a secret nor a path."""
+def _values(given: Given) -> Iterator[tuple[str, str]]:
+    """Yield the raw values of the settings that are set and may be shown: all but the secrets."""
     for name in fields():
         value = given.raw(name)
-        if value is not None and not name.endswith(("_secret", "_file", "_tls_ca", "_tls_cert", "_tls_key")):
+        if value is not None and not name.endswith("_secret"):
             yield name, str(value)
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(("_file", "_tls_ca", "_tls_cert", "_tls_key"))
+
+
+def _may_be_path(value: str) -> bool:
+    try:
+        return value.startswith(("/", ".")) or Path(value).exists()
+    except (OSError, ValueError):  # too long
+        return False
 
 
 class Origin(NamedTuple):

@@ -134,8 +134,7 @@ def _check_path(setting: str, file: Path | None) -> None:
     if file is None or _exists(file):
         return
     text = str(file)
-    is_address = "@" in text and not text.startswith(("/", "."))  # perhaps user:password@host
-    if is_address or looks_secret(text) or "=" in text or ("/" not in text and "." not in text):
+    if looks_secret(text) or "=" in text or ("/" not in text and "." not in text):
         raise SettingsError(f"{setting} ({flag_of(setting.lower())}) = {MASK}: there is no such file; a path is needed")
 
 

@@ -1,6 +1,7 @@
 """Values that are reloaded when their files change, so that keys and certificates rotate without a restart."""
 
 import logging
+import os
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -44,7 +45,10 @@ def exposure(file: Path) -> str:
     """Return a text that says who else can read a file with a secret; empty if no one can, or if it is missing.
 
     In a volume that Kubernetes mounts, the group may read it: that is the group of the pod.
+    Credentials of systemd are readable for their service only; their mode may show the mask of an ACL.
     """
+    if (credentials := os.environ.get("CREDENTIALS_DIRECTORY")) and file.is_relative_to(credentials):
+        return ""
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
         mounted = in_kubernetes_volume(file)

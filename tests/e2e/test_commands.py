@@ -90,6 +90,38 @@ def test_plan_as_json_is_complete(bind: Bind, ksd: Ksd) -> None:
     assert conflict["found"] == [{"type": "A", "ttl": 300, "values": ["192.0.2.80"]}]
 
 
+UNPUBLISHED = {
+    "prod/a-ignored": (vmi("a-ignored", "prod", annotations={"ksd-ddns/ignore": "true"}), "ignored", "ksd-ddns/ignore"),
+    "prod/b-ended": (vmi("b-ended", "prod", phase="Succeeded"), "ended", "ended"),
+    "prod/c-no-network": (vmi("c-no-network", "prod", {}), "no-network", "no secondary network"),
+    "prod/d-no-address": (vmi("d-no-address", "prod", {"net1": []}), "no-address", "no address"),
+    "prod/e_illegal.": (vmi("e_illegal.", "prod", {"net1": ["10.1.0.5"]}), "illegal-name", "DNS name"),
+    "prod/f-excluded": (vmi("f-excluded", "prod", {"net1": ["10.9.0.5"]}), "excluded", "EXCLUDE_CIDRS"),
+    "prod/g-limit": (
+        vmi("g-limit", "prod", {"net1": ["10.1.0.6"]}, created="2030-01-01T00:00:00Z"),
+        "limit",
+        "MAX_NAMES_PER_NAMESPACE",
+    ),
+}
+
+
+def test_plan_says_how_many_vmis_have_nothing_to_publish_and_why(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, EXCLUDE_CIDRS="10.9.0.0/16", MAX_NAMES_PER_NAMESPACE="2")
+    vmis = [DB, *(item for item, _, _ in UNPUBLISHED.values())]
+    short = command("plan", vmi=vmis)
+    assert short.summary == "Plan: 2 to add, 0 to change, 0 to delete, 0 conflicts."
+    assert "7 of 8 VMIs have nothing to publish (-v shows why)\n" in short.err
+    assert "prod/c-no-network" not in short.err
+    explained = command("plan", "-v", vmi=vmis).err
+    for name, (_, _, reason) in UNPUBLISHED.items():
+        assert re.search(rf"^  {re.escape(name)}: .*{reason}", explained, re.MULTILINE), name
+    assert "  prod/db:" not in explained
+    listed = command("plan", "-o", "json", vmi=vmis).zone["unpublished"]
+    assert {item["vmi"]: item["cause"] for item in listed} == {
+        name: cause for name, (_, cause, _) in UNPUBLISHED.items()
+    }
+
+
 def test_plan_shows_changes_in_its_exit_code(bind: Bind, ksd: Ksd) -> None:
     command = ksd(bind)
     assert command.process("plan", vmi=[DB]).code == 0
@@ -148,7 +180,58 @@ def test_warnings_about_vmis_go_to_standard_error(bind: Bind, ksd: Ksd) -> None:
     assert bind.query("net1.a.ns.vm", "A") == ["10.0.0.2"]
 
 
+def test_apply_as_json_says_what_was_done_and_what_was_not(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    assert command("apply", vmi=[vmi(f"web{i}", "prod", {"net1": ["10.1.0.7"]}) for i in range(20)]).code == 0
+    bind.nsupdate("update add db.prod.vm. 300 A 192.0.2.1")
+    done = command("apply", "-o", "json", vmi=[DB])
+    assert done.code == 1
+    assert (done.json["version"], done.json["exit_code"]) == (1, 1)
+    assert done.zone["serial"] == bind.serial()
+    assert [(change["name"], change["kind"]) for change in done.zone["changes"]] == [("net1.db.prod.vm.", "add")]
+    assert done.zone["changes"][0]["new"][0] == {"type": "A", "ttl": 60, "values": ["10.1.0.9"]}
+    (conflict,) = done.zone["conflicts"]
+    assert (conflict["name"], conflict["cause"]) == ("db.prod.vm.", "unowned")
+    assert len(done.zone["blocked"]) == 40
+    assert {change["kind"] for change in done.zone["blocked"]} == {"delete"}
+    assert done.zone["refused"] == []
+    assert {key: done.zone["summary"][key] for key in ("add", "delete", "conflicts", "blocked", "refused")} == {
+        "add": 1,
+        "delete": 0,
+        "conflicts": 1,
+        "blocked": 40,
+        "refused": 0,
+    }
+    assert bind.query("net1.db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_apply_as_json_has_the_names_that_the_primary_refuses(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"vm.": ""}, options="check-names primary fail;")
+    odd = vmi("odd", "prod", {"net_1": ["10.1.0.3"]})  # no host name: BIND refuses its addresses
+    done = ksd(bind)("apply", "-o", "json", vmi=[DB, odd])
+    (refused,) = done.zone["refused"]
+    assert (refused["cause"], refused["count"], refused["names"]) == ("host-name", 1, ["net_1.odd.prod.vm."])
+    assert done.zone["summary"]["refused"] == 1
+    assert done.code == done.json["exit_code"] == 1
+    assert "net_1.odd.prod.vm." not in {change["name"] for change in done.zone["changes"]}
+
+
+def test_apply_as_json_without_anything_to_do(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind)
+    assert command("apply", "-o", "json", vmi=[DB]).code == 0
+    done = command("apply", "-o", "json", vmi=[DB])
+    assert (done.code, done.json["exit_code"], done.zone["changes"]) == (0, 0, [])
+
+
 # list
+
+
+def test_list_of_an_empty_zone_says_so_on_standard_error(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, OWNER_ID="east")("list")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "no records of owner east in zone vm.\n"
+    as_json = ksd(bind)("list", "-o", "json")
+    assert (as_json.zone["records"], as_json.err) == ([], "")
 
 
 def test_list_shows_owned_names_with_their_vmi(primary: Server, ksd: Ksd) -> None:
@@ -191,7 +274,10 @@ def test_bootstrap_writes_a_usable_primary(server: str, tmp_path: Path, ksd: Ksd
     command = Command(tmp_path / "unused", {"DOMAIN": "example.com", "NAME_SERVER_IP": "192.0.2.53"})
     done = command("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
     assert (done.code, done.err) == (0, "")
-    start = shlex.split(done.out.splitlines()[-1].removeprefix("start it with: "))
+    *_, starting, checking = done.out.splitlines()
+    start = shlex.split(starting.removeprefix("start it with: "))
+    program, *check = shlex.split(checking.removeprefix("then check it: "))
+    assert program == "ksd-ddns"
     again = command("bootstrap", "--server", server, "--dir", directory, "--port", port.number)
     assert again.code == 0
     assert ": written" not in again.out
@@ -204,6 +290,8 @@ def test_bootstrap_writes_a_usable_primary(server: str, tmp_path: Path, ksd: Ksd
                 time.sleep(0.05)
             assert (done.code, done.err) == (0, "")
             assert command("plan", "--exit-code", vmi=[DB]).code == 0
+            checked = Command(tmp_path / "unused", {"OWNERSHIP": "zone"})(*check, vmi=[DB])
+            assert (checked.code, "example.com" in checked.out) == (0, True), checked.out
         finally:
             it.terminate()
             it.wait()
