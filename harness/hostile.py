@@ -35,6 +35,7 @@ Hook = Callable[[bytes], Iterable[bytes]]
 OPCODE_QUERY = 0
 OPCODE_UPDATE = 5
 AXFR = 252
+IXFR = 251
 
 
 class Cut(Exception):
@@ -219,6 +220,12 @@ def is_transfer(message: bytes) -> bool:
     """Return whether `message` is a query for a transfer, or a response to one that repeats the question."""
     question = codec.read(message).question if not is_update(message) else None
     return question is not None and question[1] == AXFR
+
+
+def is_ixfr(message: bytes) -> bool:
+    """Return whether `message` is a query for an incremental transfer, or a response to one that repeats it."""
+    question = codec.read(message).question if not is_update(message) else None
+    return question is not None and question[1] == IXFR
 
 
 # Changes of a response

@@ -15,12 +15,14 @@ _HEAD = """\
 
 <!-- Written by scripts/reference.py from ksd_ddns/config/settings.py. Change the text there. -->
 
-Every setting is an environment variable and a flag: `DNS_SERVER` is `--dns-server`. A flag overrides the environment
-variable. `ksd-ddns plan --help` prints the same list.
+Every setting is an environment variable, a flag, and a key of the [settings file](#the-settings-file): `DNS_SERVER` is
+`--dns-server` and `dns_server`. A flag overrides the environment variable, and that overrides the file. `ksd-ddns plan
+--help-all` prints the same list.
 
 A wrong setting ends the command with exit code 2, before the primary is contacted. The message shows the setting, its
 value and the allowed values. Secrets are never shown. Put keys into files: a secret in a flag is visible in the process
-list.
+list. No setting takes a user and a password: a value with an `@`, such as `user:password@host`, is refused without
+showing it, except in the path of a file.
 
 - White space around a value is ignored. An empty value means that the setting is not set.
 - A **comma list** may have spaces around the commas.
@@ -28,6 +30,31 @@ list.
 - A **switch** is `true` or `false` in the environment. As a flag it is `--adopt` or `--no-adopt`, without a value.
 - A **CIDR block** is a prefix such as `10.0.0.0/8` or `2001:db8::/32`, or a single address.
 - A **name** may end with a dot or not. Upper case is folded.
+"""
+
+_FILE = """
+## The settings file
+
+`--config ksd-ddns.toml` reads settings from a file in [TOML](https://toml.io), for setups outside of a cluster:
+
+```toml
+domain = "example.com"
+dns_server = ["10.0.0.53:53", "10.0.0.54:53"]
+tsig_key_file = "/etc/ksd-ddns/ksd-ddns.key"
+record_ttl = 60
+adopt = true
+```
+
+- A key is the name of a setting in lower case. There are no tables. An unknown key is an error that names the file, the
+  key, and the setting that was probably meant.
+- A value is a string, a number, `true` or `false`. A comma list can also be a list of strings.
+- Refer to secrets by the path of a file (`tsig_key_file`). A secret in the settings file itself is allowed; the
+  commands warn if other users can read the file.
+- The file is read when the command starts.
+
+[examples/ksd-ddns.toml](../../examples/ksd-ddns.toml) is a file to start from, and
+[examples/ksd-ddns.service](../../examples/ksd-ddns.service) a systemd unit that uses it, with key and kubeconfig as
+credentials.
 """
 
 
@@ -39,10 +66,14 @@ def page() -> str:
         about = extra if isinstance(extra, dict) else {}
         cells = (f"`{name.upper()}`<br>`{flag_of(name)}`", _shown(about.get("shown")), _meaning(info))
         groups.setdefault(str(about.get("group")), []).append(f"| {' | '.join(cells)} |")
-    return _HEAD + "".join(
-        f"\n## {title[0].upper()}{title[1:]}\n\n| setting | default | meaning |\n| --- | --- | --- |\n"
-        + "".join(f"{row}\n" for row in rows)
-        for title, rows in groups.items()
+    return (
+        _HEAD
+        + "".join(
+            f"\n## {title[0].upper()}{title[1:]}\n\n| setting | default | meaning |\n| --- | --- | --- |\n"
+            + "".join(f"{row}\n" for row in rows)
+            for title, rows in groups.items()
+        )
+        + _FILE
     )
 
 

@@ -38,8 +38,7 @@ _EPILOG = (
 )
 _SHORT_EPILOG = (
     "A setting is also a variable: DNS_SERVER=10.0.0.53 is --dns-server=10.0.0.53.\n"
-    "Exit codes: 0 success, 1 something is left to do, 2 wrong setting or input,\n"
-    "3 to 5 errors of the primary (--help-all lists all)."
+    "Exit codes: 0 success, 1 something is left to do, others: --help-all."
 )
 _COMMON = frozenset({"config", "verbose"})
 _USED_FIRST = ("domain", "dns_server", "tsig_key_file", "zone", "namespaces")

@@ -658,3 +658,25 @@ def test_only_a_terminal_gets_colors_and_progress(bind: Bind, ksd: Ksd) -> None:
     assert "\x1b[31m- net1.vm0.prod.vm. 60 A 10.1.0.9" in plan.on_a_terminal("plan", vmi=[]).out
     piped = plan.process("plan", vmi=[])
     assert "\x1b" not in piped.out + piped.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "wanted", "words"),
+    [
+        pytest.param("list", hostile.is_transfer, "reading the zone", id="transfer"),
+        pytest.param("plan", hostile.is_transfer, "reading the zone", id="transfer-of-plan"),
+        pytest.param("apply", hostile.is_ixfr, "reading back", id="read-back"),
+    ],
+)
+def test_one_long_wait_is_shown_as_progress(
+    verb: str, wanted: Callable[[bytes], bool], words: str, bind: Bind, ksd: Ksd
+) -> None:
+    def slow(message: bytes) -> list[bytes]:
+        time.sleep(2.0)  # progress appears after a second
+        return [message]
+
+    with Proxy(bind, response=hostile.only(wanted, slow)) as proxy:
+        command = ksd(bind, through=proxy.address)
+        done = command.on_a_terminal(verb, vmi=None if verb == "list" else [DB])
+    assert done.code == 0
+    assert words in done.out
