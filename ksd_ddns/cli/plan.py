@@ -93,6 +93,7 @@ def _say_unpublished(found: Mapping[str, Unpublished], *, of: int, verbose: bool
     """Notify on standard error how many VMIs have nothing to publish, if `verbose` also which and why."""
     if not found:
         return
+    output.flush()  # the plan comes first where both streams are one
     subject = f"{len(found)} of {of} VMIs {'has' if len(found) == 1 else 'have'} nothing to publish"
     output.say(f"{subject}:" if verbose else f"{subject} (-v shows why)")
     if verbose:
