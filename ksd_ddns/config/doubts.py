@@ -62,7 +62,7 @@ def misspelled(environment: Iterable[str]) -> list[tuple[str, str]]:
             continue
         plain = re.sub(r"\AKSD_(DDNS_)?", "", name)
         meant = "" if plain == name else plain
-        near = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
+        near = difflib.get_close_matches(plain, ours, n=1, cutoff=0.9)
         if meant in ours or near:
             found.append((variable, meant if meant in ours else near[0]))
     return found

@@ -988,6 +988,7 @@ def test_a_domain_that_begins_with_vm_is_a_warning(bind: Bind, ksd: Ksd) -> None
         ("DNS_SERVERS", "DNS_SERVER"),
         ("TSIG_KEYFILE", "TSIG_KEY_FILE"),
         ("KSD_DDNS_DOMAIN", "DOMAIN"),
+        ("KSD_DNS_SERVR", "DNS_SERVER"),
         ("HOLDDOWN", "HOLD_DOWN"),
         ("SECONDARY_DNS_SERVICE_HOST", ""),
         ("DNS_PORT_53_UDP_ADDR", ""),
