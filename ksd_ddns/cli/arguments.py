@@ -244,10 +244,10 @@ def _add_flags(command: argparse.ArgumentParser, options: type[PlainOptions]) ->
     # What all commands have comes last.
     for each in sorted(fields(options), key=lambda each: each.name in _COMMON):
         names = each.metadata.get("names")
-        if names is None:
+        if not names:
             continue
         arguments = each.metadata["arguments"]
-        if not names:
+        if not names[0].startswith("-"):
             optional = {} if each.default is MISSING else {"nargs": "?", "default": argparse.SUPPRESS}
             command.add_argument(each.name, **{**optional, **arguments})
             continue

@@ -17,7 +17,7 @@ _PATHS = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
 class Options(options.PlainOptions):
     """Options of `completion`."""
 
-    shell: str = options.argument(choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
+    shell: str = options.flag("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
 
 
 def main(asked: Options) -> int:

@@ -12,15 +12,9 @@ from typing import Any, ClassVar
 def flag(*names: str, default: Any = MISSING, **arguments: Any) -> Any:
     """Return the field that the flag `names` sets; `arguments` are those of argparse's `add_argument`.
 
-    Without a default the flag is required.
+    A name without hyphens is a positional argument. Without a default, flag and argument are required.
     """
     metadata = {"names": names, "arguments": arguments}
-    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
-
-
-def argument(*, default: Any = MISSING, **arguments: Any) -> Any:
-    """Return the field that a positional argument sets; `arguments` are those of argparse's `add_argument`."""
-    metadata = {"names": (), "arguments": arguments}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
