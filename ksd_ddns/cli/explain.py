@@ -37,7 +37,7 @@ class Options(options.Options):
     what: str = options.flag(
         "what",
         metavar="NAMESPACE/VM|NAME",
-        help="a VM (prod/db), a name below the base (web.prod), an absolute name (web.prod.vm.example.), or an address",
+        help="a VM (prod/db), a name (web.prod), or an address",
     )
     source: tuple[str, ...] = options.source_flag()
     output: str = options.output_flag("text", "json")
@@ -45,7 +45,7 @@ class Options(options.Options):
         "--url",
         default="",
         metavar="URL",
-        help="ask the running controller at URL, such as http://127.0.0.1:8081, not the cluster and the primary",
+        help="ask the running controller, such as http://127.0.0.1:8081",
     )
 
 

@@ -48,12 +48,12 @@ def source_flag() -> Any:
         default=(),
         action="append",
         metavar="FILE",
-        help="read VMIs from FILE as written by kubectl get vmi -A -o yaml|json, - for standard input; repeatable "
-        "(default: the cluster)",
+        help="read VMIs from FILE (kubectl get vmi -A -o yaml|json), not the cluster; - for stdin; repeatable",
     )
 
 
 def output_flag(*formats: str) -> Any:
     """Return the field for the output format, the first of `formats` by default."""
-    text = f"output format: {formats[0]} (default), {' or '.join(formats[1:])}"
+    *others, last = formats[1:]
+    text = f"output format: {', '.join([f'{formats[0]} (default)', *others])} or {last}"
     return flag("-o", "--output", default=formats[0], choices=formats, metavar="FORMAT", help=text)

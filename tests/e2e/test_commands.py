@@ -95,11 +95,11 @@ UNPUBLISHED = {
     "prod/b-ended": (vmi("b-ended", "prod", phase="Succeeded"), "ended", "ended"),
     "prod/c-no-network": (vmi("c-no-network", "prod", {}), "no-network", "no secondary network"),
     "prod/d-no-address": (vmi("d-no-address", "prod", {"net1": []}), "no-address", "no address"),
-    "prod/e_illegal.": (vmi("e_illegal.", "prod", {"net1": ["10.1.0.5"]}), "illegal-name", "DNS name"),
+    "prod/e_illegal.": (vmi("e_illegal.", "prod", {"net1": ["10.1.0.5"]}), "illegal-vmi-name", "DNS name"),
     "prod/f-excluded": (vmi("f-excluded", "prod", {"net1": ["10.9.0.5"]}), "excluded", "EXCLUDE_CIDRS"),
     "prod/g-limit": (
         vmi("g-limit", "prod", {"net1": ["10.1.0.6"]}, created="2030-01-01T00:00:00Z"),
-        "limit",
+        "max-names-per-namespace",
         "MAX_NAMES_PER_NAMESPACE",
     ),
 }

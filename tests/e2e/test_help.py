@@ -24,10 +24,10 @@ def help_of(*argv: str, tmp_path: Path) -> str:
     return done.out
 
 
-@pytest.mark.parametrize("verb", ["plan", "apply", "run", "check", "list"])
+@pytest.mark.parametrize("verb", ["plan", "apply", "run", "check", "explain", "list"])
 def test_help_fits_a_screen_and_names_every_setting(verb: str, tmp_path: Path) -> None:
     lines = help_of(verb, "--help", tmp_path=tmp_path).splitlines()
-    assert lines[0] == f"usage: ksd-ddns {verb} [OPTIONS]"
+    assert lines[0] == f"usage: ksd-ddns {verb} [OPTIONS]{' NAMESPACE/VM|NAME' * (verb == 'explain')}"
     assert 24 <= len(lines) <= 50
     assert max(map(len, lines)) <= 80
     words = set(" ".join(lines).replace(",", " ").split())

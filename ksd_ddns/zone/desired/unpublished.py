@@ -18,11 +18,11 @@ class Unpublished(StrEnum):
     """It has no secondary network."""
     NO_ADDRESS = "no-address"
     """Its status has no address of a secondary network, or none that is ever published."""
-    ILLEGAL_NAME = "illegal-name"
+    ILLEGAL_NAME = "illegal-vmi-name"
     """Its name or its namespace cannot be a DNS name."""
     EXCLUDED = "excluded"
     """PUBLISH_CIDRS and EXCLUDE_CIDRS leave none of its addresses."""
-    LIMIT = "limit"
+    LIMIT = "max-names-per-namespace"
     """Older VMIs of its namespace have all the names that MAX_NAMES_PER_NAMESPACE allows."""
 
 
