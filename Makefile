@@ -13,6 +13,7 @@ kerberos := krb5kdc kadmin.local kinit faketime
 shells := bash zsh fish
 # Alpine has no systemd.
 systemd := $(if $(wildcard /etc/alpine-release),,systemd-analyze)
+browser := chromium
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
 bash-scripts := $(shell grep -l '^.!.*bash' scripts/* cluster/* .ci/*)
@@ -38,7 +39,7 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) openssl && \
+	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) $(browser) openssl && \
 	    pytest -n $(JOBS) $(ARGS)
 
 unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns run`: controllers, status pages and NOTIFY listener, until a signal."""
 
 import logging
@@ -5,8 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from ksd_ddns import heartbeat
 from ksd_ddns.cli import log, options, settings, signals, sources
@@ -20,14 +22,19 @@ from ksd_ddns.errors import SourceError
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
-from ksd_ddns.status import Process, StatusServer
+from ksd_ddns.status import About, Process, StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
 from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.notifications import Notify
+from ksd_ddns.sync.vm_index import VmIndex
+from ksd_ddns.wire import names
 from ksd_ddns.zone.explain import Selection
 from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.reconciler import Options as Keeping
+
+if TYPE_CHECKING:
+    from ksd_ddns.cluster.lease import Election
 
 END_WITHIN = 1.5
 """Seconds after a signal to wait for the responses to updates in flight."""
@@ -67,14 +74,22 @@ def main(asked: Options, timing: Timing | None = None) -> int:
                 "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
             )
     election = sources.election(chosen, asked.source, timing.cluster, counts)
+    bases = tuple(zones.bases(chosen))
+    vms = VmIndex(len(bases))
     may_send = _always if election is None else election.leading
     supervisor = Supervisor(
         vmi_sources,
         [
             Controller(
-                session, namespaces, _options(chosen, owner, base, notify, announcer.announce, may_send, timing=timing)
+                session,
+                namespaces,
+                replace(
+                    _options(chosen, owner, base, notify, announcer.announce, may_send, timing=timing),
+                    vms=vms,
+                    number=number,
+                ),
             )
-            for session, base in zip(sessions(chosen, timing=timing.primary), zones.bases(chosen), strict=True)
+            for number, (session, base) in enumerate(zip(sessions(chosen, timing=timing.primary), bases, strict=True))
         ],
     )
     status = StatusServer(
@@ -88,6 +103,9 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             api_requests=counts.requests,
             watch_ends=counts.ends,
         ),
+        vms=vms,
+        about=_About(chosen, owner, election),
+        names=chosen.status_hosts,
         explainer=Explainer(
             supervisor,
             sources.vmi_reader(asked.source, timing.cluster, counts, within=READ_VMI_WITHIN),
@@ -131,6 +149,28 @@ def _always() -> bool:
     return True
 
 
+class _About:
+    """What the status page says about this process."""
+
+    def __init__(self, chosen: Settings, owner: "_Owner", election: "Election | None") -> None:
+        self._owner = owner
+        self._election = election
+        choice = {
+            "NAMESPACES": ", ".join(sorted(chosen.namespaces)) or "all namespaces",
+            "LABEL_SELECTOR": str(chosen.label_selector) or "no selector: all VMs",
+        }
+        self._about = About(base=names.to_text(chosen.base), choice=tuple(choice.items()))
+
+    def __call__(self) -> About:
+        election = self._election
+        return replace(
+            self._about,
+            owner=self._owner.known,
+            leader=election.leader if election is not None else "",
+            standby=election is not None and not election.leading(),
+        )
+
+
 class _Lost:
     """Stops the controllers when leadership is lost, and ends the process soon after in case one is stuck."""
 
@@ -157,6 +197,11 @@ class _Owner:
         self._settled = False
         self._failed: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def known(self) -> str:
+        """The owner ID, empty while it is unknown."""
+        return self._chosen.owner if self._settled else self._chosen.owner_id or ""
 
     def settings(self) -> Settings:
         """Return the settings with their owner ID. Raises SourceError if the cluster cannot be read."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings: each with its environment variable, flag, default, range and description.
 
 The field `dns_server` is the environment variable DNS_SERVER and the flag --dns-server; the flag wins.
@@ -249,6 +250,12 @@ class Settings(BaseSettings):
     )
     status_address: Listener = setting(
         Server("", 8081), "address:port of health checks, metrics and the status page", group=_CONTROLLER, shown=":8081"
+    )
+    status_hosts: Texts = setting(
+        (),
+        "further host names under which the status page is requested, such as that of an Ingress (comma list)",
+        group=_CONTROLLER,
+        shown="none",
     )
 
     @property

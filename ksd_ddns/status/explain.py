@@ -1,13 +1,15 @@
-"""`/explain?vmi=NAMESPACE/VM` and `/explain?name=NAME`: an explanation as JSON.
+# SPDX-License-Identifier: Apache-2.0
+"""`/explain?vmi=NAMESPACE/VM` and `/explain?name=NAME`: an explanation as JSON, and for browsers as a page.
 
-`answer` finds out what is asked and asks the controllers; a page for people can be made from the same document.
+`answer` finds out what is asked and asks the controllers; both forms are made from the same document.
 """
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from ksd_ddns.printable import printable_json
-from ksd_ddns.status.pages import Page, plain
+from ksd_ddns.status import explanation
+from ksd_ddns.status.pages import Page, Pages, plain
 from ksd_ddns.sync.explain import Explainer, Unanswered
 from ksd_ddns.zone import explain
 from ksd_ddns.zone.render import explained
@@ -17,12 +19,15 @@ _USAGE = "use /explain?vmi=NAMESPACE/VM or /explain?name=NAME"
 _LONGEST = 1000
 
 
-def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None) -> Page:
-    """Return the explanation as JSON, or an error as text."""
+def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None, accept: str, pages: Pages) -> Page:
+    """Return the explanation as a page if the Accept header asks for HTML, else as JSON; an error as text."""
     found = answer(query, explainer)
     if isinstance(found, Page):
         return found
-    return Page(HTTPStatus.OK, "application/json", printable_json(explained.encoded(found)) + b"\n")
+    if explanation.wants_html(accept):
+        return pages.explanation(found)
+    vary = (("Vary", "Accept, Accept-Encoding"),)
+    return Page(HTTPStatus.OK, "application/json", printable_json(explained.encoded(found)) + b"\n", vary)
 
 
 def answer(  # noqa: PLR0911 one for each error

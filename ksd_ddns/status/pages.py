@@ -1,46 +1,31 @@
-"""Pages: health, readiness, metrics, and the state of each zone as HTML and JSON.
+# SPDX-License-Identifier: Apache-2.0
+"""Pages: health, readiness, metrics, and the state of all zones and VMs as HTML and JSON.
 
-Any client may request them, and zones are large, so the pages for people and probes are truncated. `/records` is
+Any client may request them, and zones are large, so the pages for people and probes are bounded. `/records` is
 complete, and streamed.
 """
 
-import json
 import time
-from base64 import b64encode
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from hashlib import sha256
-from heapq import nsmallest
-from html import escape
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
 from threading import Lock, Semaphore
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, exposition
 
+from ksd_ddns.status import explanation, templating
+from ksd_ddns.status import query as querying
+from ksd_ddns.status.about import About
 from ksd_ddns.status.metrics import Snapshots
-from ksd_ddns.sync.snapshot import RefusedNames, Snapshot
+from ksd_ddns.status.overview import Overview
+from ksd_ddns.status.records import Choice, Contents, Records
+from ksd_ddns.status.view import NOTHING, STATES
+from ksd_ddns.sync.vm_index import VmIndex
 from ksd_ddns.wire import names
-from ksd_ddns.zone.owned import Owned
-from ksd_ddns.zone.render import document
-from ksd_ddns.zone.render import text as render
-
-_T = TypeVar("_T")
-
-Contents = Callable[[], tuple[Owned | None, ...]]
-"""Returns what we own in each zone, None for a zone that has not been read yet."""
-
-LARGEST = 90_000
-"""Approximate maximum size of the HTML page, in octets."""
-
-ZONES = 50
-"""Maximum number of zones on the HTML page."""
-
-ITEMS = 50
-"""Maximum number of conflicts, and of refused names, per zone on the HTML page."""
-
-RECORDS = 200
-"""Maximum number of owner names per zone on the HTML page."""
+from ksd_ddns.zone.explain import State
+from ksd_ddns.zone.render.explained import Document
 
 REASONS = 10
 """Maximum number of problems in `/readyz`."""
@@ -48,31 +33,36 @@ REASONS = 10
 _LONGEST = 1_000
 """Maximum characters of a line."""
 
-_LONGEST_CELL = 300
-"""Maximum characters of a table cell before escaping."""
-
-_LEAST = 200
-"""Minimum octets shown of a list, even without room."""
-
 _BUSY_SHARE = 10
-"""Cache a page for this multiple of the CPU time spent on rendering it."""
+"""Cache metrics for this multiple of the CPU time spent on them."""
 
-_AT_ONCE, _QUEUED, _WAIT = 2, 8, 2.0
-"""For `/records`: concurrent clients, clients that may wait, and how many seconds they wait."""
+_PAGE_SHARE = 3
+"""Wait for this multiple of the CPU time spent on a page before the next one is made: people wait for pages."""
 
-_CHUNK = 1 << 16
+_LONGEST_PAUSE = 0.5
+"""Seconds: no page waits longer for its turn because of the one before."""
 
-_STYLE = """
-body { font-family: sans-serif; margin: 2em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 }
-th, td { text-align: left; vertical-align: top; padding: 0.15em 1.5em 0.15em 0 }
-td { font-family: monospace }
-.wrong { color: #b00020 }
-"""
-_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_REMEMBERED = 16
+"""Pages that are cached, by their query."""
+
+_WAITING = 8
+"""Clients that may wait for a page to be made."""
+
+_ASSETS = {
+    "/page.css": "text/css",
+    "/page.js": "text/javascript",
+    **{f"/favicon-{kind}.svg": "image/svg+xml" for kind in ("healthy", "degraded", "not-ready", "empty")},
+}
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+"""No inline style or script: what gets past the escaping of the templates does not run."""
+
+_PAGE_HEADERS = (("Content-Security-Policy", POLICY), ("X-Frame-Options", "DENY"))
+
+Given = Mapping[str, Sequence[str]]
 
 
 class Page(NamedTuple):
@@ -86,27 +76,36 @@ class Page(NamedTuple):
 
 def plain(status: HTTPStatus, text: str, **headers: str) -> Page:
     """Return a page of plain text, with a final newline."""
-    return Page(status, "text/plain", _octets(f"{text}\n"), tuple(headers.items()))
+    body = f"{text}\n".encode(errors="backslashreplace")
+    return Page(status, "text/plain", body, tuple((name.replace("_", "-"), value) for name, value in headers.items()))
 
 
 class Pages:
-    """Renders the pages from `snapshots` and `owned`, which list the zones in the same order.
+    """Renders the pages from `snapshots`, `owned` and `vms`, which have the zones in the same order.
 
     `healthy` returns why the process must be restarted, "" if it is healthy.
     """
 
     def __init__(
-        self, snapshots: Snapshots, owned: Contents, healthy: Callable[[], str], metrics: CollectorRegistry
+        self,
+        snapshots: Snapshots,
+        owned: Contents,
+        healthy: Callable[[], str],
+        metrics: CollectorRegistry,
+        vms: VmIndex,
+        about: Callable[[], About],
     ) -> None:
         self._snapshots = snapshots
         self._owned = owned
         self._healthy = healthy
+        self._vms = vms
+        self._about = about
         self._metrics = _Cached(lambda: exposition.generate_latest(metrics))
-        self._html = _Cached(lambda: _octets("".join(self._overview())))
-        self._admitted = Semaphore(_AT_ONCE + _QUEUED)
-        self._sending = Semaphore(_AT_ONCE)
+        self._overview = Overview(snapshots, vms, about)
+        self._made = _Made()
+        self._streams = Records()
 
-    def page(self, path: str, query: dict[str, list[str]]) -> Page:
+    def page(self, path: str, query: Given) -> Page:  # noqa: PLR0911 one for each path
         """Return the page at `path`."""
         if path == "/healthz":
             return self._health()
@@ -115,10 +114,25 @@ class Pages:
         if path == "/metrics":
             return Page(HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, self._metrics())
         if path == "/":
-            return Page(HTTPStatus.OK, "text/html", self._html(), (("Content-Security-Policy", _POLICY),))
+            asked = querying.parse(query)
+            return self._html(asked, lambda: self._overview.page(asked))
         if path == "/records":
-            return self._records()
+            return self._records(query)
+        if path in _ASSETS:
+            headers = (("Cache-Control", "no-cache"),)
+            return Page(HTTPStatus.OK, _ASSETS[path], templating.asset(path[1:]), headers)
         return plain(HTTPStatus.NOT_FOUND, "there are /healthz /readyz /metrics /records /explain and /")
+
+    def _html(self, key: Hashable, make: Callable[[], bytes]) -> Page:
+        body = self._made.get(key, make)
+        if body is None:
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", Retry_After="2")
+        return Page(HTTPStatus.OK, "text/html", body, _PAGE_HEADERS)
+
+    def explanation(self, document: Document) -> Page:
+        """Return an explanation as HTML."""
+        headers = (*_PAGE_HEADERS, ("Vary", "Accept, Accept-Encoding"))
+        return Page(HTTPStatus.OK, "text/html", explanation.page(document, self._about()), headers)
 
     def _health(self) -> Page:
         reason = self._healthy()
@@ -147,43 +161,49 @@ class Pages:
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
         return plain(status, "\n".join((*_truncated(lines, REASONS), "not ready" if wrong else "ok")))
 
-    def _zones(self) -> list[tuple[Snapshot, Owned | None]]:
-        return list(zip(self._snapshots(), self._owned(), strict=False))
-
-    def _records(self) -> Page:
-        """Return all records, streamed; slow clients delay only other clients of this page."""
-        busy = plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", **{"Retry-After": "5"})
-        if not self._admitted.acquire(blocking=False):
-            return busy
-        if not self._sending.acquire(timeout=_WAIT):
-            self._admitted.release()
-            return busy
-        body = self._stream()
-        next(body)  # enter the try block, so that close() releases the semaphores
+    def _records(self, query: Given) -> Page:
+        """Return all records, or those that are asked for, streamed."""
+        choice = self._choice(query)
+        if isinstance(choice, Page):
+            return choice
+        body = self._streams.stream(zip(self._snapshots(), self._owned(), strict=False), choice)
+        if body is None:
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", Retry_After="5")
         return Page(HTTPStatus.OK, "application/json", body)
 
-    def _stream(self) -> Generator[bytes]:
+    def _choice(self, query: Given) -> Choice | Page:
+        """Return which records are asked for; a page with the error if that is not clear."""
+        limit, state, name = (query.get(key, [""])[0] for key in ("limit", "state", "name"))
+        if limit and not (limit.isascii() and limit.isdigit() and len(limit) < 10):
+            return plain(HTTPStatus.BAD_REQUEST, "limit must be a whole number")
+        states = [each for each in STATES if each not in {State.SKIPPED, NOTHING}]
+        if state and state not in states:
+            return plain(HTTPStatus.BAD_REQUEST, f"state must be one of {', '.join(states)}")
         try:
-            yield b""
-            yield from _chunks(_as_json(self._zones()))
-        finally:
-            self._sending.release()
-            self._admitted.release()
+            owner_name = names.from_text(name.lower()) if name else None
+        except ValueError as e:
+            return plain(HTTPStatus.BAD_REQUEST, _line(f"name: {e}"))
+        return Choice(
+            vmi=query.get("vmi", [""])[0],
+            name=owner_name,
+            in_state=self._in_state(state),
+            refused=state in {"", State.REFUSED},
+            conflicts=state in {"", State.CONFLICT},
+            limit=int(limit) if limit else None,
+        )
 
-    def _overview(self) -> Iterator[str]:
-        # Zones with problems come first, so truncation does not hide them.
-        zones = sorted(self._zones(), key=lambda zone: zone[0].ready)
-        yield f"<!doctype html><html lang=en><meta charset=utf-8><title>ksd-ddns</title><style>{_STYLE}</style>"
-        yield "<h1>ksd-ddns</h1>"
-        room = LARGEST
-        for index, (now, owned) in enumerate(zones[:ZONES]):
-            share = room // (min(len(zones), ZONES) - index)
-            for part in _zone(now, owned, share):
-                room -= len(_octets(part))
-                yield part
-        if len(zones) > ZONES:
-            yield f"<p>{_more(len(zones) - ZONES)} zones, see <a href=/records>/records</a></p>"
-        yield "</html>"
+    def _in_state(self, state: str) -> Callable[[bytes], bool]:
+        if not state:
+            return lambda name: True
+        parts = [part for row in self._vms.rows().values() for part in row.parts if part is not None]
+        if state == State.HELD:
+            held = {claim.node.name for part in parts if part.held for claim in part.claims}
+            return held.__contains__
+        problems = (problem for part in parts for problem in part.problems)
+        if state == State.PUBLISHED:
+            wrong = {problem.name for problem in problems}
+            return lambda name: name not in wrong
+        return {problem.name for problem in problems if problem.state == state}.__contains__
 
 
 class _Cached:
@@ -204,108 +224,44 @@ class _Cached:
             return self._made
 
 
-def _zone(now: Snapshot, owned: Owned | None, room: int) -> Iterator[str]:
-    """Yield the HTML of a zone, about `room` octets."""
-    yield f"<h2>{_cell(now.zone)}</h2>"
-    if now.problems:
-        yield from _list("Not ready", [f"{each.part}: {each.text}" for each in now.problems], room // 4, "wrong")
-    else:
-        yield "<p>Ready.</p>"
-    figures = (now.server, now.serial, now.vmis, now.names, now.held, now.pending, now.blocked)
-    yield "".join(
-        _table(("primary", "serial", "VMIs", "names", "held", "pending", "blocked deletions"), [map(str, figures)])
-    )
-    yield from _list(
-        "Conflicts: names that exist and are not ours", now.conflicts, room // 4, show=render.conflict_brief
-    )
-    yield from _list("Refused: names that the primary does not accept", now.refused, room // 4)
-    if owned is not None:
-        yield from _records_table(owned, room // 4)
+class _Made:
+    """Pages made on request, one at a time and with pauses between them, so that no client slows the controller.
 
+    A page that was made during the last pause is given again.
+    """
 
-def _records_table(owned: Owned, room: int) -> Iterator[str]:
-    found = owned.names()
-    shown = 0
-    rows = []
-    for name in nsmallest(RECORDS, found, key=names.canonical):
-        part = [(names.to_text(name), *render.rrset(item).split(" ", 2), vmi) for _, vmi, item in owned.records([name])]
-        room -= sum(len(_octets("".join(_table((), [row])))) for row in part)
-        if room < 0:
-            break
-        rows += part
-        shown += 1
-    if rows:
-        yield from _table(("name", "TTL", "type", "values", "VMI"), rows)
-    more = f"{_more(len(found) - shown)} names, see" if len(found) > shown else "The same as JSON:"
-    yield f"<p>{more} <a href=/records>/records</a></p>"
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting = Semaphore(_WAITING)
+        self._pages: OrderedDict[Hashable, tuple[float, bytes]] = OrderedDict()
+        self._next = 0.0
 
+    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes | None:
+        """Return the page of `key`, None if too many clients wait for theirs."""
+        if not self._waiting.acquire(blocking=False):
+            return None
+        try:
+            with self._lock:
+                return self._get(key, make)
+        finally:
+            self._waiting.release()
 
-def _list(
-    title: str, items: Collection[_T], room: int, kind: str = "", *, show: Callable[[_T], str] = str
-) -> Iterator[str]:
-    if not items:
-        return
-    yield f"<h3 class='{kind}'>{escape(title)}</h3><ul class='{kind}'>"
-    shown = 0
-    for item in islice(items, ITEMS):
-        text = _line(show(item))
-        while shown == 0 and _size(text) > max(room, _LEAST):
-            text = f"{text[: len(text) // 2]}..."
-        room -= _size(text)
-        if room < 0 and shown:
-            break
-        yield f"<li>{escape(text)}</li>"
-        shown += 1
-    if len(items) > shown:
-        yield f"<li>{_more(len(items) - shown)}, see <a href=/records>/records</a></li>"
-    yield "</ul>"
-
-
-def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    yield f"<table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in heading)}</tr>"
-    for row in rows:
-        yield f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>"
-    yield "</table>"
-
-
-def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]]) -> Iterator[str]:
-    """Yield the JSON of all zones piece by piece."""
-    yield f'{{"version": {document.VERSION}, "zones": ['
-    for index, (now, owned) in enumerate(zones):
-        yield ", " if index else ""
-        problems = {each.part: each.text for each in now.problems}
-        yield json.dumps({"ready": now.ready, "problems": problems, "server": now.server})[:-1]  # more follows
-        yield from _array("conflicts", map(document.conflict, now.conflicts))
-        yield from _array("refused", map(_refused, now.refused))
-        serial = owned.live.serial if owned else now.serial
-        zone = names.to_text(owned.live.zone) if owned else now.zone
-        yield f', "zone": {json.dumps(zone)}, "serial": {serial}'
-        yield from _array("records", document.records(owned) if owned else ())
-        yield "}"
-    yield "]}\n"
-
-
-def _refused(of: RefusedNames) -> dict[str, object]:
-    return document.refused(cause=of.cause, count=of.count, first=of.names, reason=of.reason)
-
-
-def _array(name: str, items: Iterable[object]) -> Iterator[str]:
-    yield f', "{name}": ['
-    for index, item in enumerate(items):
-        yield (", " if index else "") + json.dumps(item)
-    yield "]"
-
-
-def _chunks(pieces: Iterable[str]) -> Iterator[bytes]:
-    held: list[str] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= _CHUNK:
-            yield _octets("".join(held))
-            held, size = [], 0
-    yield _octets("".join(held))
+    def _get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        now = time.monotonic()
+        until, body = self._pages.get(key, (0.0, b""))
+        if now < until:
+            return body
+        if now < self._next:
+            time.sleep(self._next - now)
+        began = time.thread_time()
+        body = make()
+        pause = min(_LONGEST_PAUSE, _PAGE_SHARE * (time.thread_time() - began))
+        self._next = time.monotonic() + pause
+        self._pages[key] = self._next, body
+        self._pages.move_to_end(key)
+        while len(self._pages) > _REMEMBERED:
+            self._pages.popitem(last=False)
+        return body
 
 
 def _of(zones: Collection[str]) -> str:
@@ -327,24 +283,5 @@ def _more(count: int) -> str:
     return f"{count:,} more"
 
 
-def _line(text: str, longest: int = _LONGEST) -> str:
-    """Return `text` as one truncated line, with control characters escaped."""
-    text = text if len(text) <= longest else f"{text[:longest]}..."
-    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return " " if char in "\r\n\t" else char.encode("unicode_escape").decode()
-
-
-def _size(text: str) -> int:
-    """Return how many octets `text` takes in a list."""
-    return len(_octets(escape(text))) + len("<li></li>")
-
-
-def _cell(text: str) -> str:
-    return escape(_line(text, _LONGEST_CELL))
-
-
-def _octets(text: str) -> bytes:
-    return text.encode(errors="backslashreplace")
+def _line(text: str) -> str:
+    return templating.line(text, _LONGEST)

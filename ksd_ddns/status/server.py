@@ -1,9 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serves the status pages over HTTP."""
 
 import contextlib
+import gzip
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
@@ -13,16 +15,22 @@ from urllib.parse import parse_qs, urlsplit
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.serving import Bounded, Limits
-from ksd_ddns.status import explain
+from ksd_ddns.status import explain, hosts
+from ksd_ddns.status.about import About
 from ksd_ddns.status.metrics import Process, Snapshots, registry
-from ksd_ddns.status.pages import Contents, Page, Pages, plain
+from ksd_ddns.status.pages import Page, Pages, plain
+from ksd_ddns.status.records import Contents
 from ksd_ddns.sync.explain import Explainer
+from ksd_ddns.sync.vm_index import VmIndex
 
 MAX_HEAD = 8192
 """Maximum octets of a request line with its headers."""
 
 _SEND_WITHIN = 10.0
 """Timeout in seconds for a client to accept 64 KiB."""
+
+_WORTH_COMPRESSING, _COMPRESSION = 1_000, 3
+"""Octets of the shortest body that is compressed, and how well: higher levels take far longer."""
 
 _METHODS = ("GET", "HEAD")
 _HEADERS = (
@@ -42,10 +50,10 @@ class StatusServer:
     """Serves the pages made from `snapshots` and `owned` on one address; an empty host means all addresses.
 
     `healthy` returns why the process must be restarted, "" if it is healthy; `process` what the metrics show of it.
-    `explainer` answers `/explain`.
+    `explainer` answers `/explain`, `names` are further host names under which the pages are requested (see `hosts`).
     """
 
-    def __init__(  # noqa: PLR0913 one value of each part
+    def __init__(  # noqa: PLR0913 the parts that the pages show
         self,
         host: str,
         port: int,
@@ -54,11 +62,17 @@ class StatusServer:
         *,
         healthy: Callable[[], str] = _healthy,
         process: Callable[[], Process] = Process,
+        vms: VmIndex | None = None,
+        about: Callable[[], About] = About,
+        names: Collection[str] = (),
         explainer: Explainer | None = None,
         limits: Limits | None = None,
     ) -> None:
+        given = names
+
         class Handler(_Handler):
-            pages = Pages(snapshots, owned, healthy, registry(snapshots, process))
+            pages = Pages(snapshots, owned, healthy, registry(snapshots, process), vms or VmIndex(), about)
+            names = hosts.own_names().union(name.lower() for name in given)
             explains = explainer
 
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 the kubelet probes the pod IP
@@ -94,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: _Server
     pages: Pages
+    names: Collection[str]
     explains: Explainer | None
     server_version = "ksd-ddns"
     sys_version = ""
@@ -138,6 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _page(self) -> Page:
         if self.command not in _METHODS:
             return plain(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", Allow=", ".join(_METHODS))
+        host = self.headers.get("Host")
+        if not hosts.is_allowed(host, self.names):
+            return plain(HTTPStatus.MISDIRECTED_REQUEST, hosts.REFUSAL)
         try:
             url = urlsplit(self.path)
             query = parse_qs(url.query)
@@ -145,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             return plain(HTTPStatus.BAD_REQUEST, "this is not a URL")
         try:
             if url.path == "/explain":
-                return explain.page(query, self.explains)
+                return explain.page(query, self.explains, self.headers.get("Accept", ""), self.pages)
             return self.pages.page(url.path, query)
         except Exception:  # noqa: BLE001 keep serving other requests
             _log.exception("BUG: cannot make a status page", extra={"fields": {"path": url.path}})
@@ -153,11 +171,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, page: Page) -> None:
         body = page.body
+        headers = dict(_HEADERS) | dict(page.headers)
+        if isinstance(body, bytes) and len(body) >= _WORTH_COMPRESSING:
+            headers.setdefault("Vary", "Accept-Encoding")
+            if self._takes_gzip():
+                headers["Content-Encoding"] = "gzip"
+                body = gzip.compress(body, compresslevel=_COMPRESSION, mtime=0)
         try:
             self.send_response(page.status)
             kind = page.content_type
             self.send_header("Content-Type", kind if "charset" in kind else f"{kind}; charset=utf-8")
-            for name, value in (*_HEADERS, *page.headers):
+            for name, value in headers.items():
                 self.send_header(name, value)
             if isinstance(body, bytes):
                 self.send_header("Content-Length", str(len(body)))
@@ -168,6 +192,15 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             if not isinstance(body, bytes):
                 body.close()
+
+    def _takes_gzip(self) -> bool:
+        """Return whether the client accepts a compressed body (RFC 9110, 12.5.3)."""
+        headers = getattr(self, "headers", None)  # an invalid request has none
+        for each in (headers.get("Accept-Encoding", "") if headers else "").split(","):
+            coding, _, parameters = each.partition(";")
+            if coding.strip().lower() in {"gzip", "*"}:
+                return parameters.replace(" ", "").lower() not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+        return False
 
     def _drain(self) -> None:
         """Read some of an unread request: closing with unread data resets the connection and loses the response."""

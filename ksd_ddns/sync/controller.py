@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller of one zone: one thread that owns the reconciler, reads one queue and carries out actions.
 
 Sources and the NOTIFY listener run on their own threads, and only put events into the queue. An idle controller sends
@@ -23,7 +24,9 @@ from ksd_ddns.sync.facts import FactLog
 from ksd_ddns.sync.notifications import Notifier
 from ksd_ddns.sync.snapshot import Snapshot
 from ksd_ddns.sync.status import Status
+from ksd_ddns.sync.vm_index import VmIndex, ZoneTimes
 from ksd_ddns.sync.zone_sync import ZoneSync
+from ksd_ddns.sync.zone_vms import ZoneVms
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.live import Live
@@ -74,7 +77,8 @@ class Options:
 
     If `zone` is None, the controller asks the primary which zone contains `base`. It calls `rules` and `scope` once it
     has found the zone; both may raise SettingsError. `notify` receives notifications for VMI owners, `announce` the
-    zone whenever its serial has changed; neither may block. `may_send` is called right before each update.
+    zone whenever its serial has changed; neither may block. `may_send` is called right before each update. The VMs are
+    published to `vms`, as those of the zone `number`.
     """
 
     zone: bytes | None
@@ -86,6 +90,8 @@ class Options:
     notify: Callable[[Notification], None] = _ignore
     announce: Callable[[bytes], None] = _no_announcement
     may_send: Callable[[], bool] = lambda: True
+    vms: VmIndex = field(default_factory=VmIndex)
+    number: int = 0
 
 
 class Controller:
@@ -100,6 +106,7 @@ class Controller:
         self._early: list[SourceEvent] = []
         self._sync: ZoneSync | None = None
         self._notifier: Notifier | None = None
+        self._vms: ZoneVms | None = None
         self._facts = FactLog(session)
         self._status = Status()
         self._paused_until = 0.0
@@ -196,13 +203,26 @@ class Controller:
             jitter=random.random,
         )
         self._notifier = Notifier(reconciler.inventory, options.notify)
-        self._sync = ZoneSync(self._session, reconciler, options.limits, may_send=self._may_send, observer=self._status)
+        self._vms = ZoneVms(options.vms, options.number, reconciler)
+        self._sync = ZoneSync(
+            self._session,
+            reconciler,
+            options.limits,
+            step=self._progress,
+            may_send=self._may_send,
+            observer=self._status,
+        )
         for event in self._early:
             self._handle(event, now)
         self._early.clear()
 
     def _may_send(self) -> bool:
         return not self._stop.is_set() and self._options.may_send()
+
+    def _progress(self, what: str, done: int, total: int | None) -> None:
+        """Publish how many records of the first read have arrived."""
+        if self._sync is not None and self._sync.reconciler.reads.live is None:
+            self._options.vms.put_times(self._options.number, ZoneTimes(records=done))
 
     def _back_off(self, now: float) -> None:
         self._paused_until = now + (self._backoff.next() if self._retried else 0.0)
@@ -227,6 +247,8 @@ class Controller:
             return
         now = time.monotonic()
         assert self._notifier is not None
+        assert self._vms is not None
+        self._vms.use(facts, now)
         for fact in facts:
             match fact:
                 case Accepted():
@@ -311,3 +333,5 @@ class Controller:
             now=now,
             transfers=self._session.transfers,
         )
+        if self._vms is not None:  # last: readiness does not wait for it
+            self._vms.publish(now, busy=not force)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Desired and live zone -> plan: what to change, what to leave alone and why, what the deletion limit blocks."""
 
 from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
@@ -6,7 +7,7 @@ from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
 from ksd_ddns.zone.plan.ownership import is_owned, namespace_of, owned_names
 from ksd_ddns.zone.plan.planner import collisions, full, partial, verdict
 from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, Ownership, Policy, Scope
-from ksd_ddns.zone.plan.ttl import ttl_cap
+from ksd_ddns.zone.plan.ttl import lowered, ttl_cap
 
 __all__ = [
     "ADDRESSES",
@@ -24,6 +25,7 @@ __all__ = [
     "collisions",
     "full",
     "is_owned",
+    "lowered",
     "namespace_of",
     "owned_names",
     "partial",

@@ -1,8 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """The VMIs as last reported, and the records they need, with hold-down and rate limiting applied."""
 
 import heapq
 from collections.abc import Collection
 from math import inf
+
+import msgspec
 
 from ksd_ddns.kubevirt.events import VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
@@ -20,6 +23,15 @@ _Hold = tuple[float, tuple[bytes, ...]]
 """The end of the hold, and the held addresses; none if the hold has ended."""
 
 _ENDED: _Hold = (0.0, ())
+
+
+class HeldFamily(msgspec.Struct, frozen=True):
+    """The addresses of one family that vanished from `interface`, and until when they are kept (monotonic)."""
+
+    interface: str
+    rdtype: int
+    until: float
+    addresses: tuple[bytes, ...]
 
 
 class Inventory:
@@ -43,6 +55,7 @@ class Inventory:
         self._outages = Outages(timing.catch_up)
         self._timers: list[tuple[float, str]] = []
         self._rate_limit = RateLimit(timing)
+        self._changed: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._vmis)
@@ -61,6 +74,26 @@ class Inventory:
     def incomplete_namespaces(self) -> frozenset[str]:
         """The namespaces with VMIs that could not be parsed: a missing VMI may still exist."""
         return frozenset(key.partition("/")[0] for key in self._unreadable)
+
+    def take_changed(self) -> set[str]:
+        """Return the VMIs that were added, changed or deleted, or whose holds changed, since the last call."""
+        found, self._changed = self._changed, set()
+        return found
+
+    def held_families(self, key: str) -> tuple[HeldFamily, ...]:
+        """Return what is held of the VMI `namespace/name`."""
+        families = self._held.get(key)
+        if not families:
+            return ()
+        return tuple(
+            HeldFamily(interface, rdtype, until, addresses)
+            for (interface, rdtype), (until, addresses) in sorted(families.items())
+            if addresses
+        )
+
+    def waits(self, key: str) -> bool:
+        """Return whether a change of the VMI `namespace/name` waits, because it changes too often."""
+        return key in self._slowed
 
     def get(self, key: str) -> Vmi | None:
         """Return the VMI `namespace/name` as last reported; None if there is none."""
@@ -186,6 +219,7 @@ class Inventory:
                 # The records of the previous VMI of this name are deleted at once.
                 dirty = self._forget(vmi.key, now) if previous is not None and previous.uid != vmi.uid else set()
                 self._slowed[vmi.key] = vmi
+                self._changed.add(vmi.key)
                 return dirty
         if effect is not Effect.NONE:
             self._rate_limit.count(vmi.key, now)
@@ -198,6 +232,7 @@ class Inventory:
 
     def _accept(self, vmi: Vmi, holds: dict[Vanished, _Hold], effective: Vmi) -> set[bytes]:
         key = vmi.key
+        self._changed.add(key)
         self._slowed.pop(key, None)
         self._vmis[key] = vmi
         before = self._held.pop(key, {})
@@ -243,6 +278,7 @@ class Inventory:
             self._deleted.add(key)
         self._held.pop(key, None)
         self._slowed.pop(key, None)
+        self._changed.add(key)
         dirty = self._desired.remove(key)
         if dirty:
             self._rate_limit.count(key, now)  # a deletion never waits, but counts against the next creation

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reconciler of one zone: all decisions about what to read, plan, send, retry, delay and block. No I/O.
 
     handle(event, now)   an event: VMIs changed, the zone was read, a message was answered, the primary failed
@@ -94,6 +95,11 @@ class Reconciler:
     def live(self) -> Live:
         """The zone as last read, with the accepted changes; empty before the first read."""
         return self._state.live
+
+    @property
+    def last_full_read(self) -> float | None:
+        """When the last full read of the zone ended; None before the first."""
+        return self._state.schedule.last_full if self.reads.live is not None else None
 
     @property
     def problem(self) -> PrimaryError | None:

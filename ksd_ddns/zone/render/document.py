@@ -66,7 +66,12 @@ def owned(of: Owned) -> dict[str, object]:
 def records(of: Owned) -> Iterator[dict[str, object]]:
     """Yield our records in a zone, one object for each RRset."""
     for name, vmi, item in of.records():
-        yield {"name": names.to_text(name), "vmi": vmi, **rrset(item)}
+        yield record(name, vmi, item)
+
+
+def record(name: bytes, vmi: str, item: RRset) -> dict[str, object]:
+    """Return one RRset of ours as an object."""
+    return {"name": names.to_text(name), "vmi": vmi, **rrset(item)}
 
 
 def conflict(of: Conflict) -> dict[str, object]:

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes what one zone knows about each VM to the index of VMs, at a cost proportional to what has changed.
+
+A VM is dirty when its VMI, one of its names, or what became of that name has changed. Only the rows of dirty VMs are
+made again, all of them only after a plan for the full zone.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ksd_ddns.sync.vm_index import KEPT_CHANGES, AcceptedChange, NameProblem, VmIndex, ZonePart, ZoneTimes
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import PTR, TXT, Node
+from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.desired import Claim
+from ksd_ddns.zone.explain import State
+from ksd_ddns.zone.ownership_record import owned
+from ksd_ddns.zone.plan import Change, Conflict, lowered
+from ksd_ddns.zone.reconciler import Reconciler
+from ksd_ddns.zone.reconciler.events import Accepted, Fact, Planned, Refused, Released, WarningsChanged
+
+SOME = 500
+"""Most dirty VMs that are published at once while the controller is busy."""
+
+
+class ZoneVms:
+    """The VMs of the zone with this number, as its controller sees them. Not thread-safe."""
+
+    def __init__(self, index: VmIndex, zone: int, reconciler: Reconciler) -> None:
+        self._index = index
+        self._zone = zone
+        self._reconciler = reconciler
+        self._dirty: set[str] = set()
+        self._by_name: dict[bytes, list[tuple[Conflict, float]]] = {}
+        self._conflicts: dict[str, dict[bytes, tuple[Conflict, float]]] = {}
+        self._refused: set[str] = set()
+        self._blocked: dict[str, list[Change]] = {}
+        self._blocked_names = 0
+        self._held_names: dict[bytes, bool] = {}  # only while rows are made: many VMs may share a name
+        self._known: set[str] = set()
+        self._changed: dict[str, float] = {}
+        self._changed_at: float | None = None
+        self._synced_at: float | None = None
+
+    def use(self, facts: Iterable[Fact], now: float) -> None:
+        """Note which VMs the facts are about."""
+        vmi_of = self._reconciler.desired.vmi_of
+        dirty, accepted = self._dirty, []
+        for fact in facts:
+            match fact:
+                case Accepted():
+                    accepted.append(fact)
+                    key = vmi_of(fact.change.name)
+                    dirty.add(key)
+                    self._changed[key] = now
+                case Refused():
+                    key = vmi_of(fact.refusal.name)
+                    dirty.add(key)
+                    self._refused.add(key)
+                case Released():
+                    dirty |= self._refused
+                case WarningsChanged():
+                    dirty |= fact.vmis
+                case Planned():
+                    self._planned(fact, now)
+                case _:
+                    pass
+        if accepted:
+            self._changed_at = now
+            self._remember(accepted[-KEPT_CHANGES:], now)
+
+    def publish(self, now: float, *, busy: bool) -> None:
+        """Publish the rows of dirty VMs and the times; while `busy` only if they are few."""
+        reconciler = self._reconciler
+        dirty = self._dirty
+        dirty |= reconciler.inventory.take_changed()
+        dirty.discard("")
+        if dirty and (not busy or len(dirty) <= SOME):
+            self._index.put(self._zone, {key: self._part(key) for key in dirty})
+            self._held_names.clear()
+            self._dirty = set()
+        if reconciler.synced and reconciler.settled and reconciler.problem is None:
+            self._synced_at = now
+        times = ZoneTimes(
+            synced=self._synced_at,
+            changed=self._changed_at,
+            read=reconciler.last_full_read,
+            retries={group.cause: group.retry_at for group in reconciler.refusals.groups()},
+        )
+        self._index.put_times(self._zone, times)
+
+    def _remember(self, accepted: Sequence[Accepted], now: float) -> None:
+        vmi_of, owner = self._reconciler.desired.vmi_of, self._reconciler.scope.owner
+        self._index.add_changes(
+            [
+                AcceptedChange(
+                    now,
+                    vmi_of(fact.change.name),
+                    fact.change,
+                    None if fact.since is None else now - fact.since,
+                    owner,
+                )
+                for fact in accepted
+            ]
+        )
+
+    def _planned(self, fact: Planned, now: float) -> None:
+        """Take the conflicts and the blocked deletions of a plan for the full zone, or for some names."""
+        if fact.dirty is None:
+            self._dirty |= self._known
+            self._dirty.update(self._reconciler.inventory.keys())
+            before, self._by_name, self._conflicts = self._by_name, {}, {}
+        else:
+            before = self._ended(fact.dirty) if self._by_name else {}
+        for conflict in fact.plan.conflicts:
+            since = next((since for each, since in before.get(conflict.name, ()) if each.cause is conflict.cause), now)
+            self._by_name.setdefault(conflict.name, []).append((conflict, since))
+            self._conflicts.setdefault(conflict.vmi, {})[conflict.name] = conflict, since
+            self._dirty.add(conflict.vmi)
+        self._dirty.update(map(self._reconciler.desired.vmi_of, (change.name for change in fact.plan.changes)))
+        blocked = self._reconciler.deletions.blocked
+        if len(blocked) != self._blocked_names or (blocked and fact.dirty is None):
+            self._take_blocked()
+
+    def _ended(self, dirty: Collection[bytes]) -> dict[bytes, list[tuple[Conflict, float]]]:
+        """Remove and return the conflicts at `dirty` names: the plan lists those that remain."""
+        found = {name: self._by_name.pop(name) for name in dirty if name in self._by_name}
+        for conflicts in found.values():
+            for conflict, _ in conflicts:
+                self._conflicts.get(conflict.vmi, {}).pop(conflict.name, None)
+                self._dirty.add(conflict.vmi)
+        return found
+
+    def _take_blocked(self) -> None:
+        blocked: dict[str, list[Change]] = {}
+        for change in self._reconciler.deletions.blocked.values():
+            blocked.setdefault(self._deleted_vmi(change), []).append(change)
+        self._dirty |= self._blocked.keys() | blocked.keys()
+        self._blocked = blocked
+        self._blocked_names = len(self._reconciler.deletions.blocked)
+
+    def _deleted_vmi(self, change: Change) -> str:
+        """Return the VMI that a name belonged to, from its ownership record; without one, from the name."""
+        scope = self._reconciler.scope
+        text = change.old.get(TXT)
+        if text and (record := owned(text.rdatas, scope.owner)) and record.vmi:
+            return record.vmi
+        pointers = change.old.get(PTR)
+        base = scope.forward or scope.base
+        name = pointers.rdatas[0] if pointers else change.name
+        namespace = names.child(name, base)
+        vmi = names.child(name, bytes([len(namespace)]) + namespace + base) if namespace else b""
+        return f"{namespace.decode('latin-1')}/{vmi.decode('latin-1')}" if vmi else ""
+
+    def _part(self, key: str) -> ZonePart | None:
+        """Return what the zone knows about a VM, None if nothing."""
+        reconciler = self._reconciler
+        vmi = reconciler.inventory.get(key)
+        claims = reconciler.desired.claims_of(key)
+        problems = [NameProblem(change.name, State.BLOCKED, change) for change in self._blocked.get(key, ())]
+        if vmi is None and not problems:
+            self._known.discard(key)
+            self._changed.pop(key, None)
+            return None
+        self._known.add(key)
+        conflicts, refusals = self._conflicts.get(key, {}), reconciler.refusals
+        nodes = reconciler.live.nodes
+        careful = bool(conflicts) or len(refusals) > 0
+        in_dns = 0
+        refused = False
+        for claim in claims:
+            node = claim.node
+            name = node.name
+            if not careful and nodes.get(name) == node:  # the fast path
+                in_dns += 1
+                continue
+            if conflicts and name in conflicts:
+                conflict, since = conflicts[name]
+                problems.append(NameProblem(name, State.CONFLICT, conflict, since))
+            elif refusals and (refusal := refusals.get(name)) is not None:
+                problems.append(NameProblem(name, State.REFUSED, refusal, refusal.since))
+                refused = True
+            elif self._holds(claim, nodes.get(name)):
+                in_dns += 1
+            else:
+                problems.append(NameProblem(name, State.PENDING))
+        if refused:
+            self._refused.add(key)
+        elif self._refused:
+            self._refused.discard(key)
+        return ZonePart(
+            vmi,
+            claims,
+            in_dns,
+            tuple(problems),
+            reconciler.inventory.held_families(key),
+            reconciler.desired.warnings_of(key),
+            reconciler.inventory.waits(key),
+            self._changed.get(key),
+        )
+
+    def _holds(self, claim: Claim, found: Node | None) -> bool:
+        """Return whether the zone holds what the VM wants at a name."""
+        node = claim.node
+        if found is None or found == node:
+            return found is not None
+        reconciler = self._reconciler
+        cap = reconciler.scope.ttl_cap
+        if cap is not None and lowered(node, found, cap) == found:
+            return True
+        # Other records next to ours, or records of several VMs: the planner knows.
+        held = self._held_names.get(node.name)
+        if held is None:
+            plan = planning.partial((node.name,), reconciler.desired, reconciler.live, reconciler.scope)
+            held = not any(change.name == node.name for change in plan.changes)
+            self._held_names[node.name] = held
+        return held

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The index of VMs: each row is what the controller knows, after every kind of change."""
+
+import msgspec
+import pytest
+
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.status.view import NOTHING, Views, VmView
+from ksd_ddns.zone.explain import State
+from ksd_ddns.zone.plan import ConflictCause
+from ksd_ddns.zone.reconciler.refusals import Cause
+from tests.status.site import Site, fleet, underscores
+from tests.zone.build import REVERSE, a, n, node, ptr, sshfp, vmi
+from tests.zone.reconciler.model import REFUSED, Server
+
+DB = vmi("db", "prod", {"net1": ["10.1.0.9"], "net2": ["10.2.0.9"]})
+NAME = n("net1.db.prod.vm.example.")
+
+
+def view(site: Site, key: str = "prod/db") -> VmView:
+    return VmView(site.row(key))
+
+
+def without(of: Vmi, interface: str) -> Vmi:
+    """Return the VMI when its guest no longer reports the addresses of `interface`."""
+    kept = tuple(each for each in of.interfaces if each.name != interface)
+    return msgspec.structs.replace(of, interfaces=kept)
+
+
+def test_a_vm_that_is_published() -> None:
+    site = Site()
+    site.report(DB, vmi("idle", "prod", {}))
+    found = view(site)
+    assert (found.states, found.in_dns, found.wanted) == ((State.PUBLISHED,), 3, 3)
+    assert found.changed is not None
+    assert view(site, "prod/idle").states == (NOTHING,)
+    assert site.index.times()[0].names == 3
+    site.main.delete("prod/db")
+    site.run()
+    assert site.index.get("prod/db") is None
+    assert site.index.times()[0].names == 0
+
+
+def test_a_change_waits_while_the_primary_is_down() -> None:
+    site = Site()
+    site.report(DB)
+    site.main.server.down = True
+    site.main.change(vmi("db", "prod", {"net1": ["10.1.0.10"], "net2": ["10.2.0.9"]}))
+    site.run()
+    found = view(site)
+    assert found.states == (State.PENDING,)
+    assert found.in_dns == 1, "net2 is unchanged"
+    site.main.server.down = False
+    site.run(60)
+    assert view(site).states == (State.PUBLISHED,)
+
+
+def test_a_name_is_refused_until_it_is_accepted() -> None:
+    server = Server()
+    server.refuses = {NAME: REFUSED}
+    site = Site(server)
+    site.report(DB)
+    found = view(site)
+    assert (found.states, found.cause, found.in_dns) == ((State.REFUSED,), f"refused/{Cause.PERMISSION}", 2)
+    assert Cause.PERMISSION in site.index.times()[0].retries
+    server.refuses = {}
+    site.run(1_000)
+    assert view(site).states == (State.PUBLISHED,)
+    assert not site.index.times()[0].retries
+
+
+def test_a_refused_name_that_someone_else_creates_is_published() -> None:
+    """The primary accepts no change, and none is needed any longer: there is no answer that would say so."""
+    server = Server()
+    server.refuses = {NAME: REFUSED}
+    site = Site(server)
+    site.report(DB)
+    wanted = site.main.reconciler.desired.get(NAME)
+    assert wanted is not None
+    server.put(wanted)
+    site.run(1_000)
+    assert view(site).states == (State.PUBLISHED,)
+
+
+def test_a_conflict_lasts_until_the_name_is_free() -> None:
+    server = Server(node(NAME, a("10.9.9.9")))
+    site = Site(server)
+    site.report(DB)
+    found = view(site)
+    assert (found.states, found.cause) == ((State.CONFLICT,), f"conflict/{ConflictCause.UNOWNED}")
+    (problem,) = [problem for _, problem in found.problems()]
+    site.main.change(msgspec.structs.replace(DB, ttl=120))
+    site.run()
+    (later,) = [problem for _, problem in view(site).problems()]
+    assert later.since == problem.since, "it is the same conflict"
+    server.put(node(NAME))
+    site.run(100)
+    assert view(site).states == (State.PUBLISHED,)
+
+
+def test_the_vm_that_loses_a_name_has_the_conflict() -> None:
+    site = Site()
+    other = vmi("other", "prod", {"net1": ["10.3.0.1"]}, created=2, hostnames=["net1.db"])
+    site.report(msgspec.structs.replace(DB, created=1), other)
+    assert view(site).states == (State.PUBLISHED,)
+    assert view(site, "prod/other").states == (State.CONFLICT,)
+    site.main.delete("prod/db")
+    site.run()
+    assert view(site, "prod/other").states == (State.PUBLISHED,), "the name is free now"
+
+
+def test_a_vanished_address_is_held_and_then_gone() -> None:
+    site = Site()
+    site.report(DB)
+    site.main.change(without(DB, "net2"))
+    site.run()
+    found = view(site)
+    assert (found.states, found.in_dns) == ((State.HELD,), 3)
+    assert [held.interface for held in site.row("prod/db").parts[0].held] == ["net2"]  # type: ignore[union-attr]
+    site.run(400)
+    assert (view(site).states, view(site).wanted) == ((State.PUBLISHED,), 2)
+
+
+def test_blocked_deletions_belong_to_vms_that_are_gone() -> None:
+    site = Site()
+    site.report(*fleet(20))
+    site.main.report(*fleet(2))
+    site.run()
+    found = view(site, "team-19/vm-00019")
+    assert (found.states, found.vmi) == ((State.BLOCKED,), None)
+    assert len(list(found.problems())) == 2
+    site.main.report(*fleet(20))
+    site.run()
+    assert view(site, "team-19/vm-00019").states == (State.PUBLISHED,)
+
+
+def test_several_zones_make_one_row() -> None:
+    reverse = Server(zone=REVERSE)
+    reverse.refuses = {n("9.0.2.10.in-addr.arpa."): REFUSED}
+    site = Site(Server(), reverse)
+    site.report(DB)
+    found = view(site)
+    assert (found.in_dns, found.wanted, found.states) == (4, 5, (State.REFUSED,))
+    assert [zone for zone, _ in found.problems()] == [1]
+    for zone in site.zones:
+        zone.world.delete("prod/db")
+    site.run()
+    assert site.index.get("prod/db") is None
+
+
+def test_records_of_others_next_to_ours_do_not_matter() -> None:
+    server = Server(node(NAME, sshfp()))
+    site = Site(server, Server(node(n("9.0.1.10.in-addr.arpa."), ptr("elsewhere.")), zone=REVERSE))
+    site.report(DB, vmi("twin", "prod", {"net1": ["10.2.0.9"]}))
+    assert view(site).cause == f"conflict/{ConflictCause.UNOWNED}", "the pointer of someone else"
+    assert [problem.name for _, problem in view(site).problems()] == [n("9.0.1.10.in-addr.arpa.")]
+    assert view(site, "prod/twin").states == (State.PUBLISHED,), "it shares a pointer"
+
+
+def test_a_ttl_that_the_server_lowers_is_published() -> None:
+    server = Server()
+    server.max_ttl = 30
+    site = Site(server)
+    site.report(DB)
+    site.run(30)
+    assert view(site).states == (State.PUBLISHED,)
+
+
+def test_a_vm_that_changes_too_often_waits() -> None:
+    site = Site()
+    site.report(DB)
+    for number in range(40):
+        site.main.change(vmi("db", "prod", {"net1": [f"10.1.1.{number + 1}"], "net2": ["10.2.0.9"]}))
+        site.main.run()
+    site.publish()
+    assert (view(site).states, view(site).cause) == ((State.PENDING,), "pending/rate-limit")
+
+
+def test_the_last_changes_are_remembered() -> None:
+    site = Site()
+    site.report(*fleet(150))
+    site.main.change(vmi("vm-00000", "team-00", {"net1": ["10.9.9.9"]}, created=0))
+    site.main.delete("team-01/vm-00001")
+    site.run()
+    changes = site.index.changes()
+    assert len(changes) == 200
+    assert {change.change.kind.value for change in changes[:4]} == {"change", "delete"}
+    assert all(change.latency is not None for change in changes[:4])
+    assert changes == sorted(changes, key=lambda change: -change.at)
+
+
+def test_only_rows_of_dirty_vms_are_made_again() -> None:
+    site = Site()
+    site.load(*fleet(1_000))
+    before = site.index.rows()
+    site.main.change(vmi("vm-00007", "team-07", {"net1": ["10.9.9.9"]}, created=7))
+    site.zones[0].publish()
+    assert [key for key, row in site.index.rows().items() if row is not before[key]] == ["team-07/vm-00007"]
+    views = Views(site.index)
+    first = {each.key: each for each in views.all()}
+    site.main.change(vmi("vm-00008", "team-08", {"net1": ["10.9.9.8"]}, created=8))
+    site.main.delete("team-09/vm-00009")
+    site.zones[0].publish()
+    later = {each.key: each for each in views.all()}
+    assert first.keys() - later.keys() == {"team-09/vm-00009"}
+    assert [key for key, each in later.items() if each is not first[key]] == ["team-08/vm-00008"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param("db", True, id="the-vm"),
+        pytest.param("PROD/DB", False, id="lower-case-is-the-caller's"),
+        pytest.param("prod/db", True, id="the-key"),
+        pytest.param("net1.db.prod.vm.example.", True, id="a-name"),
+        pytest.param("b.prod", True, id="within-a-name"),
+        pytest.param("vlan-with-1.db", True, id="a-label-of-ten-characters-or-more"),
+        pytest.param("10.1.0", True, id="begins-an-address"),
+        pytest.param("1.0.9", False, id="ends-an-address"),
+        pytest.param("2001:db8:", True, id="begins-an-ipv6-address"),
+        pytest.param("db8", False, id="within-an-address"),
+        pytest.param("web net1", True, id="two-words"),
+        pytest.param("web nothing", False, id="one-of-two-words"),
+    ],
+)
+def test_a_search_looks_at_names_and_addresses(words: str, found: bool) -> None:
+    site = Site()
+    wanted = {"net1": ["10.1.0.9", "2001:db8:1::9"], "vlan-with-1": ["10.1.2.7"]}
+    site.report(vmi("db", "prod", wanted, hostnames=["web"]))
+    assert view(site).matches(words.split()) is found
+
+
+def test_long_labels_are_found_too() -> None:
+    site = Site()
+    name = "x" * 50
+    site.report(vmi(name, "prod"))
+    assert view(site, f"prod/{name}").matches([f"net1.{name}.prod"])
+
+
+def test_refused_for_many_is_one_cause() -> None:
+    server = Server()
+    server.refuses_name = underscores
+    site = Site(server)
+    site.report(*(vmi(f"v{number}", "prod", {"vlan_12": ["10.1.0.9"]}) for number in range(10)), seconds=10)
+    assert {view(site, f"prod/v{number}").cause for number in range(10)} == {f"refused/{Cause.HOST_NAME}"}
