@@ -53,7 +53,7 @@ docs: ## build the documentation site in build/site; fail on each wrong link
 
 lint: ## check style, likely bugs, spelling and license headers: ruff, shellcheck, codespell, scripts/words
 	@scripts/setup shellcheck && ruff check && ruff format --check && shellcheck -x $(bash-scripts) && \
-	    codespell && scripts/words ksd_ddns docs $(wildcard *.md) .github deploy examples
+	    scripts/headers && codespell && scripts/words ksd_ddns docs $(wildcard *.md) .github deploy examples
 
 workflows: ## check .github and the pre-commit configuration: schemas, zizmor, actionlint
 	@scripts/setup && scripts/workflows

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m bench` measures ksd-ddns against dig, nsupdate and bare loops, and prints the ratios.
 
 Needs named, knotd, dig and nsupdate. It starts its own servers on free ports of the loopback interface. Speed and load

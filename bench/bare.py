@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lower bound: messages built and signed in advance, sent in a loop that checks only the rcode."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller: latency from a change in the cluster to the answer, startup, events without effect, and memory.
 
 The API server is the fake one of the tests, in a separate process, so that its own speed matters little. Its pages and

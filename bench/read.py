@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading: AXFR and a plan without changes, against dig transferring the same zone."""
 
 import contextlib

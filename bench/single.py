@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One change, from the VMI event to the verified response, against a bare loop with messages signed in advance."""
 
 import contextlib

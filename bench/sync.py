@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Filling an empty zone, against nsupdate with the same records, and against messages signed in advance."""
 
 import contextlib

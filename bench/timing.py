@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timing of several contestants in turn, and the table that compares them."""
 
 import statistics

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated VMIs and their records, the workload of both sides of every comparison."""
 
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Remove ksd-ddns from the cluster, and wait until it is gone.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Access the nodes of the development cluster: cluster/cli.sh ssh [NODE] [COMMAND...], cluster/cli.sh nodes, and
 # cluster/cli.sh ports, which lists the forwarded ports of this machine.
 set -euo pipefail

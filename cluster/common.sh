@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Sourced by the other scripts in this directory, from the root of the clone: selects the cluster. This is the cluster of
 # KUBECONFIG if that is set, else a kind cluster of this clone, with its kubeconfig in build/.
 PATH=$PWD/.venv/bin:$PATH

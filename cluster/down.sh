@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Delete the kind cluster of this clone. A cluster of your own (KUBECONFIG) is not changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # kubectl for the development cluster: cluster/kubectl.sh get nodes
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Build the images, load them into the cluster, deploy VARIANT (bind9), and wait until port 31111 answers.
 # With KUBECONFIG the images are pushed to REGISTRY.
 set -euo pipefail

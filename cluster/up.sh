@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Create a kind cluster with KubeVirt and Multus, with its port 31111 on 127.0.0.1:31111. With KUBECONFIG, install KubeVirt
 # and Multus into that cluster if they are missing.
 set -euo pipefail

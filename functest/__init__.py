@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """End-to-end tests in a cluster where ksd-ddns runs: `make functest`.
 
 KUBECONFIG               the cluster; default: the development cluster (make cluster-up)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cluster and its DNS, as the tests see them."""
 
 import json

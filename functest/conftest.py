@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: the cluster, and a namespace for each test."""
 
 import secrets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VMs in a cluster, and their names in DNS."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A certificate authority for tests, using openssl: `Authority(directory).pair("ns", "DNS:ns.example.test")`."""
 
 import os

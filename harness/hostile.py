@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A man in the middle: a TCP proxy for a real primary that closes, tampers, stays silent, or interferes.
 
     with Proxy(primary) as proxy:                     # passes everything on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Kerberos realm for tests: an MIT KDC on a loopback port, with its database in a scratch directory.
 
     with Realm() as realm:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proxies on loopback: `HttpProxy` (absolute requests and CONNECT) and `SocksProxy` (SOCKS5). All names lead here.
 
 `seen` are the requests they received; with `secret`, as in `user:password`, they require it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builders of VirtualMachineInstance objects as the Kubernetes API gives them, for every test that needs VMIs."""
 
 from __future__ import annotations

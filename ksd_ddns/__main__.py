@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program `ksd-ddns`, and `python -m ksd_ddns`: the process around a command.
 
 The signal handlers are installed first, then the slow imports follow. Whatever happens, the process ends with a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every error that ksd-ddns raises on purpose.
 
 KsdError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeats of threads: each beats while it makes progress, and others check when it last did.
 
 A thread that hangs or died looks idle. So each beats at least every few seconds, also while it waits and during long

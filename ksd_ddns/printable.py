@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text that is safe to show: no control characters, no secrets."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TCP servers with limits on connections, in total and per client, and on the duration of each.
 
 Any client can open connections and send nothing, or a byte now and then. A limit alone would then lock out all others,

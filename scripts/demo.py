@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Demonstrate ksd-ddns with its own primary: plan, apply and query, change an address, then run the controller.
 
 All files are in a temporary directory, all servers on 127.0.0.1. On a terminal the servers run until Ctrl-C.

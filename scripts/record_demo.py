@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Run scripts/demo.py on a terminal and write what it shows to docs/images/demo.svg, an animation without scripts.
 
 The text is that of the run, except for the temporary directory and the free port, which differ each time. The pace is

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/reference/settings.md from the settings model. With --check, only compare it."""
 
 import sys

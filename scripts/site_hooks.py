@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hooks of MkDocs (mkdocs.yml): what the pages need that GitHub shows without help."""
 
 import logging

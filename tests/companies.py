@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the how-to pages for company primaries from top to bottom, against a server of that kind.
 
 A ```conf block with a name is added to the server's configuration. A ```sh block without a name is run and must not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: real primaries. `harness.servers` says what they can do."""
 
 import signal

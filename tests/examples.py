@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the examples in the documentation: the commands of each `console` block against a primary.
 
 The blocks of a page share one directory and one primary, a BIND with the empty zone vm., configured as by bootstrap. A

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the fake API server; `harness.kube` says what it can do."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bundled primary: real servers run what bootstrap writes, and answer queries."""
 
 import ipaddress

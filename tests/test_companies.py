@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The how-to pages for company primaries show what their commands print."""
 
 from pathlib import Path

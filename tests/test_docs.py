@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation matches the code, where they can be compared."""
 
 import contextlib

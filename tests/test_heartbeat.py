@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stuck threads are distinguished from those that wait, work, or have ended."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tutorial and the how-to pages with a primary of their own: its configuration is used, the commands are run."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The log: a reader that hangs costs lines but no time, and no message can forge another."""
 
 import contextlib

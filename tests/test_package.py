@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheel and the sdist, built and installed as a user installs them."""
 
 import os

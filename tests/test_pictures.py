@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pictures of the documentation: the recording of the demo, and what a screen reader needs."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page on resolvers: each configuration that a test can run resolves names of a server on another port."""
 
 import shutil

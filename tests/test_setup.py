@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/setup, as far as it can be tested without installing anything."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the commands of the tutorial "The first name" one after another.
 
 tests/deploy/test_first_cluster.py runs the other tutorial.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fake Kubernetes API server, which clients use over real HTTP.
 
     with Kube() as kube:

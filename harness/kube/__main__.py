@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fake API server as a process of its own, for demos and benchmarks.
 
     python -m harness.kube --port 8001 --objects vmis.yaml --kubeconfig /tmp/kubeconfig

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Authentication and authorization: bearer tokens, client certificates, and RBAC from manifests."""
 
 from __future__ import annotations

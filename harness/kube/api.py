@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests to the API server: lists, watches and writes, with the checks that matter to clients."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CA of one fake API server: certificates of the server and its clients."""
 
 import shutil

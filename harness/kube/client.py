@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real kubernetes client, with shorter methods for the tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`Kube`: a cluster as seen through its API, and the methods by which tests control it."""
 
 from __future__ import annotations

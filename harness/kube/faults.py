@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of responses, and the requests that they apply to.
 
     kube.fault(Reply.status(403), verb="list")                   # the next list

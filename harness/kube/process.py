@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fake API server in a process of its own, so that it uses no time of the measured program."""
 
 from __future__ import annotations

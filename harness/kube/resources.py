@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of the fake API server, their URLs, and their validation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sockets of the fake API server: HTTP/1.1 with keep-alive, a thread for each connection, and the faults.
 
 Written by hand, because the faults act below HTTP (a truncated chunk, trickling bytes, a peer that becomes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Status objects for refused requests, in the words of the real API server."""
 
 from __future__ import annotations

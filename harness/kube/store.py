@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Storage of the fake API server: objects by revision, with the history for lists and watches.
 
 As in etcd there is one counter for all kinds, and every write gives the object the next number as its resourceVersion.

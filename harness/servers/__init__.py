@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real DNS primaries for the tests: named, knotd and pdns_server on free loopback ports.
 
     with Bind() as primary:                                   # the bundled primary of zone vm., as bootstrap writes it

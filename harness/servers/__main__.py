@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m harness.servers bind9` serves a bundled primary until Ctrl-C."""
 
 import contextlib

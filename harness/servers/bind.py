@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BIND: named as a primary and as a secondary."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command line clients: dig and nsupdate."""
 
 import re

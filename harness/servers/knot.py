@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Knot DNS: knotd as a primary."""
 
 from typing import Literal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PowerDNS: pdns_server as a primary."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs of the name servers: paths and processes."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Key, zone files and configuration of the bundled primary: a BIND 9 or a Knot that serves the base and reverse zones.
 
 All files of the server are in one directory, so that it runs as any unprivileged user and on a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The named.conf of a bundled BIND 9, primary or secondary."""
 
 from pathlib import Path

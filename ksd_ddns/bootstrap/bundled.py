@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a bundled primary and of its secondaries, validated before anything is written."""
 
 import ipaddress

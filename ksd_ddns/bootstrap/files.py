@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes files once: completely or not at all, and never over an existing file."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The knot.conf of a bundled Knot DNS."""
 
 import socket

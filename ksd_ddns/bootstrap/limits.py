@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits that both servers share, and the wildcard addresses."""
 
 # Responses per second to the same query from the same network. With a TTL of a minute, resolvers need one per second.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The purpose line of a configuration, which records its settings and is compared with the current ones.
 
 An existing configuration is never overwritten, since it may have been edited. Without this check, one made for another

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the missing files of a bundled server (keys, zones, configuration) and returns its start command."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The initial zone files of a bundled primary, and the catalog zone for its secondaries (RFC 9432)."""
 
 import hashlib

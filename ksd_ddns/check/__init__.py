@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks a setup step by step, and yields a finding for each step: what is wrong, and the cure.
 
 Nothing is changed: the zone is only read, and permissions are tested with updates that cannot have an effect. If a step

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The content of a zone: the owners of its names, what apply would change, and what prevents it."""
 
 from collections import Counter

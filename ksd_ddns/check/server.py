@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks one server: connection, key and clock, and then each zone on it."""
 
 from collections.abc import Iterator

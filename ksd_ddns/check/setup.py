@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is checked, and the results that later checks use."""
 
 from collections.abc import Callable, Sequence

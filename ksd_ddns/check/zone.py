@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks one zone on one server: authority, and the permissions to transfer and to update it."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: from arguments to an exit code. Nothing that takes time is imported before it is needed."""
 
 import gc

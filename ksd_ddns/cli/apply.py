@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns apply`: update the zones once."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments -> options of a command: its own flags, and one for every setting, with its environment variable.
 
 To add a command, write the module `ksd_ddns.cli.<command>` with its `Options` and its `main`, and add a line to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns bootstrap`: write the files of the bundled primary, or of its secondary."""
 
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns completion`: a script that completes commands, flags and files in a shell."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns explain`: why a VM or a name is in DNS, or is not."""
 
 import shutil

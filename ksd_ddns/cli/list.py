@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns list`: the records that ksd-ddns owns."""
 
 from contextlib import closing

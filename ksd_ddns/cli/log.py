@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs: readable text on a terminal and for one-shot commands, one JSON object per line for a controller in a pod.
 
 An event is logged by its name in plain words, with its facts as fields:

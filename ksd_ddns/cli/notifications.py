@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notifications -> log lines: each warning once, at a limited rate."""
 
 import logging

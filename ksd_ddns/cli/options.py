@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of a command: a dataclass whose fields say which flags set them.
 
 Each command's module has an `Options` of its own, derived from one here; `cli.arguments` builds the parser from it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Standard output and standard error: printable text only, and no write error is lost.
 
 All output of a command goes through here. Standard output is for results: if they cannot be written, the command fails.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns plan`: show what `apply` would change, send nothing."""
 
 from collections.abc import Iterable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress of long work, on a terminal only, and only where there is something to wait for."""
 
 import sys

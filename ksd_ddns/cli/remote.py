@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running controller, asked over HTTP."""
 
 from urllib.parse import urlencode, urlsplit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The conversations with the primary that the settings describe."""
 
 from ksd_ddns.cli import output

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a command, from its flags, the environment and the settings file, and warnings about them."""
 
 from collections.abc import Callable, Mapping

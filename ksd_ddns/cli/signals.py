@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM from the first moment to the last.
 
 This module imports nothing that takes time: the handlers must be there before anything else is imported. As process 1

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The VMIs of a command, from files or the cluster, and the owner ID for their names."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results on standard output: lines, in colour on a terminal, and JSON documents."""
 
 from collections.abc import Iterable

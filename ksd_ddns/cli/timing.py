@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The durations of the controller that are not settings. Tests run it with shorter ones."""
 
 from dataclasses import dataclass, field

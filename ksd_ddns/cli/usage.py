@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The help of a command: short, with the settings that most setups need, or in full."""
 
 import argparse

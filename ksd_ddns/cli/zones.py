@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `plan`, `apply` and `list` do in each zone."""
 
 from collections.abc import Callable, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Kubernetes API: list and watch VMIs, elect a leader, write Events. Configured as kubectl is.
 
 The official client supplies only the ID token of the old auth-provider oidc. Its loader and transport do not fit:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The API server: authenticated requests, bodies as bytes.
 
 Every failure is raised as SourceError, with its cause and its cure. No library's message is passed on: it may quote a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The credential for the API server: a token, a password, a client certificate, or the output of a credential plugin.
 
 Tokens often come with a final newline, which is not part of them. The output of a plugin is never shown: it may be the

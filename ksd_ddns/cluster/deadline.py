@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A total deadline for requests that must not be late, such as the renewal of a Lease."""
 
 import os

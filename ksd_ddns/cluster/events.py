@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events on VMIs, which their owners see in `kubectl describe vmi`."""
 
 import logging

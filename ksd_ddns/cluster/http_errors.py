@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP errors of an API server: cause and cure."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the API server and how to connect to it: a kubeconfig, or the service account of a pod.
 
 A kubeconfig is read as kubectl reads it (client-go, tools/clientcmd): KUBECONFIG may name several files, the first one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leader election with a Lease: one controller works, the others wait.
 
 Two controllers never send at the same time. The leader counts from *before* it sent its last successful renewal, and

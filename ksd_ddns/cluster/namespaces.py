@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Namespaces that identify us: kube-system the cluster, and our own the pod."""
 
 from pathlib import Path

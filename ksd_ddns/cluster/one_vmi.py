@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One VMI, as the API server has it now."""
 
 from urllib.parse import quote

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a connection to an API server failed, and the cure.
 
 Never includes messages of libraries, which may quote headers, URLs and passwords.

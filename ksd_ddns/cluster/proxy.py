@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which proxy leads to the API server, chosen as kubectl chooses it."""
 
 import ipaddress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long the client of the API server waits. All durations are in seconds."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TLS to the API server: its CA, and our client certificate."""
 
 import base64

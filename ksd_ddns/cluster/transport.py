@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connections to an API server: headers, TLS, proxies and deadlines, on urllib3."""
 
 import ssl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VMIs of the cluster: a list in pages, then a watch from its resource version.
 
 A list counts only when its last page has arrived: half a list looks like deletions. Watches end, break and expire in

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings: environment variables and flags, parsed once."""

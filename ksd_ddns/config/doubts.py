@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings that are allowed but probably wrong, as data: each command shows them in its own way."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Field types of the settings: text -> values, and how each is described.
 
 Values are parsed only here: outside this module no duration, address or name is text. An invalid value raises

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A settings file in TOML: a key for each setting, `dns_server = "10.0.0.53"`.
 
 A value becomes the text that the environment variable would hold, so that it is parsed and checked in one way. (The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is given for the settings: flags, environment and settings file, as raw values with their origin."""
 
 import os

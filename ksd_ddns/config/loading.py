@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flags, environment and settings file -> settings, and errors that say what is allowed. No secret is ever shown."""
 
 import re

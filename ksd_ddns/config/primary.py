@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings -> primaries and secondaries, with their keys and TLS."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings -> what is published in which zone, and how it may be changed."""
 
 from ksd_ddns.config.settings import Settings

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """KubeVirt objects: VirtualMachineInstances and label selectors. Pure: no I/O."""

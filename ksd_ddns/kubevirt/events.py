@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The events that a source of VMIs reports, whatever it reads from."""
 
 from typing import TypeAlias

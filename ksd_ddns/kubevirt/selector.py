@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kubernetes label selectors, with the grammar and semantics of the API server.
 
     environment=production,tier!=frontend,zone in (a,b),track notin (canary),managed,!paused

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """API object -> Vmi: what naming needs of a VirtualMachineInstance, parsed once. `parse` never fails."""
 
 from collections.abc import Collection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A VirtualMachineInstance as the API gives it, cut down to what naming needs.
 
 msgspec decodes it from JSON bytes (`msgspec.json.Decoder(VmiObject)`, also as a field of a list page or a watch event)

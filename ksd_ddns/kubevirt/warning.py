@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of a VMI is not published although its owner may expect it, as data. `zone.render.message` makes the text."""
 
 from enum import StrEnum

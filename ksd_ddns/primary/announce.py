@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NOTIFY to secondaries (RFC 1996): a zone changed, before they poll it.
 
 A primary notifies the secondaries that it knows by address. This is for those that come and go, as pods do: their name

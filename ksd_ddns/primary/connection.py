@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP connection to a primary: length-prefixed messages (RFC 1035, 4.2.2; RFC 7766).
 
 Timeouts measure progress: a peer times out if no octet moves in either direction. On a slow link the timeout grows with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a response code of the primary means for a query, a transfer or an update, and what fixes it."""
 
 from ksd_ddns.errors import BadResponse, Denied, PrimaryError, Stanza, Unreachable, ZoneChanged

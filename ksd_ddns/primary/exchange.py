@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signed requests on a connection: sign, send, receive and verify, in one place for queries, transfers and updates."""
 
 import secrets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values that are reloaded when their files change, so that keys and certificates rotate without a restart."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The server configuration that grants a permission to a key, for BIND, Knot, PowerDNS and Active Directory.
 
 BIND and Knot limit a key to a subtree and to record types; PowerDNS lets a key change the full zone.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys negotiated with Kerberos: GSS-TSIG (RFC 3645) and TKEY (RFC 2930), for Active Directory and BIND."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kerberos tickets for GSS-TSIG, and what fixes Kerberos errors.
 
 Tickets come from the realm's KDC (KRB5_CONFIG), with the keytab KRB5_CLIENT_KTNAME or the cache KRB5CCNAME. The module

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TSIG keys and key files (RFC 8945). dnspython signs the wire bytes.
 
 Neither `repr` nor an error shows the secret of a key.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The link to a primary: how much may be in flight and how long to wait, from earlier exchanges; its errors."""
 
 from dataclasses import dataclass

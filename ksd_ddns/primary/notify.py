@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A listener for NOTIFY (RFC 1996): the primary reports that a zone changed, before the next poll of its serial.
 
 A NOTIFY is only a hint: a forged one causes one query for a serial. If keys are set, a NOTIFY must be signed with one

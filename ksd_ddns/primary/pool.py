@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connections to several primaries, shared by the sessions of many zones.
 
 An exchange is short, so a few connections serve hundreds of zones: a session takes one for an exchange and gives it

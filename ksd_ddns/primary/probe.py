@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read-only tests of a server: key, clock, permission to update, and UDP.
 
 Two requests test a permission, because servers check in different order. BIND (since 9.18.11), Knot and PowerDNS check

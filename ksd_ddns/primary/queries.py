@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Queries: which zone holds a name, a zone's serial, and spot checks of its records."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session with the primary: connects to the first of several servers that responds, and fails over."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a session avoids what failed: a server, or IXFR. All durations are in seconds."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TLS to a primary (RFC 9103): CAs, our certificate, and the remedies for certificate errors."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zone transfers: AXFR, and IXFR if the server supports it. Every message is verified."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends changes as UPDATE messages (RFC 2136), several in flight on one connection, and reports the result of each."""
 
 import logging

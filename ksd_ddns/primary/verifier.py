@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification of TSIG signatures (RFC 8945): dnspython verifies, on wire bytes."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of the zones and of the process as Prometheus metrics.
 
 TABLE is the only list of them: `/metrics` and docs/reference/metrics.md are made from it. No label has a value for each

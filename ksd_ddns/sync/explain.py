@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations from running controllers: each zone's controller looks at its own state, on its own thread.
 
 Any client of the status server may ask. So only a few questions are answered at a time, and each has a deadline.

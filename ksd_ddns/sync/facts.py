@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Facts -> log lines: each change of state once, grouped by cause."""
 
 import logging

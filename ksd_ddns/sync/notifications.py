@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Facts -> notifications for the owners of VMIs: what is published, what is not, and why."""
 
 from collections.abc import Callable, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`plan` and `apply`: drive the reconciler until its first plan, or until nothing is left to do."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of one zone's controller at one moment: made by its thread, read by any."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The counters of one zone's controller, and its snapshots: written by its thread, read by any."""
 
 import time

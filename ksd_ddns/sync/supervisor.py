@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several zones: a controller and a thread for each, all with the same sources.
 
 A broken or slow primary of one zone does not delay the others.

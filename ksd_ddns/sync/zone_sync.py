@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out the actions of a reconciler: reads the zone, checks its serial, sends updates, reports the outcome."""
 
 import logging

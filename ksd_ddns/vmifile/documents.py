@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON and YAML documents of a file, each with its place for error messages.
 
 JSON is decoded by msgspec directly into the few fields that naming needs; YAML by `events` into the same fields.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds values from YAML events, only the parts that are needed.
 
 For 10,000 VMIs (42 MB) this takes 3.8 s and 83 MiB; `yaml.load` with `CBaseLoader`, which builds everything, takes 35 s

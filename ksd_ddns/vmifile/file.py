@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VMIs from a file, as `kubectl get vmi -A -o yaml` or `-o json` writes them.
 
 A file that cannot be read completely gives no VMIs at all: half a file would look like deletions. So a truncated file

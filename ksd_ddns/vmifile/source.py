@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of VMIs as a source: each is read again when it changes."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Codec for DNS messages: parses responses, builds queries and UPDATE messages (RFC 1035, 1995, 2136, 5936).
 
 The parser is one flat loop over the message. It lower-cases and decompresses names, including those in the rdata of

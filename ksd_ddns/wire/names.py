@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domain names: wire form, presentation form, and subdomain tests.
 
 The core represents a name by its lower-case, uncompressed wire form (RFC 1035, 3.1), including the root label, so equal

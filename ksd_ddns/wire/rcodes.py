@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Response codes (RFC 1035, 4.1.1; RFC 2136, 2.2) and TSIG error codes (RFC 8945, 3)."""
 
 NOERROR = 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RRset and Node: the record types that all other modules use.
 
 A name is its lower-case, uncompressed wire form, and rdata its uncompressed wire form (RFC 1035, 3.1 and 3.2). Text and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zone transfers as a state machine without a socket (RFC 5936, RFC 1995).
 
 Feed it the records of each message. The result is one of: no change, a list of deltas, or a full zone (which is also a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TXT rdata: character-strings (RFC 1035, 3.3.14)."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The result of one UPDATE message."""
 
 from enum import StrEnum

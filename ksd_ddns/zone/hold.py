@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hold-down: addresses that vanished from the status of a living VMI stay in DNS for a while.
 
 A guest agent that restarts and a migration make addresses disappear from the status for seconds, although the guest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The content of the zone on the primary: nodes by owner name, and their serial."""
 
 from collections.abc import Iterable

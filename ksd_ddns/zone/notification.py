@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notifications for the owner of a VMI: a new name was published, or something cannot be published."""
 
 from typing import ClassVar, TypeAlias

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our records in a zone, with the VMI of each."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ownership record: the TXT record that says which owner a name belongs to.
 
 `"heritage=ksd-ddns,owner=<OWNER_ID>,vmi=<namespace>/<name>"`, for the name that the members of a group share

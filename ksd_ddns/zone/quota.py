@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many names each VMI of a namespace may publish: the oldest VMIs come first.
 
 A change moves only the boundary between the VMIs that get all their names and those that get none. So its cost depends

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detects two controllers with the same OWNER_ID and different VMIs: each undoes the changes of the other.
 
 The sign is that changes of the same name are undone again and again by a program that treats the name as its own.

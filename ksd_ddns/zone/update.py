@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes -> the statements of UPDATE messages, and which changes share a message (RFC 2136).
 
 The nsupdate script and the messages that are sent are made from the same statements.

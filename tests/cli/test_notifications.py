@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warnings about VMIs in the log: each once, and a limited number."""
 
 import logging

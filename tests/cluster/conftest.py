@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: a watch on a fake API server, and what it publishes."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Location of the API server and credentials: configuration as for the real client, and its changes."""
 
 import base64

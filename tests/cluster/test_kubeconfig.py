@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kubeconfigs as kubectl reads them, and the way to the API server as kubectl chooses it."""
 
 import json

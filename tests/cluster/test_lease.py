@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leader election: one leads, the next takes over when the Lease is released or expires, and never before.
 
 Two never lead at the same time, whatever happens to the API server, the network or the process.

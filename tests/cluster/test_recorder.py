@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events on VMIs: each notification once, visible in kubectl describe; recording never blocks."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a watch publishes, and how it reports every failure of the API server."""
 
 import time

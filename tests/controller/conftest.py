@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the controller's tests: `ksd-ddns run` against a fake API server and a real primary."""
 
 from collections.abc import Callable, Iterator

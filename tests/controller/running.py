@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run `ksd-ddns run` as a process, and query it and its primary.
 
     with Running(directory, settings) as ksd:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For the soak: wanted addresses over time, and a witness of every change in the zone.
 
 The witness reads the zone's IXFR stream, as a secondary does, with code of its own: every transaction of the primary is

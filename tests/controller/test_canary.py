@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names that the primary refuses delay no other names, and the controller stays ready while others are accepted."""
 
 import time

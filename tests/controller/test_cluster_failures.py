@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures of the API server: they delete nothing, readiness reports the cause, and the controller recovers."""
 
 import time

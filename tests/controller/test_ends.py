@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shutdown: SIGTERM takes at most two seconds at any time, and after SIGKILL the next start repairs the zone."""
 
 import random

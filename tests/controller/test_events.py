@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the cluster, or a file, to the DNS answer after each change."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`/explain` of a running controller, `ksd-ddns explain --url`, and explain from a cluster."""
 
 import json

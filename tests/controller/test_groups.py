@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups with a real controller and a real server: clients that ask all the time never get a member that has left."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hold-down: only an address that vanishes from the status of a live VMI stays in DNS for a while."""
 
 import time

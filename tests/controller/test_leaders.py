@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two controllers with LEADER_ELECTION never send at the same time, and never undo what the new leader published."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller with a server that lowers TTLs, with foreign records, and with a VMI that has too many names."""
 
 import time

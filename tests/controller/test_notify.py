@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NOTIFY: foreign changes are found at once over UDP and TCP, and no message does harm."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures of the primary: readiness reports the cause, and the zone recovers without help."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fairness: only a VMI whose addresses change all the time is rate limited."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names that the primary refuses: they wait alone, delay no other name, and differ from a zone that refuses all."""
 
 import json

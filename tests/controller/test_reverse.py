@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PTR records while the controller runs: each reverse zone follows the cluster on its own."""
 
 import time

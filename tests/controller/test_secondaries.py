@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secondaries of a bundled primary: their zones, NOTIFY and polling, and failures."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two clusters and a person in one zone at the same time: each owner's names are correct, all others unchanged.
 
 Two controllers with different owners follow clusters that want the same names, while a third party edits by nsupdate:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All failures at once for a while: the zone is never wrong, and finally matches the VMIs.
 
 SOAK_SECONDS (20), SOAK_VMIS (300) and SOAK_SEED set length, size and random seed; SOAK_PRIMARY=knot uses Knot.

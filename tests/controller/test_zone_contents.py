@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zone contents that the serial does not show: restored, edited, signed late, or from another server."""
 
 import time

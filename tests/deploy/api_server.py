@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An API server for `kubectl apply`, `create` and `replace`: it stores and merges objects.
 
     with ApiServer(directory) as server:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests of pods: their API server."""
 
 from collections.abc import Iterator

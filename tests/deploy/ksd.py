@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """KubeSecondaryDNS as deployed in clusters: the parts of its manifest that matter to an upgrade."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pods of the rendered manifests, run as a kubelet would: a stand-in for kubelet and container engine.
 
     with Pod(documents, kube=kube) as pod:            # `kube` is not started yet: it must come up in the pod's network

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifests as `kubectl kustomize` renders them."""
 
 import shutil

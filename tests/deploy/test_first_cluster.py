@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tutorial "The first cluster": its commands run against the API server of the tests and a pod of the bundled BIND.
 
 There are no VMs: what KubeVirt does for examples/vm.yaml is done here. Blocks that are not `console` need a real

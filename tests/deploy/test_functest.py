@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The functional tests for clusters, run against a pod of the bundled BIND and against incomplete clusters."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The images: which are built, from which base, and which the manifests use."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rendered manifests: names, permissions, restrictions, and that all parts fit together."""
 
 import copy

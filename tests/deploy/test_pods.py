@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pods with the commands, files, environment and permissions of the manifests, with a fake API server."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secondaries of a bundled primary, with the manifests of deploy/secondaries."""
 
 import subprocess

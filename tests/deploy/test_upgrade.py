@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replacing KubeSecondaryDNS in place and restoring it, with kubectl's own merge."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a command as a kernel does that was booted with ipv6.disable=1: it knows no sockets of IPv6.
 
     python without_ipv6.py COMMAND...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ksd-ddns as a user runs it: arguments and environment in, exit code and output out."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the end-to-end tests: the command with the settings of one primary."""
 
 from collections.abc import Callable

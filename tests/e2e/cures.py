@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Applies the statements that `ksd-ddns check` prints to their server, as its admin would."""
 
 import shlex

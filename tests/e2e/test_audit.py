@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The audit log: one line per UPDATE message, and one for the serial after them."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that can go wrong with a primary, a key or the network: message, exit code and unchanged zone."""
 
 import base64

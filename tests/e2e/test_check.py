@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns check`: each problem has its line, its remedy works, and the zone is unchanged."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns check` with TLS or Kerberos: problems there have their lines, too."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each command, from its arguments to its output and exit code, against real primaries."""
 
 import re

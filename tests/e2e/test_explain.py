@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns explain`, against real primaries."""
 
 from collections.abc import Callable

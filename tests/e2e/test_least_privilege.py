@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documented permissions are sufficient and never exceeded, checked with real servers."""
 
 from collections.abc import Callable, Iterator

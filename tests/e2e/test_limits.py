@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits of a server: lowered TTLs, and records of one type per name."""
 
 from collections.abc import Callable

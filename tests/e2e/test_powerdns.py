@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PowerDNS with its SQLite backend, end to end: it works like BIND and Knot, with its own peculiarities."""
 
 from collections.abc import Callable

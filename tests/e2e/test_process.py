@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process around a command: output that cannot be written, signals from the first moment, bugs, and secrets."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reverse zones: PTR records in any number of zones, each with its own transfer, plan, ownership and outcome."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`plan -o nsupdate`, piped into nsupdate and knsupdate: what they send is what `apply` sends."""
 
 import shlex

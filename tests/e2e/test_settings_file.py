@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings file, warnings about settings, and passwords in settings that take none."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`plan -o nsupdate --undo`: plan, script and undo script leave the zone exactly as it was."""
 
 import pytest

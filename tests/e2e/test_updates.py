@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Updates that a primary refuses, drops, fails or never answers, and the zone afterwards."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Foreign, signed, shared and larger zones, and their contents afterwards."""
 
 import time

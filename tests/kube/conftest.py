@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: the real client, connected to the fake API server."""
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Authentication and authorization: tokens, certificates, plugins, the files in a pod, RBAC."""
 
 from pathlib import Path

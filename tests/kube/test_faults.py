@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults look to the real client as those of a real server or network."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists as the real client gets them: pages, selectors, resourceVersions."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The server itself: it stops, restarts, runs as a process, and serves kubectl."""
 
 import json

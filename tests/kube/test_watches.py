@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches as the real client gets them: order, selection, bookmarks, and expired history."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes by the real client: validation, conflicts, and writes without a change."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Membership of groups, and readiness, from objects as the API gives them."""
 
 import json

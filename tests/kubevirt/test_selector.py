@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label selectors mean the same as to the API server."""
 
 import contextlib

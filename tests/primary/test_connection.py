@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timeouts of a connection: they depend on progress, not on complete messages."""
 
 import contextlib

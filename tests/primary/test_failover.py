@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several primaries, each with a zone of its own: failover to the next one and back.
 
 Their zones are independent: other records, other serials. A plan is sent only to the server it was made for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GSS-TSIG against BIND and an MIT KDC: updates and transfers, renewal, and problems with tickets."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zones with arbitrary octets in foreign records: our updates, and our scripts in nsupdate."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Key files in common formats, and every algorithm against real servers; no error shows a secret."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Others change the zone between our read and our update: nothing foreign is overwritten, on either server."""
 
 from collections.abc import Callable, Iterator

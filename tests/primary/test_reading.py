@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a zone: failing incremental transfers, spot checks, endless transfers, shared connections."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys that change while the controller runs: as files, as a mounted Secret, one for each server, one for each use."""
 
 import contextlib

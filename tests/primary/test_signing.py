@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signatures of messages: dnspython must accept every one, and nothing that was changed."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A change that no message can hold is refused alone and before it is sent."""
 
 from bisect import bisect_left

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TLS to a BIND for updates and transfers (RFC 9103), with valid and invalid certificates on both sides."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transfers of a varied zone from real servers, signed and not: dnspython reads the same, record by record."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads, plans and updates of a real zone as single steps, so that tests can act between them."""
 
 from collections.abc import Iterator, Mapping, Sequence

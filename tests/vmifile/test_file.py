@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VMIs from files: the output of kubectl is parsed, everything else is rejected completely, with file and place."""
 
 import io

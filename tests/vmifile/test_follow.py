@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Following files of VMIs: a change gives a new list, an unreadable file keeps its last good content."""
 
 import threading

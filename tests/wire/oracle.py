@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages as dnspython parses them, in the types of the core."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DNS messages as bytes, with dnspython as the oracle."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Owner names, with dnspython as the oracle."""
 
 from ipaddress import IPv4Address, IPv6Address

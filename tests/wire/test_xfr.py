@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zone transfers, record by record and message by message."""
 
 from itertools import pairwise

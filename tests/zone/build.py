@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builders of zone content for the tests of the core, and a primary that follows RFC 2136 to the letter."""
 
 from collections.abc import Iterable, Mapping, Sequence

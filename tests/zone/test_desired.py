@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VMIs -> the desired names of the zone."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a VMI or a name is in DNS, or is not: facts, from a reconciler on a primary in memory."""
 
 from collections.abc import Callable

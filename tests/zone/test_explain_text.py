@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations as JSON and as text."""
 
 from datetime import UTC, datetime, timedelta

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups: which addresses the name that several VMIs share has, as their members become ready, unready, or go."""
 
 from collections.abc import Iterable

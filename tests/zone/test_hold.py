@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hold-down in the core: missing address families, their previous addresses, and what is published."""
 
 from collections.abc import Iterable

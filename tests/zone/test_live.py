@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The live zone: deltas, and names below a zone cut."""
 
 import copy

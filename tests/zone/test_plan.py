@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Desired x live -> Plan, as truth tables, and invariants for any input."""
 
 from collections import Counter

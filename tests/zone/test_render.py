@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plans as text, as JSON, and as a script for nsupdate and knsupdate, for any zone."""
 
 import json

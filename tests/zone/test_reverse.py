@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reverse names and pointers against a model: addresses of any kind, changing VMIs, nested blocks."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network

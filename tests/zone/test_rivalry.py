@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signs of another controller with our owner ID."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes -> UPDATE messages, applied by a primary that follows RFC 2136 to the letter."""
 
 from collections.abc import Iterator

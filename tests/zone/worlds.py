@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs of a plan, drawn by hypothesis: VMIs, rules, and a live zone with arbitrary records at the same names."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the VMIs want in a zone: rules, names of one VMI, and which VMI gets a name."""
 
 from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Claims on names, and which of several claims on one name wins.
 
 A claim from an interface wins over one from a hostname, and that over those of a group's members, which share the name.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VMIs -> the nodes that the zone should hold, by owner name."""
 
 from collections.abc import Collection, Iterable

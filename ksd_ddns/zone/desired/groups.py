@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups: names that several VMIs share, and which of their members are published.
 
 The ready members are published. If no member is ready, the last ones that were stay, until they are gone or another

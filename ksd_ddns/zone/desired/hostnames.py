@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text -> owner name: VMIs, namespaces, and the hostnames of the annotation `ksd-ddns/hostname`."""
 
 from functools import lru_cache

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The RRsets of a name: its addresses, or its pointers, and the ownership record."""
 
 from collections.abc import Iterable

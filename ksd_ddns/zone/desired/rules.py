@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How VMIs become records: the settings that the desired zone content depends on."""
 
 from enum import StrEnum

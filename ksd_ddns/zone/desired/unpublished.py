@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a VMI has no name at all, as data. `zone.render.message` makes the text."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names that one VMI wants, within its limits, and what is wrong with them."""
 
 from functools import lru_cache

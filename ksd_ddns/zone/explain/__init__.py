@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations: why a VMI or a name is in DNS, or is not. Pure: facts in, facts out."""
 
 from ksd_ddns.zone.explain.model import (

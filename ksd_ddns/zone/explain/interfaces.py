@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each address that a VMI reports, and the rule that applies to it.
 
 Whether an address is published follows from the same functions that publish it: `kubevirt.vmi.parse` reads it,

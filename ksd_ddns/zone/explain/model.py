@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations as values: why a VMI or a name is in DNS, or is not. Facts only; `zone.render` makes text and JSON.
 
 All times are by the monotonic clock, in seconds, unless a field says otherwise. The edge that shows them converts them.

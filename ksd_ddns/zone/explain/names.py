@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What became of a name in one zone, from the state of its reconciler."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is asked about: a VMI or a name, from text."""
 
 from collections.abc import Sequence

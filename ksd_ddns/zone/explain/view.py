@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one zone knows of a VMI: taken from its reconciler at one moment, then independent of it."""
 
 from collections.abc import Iterable, Iterator

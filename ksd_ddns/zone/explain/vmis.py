@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The explanation of a VMI, from its API object and what each zone knows of it."""
 
 from collections.abc import Collection, Sequence

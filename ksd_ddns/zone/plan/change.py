@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes and plans, as values."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wanted names that cannot be published, and why, as data. `zone.render.message` turns them into text."""
 
 from enum import StrEnum

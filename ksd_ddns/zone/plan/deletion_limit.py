@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The deletion limit: deletions that follow only from absence in a list, and are too many to be believed."""
 
 from collections import Counter

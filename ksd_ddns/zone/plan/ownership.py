@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which names are ours, and what happens to a wanted name that exists already."""
 
 import msgspec

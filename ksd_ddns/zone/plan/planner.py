@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The planner: for each name what is wanted and what exists, and so what to do.
 
     wanted   in the zone                          ->

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the planner may do in a zone."""
 
 from enum import StrEnum

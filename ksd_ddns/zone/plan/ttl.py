@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers that lower TTLs: BIND applies its `max-zone-ttl` to updates without reporting it."""
 
 from ksd_ddns.wire.rrset import Node, RRset

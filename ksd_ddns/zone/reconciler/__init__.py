@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reconciler of one zone: events in, actions out, no I/O."""
 
 from ksd_ddns.zone.reconciler.reconciler import Reconciler

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the primary refuses single names, or all updates of the zone.
 
 A primary may refuse one name. It refuses all names if the zone is frozen, if it is a secondary, or if the key lost its

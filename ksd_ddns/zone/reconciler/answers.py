@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers to updates: accepted, refused, failed, stale or lost, and what happens to the names in the message next."""
 
 from collections.abc import Collection, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exponential backoff as a value: it computes pauses, and the caller schedules."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Canaries and samples, which show whether the primary refuses single names or the full zone (see `acceptance`)."""
 
 from itertools import chain, islice

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The next Send: the plan for dirty names, the messages of suspects and retried names, a canary, or a nudge."""
 
 from collections.abc import Iterable

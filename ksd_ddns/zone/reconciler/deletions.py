@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deletions: which are certain, and which the deletion limit blocks."""
 
 from collections.abc import Callable, Collection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The input of a reconciler (events) and its output (actions and facts).
 
 All times are by the monotonic clock, in seconds.

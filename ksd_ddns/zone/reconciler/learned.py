@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Behaviour of the server, as learned from its answers."""
 
 from collections import OrderedDict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outages of VMI sources: while a source cannot be read, held addresses may return unnoticed."""
 
 from math import inf

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The outcome of a change: accepted, refused, released, or no longer needed."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When to try the primary again after a failure, for reads and for updates."""
 
 from ksd_ddns.errors import PrimaryError

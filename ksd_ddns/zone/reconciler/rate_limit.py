@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rate limiting: a VMI that changes too often has to wait, and delays no other VMI."""
 
 from collections import OrderedDict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads of the zone and serial checks: what they confirm, and which names they make dirty."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zone as last read, what to read next, and the schedule of reads and serial checks."""
 
 from collections.abc import Iterator

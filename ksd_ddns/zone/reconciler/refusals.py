@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refused names: grouped by cause, retried by samples.
 
 A refused name delays no other name. It is sent again when its turn comes or its wanted records change. Names with the

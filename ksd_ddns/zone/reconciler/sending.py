@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Send in progress, until UpdateFinished."""
 
 from ksd_ddns.errors import PrimaryError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sources of VMIs: which have listed, which fail, and their events from before the zone was read."""
 
 from collections.abc import Collection

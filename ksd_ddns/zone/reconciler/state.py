@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of one zone, shared by the modules that act on it (see `reconciler`)."""
 
 from collections.abc import Iterable

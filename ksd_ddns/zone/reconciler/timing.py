@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timing of a zone: pauses between attempts, and the rate limit."""
 
 import msgspec

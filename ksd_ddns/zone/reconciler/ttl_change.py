@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TTL changes in two messages, for servers that ignore a new TTL when a message re-adds the records (Knot 3.5)."""
 
 import msgspec

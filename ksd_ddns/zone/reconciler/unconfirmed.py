@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accepted changes that the zone does not show yet.
 
 NOERROR is no proof: a server may silently drop records (an address next to a CNAME, limits of an update-policy), lower

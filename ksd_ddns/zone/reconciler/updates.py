@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The updates in progress: names to plan, names that wait for a read, and suspects."""
 
 from collections import deque

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes of VMIs, and the names that they make dirty."""
 
 from ksd_ddns.kubevirt.events import VmiDeleted, VmisListed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zones -> JSON: `plan`, `apply` and `list` with `-o json`, and `/records` share a schema (docs/reference/json.md)."""
 
 from collections.abc import Iterable, Iterator, Mapping

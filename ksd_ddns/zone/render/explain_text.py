@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An explanation as text for people: a sentence, and tables of interfaces and names."""
 
 from collections.abc import Iterator

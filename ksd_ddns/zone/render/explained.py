@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations -> the JSON document of `ksd-ddns explain -o json` and `/explain` (docs/reference/json.md).
 
 The document is also what the text is made of, so that a command can show what a running controller explains.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conflicts and warnings as text: one clause each, without the name or the VMI that it is about."""
 
 from ksd_ddns.kubevirt.vmi import MAX_TTL, MIN_TTL

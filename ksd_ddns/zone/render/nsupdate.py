@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plan -> a script for nsupdate and knsupdate."""
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """States and rules of explanations as text: a clause for the problem, and one for the remedy."""
 
 from ksd_ddns.wire import names

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refused names as text: why the primary refuses a name, and the remedy."""
 
 from typing import NamedTuple

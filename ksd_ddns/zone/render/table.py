@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table as text: aligned columns, and details of each row that are wrapped to the width."""
 
 from collections.abc import Iterator, Sequence

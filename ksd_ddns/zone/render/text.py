@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plan -> text for people, as a diff."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model primary in memory, with faults, and a driver that performs the actions of a reconciler. No I/O."""
 
 from collections.abc import Callable, Iterable

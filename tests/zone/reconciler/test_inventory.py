@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inventory, event by event: which changes pass at once, which wait, and until when."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Invariants of a reconciler on a model server, with changing VMIs and every known fault."""
 
 import os

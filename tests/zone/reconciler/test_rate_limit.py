@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rate limit of one VMI: a burst passes, and then one change per interval."""
 
 from ksd_ddns.zone.reconciler.rate_limit import MAX_TRACKED, WINDOW, RateLimit

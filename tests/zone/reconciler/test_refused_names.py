@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refused names: they wait alone, and other accepted names show the state of the zone."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads and their timing, changes of the server, and events from the sources of VMIs."""
 
 from math import isfinite

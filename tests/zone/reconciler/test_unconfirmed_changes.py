@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accepted is not published: changes that the zone does not show yet, and updates without an answer."""
 
 import pytest
