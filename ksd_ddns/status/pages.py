@@ -166,7 +166,7 @@ class Pages:
         choice = self._choice(query)
         if isinstance(choice, Page):
             return choice
-        body = self._streams.stream(zip(self._snapshots(), self._owned(), strict=False), choice)
+        body = self._streams.stream(lambda: zip(self._snapshots(), self._owned(), strict=False), choice)
         if body is None:
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", Retry_After="5")
         return Page(HTTPStatus.OK, "application/json", body)
@@ -186,7 +186,7 @@ class Pages:
         return Choice(
             vmi=query.get("vmi", [""])[0],
             name=owner_name,
-            in_state=self._in_state(state),
+            in_state=lambda: self._in_state(state),
             refused=state in {"", State.REFUSED},
             conflicts=state in {"", State.CONFLICT},
             limit=int(limit) if limit else None,

@@ -21,28 +21,35 @@ _AT_ONCE, _QUEUED, _WAIT = 2, 8, 2.0
 _CHUNK = 1 << 16
 
 
-def _all(name: bytes) -> bool:
-    return True
+Zones = Callable[[], Iterable[tuple[Snapshot, Owned | None]]]
+"""Returns the state and the content of each zone."""
+
+Holds = Callable[[bytes], bool]
+"""Returns whether a name is in a state."""
+
+
+def _all() -> Holds:
+    return lambda name: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """Which records: of a VMI (`namespace/name`), of a name, of names that are in a state, and at most `limit`.
 
-    `refused`, `conflicts`: whether names in these states are listed, too. `in_state` returns whether a name is in the
-    state.
+    `refused`, `conflicts`: whether names in these states are listed, too. `in_state` returns a test for the state of a
+    name. It looks at all VMs, so it is called once for each answer.
     """
 
     vmi: str = ""
     name: bytes | None = None
-    in_state: Callable[[bytes], bool] = _all
+    in_state: Callable[[], Holds] = _all
     refused: bool = True
     conflicts: bool = True
     limit: int | None = None
 
     def includes(self, vmi: str, name: bytes) -> bool:
         """Return whether a record of this VMI at this name is chosen."""
-        return self.vmi in {"", vmi} and self.name in {None, name} and self.in_state(name)
+        return self.vmi in {"", vmi} and self.name in {None, name}
 
 
 class Records:
@@ -52,8 +59,11 @@ class Records:
         self._admitted = Semaphore(_AT_ONCE + _QUEUED)
         self._sending = Semaphore(_AT_ONCE)
 
-    def stream(self, zones: Iterable[tuple[Snapshot, Owned | None]], choice: Choice) -> Generator[bytes] | None:
-        """Return the records as JSON, None if there are too many clients. Close what is returned."""
+    def stream(self, zones: Zones, choice: Choice) -> Generator[bytes] | None:
+        """Return the records as JSON, None if there are too many clients. Close what is returned.
+
+        `zones` is called only for an answer: copying the contents of large zones takes milliseconds.
+        """
         if not self._admitted.acquire(blocking=False):
             return None
         if not self._sending.acquire(timeout=_WAIT):
@@ -63,10 +73,10 @@ class Records:
         next(body)  # enter the try block, so that close() releases the semaphores
         return body
 
-    def _stream(self, zones: Iterable[tuple[Snapshot, Owned | None]], choice: Choice) -> Generator[bytes]:
+    def _stream(self, zones: Zones, choice: Choice) -> Generator[bytes]:
         try:
             yield b""
-            yield from _chunks(_as_json(zones, choice))
+            yield from _chunks(_as_json(zones(), choice))
         finally:
             self._sending.release()
             self._admitted.release()
@@ -74,6 +84,7 @@ class Records:
 
 def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]], choice: Choice) -> Iterator[str]:
     """Yield the JSON of all zones piece by piece."""
+    holds = choice.in_state()
     yield f'{{"version": {document.VERSION}, "zones": ['
     for index, (now, owned) in enumerate(zones):
         yield ", " if index else ""
@@ -85,15 +96,15 @@ def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]], choice: Choice) -> 
         serial = owned.live.serial if owned else now.serial
         zone = names.to_text(owned.live.zone) if owned else now.zone
         yield f', "zone": {json.dumps(zone)}, "serial": {serial}'
-        yield from _array("records", islice(_records(owned, choice), choice.limit) if owned else ())
+        yield from _array("records", islice(_records(owned, choice, holds), choice.limit) if owned else ())
         yield "}"
     yield "]}\n"
 
 
-def _records(owned: Owned, choice: Choice) -> Iterator[dict[str, object]]:
+def _records(owned: Owned, choice: Choice, holds: Holds) -> Iterator[dict[str, object]]:
     chosen = None if choice.name is None else [name for name in owned.names() if name == choice.name]
     for name, vmi, item in owned.records(chosen):
-        if choice.includes(vmi, name):
+        if choice.includes(vmi, name) and holds(name):
             yield document.record(name, vmi, item)
 
 
