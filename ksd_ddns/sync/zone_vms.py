@@ -33,6 +33,8 @@ class ZoneVms:
         self._by_name: dict[bytes, list[tuple[Conflict, float]]] = {}
         self._conflicts: dict[str, dict[bytes, tuple[Conflict, float]]] = {}
         self._refused: set[str] = set()
+        self._leftover: dict[bytes, str] = {}  # refused names that no VMI wants any longer, and whose they were
+        self._leftovers: dict[str, set[bytes]] = {}
         self._blocked: dict[str, list[Change]] = {}
         self._blocked_names = 0
         self._held_names: dict[bytes, bool] = {}  # only while rows are made: many VMs may share a name
@@ -50,12 +52,10 @@ class ZoneVms:
                 case Accepted():
                     accepted.append(fact)
                     key = vmi_of(fact.change.name)
-                    dirty.add(key)
+                    dirty |= {key, self._leftover.get(fact.change.name, "")}
                     self._changed[key] = now
                 case Refused():
-                    key = vmi_of(fact.refusal.name)
-                    dirty.add(key)
-                    self._refused.add(key)
+                    dirty.add(vmi_of(fact.refusal.name) or self._left(fact.refusal.name))
                 case Released():
                     dirty |= self._refused
                 case WarningsChanged():
@@ -111,6 +111,7 @@ class ZoneVms:
             before, self._by_name, self._conflicts = self._by_name, {}, {}
         else:
             before = self._ended(fact.dirty) if self._by_name else {}
+            self._dirty.update(self._leftover[name] for name in self._leftover.keys() & fact.dirty)
         for conflict in fact.plan.conflicts:
             since = next((since for each, since in before.get(conflict.name, ()) if each.cause is conflict.cause), now)
             self._by_name.setdefault(conflict.name, []).append((conflict, since))
@@ -126,27 +127,51 @@ class ZoneVms:
         found = {name: self._by_name.pop(name) for name in dirty if name in self._by_name}
         for conflicts in found.values():
             for conflict, _ in conflicts:
-                self._conflicts.get(conflict.vmi, {}).pop(conflict.name, None)
+                of_vmi = self._conflicts.get(conflict.vmi, {})
+                of_vmi.pop(conflict.name, None)
+                if not of_vmi:
+                    self._conflicts.pop(conflict.vmi, None)
                 self._dirty.add(conflict.vmi)
         return found
 
     def _take_blocked(self) -> None:
         blocked: dict[str, list[Change]] = {}
         for change in self._reconciler.deletions.blocked.values():
-            blocked.setdefault(self._deleted_vmi(change), []).append(change)
+            blocked.setdefault(self._deleted_vmi(change.old), []).append(change)
         self._dirty |= self._blocked.keys() | blocked.keys()
         self._blocked = blocked
         self._blocked_names = len(self._reconciler.deletions.blocked)
 
-    def _deleted_vmi(self, change: Change) -> str:
+    def _left(self, name: bytes) -> str:
+        """Note a refused name that no VMI wants; return the VMI that it belonged to."""
+        key = self._deleted_vmi(self._reconciler.live.get(name))
+        if key:
+            self._leftover[name] = key
+            self._leftovers.setdefault(key, set()).add(name)
+        return key
+
+    def _refused_leftovers(self, key: str) -> list[NameProblem]:
+        """Return the names that a VMI no longer wants, and that the primary refuses to delete; forget all others."""
+        refusals, desired = self._reconciler.refusals, self._reconciler.desired
+        found = []
+        for name in sorted(self._leftovers.pop(key, ())):
+            refusal = refusals.get(name)
+            if refusal is None or desired.claims_on(name):
+                del self._leftover[name]
+                continue
+            self._leftovers.setdefault(key, set()).add(name)
+            found.append(NameProblem(name, State.REFUSED, refusal, refusal.since))
+        return found
+
+    def _deleted_vmi(self, old: Node) -> str:
         """Return the VMI that a name belonged to, from its ownership record; without one, from the name."""
         scope = self._reconciler.scope
-        text = change.old.get(TXT)
+        text = old.get(TXT)
         if text and (record := owned(text.rdatas, scope.owner)) and record.vmi:
             return record.vmi
-        pointers = change.old.get(PTR)
+        pointers = old.get(PTR)
         base = scope.forward or scope.base
-        name = pointers.rdatas[0] if pointers else change.name
+        name = pointers.rdatas[0] if pointers else old.name
         namespace = names.child(name, base)
         vmi = names.child(name, bytes([len(namespace)]) + namespace + base) if namespace else b""
         return f"{namespace.decode('latin-1')}/{vmi.decode('latin-1')}" if vmi else ""
@@ -157,8 +182,11 @@ class ZoneVms:
         vmi = reconciler.inventory.get(key)
         claims = reconciler.desired.claims_of(key)
         problems = [NameProblem(change.name, State.BLOCKED, change) for change in self._blocked.get(key, ())]
+        left = self._refused_leftovers(key) if key in self._leftovers else []
+        problems += left
         if vmi is None and not problems:
             self._known.discard(key)
+            self._refused.discard(key)
             self._changed.pop(key, None)
             return None
         self._known.add(key)
@@ -166,7 +194,7 @@ class ZoneVms:
         nodes = reconciler.live.nodes
         careful = bool(conflicts) or len(refusals) > 0
         in_dns = 0
-        refused = False
+        refused = bool(left)
         for claim in claims:
             node = claim.node
             name = node.name

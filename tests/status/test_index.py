@@ -10,6 +10,7 @@ from ksd_ddns.zone.explain import State
 from ksd_ddns.zone.plan import ConflictCause
 from ksd_ddns.zone.reconciler.refusals import Cause
 from tests.status.site import Site, fleet, underscores
+from tests.status.test_page import text_of
 from tests.zone.build import REVERSE, a, n, node, ptr, sshfp, vmi
 from tests.zone.reconciler.model import REFUSED, Server
 
@@ -80,6 +81,63 @@ def test_a_refused_name_that_someone_else_creates_is_published() -> None:
     server.put(wanted)
     site.run(1_000)
     assert view(site).states == (State.PUBLISHED,)
+
+
+@pytest.mark.parametrize("by_us", [True, False], ids=["accepted", "deleted-by-someone"])
+def test_a_deletion_is_refused_until_the_name_is_gone(by_us: bool) -> None:
+    server = Server()
+    site = Site(server)
+    site.report(DB)
+    server.refuses = {NAME: REFUSED}
+    site.main.delete("prod/db")
+    site.run(10)
+    found = view(site)
+    assert (found.states, found.cause) == ((State.REFUSED,), f"refused/{Cause.PERMISSION}")
+    assert [problem.name for _, problem in found.problems()] == [NAME]
+    with site:
+        assert "1 name refused The key lacks permission" in text_of(site.get("/").partition('id="problems"')[2])
+    if by_us:
+        server.refuses = {}
+    else:
+        server.put(node(NAME))
+    site.run(1_000)
+    assert site.index.get("prod/db") is None
+    assert footprint(site) == footprint(Site())
+
+
+def test_the_refused_deletion_of_one_name_of_a_vm() -> None:
+    server = Server()
+    site = Site(server)
+    site.report(DB)
+    server.refuses = {NAME: REFUSED}
+    site.report(without(DB, "net1"), seconds=1_000)
+    found = view(site)
+    assert (found.states, found.in_dns, found.wanted) == ((State.REFUSED,), 2, 2)
+    server.refuses = {}
+    site.report(DB, seconds=1_000)
+    assert view(site).states == (State.PUBLISHED,)
+
+
+def test_nothing_is_kept_of_vms_that_are_gone() -> None:
+    server = Server(node("web.prod.vm.example.", a("10.9.9.9")))
+    server.refuses_name = underscores
+    site = Site(server)
+    site.report()
+    before = footprint(site)
+    for number in range(3):
+        site.main.change(vmi(f"v{number}", "prod", {"a_b": ["10.1.0.9"]}, hostnames=["web"]))
+        site.run(2)
+        assert view(site, f"prod/v{number}").states == (State.REFUSED, State.CONFLICT)
+        site.main.delete(f"prod/v{number}")
+        site.run(2)
+    assert footprint(site) == before
+
+
+def footprint(site: Site) -> dict[str, int]:
+    """Return how many entries each collection about VMs has."""
+    kept = {name: len(value) for name, value in vars(site.zones[0].vms).items() if hasattr(value, "__len__")}
+    # When names were last changed is kept by VM; those of deleted VMs share an entry.
+    return {**kept, "_changed": 0, "rows": len(site.index.rows())}
 
 
 def test_a_conflict_lasts_until_the_name_is_free() -> None:
