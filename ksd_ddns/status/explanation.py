@@ -49,6 +49,7 @@ def page(document: Document, about: About) -> bytes:
         "now": document.time,
         "marks": {state.value: mark for state, mark in _MARKS.items()},
         "most": MOST,
+        "origins": {"interface": "an interface", "annotation": "its annotation", "group": "its group"},
         "command": shlex.quote(found),
         "explain_link": explain_link,
     }

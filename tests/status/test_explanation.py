@@ -2,6 +2,7 @@
 """`/explain` in a browser and for programs: the same explanation as a page and as JSON."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -76,6 +77,19 @@ def test_a_name(site: Site) -> None:
     assert "prod/db , by its annotation" in text_of(found)
     assert sentence(page(site, "/explain?name=net1.db.prod.vm.example.")).endswith(": published")
     assert "is in no zone that ksd-ddns keeps" in page(site, "/explain?name=www.elsewhere.")
+
+
+def test_a_name_that_several_want(site: Site) -> None:
+    group = {"ksd-ddns/group": "all"}
+    web = [obj(f"w{number}", {"net1": [f"10.1.1.{number}"]}, "www") for number in (1, 2)]
+    raws = [api_vmi(f"m{number}", "prod", {"net1": [f"10.1.2.{number}"]}, annotations=group) for number in (1, 2)]
+    members = [msgspec.convert(raw, VmiObject) for raw in raws]
+    site.report(*map(parse, [*web, *members]))
+    text = text_of(page(site, "/explain?name=www.prod"))
+    assert re.search(r"prod/w1 , by its annotation, created [-0-9T]+:00:00Z: gets the name", text), text
+    assert re.search(r"prod/w2 , by its annotation, created [-0-9T]+:00:00Z: does not get it", text), text
+    text = text_of(page(site, "/explain?name=all.prod"))
+    assert len(re.findall(r"prod/m[12] , by its group, created [-0-9T]+:00:00Z: gets the name", text)) == 2, text
 
 
 @pytest.mark.parametrize("path", ["/explain", "/explain?vmi=x", "/explain?name=..", "/explain?vmi=a/b&vmi=c/d"])

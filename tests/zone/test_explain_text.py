@@ -12,13 +12,14 @@ from ksd_ddns.kubevirt.vmi import parse
 from ksd_ddns.kubevirt.warning import AddressKind, Embedding
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone.explain import AddressExplanation, NameExplanation, Skip, State, Viewpoint, ZoneFact, name_view
+from ksd_ddns.zone.explain.model import CLAIMS
 from ksd_ddns.zone.plan import ConflictCause
 from ksd_ddns.zone.reconciler import Options
 from ksd_ddns.zone.render import explained as documents
 from ksd_ddns.zone.render import reasons
 from ksd_ddns.zone.render.explain_text import Text
 from ksd_ddns.zone.render.table import table
-from tests.zone.build import a, n, node, txt_rules
+from tests.zone.build import a, n, node, reverse_rules, txt_rules
 from tests.zone.reconciler.model import REFUSED, Server, World
 from tests.zone.test_explain import db, explained, obj_of, world
 
@@ -139,6 +140,47 @@ def test_a_refusal_in_json() -> None:
         "cause": "host-name", "rcode": "REFUSED", "server": "10.0.0.53:53", "since": "2026-11-25T12:01:00Z",
         "retry_at": "2026-11-25T12:01:04Z", "found": [], "ours": False,
     }  # fmt: skip
+
+
+def wanted_by(of: World, name: str) -> list[str]:
+    """Return the lines about the VMIs that want a name."""
+    document = documents.name(name_view(of.reconciler, n(name), AT, of.now), clock)
+    lines = list(Text(document, zone=UTC, width=None).lines())
+    first = next(number for number, line in enumerate(lines) if line.startswith("wanted by"))
+    return [line[len("wanted by") :].strip() for line in lines[first:]]
+
+
+def test_the_members_of_a_group_share_its_name() -> None:
+    group = {"ksd-ddns/group": "web"}
+    raws = [vmis.vmi(f"v{number}", "prod", {"net1": [f"10.1.0.{number}"]}, annotations=group) for number in (1, 2)]
+    of = world(*raws)
+    created = "created 2026-03-01T08:00:00Z"
+    assert wanted_by(of, "web.prod.vm.example.") == [f"prod/v1 (group, {created})", f"prod/v2 (group, {created})"]
+
+
+def test_a_reverse_name_belongs_to_all_up_to_the_limit() -> None:
+    raws = [vmis.vmi(f"v{number}", "prod", {"net1": ["10.1.0.9"]}) for number in (1, 2, 3)]
+    server = Server(zone=n("10.in-addr.arpa."))
+    created = "interface, created 2026-03-01T08:00:00Z"
+    both = world(*raws[:2], server=server, rules=reverse_rules())
+    assert wanted_by(both, "9.0.1.10.in-addr.arpa.") == [f"prod/v1 ({created})", f"prod/v2 ({created})"]
+    over = world(*raws, server=server, rules=reverse_rules(max_rrset=2))
+    assert wanted_by(over, "9.0.1.10.in-addr.arpa.")[:3] == [
+        f"prod/v1 ({created}): comes first", f"prod/v2 ({created})", f"prod/v3 ({created}): does not get it"
+    ]  # fmt: skip
+
+
+def test_a_name_that_very_many_want_is_explained_in_brief() -> None:
+    hostname = {"ksd-ddns/hostname": "web"}
+    raws = [vmis.vmi(f"v{number:03}", "prod", annotations=hostname) for number in range(CLAIMS + 3)]
+    of = World(Server())
+    of.report(*(parse(obj_of(raw)) for raw in raws))
+    of.step()
+    lines = wanted_by(of, "web.prod.vm.example.")
+    assert len(lines) == CLAIMS + 2
+    assert lines[-2] == "and 3 more"
+    last = next(name for name in explained(of, raws[-1], f"prod/v{CLAIMS + 2:03}", at=AT).names if name.conflict)
+    assert (last.name, last.winner, last.claimed) == (n("web.prod.vm.example."), "prod/v000", CLAIMS + 3)
 
 
 def test_a_name_that_two_vmis_want() -> None:

@@ -100,8 +100,11 @@ class Claims:
             self._contested.discard(name)
         return displaced
 
-    def collisions(self, among: Collection[bytes] | None) -> list[Collision]:
-        """Return every claim that lost its name (one of `among`, or any) to another claim, in the order of names."""
+    def collisions(self, among: Collection[bytes] | None, *, loser: str = "") -> list[Collision]:
+        """Return every claim that lost its name (one of `among`, or any) to another claim, in the order of names.
+
+        With `loser` only those of this VMI: thousands may want a name.
+        """
         found: list[Collision] = []
         for name in sorted(self._contested if among is None else self._contested.intersection(among)):
             holder = self.holders[name]
@@ -120,6 +123,7 @@ class Claims:
                     group=winner.rank[0] == ANNOTATION and claim.is_member,
                 )
                 for claim in losers
+                if loser in {"", claim.vmi}
             ]
         return found
 

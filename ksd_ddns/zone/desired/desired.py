@@ -152,9 +152,12 @@ class Desired:
         found, self._changed_warnings = self._changed_warnings, set()
         return found
 
-    def collisions(self, among: Collection[bytes] | None = None) -> list[Collision]:
-        """Return every claim that lost its name (one of `among`, or any) to another VMI's, in the order of names."""
-        return [] if self._rules.reverse else self._claims.collisions(among)
+    def collisions(self, among: Collection[bytes] | None = None, *, loser: str = "") -> list[Collision]:
+        """Return every claim that lost its name (one of `among`, or any) to another VMI's, in the order of names.
+
+        With `loser` only those of this VMI.
+        """
+        return [] if self._rules.reverse else self._claims.collisions(among, loser=loser)
 
     def _names_of(self, vmi: Vmi) -> VmiNames:
         if self._latest is not None and self._latest[0] is vmi:

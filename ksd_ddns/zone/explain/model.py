@@ -146,7 +146,8 @@ class Hold:
 class ClaimFact:
     """A VMI that wants a name, for an interface, for its hostname annotation (`annotation`) or as member of a `group`.
 
-    `vmi` is empty for the zone's own records. `created` is in UTC seconds since the epoch, 0 if unknown.
+    `vmi` is empty for the zone's own records. `created` is in UTC seconds since the epoch, 0 if unknown. `served`: it
+    gets the name, perhaps with others.
     """
 
     vmi: str
@@ -154,6 +155,11 @@ class ClaimFact:
     created: int
     group: bool
     wanted: Node
+    served: bool = True
+
+
+CLAIMS = 50
+"""VMIs that are listed for a name: any VM owner may want a name that thousands want."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +167,11 @@ class NameExplanation:
     """One owner name in one zone.
 
     `wanted` is what the VMI in question wants there (of a name: what the first of `claims` wants), `found` all that the
-    zone holds. `claims` are all VMIs that want the name, the one that gets it first: interfaces before annotations,
-    then older VMIs before newer ones; the members of a group share it. `owners` are the ownership records at the name,
-    `ours` whether it is ours. `change` is what the controller has to do with the name, None if nothing.
-    `unconfirmed_since` is when the primary accepted a change that the zone does not show yet. `limits` are the deletion
-    limits that block its deletion.
+    zone holds. `claims` are the first CLAIMS of the `claimed` VMIs that want the name, the one that gets it first:
+    interfaces before annotations, then older VMIs before newer ones; the members of a group share it. `owners` are the
+    ownership records at the name, `ours` whether it is ours. `change` is what the controller has to do with the name,
+    None if nothing. `unconfirmed_since` is when the primary accepted a change that the zone does not show yet. `limits`
+    are the deletion limits that block its deletion.
     """
 
     zone: bytes
@@ -174,6 +180,7 @@ class NameExplanation:
     wanted: Node
     found: Node
     claims: tuple[ClaimFact, ...] = ()
+    claimed: int = 0
     owners: tuple[OwnershipRecord, ...] = ()
     ours: bool = False
     change: Kind | None = None

@@ -11,7 +11,7 @@ from ksd_ddns.wire.rrset import PTR, TXT, Node
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import ANNOTATION, Claim
-from ksd_ddns.zone.explain.model import ClaimFact, Hold, NameExplanation, RefusalFact, Skip, State
+from ksd_ddns.zone.explain.model import CLAIMS, ClaimFact, Hold, NameExplanation, RefusalFact, Skip, State
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import Change, Conflict, Kind
@@ -72,7 +72,8 @@ class Names:
             state=State.UNKNOWN,
             wanted=wanted,
             found=found,
-            claims=tuple(_fact(each) for each in claims),
+            claims=self._facts(name, claims[:CLAIMS]),
+            claimed=len(claims),
             owners=tuple(_records(text.rdatas if text else ())),
             ours=planning.is_owned(found, live, scope),
             hold=next((hold for hold in holds if _holds(hold, wanted)), None),
@@ -89,7 +90,7 @@ class Names:
         if claim is not None and not shared and claims[0] is not claim:
             # Of the members of a group, the conflict names the first one only.
             key = next(each.vmi for each in claims if each.is_member) if member else claim.vmi
-            lost = next((each for each in planning.collisions(desired, live, {name}) if each.vmi == key), None)
+            lost = next(iter(planning.collisions(desired, live, {name}, loser=key)), None)
             conflict = msgspec.structs.replace(lost, vmi=claim.vmi) if lost is not None else None
             return replace(base, state=State.CONFLICT, conflict=conflict)
         outcome = planning.verdict(desired.get(name), found, live, scope)
@@ -98,6 +99,18 @@ class Names:
             conflict = msgspec.structs.replace(outcome, vmi=vmi)
             return replace(base, state=State.CONFLICT, conflict=conflict)
         return self._progress(base, outcome)
+
+    def _facts(self, name: bytes, claims: tuple[Claim, ...]) -> tuple[ClaimFact, ...]:
+        """Return the claims on `name` as facts, each with whether it gets the name."""
+        types = self._reconciler.scope.types
+        if not claims or not (PTR in types or claims[0].is_member):
+            return tuple(_fact(each, served=each is claims[0]) for each in claims)
+        node = self._reconciler.desired.get(name)
+        there = {item.type: set(item.rdatas) for item in node.rrsets} if node else {}
+        return tuple(
+            _fact(each, served=_all_in(each.node, there, types) and each.is_member == claims[0].is_member)
+            for each in claims
+        )
 
     def _progress(self, base: NameExplanation, change: Change | None) -> NameExplanation:
         """Return `base` with what became of the `change` that its name needs."""
@@ -151,10 +164,15 @@ def holds_of(
     )
 
 
-def _fact(claim: Claim) -> ClaimFact:
+def _fact(claim: Claim, *, served: bool) -> ClaimFact:
     origin, created, *_ = claim.rank
     return ClaimFact(
-        vmi=claim.vmi, annotation=origin == ANNOTATION, created=created, group=claim.is_member, wanted=claim.node
+        vmi=claim.vmi,
+        annotation=origin == ANNOTATION,
+        created=created,
+        group=claim.is_member,
+        wanted=claim.node,
+        served=served,
     )
 
 
@@ -169,11 +187,12 @@ def _holds(hold: Hold, wanted: Node) -> bool:
 
 def _includes(node: Node | None, wanted: Node, types: tuple[int, ...]) -> bool:
     """Return whether all records of `wanted` with these types are in `node`."""
-    for item in wanted.rrsets:
-        there = node.get(item.type) if node else None
-        if item.type in types and (there is None or not set(item.rdatas) <= set(there.rdatas)):
-            return False
-    return True
+    return _all_in(wanted, {item.type: set(item.rdatas) for item in node.rrsets} if node else {}, types)
+
+
+def _all_in(wanted: Node, there: Mapping[int, set[bytes]], types: tuple[int, ...]) -> bool:
+    """Return whether all records of `wanted` with these types are `there`."""
+    return all(there.get(item.type, set()).issuperset(item.rdatas) for item in wanted.rrsets if item.type in types)
 
 
 def _unwanted(base: NameExplanation, reconciler: Reconciler) -> State:

@@ -164,11 +164,13 @@ def _apex(live: Live, scope: Scope) -> list[Change]:
     return [change] if change else []
 
 
-def collisions(desired: Desired, live: Live, dirty: Collection[bytes] | None = None) -> list[Conflict]:
-    """Return the names that several VMIs want, as conflicts of the VMIs that do not get them."""
+def collisions(
+    desired: Desired, live: Live, dirty: Collection[bytes] | None = None, *, loser: str = ""
+) -> list[Conflict]:
+    """Return the names that several VMIs want, as conflicts of the VMIs that do not get them, or of `loser` alone."""
     return [
         Conflict(item.name, item.wanted, live.get(item.name), _cause(item), vmi=item.loser, winner=item.winner)
-        for item in desired.collisions(dirty)
+        for item in desired.collisions(dirty, loser=loser)
     ]
 
 

@@ -117,12 +117,17 @@ class Text:
         if of.wanted:
             yield f"wanted      {shown(of.wanted, without=['TXT'])}"
         yield f"owner       {'; '.join(_owners(of))}"
+        contested = not all(claim.served for claim in of.claims)
         for label, claim in zip(["wanted by", *[""] * len(of.claims)], of.claims, strict=False):
             created = f", created {claim.created}" if claim.created else ""
             vmi = claim.vmi or "the zone's own records"
-            first = ": comes first" if claim is of.claims[0] else ": does not get it"
-            yield f"{label:<11} {vmi} ({claim.origin}{created}){first if len(of.claims) > 1 else ''}"
-        if len(of.claims) > 1:
+            result = ": does not get it"
+            if claim.served:
+                result = ": comes first" if contested and claim is of.claims[0] else ""
+            yield f"{label:<11} {vmi} ({claim.origin}{created}){result}"
+        if of.claimed > len(of.claims):
+            yield f"{'':<11} and {of.claimed - len(of.claims):,} more"
+        if contested:
             yield " " * 12 + "interfaces come before annotations, then older VMIs before newer ones"
 
     def _time(self, text: str) -> str:

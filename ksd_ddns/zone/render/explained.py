@@ -45,11 +45,15 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A VMI that wants a name, for an `interface`, an `annotation` or a `group`; `created` is empty if unknown."""
+    """A VMI that wants a name, for an `interface`, an `annotation` or a `group`; `created` is empty if unknown.
+
+    `served`: it gets the name, perhaps with others.
+    """
 
     vmi: str
     origin: str
     created: str
+    served: bool
 
 
 class Name(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +67,7 @@ class Name(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ours: bool
     owners: list[Owner]
     claims: list[Claim]
+    claimed: int
     message: str = ""
     fix: str = ""
     cause: str = ""
@@ -217,6 +222,7 @@ def _name(of: NameExplanation, zone: ZoneFact, clock: Clock) -> Name:
         ours=of.ours,
         owners=[Owner(record.owner, record.vmi) for record in of.owners],
         claims=[_claim(item) for item in of.claims],
+        claimed=of.claimed,
         message=advice.problem,
         fix=advice.fix[:1].lower() + advice.fix[1:],
         cause=cause,
@@ -254,7 +260,7 @@ def _zone(of: ZoneFact) -> Zone:
 
 def _claim(of: ClaimFact) -> Claim:
     origin = "group" if of.group else "annotation" if of.annotation else "interface"
-    return Claim(of.vmi, origin, _created(of.created))
+    return Claim(of.vmi, origin, _created(of.created), of.served)
 
 
 def _rrsets(of: Node) -> list[RRset]:
