@@ -12,7 +12,7 @@ from ksd_ddns.zone.render.document import VERSION
 from ksd_ddns.zone.render.explained import Document
 
 _CONNECT, _READ = 5.0, 15.0
-_LONGEST = 300
+_LONGEST = 1000
 _LARGEST = 64 << 20
 
 

@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ksd_ddns.errors import KsdError, SourceError
 from ksd_ddns.kubevirt.vmi_object import VmiObject
+from ksd_ddns.sync.snapshot import Part, Snapshot
 from ksd_ddns.zone import explain
 from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiExplanation
 from ksd_ddns.zone.reconciler import Reconciler
@@ -43,6 +44,9 @@ class Zones(Protocol):
 
     def ask(self, look: Look[ZoneT]) -> list[Future[ZoneT]]:
         """Ask each of them."""
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return the state of each zone."""
 
 
 class Explainer:
@@ -96,6 +100,12 @@ class Explainer:
         now, started = datetime.now(UTC), time.monotonic()
         return lambda at: now + timedelta(seconds=at - started)
 
+    def _waits_for(self) -> str:
+        """Return what the controllers probably wait for: a primary that does not answer."""
+        problems = [problem for now in self._zones.snapshots() for problem in now.problems]
+        found = dict.fromkeys(problem.text for problem in problems if problem.part is Part.PRIMARY)
+        return f" ({'; '.join(found)})" if found else ""
+
     def _at(self, server: str) -> Viewpoint:
         return Viewpoint(server=server, sends=True, hold_down=self._hold_down)
 
@@ -110,7 +120,7 @@ class Explainer:
         try:
             return [future.result(max(0.0, until - time.monotonic())) for future in futures]
         except Late:
-            raise Unanswered("the controller is busy") from None
+            raise Unanswered(f"the controller is busy{self._waits_for()}") from None
         finally:
             for future in futures:
                 future.cancel()

@@ -4,6 +4,8 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -12,10 +14,14 @@ from harness.vmis import vmi as api_vmi
 from ksd_ddns.kubevirt.vmi import parse
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.status.explanation import wants_html
+from ksd_ddns.sync.explain import Explainer, Look, Unanswered
+from ksd_ddns.zone.explain import Selection
 from tests.status.site import Site, fleet, underscores
 from tests.status.test_page import HOSTILE, kind, sentence, text_of
 from tests.zone.build import REVERSE, a, node
 from tests.zone.reconciler.model import Server
+
+T = TypeVar("T")
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -95,6 +101,28 @@ def test_a_name_that_several_want(site: Site) -> None:
 @pytest.mark.parametrize("path", ["/explain", "/explain?vmi=x", "/explain?name=..", "/explain?vmi=a/b&vmi=c/d"])
 def test_what_is_asked_is_checked(site: Site, path: str) -> None:
     assert page(site, path, code=400)
+
+
+class Busy(Site):
+    """A site whose controllers answer no question."""
+
+    def ask(self, look: Look[T]) -> list[Future[T]]:
+        return [Future() for _ in self.zones]
+
+
+def test_a_controller_that_waits_for_its_primary_says_so() -> None:
+    site = Busy()
+    site.report(*fleet(1))
+    explainer = Explainer(site, lambda key: None, Selection(), hold_down=300.0, within=0.0)
+    with pytest.raises(Unanswered) as caught:
+        explainer.vmi("prod/db")
+    assert str(caught.value) == "the controller is busy"
+    site.main.server.down = True
+    site.report(*fleet(2))
+    with pytest.raises(Unanswered) as caught:
+        explainer.name("net1.db.prod")
+    (problem,) = site.snapshots()[0].problems
+    assert problem.text in str(caught.value)
 
 
 def test_text_of_others_stays_text(site: Site) -> None:
