@@ -3,6 +3,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -45,6 +46,9 @@ READ_VMI_WITHIN = 3.0
 OWNER_WITHIN = 300.0
 """Seconds that reading the owner ID from the cluster may take."""
 
+SWITCH_AFTER = 0.0005
+"""Seconds until a busy thread lets others run: a thread that serves a page must not delay updates."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +61,7 @@ class Options(options.Options):
 
 def main(asked: Options, timing: Timing | None = None) -> int:
     """Keep the zones up to date until a signal; `timing` replaces the durations."""
+    sys.setswitchinterval(SWITCH_AFTER)
     timing = timing or Timing()
     chosen = settings.load(asked, report=_log_doubt)
     counts = Counts()
