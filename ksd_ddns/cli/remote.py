@@ -7,6 +7,7 @@ import msgspec
 import urllib3
 
 from ksd_ddns.errors import SettingsError, SourceError
+from ksd_ddns.printable import masked
 from ksd_ddns.zone import explain
 from ksd_ddns.zone.render.document import VERSION
 from ksd_ddns.zone.render.explained import Document
@@ -20,9 +21,10 @@ def explanation(url: str, what: str) -> Document:
     """Return what the controller at `url` explains of `what`. Raises SettingsError, SourceError."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise SettingsError(f"--url = {url!r}: write the URL of the status page, such as http://127.0.0.1:8081")
+        raise SettingsError(f"--url = {masked(url)!r}: write the URL of the status page, such as http://127.0.0.1:8081")
     query = urlencode({"vmi" if explain.is_vmi(what) else "name": what})
-    status, body = _get(url, f"{url.rstrip('/')}/explain?{query}")
+    full, url = f"{url.rstrip('/')}/explain?{query}", masked(url)
+    status, body = _get(url, full)
     if status != 200:
         raise _refusal(url, status, body)
     try:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from ksd_ddns.printable import printable_json
 from ksd_ddns.status import explanation
+from ksd_ddns.status.overview import LONGEST_KEY
 from ksd_ddns.status.pages import Page, Pages, plain
 from ksd_ddns.sync.explain import Explainer, Unanswered
 from ksd_ddns.zone import explain
@@ -16,7 +17,6 @@ from ksd_ddns.zone.render import explained
 from ksd_ddns.zone.render.explained import Document
 
 _USAGE = "use /explain?vmi=NAMESPACE/VM or /explain?name=NAME"
-_LONGEST = 1000
 
 
 def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None, accept: str, pages: Pages) -> Page:
@@ -37,7 +37,7 @@ def answer(  # noqa: PLR0911 one for each error
     found = [(kind, text) for kind in ("vmi", "name") for text in query.get(kind, [])]
     if explainer is None:
         return plain(HTTPStatus.NOT_FOUND, "no explanations here")
-    if len(found) != 1 or len(found[0][1]) > _LONGEST:
+    if len(found) != 1 or len(found[0][1]) > LONGEST_KEY:
         return plain(HTTPStatus.BAD_REQUEST, _USAGE)
     ((kind, text),) = found
     try:

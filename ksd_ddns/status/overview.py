@@ -36,6 +36,9 @@ ZONES = 50
 
 ZONES_IN_SYNC = 5
 
+LONGEST_KEY = 1_000
+"""Characters of a VM in a link, and in a question about it."""
+
 INTERFACES, ADDRESSES, REASONS = 6, 4, 3
 """Interfaces of a VM, addresses of an interface, and reasons of a VM in the table."""
 
@@ -173,8 +176,8 @@ def _cause(group: Group, query: Query) -> dict[str, object]:
 
 
 def explain_link(vmi: str) -> Link:
-    """Return the link that explains a VM."""
-    return Link(f"explain?{urlencode({'vmi': vmi}, errors='replace')}")
+    """Return the link that explains a VM. Files may hold names that are longer than any that can be explained."""
+    return Link(f"explain?{urlencode({'vmi': vmi[:LONGEST_KEY]}, errors='replace')}")
 
 
 def _table(views: Sequence[VmView], query: Query, counts: Counter[str]) -> dict[str, object]:

@@ -175,7 +175,7 @@ class Pages:
         """Return which records are asked for; a page with the error if that is not clear."""
         limit, state, name = (query.get(key, [""])[0] for key in ("limit", "state", "name"))
         if limit and not (limit.isascii() and limit.isdigit() and len(limit) < 10):
-            return plain(HTTPStatus.BAD_REQUEST, "limit must be a whole number")
+            return plain(HTTPStatus.BAD_REQUEST, "limit must be a whole number below 1,000,000,000")
         states = [each for each in STATES if each not in {State.SKIPPED, NOTHING}]
         if state and state not in states:
             return plain(HTTPStatus.BAD_REQUEST, f"state must be one of {', '.join(states)}")

@@ -139,6 +139,8 @@ def test_reverse_names(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
         ((f"{'x' * 64}.prod",), "64 octets"),
         (("prod/db", "--url", "127.0.0.1:1"), "write the URL of the status page"),
         (("prod/db", "--url", "http://127.0.0.1:1"), "cannot connect; check that the controller runs"),
+        (("prod/db", "--url", "http://ann:SECRET@127.0.0.1:1"), "**********@127.0.0.1:1: cannot connect"),
+        (("prod/db", "--url", "ftp://ann:SECRET@127.0.0.1:1"), "write the URL of the status page"),
         (("prod/db", "prod/web"), "belongs to no flag"),
     ],
 )
@@ -146,3 +148,4 @@ def test_wrong_arguments(primary: Server, ksd: Ksd, arguments: tuple[str, ...], 
     done = ksd(primary)("explain", *arguments, **({} if "--url" in arguments else {"vmi": [DB]}))
     assert (done.code, done.out) == (2, "")
     assert text in done.err
+    assert "SECRET" not in done.err

@@ -289,6 +289,12 @@ def test_the_page_stays_small_whatever_vms_are_like(serve: Serve) -> None:
     assert len(gzip.compress(page.encode())) < 30_000
 
 
+def test_a_name_of_a_megabyte_does_not_swell_the_page(serve: Serve) -> None:
+    site = serve()
+    site.report(vmi("b" * 1_000_000, "prod", {"n" * 1_000_000: ["10.1.0.1"]}))
+    assert len(site.get("/")) < 100_000
+
+
 def test_a_page_is_cached_while_it_is_new(serve: Serve) -> None:
     site = serve()
     site.load(*fleet(5_000, 5))
