@@ -49,7 +49,7 @@ class Stage:
         self.directory = directory
         self.settings = settings
         self.environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | settings
-        self.colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self.colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def heading(self, text: str) -> None:
         """Print the title of the next step."""
@@ -61,7 +61,7 @@ class Stage:
             print(self._styled("2", line), flush=True)
 
     def run(self, command: str, *, expected: int = 0) -> None:
-        """Print and run `command` with our own standard output, so that its output has colours."""
+        """Print and run `command` with our own standard output, so that its output has colors."""
         self._show(command)
         status = subprocess.run(shlex.split(command), cwd=self.directory, env=self.environment, check=False).returncode
         if status != expected:
@@ -96,7 +96,7 @@ class Stage:
         print(f"\n{self._styled('1', f'$ {command}')}", flush=True)
 
     def _styled(self, style: str, text: str) -> str:
-        return f"\033[{style}m{text}\033[0m" if self.colours else text
+        return f"\033[{style}m{text}\033[0m" if self.colors else text
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
     make(directory)
     purpose.check(primary)
     written = [] if primary.transfer_key is None else [_copy_key(primary.transfer_key, directory)]
-    transfer_key = _checked(directory / TRANSFER_KEY_FILE).name if written else None
+    transfer_key = _read_key(directory / TRANSFER_KEY_FILE).name if written else None
     for file in map(primary.zone_file, primary.zones):
         journal = file.with_name(file.name + ".jnl")
         if journal.exists() and not file.exists():
@@ -43,7 +43,7 @@ def write(primary: BundledPrimary) -> tuple[Written, ...]:
 
     written.append(write_once(primary.key_file, _new_key(primary.key_name), mode=0o600, keep=True))
     try:
-        key = _checked(primary.key_file)
+        key = _read_key(primary.key_file)
     except SettingsError as e:
         raise SettingsError(f"{e}; correct it, or remove it to get a new key") from e
     if transfer_key == key.name:
@@ -79,7 +79,7 @@ def write_secondary(secondary: BundledSecondary) -> tuple[Written, ...]:
     make(secondary.directory)
     purpose.check(secondary)
     key = _copy_key(secondary.transfer_key, secondary.directory)
-    text = bind9.secondary_configuration(secondary, key_name=_checked(key.path).name)
+    text = bind9.secondary_configuration(secondary, key_name=_read_key(key.path).name)
     return (key, write_once(secondary.configuration, text))
 
 
@@ -102,7 +102,7 @@ def command(primary: BundledPrimary, *, directories: Sequence[str] = DIRECTORIES
     return (binary, "-g", "-n", str(WORKERS), "-c", str(primary.configuration))
 
 
-def _checked(path: Path) -> Key:
+def _read_key(path: Path) -> Key:
     """Read a key file; raise SettingsError if server configurations cannot express the name of the key."""
     key = read_key_file(path)
     domain_name(key.name, of=f"the key name in {path},")
@@ -116,5 +116,5 @@ def _new_key(name: str) -> str:
 
 def _copy_key(path: Path, directory: Path) -> Written:
     """Copy an existing key into `directory`, unless a copy is already there."""
-    _checked(path)
+    _read_key(path)
     return write_once(directory / TRANSFER_KEY_FILE, path.read_text(encoding="utf-8"), mode=0o600)

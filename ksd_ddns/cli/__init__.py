@@ -7,7 +7,7 @@ import sys
 
 from ksd_ddns.cli import signals
 
-TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
+TYPE_CHECKING = False  # importing typing takes longer than everything else here
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,28 +30,28 @@ def main(argv: "Sequence[str] | None" = None, *, timing: "Timing | None" = None)
             asked = arguments.parse(argv)
         except SystemExit as e:  # --help, --version, wrong arguments
             return e.code if isinstance(e.code, int) else 0
-        return _done(asked, timing)
+        return _run(asked, timing)
 
-    return output.ended(command)
+    return output.run(command)
 
 
-def _done(asked: "Asked", timing: "Timing | None") -> int:
+def _run(asked: "Asked", timing: "Timing | None") -> int:
     """Run the command; return the exit code. Raises OutputError."""
     from ksd_ddns.cli import log, output  # noqa: PLC0415 as above
     from ksd_ddns.errors import KsdError  # noqa: PLC0415 as above
 
     try:
         log.set_up(verbose=asked.options.verbose, lines=asked.name == "run")
-        if asked.name != "run":  # which sets its own handlers when there is something to end
+        if asked.name != "run":  # `run` sets its own handlers once the controllers exist
             signals.interrupt()
-        if timing is not None:  # of `run` alone
+        if timing is not None:  # only `run` takes it
             return asked.command.main(asked.options, timing)
         return asked.command.main(asked.options)
     except KsdError as e:
         output.say("\n".join(f"error: {line}" for line in str(e).split("\n")))
         return e.exit_code
     except signals.Interrupted as e:
-        sent = ": what was sent before is in the zone; run it again to finish" if asked.name == "apply" else ""
+        sent = ": the updates sent so far are in the zone; run apply again to finish" if asked.name == "apply" else ""
         output.say(f"interrupted by {signal.Signals(e.number).name}{sent}")
         return e.exit_code
     finally:
@@ -59,6 +59,6 @@ def _done(asked: "Asked", timing: "Timing | None") -> int:
 
 
 def collect_seldom() -> None:
-    """Let the garbage collector pass the time of big lists: it doubles it, and nothing here goes in circles."""
+    """Make garbage collection rare: it doubles the time to build large lists, and reference cycles are few."""
     gc.freeze()
     gc.set_threshold(500_000, 50, 100)

@@ -36,7 +36,7 @@ class Options(options.Options):
 
 
 def main(asked: Options) -> int:
-    """Update each zone, and print what was done."""
+    """Update each zone, and print the applied changes."""
     chosen = settings.load(asked, {"max_delete_percent": 100} if asked.force else None)
     with Steps() as step, closing(open_session(chosen)) as session:
         vmis = sources.vmis(chosen, asked.source, step)
@@ -67,7 +67,7 @@ def main(asked: Options) -> int:
     return code
 
 
-def _done(report: Report) -> Plan:
+def _applied(report: Report) -> Plan:
     """Return the plan with the changes that were applied."""
     return msgspec.structs.replace(report.plan, changes=tuple(report.applied))
 
@@ -77,11 +77,11 @@ def _document(report: Report) -> dict[str, object]:
         document.refused(cause=group.cause, count=group.count, first=group.names, reason=group.reason)
         for group in report.refusals()
     )
-    return document.applied(_done(report), refused)
+    return document.applied(_applied(report), refused)
 
 
 def _print(report: Report) -> None:
-    done = _done(report)
+    done = _applied(report)
     print_diff(text.plan(done))
     print_diff(DiffLine(Sign.NOT_DONE, line) for line in _refusals(report))
     output.line(

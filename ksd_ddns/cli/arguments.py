@@ -47,7 +47,7 @@ _USED_FIRST = ("domain", "dns_server", "tsig_key_file", "zone", "namespaces")
 
 
 COMMANDS = {
-    "plan": "show what apply would change, send nothing",
+    "plan": "show what apply would change, without sending it",
     "apply": "update the zone once",
     "run": "keep the zone up to date until SIGTERM",
     "check": "check the setup and print a fix for every problem",
@@ -67,7 +67,7 @@ class Command(Protocol):
     Options: type[PlainOptions]
 
     def main(self, asked: Any, *more: Any) -> int:
-        """Do it; return the exit code."""
+        """Run the command; return the exit code."""
 
 
 class Asked(NamedTuple):
@@ -102,7 +102,7 @@ def parse(argv: Sequence[str]) -> Asked:
 
 
 def full_parser() -> argparse.ArgumentParser:
-    """Return the parser with the flags of all commands; takes a while, because it imports them."""
+    """Return the parser with the flags of all commands. Slow: it imports all of them."""
     parser, _ = _parsers({name: _module(name).Options for name in COMMANDS})
     return parser
 
@@ -112,24 +112,24 @@ def _module(name: str) -> Command:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, and nothing that may be a secret."""
+    """A parser whose errors are one line, and never show a value that may be a secret."""
 
     def error(self, message: str) -> NoReturn:
-        """Notify what is wrong, and where help is; end with exit code 2."""
-        # The value of a flag that takes none, or of a wrong one, may be what should have been somewhere else.
+        """Print the error and the command that prints help; exit with code 2."""
+        # argparse quotes the value of a flag that takes none. It may be a secret that belongs to another flag.
         shown = re.sub(r"ignored explicit argument .*", "it takes no value", message)
         output.say(f"error: {masked(shown)} (see {self.prog} --help)")
         sys.exit(2)
 
     def _print_message(self, message: str, file: object = None) -> None:
-        """Write help or version. Raises OutputError where argparse would forget that it could not."""
+        """Write help or version. Raises OutputError if that fails, which argparse ignores."""
         if message:
             with output.stdout() as stream:
                 stream.write(message)
 
 
 def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """See that the command comes first: argparse would take the value of a flag before it for the command."""
+    """Require the command as the first argument: argparse would mistake the value of an earlier flag for it."""
     first = argv[0] if argv else ""
     if first in COMMANDS or first in {"-h", "--help", "--help-all", "--version"}:
         return
@@ -144,13 +144,13 @@ def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None
 
 
 def _unknown(command: argparse.ArgumentParser, unknown: Sequence[str], argv: Sequence[str]) -> str:
-    """Return what is wrong with arguments that no parser took; no value of theirs is shown."""
+    """Return the error for arguments that the parser does not know, without any value that may be a secret."""
     options = [item for action in command._actions for item in action.option_strings]
     flag = next((item for item in unknown if item.startswith("-") and item != "-"), "")
     if not flag:
         if any(_is_of_key(item) for item in argv):
-            return "an argument belongs to no flag: write --flag=VALUE, and quote a value with spaces"
-        return f"{masked(unknown[0])!r} belongs to no flag: write --flag=VALUE, and quote a value with spaces"
+            return "unexpected argument: write --flag=VALUE, and quote a value with spaces"
+        return f"unexpected argument {masked(unknown[0])!r}: write --flag=VALUE, and quote a value with spaces"
     name = flag.partition("=")[0]
     near = _near(name, options)
     hint = f": did you mean {near}?" if near else ""
@@ -165,7 +165,7 @@ def _is_of_key(argument: str) -> bool:
 
 
 def _near(name: str, options: Iterable[str]) -> str:
-    """Return the flag that `name` was probably meant to be, empty where there is none."""
+    """Return the flag that `name` was probably meant to be, empty if there is none."""
     folded = "--" + name.lstrip("-").lower().replace("_", "-")
     long = [option for option in options if option.startswith("--")]
     found = difflib.get_close_matches(folded, long, n=1, cutoff=0.75)
@@ -209,7 +209,7 @@ def _parsers(
 
 
 class _Help(argparse.Action):
-    """Prints the help of its parser, in full if `full`."""
+    """Prints the help of its parser: all of it if `full`."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class _Help(argparse.Action):
         self._used_first = used_first
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        """Print it, and end with exit code 0."""
+        """Print the help, and exit with code 0."""
         if self._full:
             parser._print_message(usage.text(parser))
         else:
@@ -234,7 +234,7 @@ class _Help(argparse.Action):
 
 
 def _add_help(parser: argparse.ArgumentParser, *, used_first: Collection[str]) -> None:
-    # Without settings there is nothing to leave out.
+    # Without settings, the full help is short.
     parser.add_argument("-h", "--help", action=_Help, full=not used_first, used_first=used_first, help="print help")
     about_all = "print help with all settings" if used_first else argparse.SUPPRESS
     parser.add_argument("--help-all", action=_Help, full=True, used_first=(), help=about_all)
@@ -242,7 +242,7 @@ def _add_help(parser: argparse.ArgumentParser, *, used_first: Collection[str]) -
 
 def _add_flags(command: argparse.ArgumentParser, options: type[PlainOptions]) -> None:
     command._positionals.title = "arguments"
-    # What all commands have comes last.
+    # The options that all commands have come last.
     for each in sorted(fields(options), key=lambda each: each.name in _COMMON):
         names = each.metadata.get("names")
         if not names:

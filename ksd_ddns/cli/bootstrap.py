@@ -115,7 +115,7 @@ def _write_secondary(asked: Options) -> int:
 def _wait_for_catalog(secondary: bootstrap.BundledSecondary, primary: str) -> None:
     """Wait until the primary serves its catalog, and print each cause once.
 
-    A BIND that finds no catalog when it starts tries again after a minute, and then less and less often.
+    A BIND that finds no catalog at startup retries after a minute, and then with growing pauses.
     """
     key = read_key_file(secondary.directory / bootstrap.TRANSFER_KEY_FILE)
     peers = [Peer(Server(ip, secondary.primary_port), key) for ip in secondary.primaries]

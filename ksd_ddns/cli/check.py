@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ksd-ddns check`: from the settings to what is checked, and from what is found to lines."""
+"""`ksd-ddns check`: settings -> checks, and findings -> lines."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def _findings(asked: Options) -> Iterator[Finding]:
 
 
 def _doubtful(chosen: Settings, raw: Given) -> Iterator[Finding]:
-    """Yield what is allowed, and probably not meant."""
+    """Yield settings that are allowed, but probably wrong."""
     for doubt in doubts(chosen, raw):
         yield checking.warning("settings", doubt.subject, doubt.problem, doubt.remedy)
     for file in primary.secret_files(chosen):
@@ -108,7 +108,7 @@ def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
 
 
 class _Chosen:
-    """The settings, with their owner ID once that was asked for."""
+    """The settings, with the owner ID once it was looked up."""
 
     def __init__(self, chosen: Settings, paths: Sequence[str]) -> None:
         self._chosen = chosen

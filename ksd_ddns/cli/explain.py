@@ -46,7 +46,7 @@ class Options(options.Options):
         "--url",
         default="",
         metavar="URL",
-        help="ask the running controller, such as http://127.0.0.1:8081",
+        help="ask a running controller: http://127.0.0.1:8081",
     )
 
 
@@ -56,7 +56,7 @@ def main(asked: Options) -> int:
         raise SettingsError(f"{asked.what!r} is not a VM: write NAMESPACE/VM, such as prod/db")
     if asked.url and asked.source:
         raise SettingsError("--url and --from exclude each other: the controller has its own source of VMIs")
-    found, code = (remote.explanation(asked.url, asked.what), 0) if asked.url else _explained(asked)
+    found, code = (remote.explanation(asked.url, asked.what), 0) if asked.url else _explain(asked)
     if found is None:
         return code
     if asked.output == "json":
@@ -67,7 +67,7 @@ def main(asked: Options) -> int:
     return code or int(not found.complete)
 
 
-def _explained(asked: Options) -> tuple[Document | None, int]:
+def _explain(asked: Options) -> tuple[Document | None, int]:
     """Return the explanation from the cluster or the files, and the primary; without one, the exit code."""
     chosen = settings.load(asked)
     key = asked.what if explain.is_vmi(asked.what) else ""
@@ -76,17 +76,17 @@ def _explained(asked: Options) -> tuple[Document | None, int]:
         vmis, obj = _vmis(chosen, asked.source, key, step)
         chosen = sources.owning(chosen, asked.source)
 
-        def planned(base: bytes) -> tuple[OnePass, Viewpoint]:
+        def make_plan(base: bytes) -> tuple[OnePass, Viewpoint]:
             one = one_pass(chosen, session, base, vmis, step, hold_down=chosen.hold_down)
             one.plan()
             return one, _viewpoint(session)
 
         def view(base: bytes) -> VmiView:
-            one, at = planned(base)
+            one, at = make_plan(base)
             return explain.vmi_view(one.reconciler, key, at, time.monotonic())
 
         def answer(base: bytes) -> NameAnswer:
-            one, at = planned(base)
+            one, at = make_plan(base)
             return explain.name_view(one.reconciler, name, at, time.monotonic())
 
         if key:

@@ -43,7 +43,7 @@ def main(asked: Options) -> int:
             found = True
             output.line(f"{names.to_text(name)} {text.rrset(item)} {vmi or '-'}")
         if not found:
-            output.flush()  # the heading comes first where both streams are one
+            output.flush()  # the heading must come first if both streams are the same
             output.say(f"no records{_ours(chosen)} in zone {names.to_text(zone.live.zone)}")
     return code
 

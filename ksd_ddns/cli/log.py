@@ -40,7 +40,7 @@ _UNPRINTABLE = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A,
 
 _TEXT = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNPRINTABLE} | {
     ord("\t"): "\t",
-    ord("\n"): "\n  ",  # what looks like a line of the log must be one
+    ord("\n"): "\n  ",  # a value must not look like a line of the log
 }
 _JSON = {code: f"\\u{code:04x}" for code in _UNPRINTABLE if code >= 0x20}
 
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Text(logging.Formatter):
-    """Time, level, logger, event and `key=value` fields, and the traceback where there is one."""
+    """Time, level, logger, event and `key=value` fields, and the traceback if there is one."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -65,7 +65,7 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, the fields, and the traceback where there is one."""
+    """One JSON object a line: time (UTC), level, logger, message, the fields, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -127,7 +127,7 @@ class Writer:
         self._waiting = 0
         self._dropped = 0
         self._announced = False
-        # A signal handler may write while its own thread is just here.
+        # Reentrant: a signal handler may write while its thread holds the lock.
         self._changed = threading.Condition(threading.RLock())
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
@@ -174,7 +174,7 @@ class Writer:
                 self._changed.notify_all()
 
     def _write(self, octets: bytes) -> bool:
-        """Write, however long it takes; return whether that worked."""
+        """Write all octets, without a timeout; return whether that worked."""
         rest = memoryview(octets)
         while rest:
             try:
@@ -199,11 +199,11 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._writer.put(self.format(record))
-        except Exception:  # noqa: BLE001 a bug, but no reason to stop
+        except Exception:  # noqa: BLE001 a bug in a log line must not stop the controller
             self._writer.put(self.format(_record("BUG: cannot format a log line", event=record.msg)))
 
     def flush(self) -> None:
-        """Wait until all lines are written, FLUSH_WITHIN seconds in all."""
+        """Wait until all lines are written, FLUSH_WITHIN seconds in total."""
         if self._flush_until is None:
             self._flush_until = time.monotonic() + FLUSH_WITHIN
         self._writer.flush(max(0.0, self._flush_until - time.monotonic()))
@@ -248,7 +248,7 @@ def set_up(*, verbose: bool, lines: bool) -> None:
 
 def _handler(*, lines: bool) -> logging.Handler:
     stream: TextIO | None = sys.stderr
-    if stream is None:  # closed before we started; its number may be a socket by now
+    if stream is None:  # it was closed at the start; its number may now be that of a socket
         return logging.NullHandler()
     formatter = _Json() if lines and not stream.isatty() else _Text()
     handler: logging.Handler
@@ -263,7 +263,7 @@ def _handler(*, lines: bool) -> logging.Handler:
 
 
 def flush() -> None:
-    """Wait a moment for the last lines to be written; call before the process ends."""
+    """Wait at most FLUSH_WITHIN seconds for the last lines to be written; call before the process ends."""
     for handler in logging.getLogger().handlers:
         with contextlib.suppress(OSError, ValueError):  # standard error is full or closed: those lines are lost
             handler.flush()

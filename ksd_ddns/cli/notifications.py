@@ -16,12 +16,12 @@ FORGOTTEN_AFTER = 3600.0
 """Seconds after which a repeated warning is logged again."""
 
 AT_ONCE = 50
-"""Maximum lines in a burst; after it one line per second is logged, and the rest is counted."""
+"""Maximum lines in a burst. After it, one line per second is logged, and the others are counted."""
 
 SUMMARY_EVERY = 10.0
 """Seconds between two lines with the number of warnings not logged."""
 
-_ELSEWHERE = frozenset({"UpdateRefused"})
+_LOGGED_BY_CONTROLLER = frozenset({"UpdateRefused"})
 """Reasons that the controller logs itself, grouped by cause."""
 
 _TEXTS = {"NameConflict": "name conflict", "NotPublished": "VMI not fully published"}
@@ -45,7 +45,7 @@ class NotificationLog:
         """Process a notification; the same one may come several times."""
         if self._also is not None:
             self._also(notification)
-        if not isinstance(notification, VmiWarning) or notification.reason in _ELSEWHERE:
+        if not isinstance(notification, VmiWarning) or notification.reason in _LOGGED_BY_CONTROLLER:
             return
         with self._lock:
             now = time.monotonic()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of a command: a dataclass whose fields say which flags set them.
+"""Options of a command: a dataclass whose fields name the flags that set them.
 
 Each command's module has an `Options` of its own, derived from one here; `cli.arguments` builds the parser from it.
 """
@@ -34,11 +34,11 @@ class Options(PlainOptions):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
-    """The settings that the command has flags for; all of them if empty."""
+    """The settings that the command has flags for; empty means all."""
 
     flags: Mapping[str, Any]
     config: Path | None = flag(
-        "--config", default=None, type=Path, metavar="FILE", help="read settings from this TOML file, too"
+        "--config", default=None, type=Path, metavar="FILE", help="also read settings from this TOML file"
     )
 
 

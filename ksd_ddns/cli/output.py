@@ -20,7 +20,7 @@ EXIT_CODE = 74
 
 
 class OutputError(Exception):
-    """Standard output cannot be written to. `code` is the exit code of what was done all the same, None if nothing."""
+    """Standard output cannot be written to. `code` is the exit code of the work that was done, None if none was."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"cannot write to standard output: {os.strerror(number)}")
@@ -29,7 +29,7 @@ class OutputError(Exception):
 
     @property
     def silent(self) -> bool:
-        """Whether the reader just went away, as `head` does when it has seen enough."""
+        """Whether the reader closed the pipe, as `head` does."""
         return self.number == errno.EPIPE
 
 
@@ -46,14 +46,14 @@ def lines(texts: Iterable[str]) -> None:
 
 
 def document(data: bytes) -> None:
-    """Write a JSON document and the end of a line to standard output. Raises OutputError."""
+    """Write a JSON document and a newline to standard output. Raises OutputError."""
     with stdout() as stream:
         stream.flush()
         stream.buffer.write(printable_json(data) + b"\n")
 
 
 def flush() -> None:
-    """Flush standard output. Raises OutputError: only now is it known whether the result was written."""
+    """Flush standard output. Raises OutputError: a write error may appear only now."""
     if sys.stdout is not None:
         with stdout() as stream:
             stream.flush()
@@ -67,7 +67,7 @@ def is_terminal() -> bool:
 def say(text: str) -> None:
     """Write `text` to standard error if possible."""
     if sys.stderr is None:
-        return  # print() would take None for standard output
+        return  # print() would write to standard output instead
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write("".join(printable(part) + "\n" for part in text.split("\n")))
         sys.stderr.flush()
@@ -84,8 +84,8 @@ def stdout() -> Iterator[TextIO]:
         raise OutputError(e.errno or errno.EIO) from e
 
 
-def ended(command: Callable[[], int]) -> int:
-    """Return the exit code of `command`, or another one if its result could not be written."""
+def run(command: Callable[[], int]) -> int:
+    """Run `command`; return its exit code, or another one if its result could not be written."""
     try:
         code = command()
         flush()
@@ -99,7 +99,7 @@ def ended(command: Callable[[], int]) -> int:
 
 
 def _settle(stream: TextIO | None) -> None:
-    """Forget what could not be written: the interpreter must not fail at its last flush."""
+    """Discard what could not be written: the interpreter must not fail when it flushes at exit."""
     if stream is None:
         return
     try:

@@ -32,7 +32,7 @@ class Options(options.Options):
         "--exit-code", default=False, action="store_true", help="exit with 1 if there are changes"
     )
     undo: bool = options.flag(
-        "--undo", default=False, action="store_true", help="with -o nsupdate: print the script that undoes the plan"
+        "--undo", default=False, action="store_true", help="with -o nsupdate: print the undo script"
     )
 
 
@@ -42,7 +42,7 @@ def main(asked: Options) -> int:
         raise SettingsError("--undo needs -o nsupdate: it prints a script that undoes the plan")
     chosen = settings.load(asked)
     with Steps() as step, closing(open_session(chosen)) as session:
-        # VMIs first: bad input must not cost a request to the primary.
+        # VMIs first: with bad input, no request is sent to the primary.
         vmis = sources.vmis(chosen, asked.source, step)
         chosen = sources.owning(chosen, asked.source)
 
@@ -91,10 +91,10 @@ def _print(chosen: Settings, asked: Options, plans: Iterable[_Planned]) -> None:
 
 
 def _say_unpublished(found: Mapping[str, Unpublished], *, of: int, verbose: bool) -> None:
-    """Notify on standard error how many VMIs have nothing to publish, if `verbose` also which and why."""
+    """Print to standard error how many VMIs have nothing to publish; if `verbose`, also which and why."""
     if not found:
         return
-    output.flush()  # the plan comes first where both streams are one
+    output.flush()  # the plan must come first if both streams are the same
     subject = f"{len(found)} of {of} VMIs {'has' if len(found) == 1 else 'have'} nothing to publish"
     output.say(f"{subject}:" if verbose else f"{subject} (-v shows why)")
     if verbose:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress of long work, on a terminal only, and only where there is something to wait for."""
+"""Progress of work that takes more than a second, on a terminal only."""
 
 import sys
 from threading import Lock, Timer
@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 _AFTER = 1.0
-"""Seconds without progress on the screen: most commands end earlier."""
+"""Seconds until progress is shown: most commands end earlier."""
 
 
 class Steps:
-    """Shows on standard error what is being done, after the first second; in a pipe it shows nothing."""
+    """Shows progress on standard error if that is a terminal."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -26,7 +26,7 @@ class Steps:
 
     def __enter__(self) -> Self:
         if sys.stderr is not None and sys.stderr.isatty():
-            # A timer, because the work may be one long wait.
+            # A timer: the work may be a single call that blocks.
             self._timer = Timer(_AFTER, self._start)
             self._timer.daemon = True
             self._timer.start()
@@ -42,7 +42,7 @@ class Steps:
                 self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Notify that of `what` so much is done, of `total` where that is known."""
+        """Show that `done` units of the step `what` are done, of `total` if that is known."""
         if self._timer is None:
             return
         with self._lock:

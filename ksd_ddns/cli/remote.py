@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running controller, asked over HTTP."""
+"""Explanations from a running controller, over HTTP."""
 
 from urllib.parse import urlencode, urlsplit
 
@@ -18,7 +18,7 @@ _LARGEST = 64 << 20
 
 
 def explanation(url: str, what: str) -> Document:
-    """Return what the controller at `url` explains of `what`. Raises SettingsError, SourceError."""
+    """Return the explanation of `what` from the controller at `url`. Raises SettingsError, SourceError."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise SettingsError(f"--url = {masked(url)!r}: write the URL of the status page, such as http://127.0.0.1:8081")
@@ -30,7 +30,7 @@ def explanation(url: str, what: str) -> Document:
     try:
         found = msgspec.json.decode(body, type=Document)
     except msgspec.DecodeError as e:
-        raise SourceError(f"{url} answers, but not as ksd-ddns does: check --url") from e
+        raise SourceError(f"{url} answered with something that is not an explanation: check --url") from e
     if found.version != VERSION:
         raise SourceError(f"{url} runs another version of ksd-ddns: use the same version for explain")
     return found

@@ -60,17 +60,17 @@ class Options(options.Options):
 
 
 def main(asked: Options, timing: Timing | None = None) -> int:
-    """Keep the zones up to date until a signal; `timing` replaces the durations."""
+    """Keep the zones up to date until a signal; `timing` replaces the default durations."""
     sys.setswitchinterval(SWITCH_AFTER)
     timing = timing or Timing()
     chosen = settings.load(asked, report=_log_doubt)
     counts = Counts()
     owner = _Owner(chosen, asked.source, timing, counts)
-    vmi_sources = sources.followed(chosen, asked.source, timing.cluster, counts)
+    vmi_sources = sources.vmi_sources(chosen, asked.source, timing.cluster, counts)
     namespaces = [source.namespace for source in vmi_sources]
     stop = threading.Event()
     notify = sources.recorder(asked.source, stop, timing.cluster, counts)
-    # Signed with the key for transfers, where there is one: secondaries have it.
+    # Signed with the key for transfers, if there is one: secondaries have it.
     announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
     announcer.start()
     for file in primary.secret_files(chosen):
@@ -127,12 +127,12 @@ def main(asked: Options, timing: Timing | None = None) -> int:
             keys=primary.shared_keys(chosen),
             received=supervisor.receive_notify,
         ).start()
-    signals.handle(_Ending(supervisor, stop))
+    signals.handle(_OnSignal(supervisor, stop))
     _log.info("running", extra={"fields": {"status_port": status.port}})
     if election is None:
         supervisor.run()
     elif election.campaign(stop):
-        election.lead(_Lost(supervisor))
+        election.lead(_OnLostLeadership(supervisor))
         supervisor.run()
         # Nothing is in flight now: another controller may send.
         election.resign()
@@ -176,8 +176,8 @@ class _About:
         )
 
 
-class _Lost:
-    """Stops the controllers when leadership is lost, and ends the process soon after in case one is stuck."""
+class _OnLostLeadership:
+    """Stops the controllers when leadership is lost, and ends the process soon after, even if one is stuck."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -215,7 +215,7 @@ class _Owner:
         with self._lock:
             if not self._settled:
                 if self._failed is not None and self._failed[0] > began:
-                    # Another zone just tried; waiting in turn would make the zones look stuck.
+                    # Another zone has just failed. If each zone waited in turn, they would look stuck.
                     raise SourceError(str(self._failed[1]))
                 try:
                     self._chosen = self._lookup()
@@ -226,7 +226,7 @@ class _Owner:
             return self._chosen
 
 
-def _options(  # noqa: PLR0913 one value of each part
+def _options(  # noqa: PLR0913 one value from each part
     chosen: Settings,
     owner: _Owner,
     base: bytes,
@@ -249,15 +249,15 @@ def _options(  # noqa: PLR0913 one value of each part
             full_read_interval=chosen.full_read_interval,
             timing=timing.zone,
         ),
-        # Only the controller of the main zone: those of reverse zones would repeat it.
+        # Only for the main zone: the controllers of reverse zones would repeat the same notifications.
         notify=notify if base == chosen.base else _ignore,
         announce=announce,
         may_send=may_send,
     )
 
 
-class _Ending:
-    """Stops the controllers at a signal, and ends the process soon after in case a primary does not respond."""
+class _OnSignal:
+    """Stops the controllers at a signal, and ends the process soon after, even if a primary does not respond."""
 
     def __init__(self, supervisor: Supervisor, stop: threading.Event) -> None:
         self._supervisor = supervisor

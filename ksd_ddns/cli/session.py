@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The conversations with the primary that the settings describe."""
+"""Settings -> sessions with the primary."""
 
 from ksd_ddns.cli import output
 from ksd_ddns.config import primary, zones
@@ -26,7 +26,7 @@ def sessions(chosen: Settings, *, timing: Timing | None = None) -> list[Session]
     """
     first = session(chosen, timing=timing)
     pool = Pool(endpoints(primary.peers(chosen)), timeout=chosen.dns_timeout, timing=timing)
-    # Each has keys of its own: a key that was negotiated by Kerberos is for one thread.
+    # Each has its own keys: a key negotiated by Kerberos can be used by one thread only.
     return [
         first,
         *(
@@ -41,5 +41,5 @@ def _latest(chosen: Settings) -> list[Key]:
 
 
 def warn(text: str) -> None:
-    """Notify on standard error what is doubtful, and does not stop anything."""
+    """Print a warning to standard error."""
     output.say(f"warning: {text}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGINT and SIGTERM from the first moment to the last.
+"""Handlers of SIGINT and SIGTERM, from the start of the process to its end.
 
-This module imports nothing that takes time: the handlers must be there before anything else is imported. As process 1
-of a container a signal without a handler is lost, and then the container is killed at the end of its grace period.
+This module imports nothing slow: the handlers must be set before anything else is imported. Process 1 of a container
+ignores signals that it has no handler for, and is killed at the end of the grace period.
 
 A SIGINT that is ignored when the program starts (nohup, a background job of a script) stays ignored.
 """
@@ -10,7 +10,7 @@ A SIGINT that is ignored when the program starts (nohup, a background job of a s
 import os
 import signal
 
-TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
+TYPE_CHECKING = False  # importing typing takes longer than everything else here
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Handler = Callable[[int, FrameType | None], object]
 
 END_WITHIN = 2.0
-"""Seconds after a signal in which a command may end in good order: what it does just then may not let it."""
+"""Seconds that a command has after a signal to clean up, before the process ends."""
 
 
 class Interrupted(BaseException):
@@ -30,22 +30,22 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell says of a process that this signal ended."""
+        """The exit code that a shell reports for a process that the signal ended."""
         return 128 + self.number
 
 
 def end_at_once(*, controller: bool) -> None:
-    """End the process at a signal, from now on: nothing was begun yet. A `controller` ends in good order, with 0."""
+    """From now on, end the process at a signal: nothing was started yet. A `controller` exits with 0."""
 
     def end(number: int, frame: "FrameType | None") -> None:
-        # No exception: one raised in the middle of an import, or in a destructor, may get lost or be printed.
+        # No exception: raised during an import or in a destructor, it may be lost or printed.
         os._exit(0 if controller else 128 + number)
 
     handle(end)
 
 
 def interrupt() -> None:
-    """Raise Interrupted at the first signal, from now on; end the process soon after, and at the second one at once."""
+    """From now on, raise Interrupted at the first signal and end the process soon after, at the second at once."""
     import threading  # noqa: PLC0415 not before the first handlers
 
     last = False
@@ -64,7 +64,7 @@ def interrupt() -> None:
 
 
 def ignore() -> None:
-    """Ignore signals, from now on: the process ends anyway, with the exit code that it has."""
+    """From now on, ignore signals: the process is ending, and its exit code must not change."""
     handle(signal.SIG_IGN)
 
 

@@ -29,7 +29,7 @@ _LEASE = "secondary-dns"
 
 
 def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
-    """Return the VMIs that the files at `paths`, or without any the cluster, have now."""
+    """Return the VMIs in the files at `paths`, or in the cluster if `paths` is empty."""
     step("reading VMIs", 0, None)
     if paths:
         check_paths(paths)
@@ -46,8 +46,8 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
     )
 
 
-def followed(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> tuple[Source, ...]:
-    """Return sources that follow the files at `paths`, or the cluster if there are none."""
+def vmi_sources(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> tuple[Source, ...]:
+    """Return sources that watch the files at `paths`, or the cluster if `paths` is empty."""
     if vmifile.STDIN in paths:
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
@@ -61,9 +61,9 @@ def followed(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Cou
 def vmi_reader(
     paths: Sequence[str], timing: Timing | None = None, counts: Counts | None = None, *, within: float
 ) -> Callable[[str], VmiObject | None]:
-    """Return a function that returns the VMI `namespace/name` as it is now in the files, or without any the cluster.
+    """Return a function that reads the VMI `namespace/name` from the files, without files from the cluster.
 
-    It returns None if there is none, and raises SourceError. The API server has `within` seconds to answer.
+    It returns None if there is no such VMI, and raises SourceError. The API server has `within` seconds to answer.
     """
     if paths:
         return lambda key: next((obj for path in paths for obj in vmifile.read_objects(path) if obj.key == key), None)
@@ -89,7 +89,7 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def owning(chosen: Settings, paths: Sequence[str] | None) -> Settings:
-    """Return the settings with the owner ID, for a command that ends. Raises SourceError."""
+    """Return the settings with the owner ID, for every command but `run`. Raises SourceError."""
     found = owner_lookup(chosen, paths)
     if chosen.owner_id or paths:
         return found()
@@ -119,7 +119,7 @@ def owner_lookup(
 
 
 def recorder(paths: Sequence[str], stop: Event, timing: Timing, counts: Counts) -> Notify:
-    """Return what logs notifications and, in a cluster, writes them as Events on VMIs until `stop` is set."""
+    """Return a function that logs notifications and, in a cluster, writes them as Events, until `stop` is set."""
     if paths:
         return NotificationLog(stop)
     from ksd_ddns.cluster.api import Api  # noqa: PLC0415 as above
@@ -132,7 +132,7 @@ def recorder(paths: Sequence[str], stop: Event, timing: Timing, counts: Counts) 
 
 
 def election(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> "Election | None":
-    """Return the election in which this process is a candidate, None where there is none.
+    """Return the election in which this process is a candidate, None without LEADER_ELECTION.
 
     Raises SettingsError, SourceError.
     """
@@ -145,6 +145,6 @@ def election(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Cou
     from ksd_ddns.cluster.namespaces import own_namespace  # noqa: PLC0415 as above
 
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    # Connections of its own: no list or watch may hold up a renewal.
+    # Separate connections: a list or watch must not delay a renewal.
     api = Api(timing=timing.api, counts=counts)
     return Election(api, namespace=own_namespace(), name=_LEASE, identity=identity, timing=timing.lease)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results on standard output: lines, in colour on a terminal, and JSON documents."""
+"""Results on standard output: lines, in color on a terminal, and JSON documents."""
 
 from collections.abc import Iterable
 
@@ -36,12 +36,12 @@ def print_json(zones: Iterable[dict[str, object]], *, exit_code: int | None = No
 
 
 def print_diff(lines: Iterable[DiffLine]) -> None:
-    """Print the lines of a diff, on a colour terminal in the colours of their signs. Raises OutputError."""
+    """Print the lines of a diff, on a color terminal in the colors of their signs. Raises OutputError."""
     _print_styled((_STYLES[line.sign], str(line)) for line in lines)
 
 
 def print_bold(line: str) -> None:
-    """Print a line that stands out. Raises OutputError."""
+    """Print a line in bold. Raises OutputError."""
     _print_styled([(_BOLD, line)])
 
 
@@ -51,6 +51,6 @@ def _print_styled(lines: Iterable[tuple[Style, str]]) -> None:
         output.lines(line for _, line in lines)
         return
     with output.stdout() as stream:
-        # Rendered by hand: rich's own print takes a minute for 100,000 lines.
+        # Without rich's own print, which takes a minute for 100,000 lines.
         for style, line in lines:
             stream.write(style.render(printable(line), color_system=ColorSystem.STANDARD) + "\n")

@@ -9,7 +9,7 @@ _INDENT = "  "
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help with descriptions as they are written, and room for the names of flags."""
+    """Help with unwrapped descriptions, and a wide column for flags."""
 
     def __init__(self, prog: str, *, column: int = 34) -> None:
         super().__init__(prog, max_help_position=column)
@@ -37,14 +37,14 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _ShortFormatter(Formatter):
-    """Help that fits a screen: long names of flags have a line of their own."""
+    """Help that fits on a screen: a long flag has its own line."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, column=25)
 
 
 def line(parser: argparse.ArgumentParser) -> str:
-    """Return the usage of a command: its arguments, and the flags that it needs."""
+    """Return the usage of a command: its arguments, and its required flags."""
     words = [parser.prog]
     required = [action for action in parser._actions if action.option_strings and action.required]
     words.extend(f"{action.option_strings[-1]} {_value(action)}" for action in required)
@@ -67,7 +67,7 @@ def text(parser: argparse.ArgumentParser) -> str:
 
 
 def short_text(parser: argparse.ArgumentParser, used_first: Collection[str], epilog: str) -> str:
-    """Return the help with the flags of the command and the settings `used_first`; the others are only named."""
+    """Return the help with the flags of the command and the settings `used_first`; the others are only listed."""
     formatter = _formatter(parser, _ShortFormatter)
     groups = [(group, group._group_actions) for group in parser._action_groups]
     own = (parser._positionals, parser._optionals)

@@ -166,7 +166,7 @@ class Api:
             self._connections.distrust(transport)
             raise
         finally:
-            self.counts.requested(status)
+            self.counts.count_request(status)
         return response
 
     def _late(self, deadline: Deadline) -> SourceError:
@@ -226,7 +226,7 @@ class _Connections:
         with self._lock:
             made = self.latest
             if made is not None and not self._refused and not made.credential.expired:
-                return made if self._versions == _versions(made.access) else self._changed(made)
+                return made if self._versions == _versions(made.access) else self._renew_or_keep(made)
             if self._failure is not None and time.monotonic() < self._failure[0] + self._renew_every:
                 raise self._failure[1]
             access = self._access()
@@ -269,7 +269,7 @@ class _Connections:
         self.host = access.server
         return transport
 
-    def _changed(self, made: Transport) -> Transport:
+    def _renew_or_keep(self, made: Transport) -> Transport:
         """Return connections made with the changed files; if those are unusable, the previous connections."""
         try:
             return self._renew(self._access())

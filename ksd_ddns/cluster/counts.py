@@ -39,12 +39,12 @@ class Counts:
         self._requests = Counter(dict.fromkeys(Outcome, 0))
         self._ends = Counter(dict.fromkeys(End, 0))
 
-    def requested(self, status: int | None) -> None:
+    def count_request(self, status: int | None) -> None:
         """Count a request by the HTTP status of its answer, None if there was none."""
         with self._lock:
             self._requests[_outcome(status)] += 1
 
-    def ended(self, how: End) -> None:
+    def count_end(self, how: End) -> None:
         """Count a watch that ended."""
         with self._lock:
             self._ends[how] += 1

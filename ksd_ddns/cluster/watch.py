@@ -117,7 +117,7 @@ class Watch:
                 if time.monotonic() - began < timing.at_least:
                     raise Broken(f"the API server {self._api.host} ended its answer to {self._path} at once")
             except SourceError as e:
-                self._api.counts.ended(_end(e))
+                self._api.counts.count_end(_end(e))
                 # A watch that keeps breaking must not become a loop of requests, even if it delivers events.
                 lasted = time.monotonic() - began
                 if lasted > timing.steady:
@@ -133,7 +133,7 @@ class Watch:
                     publish(SourceFailed(self.namespace, str(e)))
                 stop.wait(max(backoff.next(), e.after if isinstance(e, Busy) else 0.0))
             else:
-                self._api.counts.ended(End.ENDED)
+                self._api.counts.count_end(End.ENDED)
                 failures = 0
                 backoff.reset()
 
@@ -185,7 +185,7 @@ class Watch:
         """As `_page`, object by object, for a page with an object that is not a VMI."""
         page = _odd_page.decode(body)
         for raw in page.items or ():
-            found = self._parsed(raw)
+            found = self._parse(raw)
             if found is None:
                 # It exists, although it cannot be read: keep its last readable state.
                 key = _named.decode(raw).key
@@ -224,12 +224,12 @@ class Watch:
             self._latest.pop(key, None)
             publish(VmiDeleted(key, time.monotonic()))
         elif event.type != "BOOKMARK":
-            found = self._parsed(event.object)
+            found = self._parse(event.object)
             if found is not None and self._latest.get(found.key) != found:  # drops heartbeats and conditions
                 self._latest[found.key] = found
                 publish(VmiChanged(found, time.monotonic()))
 
-    def _parsed(self, raw: msgspec.Raw) -> Vmi | None:
+    def _parse(self, raw: msgspec.Raw) -> Vmi | None:
         try:
             return vmi.parse(_object.decode(raw))
         except (msgspec.DecodeError, RecursionError) as e:

@@ -261,7 +261,7 @@ class Session:
 
     def _transfer(self, exchange: Exchange, zone: bytes, serial: int | None, progress: Progress | None) -> Transfer:
         index = self._at
-        if index != self._read_from.get(zone) or self._ixfr.paused(index, zone):
+        if index != self._read_from.get(zone) or self._ixfr.covers(index, zone):
             serial = None  # the serial is another server's, or IXFR is paused
         try:
             transfer = transfers.receive(exchange, zone, serial, limits=self._limits, progress=progress)

@@ -65,7 +65,7 @@ class IxfrPauses:
         self._timing = timing
         self._pauses: dict[tuple[int, bytes], _Pause] = {}
 
-    def paused(self, index: int, zone: bytes) -> bool:
+    def covers(self, index: int, zone: bytes) -> bool:
         """Return whether `zone` must not be read by IXFR now."""
         pause = self._pauses.get((index, zone))
         return pause is not None and time.monotonic() < pause.until

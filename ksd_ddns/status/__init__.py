@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Health, readiness, metrics and the status page over HTTP, all from what the controller knows."""
+"""Health, readiness, metrics and the status page over HTTP, all from the snapshots of the controllers."""
 
 from ksd_ddns.status.about import About
 from ksd_ddns.status.metrics import Process

@@ -10,7 +10,7 @@ class About:
     """The process. `leader` is the leader of the replicas, empty if it is unknown or there is only one.
 
     `standby`: this process waits to become the leader. `owner` is the owner ID, empty while it is unknown. `base` is
-    the name below which names are published. `started` is by the monotonic clock, `choice` are settings that choose
+    the name below which names are published. `started` is by the monotonic clock, `choice` are the settings that select
     VMIs, each with its value.
     """
 

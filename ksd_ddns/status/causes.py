@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Problems grouped by cause: 60 refused names are one entry, with what they have in common and what fixes it."""
+"""Problems grouped by cause: 60 refused names with one cause are one entry, with its fix."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.render import message
 
 VMS = 12
-"""VMs that a cause names."""
+"""Maximum number of VMs to list for a cause."""
 
 ZONES = 5
-"""Zones that a cause names."""
+"""Maximum number of zones to list for a cause."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Group:
         return self.words.title.replace("{name}", self.name)
 
     def add(self, vm: str, zone: str, since: float | None = None) -> None:
-        """Add a problem of a VM (empty: of the zone itself) in a zone."""
+        """Add a problem of a VM in a zone; with an empty VM, one of the zone itself."""
         self.count += 1
         if vm:
             self.vms[vm] = None
@@ -71,18 +71,18 @@ def groups(views: Iterable[VmView], snapshots: Sequence[Snapshot], times: Sequen
             _add_others(found, view, zones)
     for zone, now in enumerate(snapshots):
         for conflict in now.conflicts:
-            if not conflict.vmi:  # the zone's own records: no row has them
+            if not conflict.vmi:  # the zone's own records have no row
                 _conflict(found, conflict).add("", zones[zone])
     return sorted(found.values(), key=lambda group: (_ORDER[group.kind], -group.count, group.cause))
 
 
 def _of_zones(snapshots: Sequence[Snapshot]) -> Iterator[Group]:
-    """Yield what makes zones not ready; zones with the same problem share an entry."""
+    """Yield the problems that make zones not ready; zones with the same problem share an entry."""
     found: dict[tuple[Part, str], Group] = {}
     for now in snapshots:
         for problem in now.problems:
             if problem.cause is ProblemCause.FIRST_SYNC:
-                continue  # the sentence at the top says so
+                continue  # the sentence at the top reports it
             group = found.get((problem.part, problem.text))
             if group is None:
                 words = texts.Words(texts.PROBLEMS[problem.cause])

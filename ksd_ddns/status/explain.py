@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`/explain?vmi=NAMESPACE/VM` and `/explain?name=NAME`: an explanation as JSON, and for browsers as a page.
 
-`answer` finds out what is asked and asks the controllers; both forms are made from the same document.
+`answer` parses the question and puts it to the controllers. Both forms are made from the same document.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None, accept
 def answer(  # noqa: PLR0911 one for each error
     query: Mapping[str, Sequence[str]], explainer: Explainer | None
 ) -> Document | Page:
-    """Return the explanation that `query` asks for, or the page that says why there is none."""
+    """Return the explanation that `query` asks for, or a page with the reason why there is none."""
     found = [(kind, text) for kind in ("vmi", "name") for text in query.get(kind, [])]
     if explainer is None:
         return plain(HTTPStatus.NOT_FOUND, "no explanations here")

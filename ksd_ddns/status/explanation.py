@@ -24,7 +24,7 @@ _MARKS = {
     State.UNUSED: "none",
     State.UNKNOWN: "none",
 }
-"""How states are marked that the table of VMs does not have."""
+"""The marks of states that the table of VMs does not have."""
 
 
 def wants_html(accept: str) -> bool:
@@ -69,7 +69,7 @@ def _sentence(document: Document) -> Sentence:
     vmi = document.vmi
     if vmi is None:
         if document.name is None:
-            return Sentence("empty", "none", "Not ours", f"{document.asked} is in no zone that ksd-ddns keeps")
+            return Sentence("empty", "none", "Not ours", f"{document.asked} is not in a zone that ksd-ddns manages")
         text = f"{document.asked}: {document.name.state.value}"
         return Sentence(kind, mark, document.name.state.value.capitalize(), text)
     if not vmi.exists:
@@ -87,7 +87,7 @@ def _lines(document: Document) -> Iterator[str]:
         return
     if not vmi.exists:
         yield "A stopped VM has no name in DNS."
-        yield "These names of it remain:" if vmi.names else "No name of it remains."
+        yield "These names remain:" if vmi.names else "None of its names remain."
         return
     yield from _facts(vmi)
     if vmi.message:
@@ -95,11 +95,11 @@ def _lines(document: Document) -> Iterator[str]:
         if vmi.fix:
             yield f"Fix: {vmi.fix}"
     if vmi.slowed_until:
-        yield f"It changes too often: its latest state is published at {short(vmi.slowed_until, document.time)}."
+        yield f"The VM changes too often. Its latest state is published at {short(vmi.slowed_until, document.time)}."
     elif not vmi.known:
         yield "The controller has not received the latest state of this VM yet."
     if vmi.unread:
-        yield f"The VM cannot be read, this is what the controller knows: {vmi.unread}"
+        yield f"The VM cannot be read: {vmi.unread}. The rest is the last known state."
 
 
 def _facts(vmi: Vmi) -> Iterator[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which Host headers are answered: a page of another site must not read ours by DNS rebinding.
+"""Which Host headers are accepted: a page of another site must not read ours by DNS rebinding.
 
 Such a page makes the browser send requests to our address under its own name, so the Host header holds that name. All
 names that only this network can give us are allowed, and addresses, which nothing can be rebound to.
@@ -11,10 +11,10 @@ from collections.abc import Collection
 from ipaddress import ip_address
 
 REFUSAL = (
-    "this server does not answer under the host name of the request. Use an IP address, localhost, or the name of the "
+    "this server does not accept requests for this host name. Use an IP address, localhost, or the name of the "
     "service, or add the host name to STATUS_HOSTS"
 )
-"""What a request with another host name is answered."""
+"""The response to a request for any other host name."""
 
 _NAME = re.compile(r"[a-z0-9._-]+\Z")
 _LOCAL = ("localhost", "svc", "cluster.local")

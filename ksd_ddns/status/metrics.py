@@ -46,7 +46,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What metrics are made from."""
+    """The values that metrics are made from."""
 
     zones: tuple[Snapshot, ...]
     process: Process
@@ -152,7 +152,7 @@ TABLE: tuple[Metric, ...] = (
     _by(_GAUGE, "names", "Names by state", "state", _names),
     _by(_GAUGE, "refused_names", "Names that the primary refuses, by cause", "cause", _refused),
     _zone(_GAUGE, "vmis", "VMIs", lambda now: now.vmis),
-    _zone(_GAUGE, "vmis_with_warnings", "VMIs of which something cannot be published", lambda now: now.warned),
+    _zone(_GAUGE, "vmis_with_warnings", "VMIs with something that cannot be published", lambda now: now.warned),
     _zone(_GAUGE, "held_families", "Address families that are held for HOLD_DOWN", lambda now: now.held),
     _by(_COUNTER, "changes", "Names added, changed and deleted in the zone", "kind", lambda now: now.applied),
     _by(_COUNTER, "updates", "UPDATE messages by rcode of the response", "rcode", lambda now: now.updates),
@@ -166,7 +166,7 @@ TABLE: tuple[Metric, ...] = (
     ),
     _by(_COUNTER, "events", "Lists and changes of VMIs received", "kind", lambda now: now.events),
     _by(_COUNTER, "errors", "Failures to read VMIs, and of the primary", "part", lambda now: now.errors),
-    _zone(_COUNTER, "drift", "Times that foreign changes of our names were found in the zone", lambda now: now.drift),
+    _zone(_COUNTER, "drift", "How often foreign changes of our names were found in the zone", lambda now: now.drift),
     Metric(
         "change_seconds",
         Kind.HISTOGRAM,
@@ -197,7 +197,7 @@ TABLE: tuple[Metric, ...] = (
     Metric(
         "watch_restarts",
         _COUNTER,
-        "Restarts of the watch of VMIs, by the end of the previous one",
+        "Restarts of the VMI watch, by how the previous watch ended",
         ("result",),
         lambda state: (((result,), value) for result, value in state.process.watch_ends.items()),
     ),
@@ -213,7 +213,7 @@ TABLE: tuple[Metric, ...] = (
 
 
 class Metrics(Collector):
-    """The metrics of TABLE, from what `snapshots` and `process` return."""
+    """The metrics of TABLE, from the results of `snapshots` and `process`."""
 
     def __init__(self, snapshots: Snapshots, process: Callable[[], Process]) -> None:
         self._snapshots = snapshots

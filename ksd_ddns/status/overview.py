@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page for people: what it shows, from the rows of the VMs, the snapshots of the zones, and what is asked for."""
+"""The page for people, made from the rows of the VMs, the snapshots of the zones, and the query."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +26,10 @@ from ksd_ddns.zone.render import message
 from ksd_ddns.zone.render.text import values
 
 SAME_CAUSE = 3
-"""VMs of one cause in the table of the overview; a link leads to the rest."""
+"""Maximum VMs of one cause in the table of the overview; a link leads to the others."""
 
 CAUSES = 15
-"""Causes on the page."""
+"""Maximum causes on the page."""
 
 ZONES = 50
 """Zones on the page that are not in sync; those in sync share a line if there are more than ZONES_IN_SYNC."""
@@ -50,7 +50,7 @@ _TITLES = {NOTHING: "Nothing to publish"}
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The state in one sentence: its `kind` colours the page, `word` begins the title of the window."""
+    """The state in one sentence: its `kind` colors the page, `word` begins the title of the window."""
 
     kind: str
     mark: str
@@ -59,7 +59,7 @@ class Sentence:
 
 
 class Overview:
-    """Makes the page. For one thread at a time."""
+    """Makes the page. Not thread-safe."""
 
     def __init__(self, snapshots: Snapshots, index: VmIndex, about: Callable[[], About]) -> None:
         self._snapshots = snapshots
@@ -102,7 +102,7 @@ class Overview:
 def _sentence(  # noqa: PLR0911 one for each state
     snapshots: Sequence[Snapshot], times: Sequence[ZoneTimes], about: About, counts: Counter[str], vms: int
 ) -> Sentence:
-    """Return the state of everything in one sentence."""
+    """Return the overall state in one sentence."""
     if about.standby or not snapshots:
         return Sentence("empty", "none", "Standby", "Standby: this replica does nothing until it becomes the leader")
     problems = [problem for now in snapshots for problem in now.problems]
@@ -220,13 +220,13 @@ def _ordered(views: Sequence[VmView], query: Query) -> list[VmView]:
     if key == "names":
         return sorted(by_order, key=lambda view: view.in_dns, reverse=descending)
     if key == "changed":
-        # The latest first: that is what people look for.
+        # The latest first: most people look for a recent change.
         return sorted(by_order, key=lambda view: view.changed or 0.0, reverse=not descending)
     return by_order
 
 
 def _collapsed(views: Sequence[VmView | tuple[str, int]]) -> Iterator[VmView | tuple[str, int]]:
-    """Yield the first VMs of each cause, then how many more there are: no cause fills the page."""
+    """Yield the first VMs of each cause, then the number of the others, so that no cause fills the page."""
     cause, seen = "", 0
     for view in views:
         if not isinstance(view, VmView):
@@ -270,7 +270,7 @@ def _row(entry: VmView | tuple[str, int], query: Query) -> dict[str, object]:
 
 
 def _reasons(view: VmView) -> list[str]:
-    """Return why not all is published, in a few clauses."""
+    """Return the reasons why some names are not published, as clauses."""
     found: list[str] = []
     waiting = 0
     for _, problem in view.problems():

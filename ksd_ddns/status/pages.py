@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages: health, readiness, metrics, and the state of all zones and VMs as HTML and JSON.
 
-Any client may request them, and zones are large, so the pages for people and probes are bounded. `/records` is
+Any client may request them, and zones are large, so the pages for people and probes have a maximum size. `/records` is
 complete, and streamed.
 """
 
@@ -40,13 +40,13 @@ _PAGE_SHARE = 3
 """Wait for this multiple of the CPU time spent on a page before the next one is made: people wait for pages."""
 
 _LONGEST_PAUSE = 0.5
-"""Seconds: no page waits longer for its turn because of the one before."""
+"""Maximum seconds between two pages."""
 
 _REMEMBERED = 16
-"""Pages that are cached, by their query."""
+"""Maximum number of cached pages, by query."""
 
 _WAITING = 8
-"""Clients that may wait for a page to be made."""
+"""Maximum number of clients that wait for a page."""
 
 _ASSETS = {
     "/page.css": "text/css",
@@ -58,7 +58,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""No inline style or script: what gets past the escaping of the templates does not run."""
+"""No inline style or script: text that is not escaped by mistake does not run."""
 
 _PAGE_HEADERS = (("Content-Security-Policy", POLICY), ("X-Frame-Options", "DENY"))
 
@@ -126,7 +126,7 @@ class Pages:
     def _html(self, key: Hashable, make: Callable[[], bytes]) -> Page:
         body = self._made.get(key, make)
         if body is None:
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", Retry_After="2")
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests, try again", Retry_After="2")
         return Page(HTTPStatus.OK, "text/html", body, _PAGE_HEADERS)
 
     def explanation(self, document: Document) -> Page:
@@ -162,17 +162,17 @@ class Pages:
         return plain(status, "\n".join((*_truncated(lines, REASONS), "not ready" if wrong else "ok")))
 
     def _records(self, query: Given) -> Page:
-        """Return all records, or those that are asked for, streamed."""
+        """Return the records that match the query, streamed."""
         choice = self._choice(query)
         if isinstance(choice, Page):
             return choice
         body = self._streams.stream(lambda: zip(self._snapshots(), self._owned(), strict=False), choice)
         if body is None:
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many readers, try again", Retry_After="5")
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests, try again", Retry_After="5")
         return Page(HTTPStatus.OK, "application/json", body)
 
     def _choice(self, query: Given) -> Choice | Page:
-        """Return which records are asked for; a page with the error if that is not clear."""
+        """Parse the query of `/records`; return a page with the error if it is invalid."""
         limit, state, name = (query.get(key, [""])[0] for key in ("limit", "state", "name"))
         if limit and not (limit.isascii() and limit.isdigit() and len(limit) < 10):
             return plain(HTTPStatus.BAD_REQUEST, "limit must be a whole number below 1,000,000,000")
@@ -227,7 +227,7 @@ class _Cached:
 class _Made:
     """Pages made on request, one at a time and with pauses between them, so that no client slows the controller.
 
-    A page that was made during the last pause is given again.
+    During a pause, a cached page is returned.
     """
 
     def __init__(self) -> None:
@@ -237,7 +237,7 @@ class _Made:
         self._next = 0.0
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes | None:
-        """Return the page of `key`, None if too many clients wait for theirs."""
+        """Return the page of `key`, None if too many clients are waiting."""
         if not self._waiting.acquire(blocking=False):
             return None
         try:

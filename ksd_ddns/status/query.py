@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request for the page asks for, and the links to other views of it."""
+"""The query of a request for the page, and the links to other views."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,20 +9,20 @@ from ksd_ddns.status.view import STATES
 from ksd_ddns.sync.vm_index import KEPT_CHANGES
 
 LIMITS = (25, 100, 500)
-"""Rows of a page that the page offers."""
+"""The choices for the number of rows."""
 
 SORTS = ("state", "vm", "names", "changed")
 """Orders of the VMs; with a leading `-` reversed."""
 
 CHANGES = 10
-"""Changes on the page unless it asks for more."""
+"""Changes on the page by default."""
 
 LONGEST = 200
 """Maximum characters of a search."""
 
 
 class Link(str):
-    """A link: unlike other text, it is not cut."""
+    """A link: unlike other text, it is not truncated."""
 
     __slots__ = ()
 
@@ -47,12 +47,12 @@ class Query:
 
     @property
     def chosen(self) -> bool:
-        """Whether some of the VMs are chosen: then the table comes first."""
+        """Whether VMs are filtered: then the table comes first."""
         return bool(self.q or self.state or self.cause)
 
     @property
     def overview(self) -> bool:
-        """Whether this is the page as people open it: nothing is chosen or sorted."""
+        """Whether this is the default page: not filtered, not sorted."""
         return not (self.chosen or self.sort)
 
     def link(self, **changes: object) -> Link:
@@ -69,12 +69,12 @@ class Query:
 
     @property
     def order(self) -> str:
-        """What the VMs are sorted by."""
+        """The column that the VMs are sorted by."""
         return self.sort or SORTS[0]
 
 
 def parse(given: Mapping[str, Sequence[str]]) -> Query:
-    """Return the query with the parameters `given`; what is unknown or out of range is ignored."""
+    """Return the query with the parameters `given`; unknown parameters and values out of range are ignored."""
 
     def text(name: str, allowed: Sequence[str] = ()) -> str:
         found = given.get(name, [""])[0].strip()[:LONGEST]

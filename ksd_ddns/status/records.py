@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our records and what is wrong with them as JSON, streamed: it is never in memory at once."""
+"""Our records and their problems as JSON, streamed: never all in memory."""
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -53,7 +53,7 @@ class Choice:
 
 
 class Records:
-    """Streams the records to a few clients at a time; slow clients delay only other clients of this page."""
+    """Streams the records to a few clients at a time. A slow client delays only other clients of this page."""
 
     def __init__(self) -> None:
         self._admitted = Semaphore(_AT_ONCE + _QUEUED)

@@ -30,7 +30,7 @@ _SEND_WITHIN = 10.0
 """Timeout in seconds for a client to accept 64 KiB."""
 
 _WORTH_COMPRESSING, _COMPRESSION = 1_000, 3
-"""Octets of the shortest body that is compressed, and how well: higher levels take far longer."""
+"""The minimum size of a body to compress, and the level: higher ones take far longer."""
 
 _METHODS = ("GET", "HEAD")
 _HEADERS = (
@@ -49,7 +49,7 @@ def _healthy() -> str:
 class StatusServer:
     """Serves the pages made from `snapshots` and `owned` on one address; an empty host means all addresses.
 
-    `healthy` returns why the process must be restarted, "" if it is healthy; `process` what the metrics show of it.
+    `healthy` returns why the process must be restarted, "" if it is healthy; `process` returns values for metrics.
     `explainer` answers `/explain`, `names` are further host names under which the pages are requested (see `hosts`).
     """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders the templates of the page. Everything that a template shows is escaped, and control characters made visible.
 
-The names of VMs, interfaces, annotations and records are written by others.
+Tenants choose the names of VMs, interfaces, annotations and records.
 """
 
 import time
@@ -15,14 +15,14 @@ LONGEST = 300
 """Maximum characters of a value on the page."""
 
 LONGEST_DETAIL = 1_000
-"""The same for what is wrong with a zone, which names the cure."""
+"""The same for a problem of a zone, which includes the fix."""
 
 _DAY = 86_400
 
 
 @cache
 def asset(name: str) -> bytes:
-    """Return a file that is served as it is."""
+    """Return a static file."""
     return (files("ksd_ddns.status") / "assets" / name).read_bytes()
 
 
@@ -50,7 +50,7 @@ def _escaped(char: str) -> str:
 
 @cache
 def _environment() -> Any:
-    # When the first page is requested: the controller need not wait for this at its start.
+    # Imported for the first page: it must not delay the start of the controller.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
@@ -74,7 +74,7 @@ def _environment() -> Any:
 
 
 def _finalize(value: object) -> object:
-    """Limit what is shown; markup has been made by a template."""
+    """Limit the length of a value; markup comes from a template and is kept."""
     if isinstance(value, _Long):
         return line(value, LONGEST_DETAIL)
     return line(value) if type(value) is str else value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of the page for each cause of a problem: a title, and what fixes it."""
+"""The texts of the page for each cause of a problem: a title and a fix."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from ksd_ddns.zone.reconciler.refusals import Cause
 
 
 class Words(NamedTuple):
-    """The title of a cause, and what fixes it; {name} in them is one of its names. An empty fix: there is none."""
+    """The title of a cause, and its fix, empty if there is none. {name} in them stands for one of its names."""
 
     title: str
     fix: str = ""
@@ -42,7 +42,7 @@ REFUSED = {
     ),
     Cause.NO_TXT: Words(
         "The primary leaves out the ownership records",
-        "Allow TXT in the policy of the zone. Then take over these names: ADOPT=true.",
+        "Allow TXT in the policy of the zone. Then take over these names with ADOPT=true.",
     ),
     Cause.CHANGING: Words(
         "Another program keeps changing these names",
@@ -58,7 +58,7 @@ CONFLICT = {
     ),
     ConflictCause.UNOWNED_EQUAL: Words(
         "Names exist with the wanted records, but without an ownership record",
-        "Take them over: ksd-ddns apply --adopt, or ADOPT=true.",
+        "Take them over with ksd-ddns apply --adopt, or with ADOPT=true.",
     ),
     ConflictCause.OTHER_OWNER: Words(
         "Names belong to another owner ID", "Delete them with the other owner's controller, or rename the VMs."
@@ -77,7 +77,7 @@ CONFLICT = {
     ConflictCause.ZONE_RECORD: Words("Names are reserved for the zone itself", "Rename the VM or its annotation."),
     ConflictCause.CNAME: Words("CNAME records exist at these names", "Delete the CNAME records, or rename the VMs."),
     ConflictCause.DELEGATION: Words(
-        "Names are in a part of the zone that is delegated", "Delete the delegation, or publish in that zone instead."
+        "Names are in a delegated part of the zone", "Delete the delegation, or publish in that zone instead."
     ),
     ConflictCause.DNAME: Words("Names are hidden by a DNAME record", "Delete the DNAME record."),
     ConflictCause.OUTSIDE_BASE: Words(
@@ -86,7 +86,7 @@ CONFLICT = {
 }
 
 HELD = Words(
-    "No address is reported, the last one stays in DNS",
+    "VMs report no address, the last one stays in DNS",
     "Usually none is needed: a guest agent restarts, or a VM migrates. If it lasts, check qemu-guest-agent in the VM.",
 )
 
@@ -96,15 +96,17 @@ WAITING = Words(
 
 BLOCKED = Words(
     "The deletion limit blocks deletions",
-    "If the VMs are really gone: ksd-ddns apply --force. If not, check NAMESPACES, LABEL_SELECTOR, and the list of VMs "
+    "If the VMs are gone, run ksd-ddns apply --force. If not, check NAMESPACES, LABEL_SELECTOR, and the list of VMs "
     "in the cluster.",
 )
 
 _ANNOTATION = "Change the annotation."
 SKIPPED = {
-    WarningCode.BAD_ADDRESS: Words("What is reported is not an IP address", "Check the guest agent of the VM."),
+    WarningCode.BAD_ADDRESS: Words(
+        "VMs report something that is not an IP address", "Check the guest agent of the VM."
+    ),
     WarningCode.UNPUBLISHABLE_ADDRESS: Words(
-        "Addresses are never published, such as link-local ones",
+        "Addresses of a kind that is never published, such as link-local",
         "Check DHCP in the network of the interface: a guest without a lease has a link-local address.",
     ),
     WarningCode.BAD_ANNOTATION: Words("Annotations have a value that is not allowed", _ANNOTATION),
@@ -114,7 +116,7 @@ SKIPPED = {
     WarningCode.DUPLICATE_INTERFACE_NAME: Words("Interfaces have the same DNS name", "Rename one of them."),
     WarningCode.ILLEGAL_HOSTNAME: Words("Hostname annotations cannot be DNS names", _ANNOTATION),
     WarningCode.FOREIGN_HOSTNAME: Words(
-        "Hostnames are outside the namespace of the VM", "An admin can allow it: HOSTNAME_SCOPE=zone."
+        "Hostnames are outside the namespace of the VM", "An admin can allow them with HOSTNAME_SCOPE=zone."
     ),
     WarningCode.RESERVED_HOSTNAME: Words("Hostnames are reserved for the zone itself", _ANNOTATION),
     WarningCode.OUTSIDE_HOSTNAME: Words("Hostnames are outside the zone, or too long", _ANNOTATION),
@@ -132,19 +134,19 @@ SKIPPED = {
 }
 
 PROBLEMS = {
-    ProblemCause.FIRST_SYNC: "The first full sync is not done yet",
+    ProblemCause.FIRST_SYNC: "The first full sync is not complete yet",
     ProblemCause.UNREADABLE: "The VMs cannot be read",
     ProblemCause.STOPPED: "The controller of the zone has stopped",
     ProblemCause.FAILED: "The primary does not answer",
     ProblemCause.REFUSED: "The primary refuses updates that it used to accept",
     ProblemCause.DELETION_LIMIT: BLOCKED.title,
 }
-"""Titles of what makes a zone not ready. The text of the problem names the cure."""
+"""Titles of what makes a zone not ready. The text of the problem includes the fix."""
 
 NOT_READY = {
-    Part.SYNC: "the first sync is not done yet",
+    Part.SYNC: "the first sync is not complete yet",
     Part.SOURCE: "the VMs cannot be read",
     Part.PRIMARY: "the primary does not accept updates",
     Part.DELETIONS: "deletions are blocked",
 }
-"""What is wrong, for the sentence at the top."""
+"""The problem, for the sentence at the top."""

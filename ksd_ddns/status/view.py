@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the VMs as the page needs them: states, order, and what a search looks at. Made by HTTP threads only."""
+"""The rows of the VMs for the page: states, order, and the text that a search matches. Made by HTTP threads only."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from ksd_ddns.zone.plan import Conflict
 from ksd_ddns.zone.reconciler.refusals import Refusal
 
 NOTHING = "nothing"
-"""The state of a VM that wants no name, and of which nothing is skipped."""
+"""The state of a VM that wants no name and has nothing skipped."""
 
 _STATES = (
     State.REFUSED,
@@ -32,7 +32,7 @@ _FINE = _RANK[State.PUBLISHED]
 _PUBLISHED = (State.PUBLISHED,)
 _SHORT = 45
 _DOTS = bytes(ord(".") if octet < _SHORT else 10 if octet == 255 else octet for octet in range(256))
-"""Makes text of names in wire form, for a search: length octets become dots. Those from _SHORT on look like text."""
+"""Converts names in wire form to text for a search: length octets become dots. Those from _SHORT on look like text."""
 
 _ADDRESS = re.compile(r"[\da-f]*[.:][\da-f.:]*\Z")
 
@@ -130,7 +130,7 @@ class VmView:
 
 
 class Views:
-    """The views of all rows; one is made again when its row has changed. For one thread at a time."""
+    """The views of all rows; one is made again when its row has changed. Not thread-safe."""
 
     def __init__(self, index: VmIndex) -> None:
         self._index = index

@@ -110,7 +110,7 @@ class Controller:
         self._facts = FactLog(session)
         self._status = Status()
         self._paused_until = 0.0
-        # The first retry follows at once.
+        # The first retry is immediate.
         self._retried = False
         self._backoff = Backoff(0.25, 30.0, jitter=random.random, spread=0.5)
         self._published = 0.0
@@ -141,7 +141,7 @@ class Controller:
         self._queue.put(event)
 
     def ask(self, look: Look[ZoneT]) -> Future[ZoneT]:
-        """Queue a question about the state of the zone; return its answer to come. Thread-safe."""
+        """Queue a question about the state of the zone; return the future of its answer. Thread-safe."""
         question = Question(look)
         self._queue.put(question)
         return question.future
@@ -158,7 +158,7 @@ class Controller:
 
     def give_up(self, reason: str) -> None:
         """Report `reason` as a permanent problem, after `run` has failed."""
-        self._status.stopped(reason)
+        self._status.record_stop(reason)
         self._publish(force=True)
 
     def run(self) -> None:
@@ -184,16 +184,16 @@ class Controller:
             _log.warning(
                 "cannot find the zone, retrying", extra={"fields": {"base": names.to_text(options.base), "error": e}}
             )
-            self._status.primary(str(e))
+            self._status.record_primary(str(e))
             self._back_off(now)
             return
         except SourceError as e:
             _log.warning("cannot read the owner ID, retrying", extra={"fields": {"error": e}})
-            self._status.source("owner", str(e))
+            self._status.record_source("owner", str(e))
             self._back_off(now)
             return
-        self._status.primary("")
-        self._status.source("owner", "")
+        self._status.record_primary("")
+        self._status.record_source("owner", "")
         reconciler = Reconciler(
             zone,
             rules=rules,
@@ -252,17 +252,17 @@ class Controller:
         for fact in facts:
             match fact:
                 case Accepted():
-                    self._status.accepted(fact, now)
-                    self._notifier.accepted(fact.change)
+                    self._status.count_change(fact, now)
+                    self._notifier.notify_published(fact.change)
                 case Refused():
-                    self._notifier.refused(fact.refusal)
+                    self._notifier.warn_about_refusal(fact.refusal)
                 case WarningsChanged():
-                    self._notifier.warnings(fact.vmis)
+                    self._notifier.warn_about_vmis(fact.vmis)
                 case Planned():
-                    self._status.planned(fact)
-                    self._notifier.conflicts(fact.plan.conflicts)
+                    self._status.record_plan(fact)
+                    self._notifier.warn_about_conflicts(fact.plan.conflicts)
                 case DriftFound():
-                    self._status.drifted()
+                    self._status.count_drift()
                 case _:
                     pass
         self._facts.log(facts, reconciler)
@@ -300,9 +300,9 @@ class Controller:
                 self._sync.reconciler.handle(event, now)
             return
         if isinstance(event, SourceFailed):
-            self._status.source(event.namespace, event.reason)
+            self._status.record_source(event.namespace, event.reason)
         else:
-            self._status.event(_KINDS[type(event)])
+            self._status.count_event(_KINDS[type(event)])
         if self._sync is None:
             self._early.append(event)
         else:
@@ -313,7 +313,7 @@ class Controller:
         assert self._notifier is not None
         self._sync.reconciler.handle(event, now)
         if not isinstance(event, SourceFailed):
-            self._notifier.vmis(event)
+            self._notifier.warn_about_event(event)
 
     def _publish(self, *, force: bool) -> None:
         now = time.monotonic()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations from running controllers: each zone's controller looks at its own state, on its own thread.
+"""Explanations from running controllers: the controller of each zone reads its own state, on its own thread.
 
-Any client of the status server may ask. So only a few questions are answered at a time, and each has a deadline.
+Any client of the status server may send a question. So few are answered at a time, and each has a deadline.
 """
 
 import time
@@ -32,7 +32,7 @@ Look = Callable[[Reconciler, str, float], ZoneT]
 
 
 class Unanswered(KsdError):
-    """A question cannot be answered now; ask again."""
+    """A question cannot be answered now; retry later."""
 
 
 class Zones(Protocol):
@@ -43,7 +43,7 @@ class Zones(Protocol):
         """The base of the main zone."""
 
     def ask(self, look: Look[ZoneT]) -> list[Future[ZoneT]]:
-        """Ask each of them."""
+        """Put the question to each of them."""
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the state of each zone."""
@@ -96,7 +96,7 @@ class Explainer:
 
     @staticmethod
     def clock() -> Callable[[float], datetime]:
-        """Return what converts times by the monotonic clock to the time of day."""
+        """Return a function that converts times of the monotonic clock to the time of day."""
         now, started = datetime.now(UTC), time.monotonic()
         return lambda at: now + timedelta(seconds=at - started)
 
@@ -135,7 +135,7 @@ class _Turn:
 
     def __enter__(self) -> None:
         if not self._room.acquire(timeout=self._within):
-            raise Unanswered("too many questions")
+            raise Unanswered("too many requests")
 
     def __exit__(self, *_: object) -> None:
         self._room.release()
@@ -149,7 +149,7 @@ class Question(Generic[ZoneT]):
         self.future: Future[ZoneT] = Future()
 
     def answer(self, reconciler: Reconciler | None, server: str, now: float) -> None:
-        """Answer it, on the thread that owns `reconciler`, unless the client no longer waits."""
+        """Answer the question, on the thread that owns `reconciler`, unless the client no longer waits."""
         if not self.future.set_running_or_notify_cancel():
             return
         if reconciler is None:
@@ -157,5 +157,5 @@ class Question(Generic[ZoneT]):
             return
         try:
             self.future.set_result(self._look(reconciler, server, now))
-        except Exception as e:  # noqa: BLE001 the zone goes on; the thread that asked logs it
+        except Exception as e:  # noqa: BLE001 the controller must continue; the asking thread logs it
             self.future.set_exception(e)

@@ -33,7 +33,7 @@ class FactLog:
         self._blocked = 0
 
     def log_state(self, reconciler: Reconciler) -> None:
-        """Log that the primary fails or works again, and how many deletions are blocked, each when it changes."""
+        """Log a change in whether the primary works, and in the number of blocked deletions."""
         problem, blocked = reconciler.problem, len(reconciler.deletions.blocked)
         if (problem is not None) != self._failing:
             self._failing = problem is not None
@@ -47,7 +47,7 @@ class FactLog:
                 self._write(logging.WARNING, "deletions blocked", reconciler, names=blocked, cause=text)
 
     def log(self, facts: Sequence[Fact], reconciler: Reconciler) -> None:
-        """Log the facts that people should know."""
+        """Log the facts that an admin should know."""
         refused: dict[Cause, list[Refusal]] = {}
         released = 0
         for fact in facts:

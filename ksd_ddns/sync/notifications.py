@@ -13,26 +13,26 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 from ksd_ddns.zone.render import message
 
 Notify = Callable[[Notification], None]
-"""Takes a notification; may get the same one several times."""
+"""Takes a notification; the same one may come several times."""
 
 
 class Notifier:
-    """Makes notifications about the VMIs in `inventory`, and passes them to `notify`."""
+    """Passes notifications about the VMIs in `inventory` to `notify`."""
 
     def __init__(self, inventory: Inventory, notify: Notify) -> None:
         self._inventory = inventory
         self._notify = notify
 
-    def vmis(self, event: VmisListed | VmiChanged | VmiDeleted) -> None:
-        """Warn about what cannot be published of the VMIs in `event`."""
+    def warn_about_event(self, event: VmisListed | VmiChanged | VmiDeleted) -> None:
+        """Warn about everything in the VMIs of `event` that cannot be published."""
         if isinstance(event, VmiDeleted):
             return
         vmis: Iterable[Vmi] = event.vmis if isinstance(event, VmisListed) else (event.vmi,)
         for vmi in vmis:
             self._warn_about(vmi)
 
-    def warnings(self, keys: Iterable[str]) -> None:
-        """Warn about VMIs whose names or records do not all fit into a limit, because of other VMIs."""
+    def warn_about_vmis(self, keys: Iterable[str]) -> None:
+        """Warn about VMIs of which some names or records exceed a limit because of other VMIs."""
         for key in keys:
             vmi = self._inventory.get(key)
             if vmi is not None:
@@ -42,14 +42,14 @@ class Notifier:
         for warning in self._inventory.warnings(vmi.key):
             self._notify(VmiWarning(vmi.key, vmi.uid, "NotPublished", message.warning(warning)))
 
-    def conflicts(self, conflicts: Iterable[Conflict]) -> None:
+    def warn_about_conflicts(self, conflicts: Iterable[Conflict]) -> None:
         """Warn about names that exist and are not ours."""
         for conflict in conflicts:
             text = f"{names.to_text(conflict.name)} is not published: {message.conflict(conflict)}"
             self._warn(conflict.vmi, "NameConflict", text)
 
-    def accepted(self, change: Change) -> None:
-        """Notify about a new name."""
+    def notify_published(self, change: Change) -> None:
+        """Notify the owner of the VMI that a new name is published."""
         if change.kind is not Kind.ADD:
             return
         key = self._inventory.vmi_of(change.name)
@@ -57,7 +57,7 @@ class Notifier:
         if vmi is not None:
             self._notify(Published(key, vmi.uid, change.new, change.types))
 
-    def refused(self, refusal: Refusal) -> None:
+    def warn_about_refusal(self, refusal: Refusal) -> None:
         """Warn about a name that the primary refuses."""
         error = f": {refusal.error}" if refusal.error else ""
         text = f"{names.to_text(refusal.name)} is refused by the DNS server ({refusal.cause.value}){error}"

@@ -67,7 +67,7 @@ class Report:
 class OnePass:
     """One zone and the full list of VMIs, for `plan`, `apply` and `list`."""
 
-    def __init__(  # noqa: PLR0913 all keyword-only, but two
+    def __init__(  # noqa: PLR0913 all but two are keyword-only
         self,
         session: Session,
         vmis: Iterable[Vmi],
@@ -164,7 +164,7 @@ class _Progress:
         for fact in reconciler.take_facts():
             match fact:
                 case Planned():
-                    self._planned(fact)
+                    self._take_plan(fact)
                 case Accepted():
                     change = fact.change
                     before = self._applied.get(change.name)
@@ -176,7 +176,7 @@ class _Progress:
                 case _:
                     pass
 
-    def _planned(self, fact: Planned) -> None:
+    def _take_plan(self, fact: Planned) -> None:
         if self._plan is None or fact.dirty is None:
             self._plan = fact.plan
             self._conflicts = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text for people: why a name is refused, what is wrong with the primary, which deletions are blocked."""
+"""Texts for people: why a name is refused, what is wrong with the primary, which deletions are blocked."""
 
 from collections.abc import Collection
 

@@ -20,7 +20,7 @@ class Part(StrEnum):
 
 
 class ProblemCause(StrEnum):
-    """The kind of a problem: texts may differ, and change."""
+    """The kind of a problem. Its text may change."""
 
     FIRST_SYNC = "first_sync"
     UNREADABLE = "unreadable"
@@ -32,7 +32,7 @@ class ProblemCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a zone is not ready; `text` names cause and cure, for people."""
+    """Why a zone is not ready; `text` is the cause and the fix, for people."""
 
     part: Part
     cause: ProblemCause
@@ -58,7 +58,7 @@ class Snapshot:
     """Counts and problems of one moment.
 
     `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
-    at most one per part. `warned` are VMIs of which something cannot be published.
+    at most one per part. `warned` is the number of VMIs with something that cannot be published.
 
     Since the start: `updates` counts messages by rcode, `transfers` by kind and result, `errors` by part, and `drift`
     how often foreign changes were found. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last,

@@ -25,7 +25,7 @@ EVENTS = ("listed", "changed", "deleted")
 UNANSWERED, OTHER = "none", "other"
 """For `Snapshot.updates`: no response, and an rcode without a mnemonic."""
 
-_FIRST = Problem(Part.SYNC, ProblemCause.FIRST_SYNC, "the first full sync is not done yet")
+_FIRST = Problem(Part.SYNC, ProblemCause.FIRST_SYNC, "the first full sync is not complete yet")
 
 
 class Status:
@@ -49,7 +49,7 @@ class Status:
         self._latencies = [0] * (len(LATENCY_BUCKETS) + 1)
         self._latency_sum = 0.0
 
-    def source(self, scope: str, reason: str) -> None:
+    def record_source(self, scope: str, reason: str) -> None:
         """Record why a source cannot be read, or with an empty reason that it can."""
         if reason:
             self._errors[Part.SOURCE] += 1
@@ -57,18 +57,18 @@ class Status:
         else:
             self._sources.pop(scope, None)
 
-    def primary(self, reason: str) -> None:
+    def record_primary(self, reason: str) -> None:
         """Record why the zone cannot be found, or with an empty reason that it was."""
         if reason:
-            self.failed()
+            self.count_failure()
         self._primary = reason
 
-    def stopped(self, reason: str) -> None:
+    def record_stop(self, reason: str) -> None:
         """Record why the controller has stopped."""
-        self.failed()
+        self.count_failure()
         self._stopped = reason
 
-    def planned(self, fact: Planned) -> None:
+    def record_plan(self, fact: Planned) -> None:
         """Record the conflicts of a plan for the full zone, or for some names."""
         if self._conflicts:
             for name in tuple(self._conflicts) if fact.dirty is None else fact.dirty:
@@ -78,7 +78,7 @@ class Status:
             self._conflicts.setdefault(conflict.name, []).append(conflict)
             self._published_conflicts = None
 
-    def accepted(self, fact: Accepted, now: float) -> None:
+    def count_change(self, fact: Accepted, now: float) -> None:
         """Count an accepted change, and the time from its event to the response."""
         self._applied[fact.change.kind.value] += 1
         if fact.since is not None:
@@ -86,7 +86,7 @@ class Status:
             self._latencies[bisect_left(LATENCY_BUCKETS, seconds)] += 1
             self._latency_sum += seconds
 
-    def answered(self, answer: Answer) -> None:
+    def count_answer(self, answer: Answer) -> None:
         """Count one message by its rcode, and its names by their result."""
         self._outcomes[answer.result.value] += len(answer.changes)
         if answer.rcode is not None:
@@ -95,15 +95,15 @@ class Status:
         elif answer.result is Result.UNKNOWN:
             self._updates[UNANSWERED] += 1
 
-    def failed(self) -> None:
+    def count_failure(self) -> None:
         """Count a failure of the primary."""
         self._errors[Part.PRIMARY] += 1
 
-    def drifted(self) -> None:
+    def count_drift(self) -> None:
         """Count foreign changes that were found."""
         self._drift += 1
 
-    def event(self, kind: str) -> None:
+    def count_event(self, kind: str) -> None:
         """Count an event of a source, by its kind in EVENTS."""
         self._events[kind] += 1
 

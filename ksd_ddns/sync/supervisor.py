@@ -88,7 +88,7 @@ class Supervisor:
             thread.join()
 
     def _listen(self, source: Source) -> None:
-        """Run `source`, and restart it after a crash: a dead source would look like a quiet one."""
+        """Run `source`, and restart it after a crash: a dead source would look like one without changes."""
         while not self._stop.is_set():
             try:
                 source.run(self._put, self._stop)
@@ -117,7 +117,7 @@ def _run_controller(controller: Controller) -> None:
     except KsdError as e:
         _log.error("zone controller stopped", extra={"fields": {"zone": controller.snapshot.zone, "error": e}})
         controller.give_up(str(e))
-    except Exception as e:  # noqa: BLE001 the other zones go on
+    except Exception as e:  # noqa: BLE001 the other zones must continue
         _log.error(
             "BUG: zone controller crashed",
             extra={"fields": {"zone": controller.snapshot.zone, "error": _place(e)}},

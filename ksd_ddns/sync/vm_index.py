@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VMs of all zones, for the status page: one immutable row per VM, written by controllers, read by HTTP threads.
 
-A row refers to values that the controller has anyway (the VMI, its claims, refusals, conflicts), so publishing one
-costs a few microseconds. Whatever a page needs beyond that (texts, the order, what a search looks at) is made by the
-threads that serve pages.
+A row refers to values that the controller already has (the VMI, its claims, refusals, conflicts), so publishing one
+costs a few microseconds. The threads that serve pages make everything else: texts, the order, the index for searches.
 """
 
 from collections import deque
@@ -22,11 +21,11 @@ from ksd_ddns.zone.reconciler.inventory import HeldFamily
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 
 KEPT_CHANGES = 200
-"""The changes that are remembered, of all zones together."""
+"""Number of recent changes to keep, over all zones."""
 
 
 class NameProblem(msgspec.Struct, frozen=True, gc=False):
-    """A name that the zone does not hold as wanted. `why` has the details of `state`; none if it is pending.
+    """A name that the zone does not hold as wanted. `why` has the details of `state`, None if it is pending.
 
     `since` is by the monotonic clock, None if unknown.
     """

@@ -42,10 +42,10 @@ def _no_progress(what: str, done: int, total: int | None) -> None:
 class Observer(Protocol):
     """Counts responses and failures."""
 
-    def failed(self) -> None:
+    def count_failure(self) -> None:
         """Count a failed action."""
 
-    def answered(self, answer: Answer) -> None:
+    def count_answer(self, answer: Answer) -> None:
         """Count the result of one message."""
 
 
@@ -89,7 +89,7 @@ class ZoneSync:
                     self._send(action)
         except PrimaryError as e:
             if self._observer is not None:
-                self._observer.failed()
+                self._observer.count_failure()
             self.reconciler.handle(PrimaryFailed(e), time.monotonic())
 
     def _read(self, serial: int | None) -> None:
@@ -140,7 +140,7 @@ class ZoneSync:
             before, done = done, done + len(answer.changes)
             reconciler.handle(UpdateAnswered(answer), time.monotonic())
             if self._observer is not None:
-                self._observer.answered(answer)
+                self._observer.count_answer(answer)
             if done // _SHOWN_EVERY > before // _SHOWN_EVERY:
                 self._step("updating", done, max(done, total))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes what one zone knows about each VM to the index of VMs, at a cost proportional to what has changed.
 
-A VM is dirty when its VMI, one of its names, or what became of that name has changed. Only the rows of dirty VMs are
+A VM is dirty when its VMI, one of its names, or the state of a name has changed. Only the rows of dirty VMs are
 made again, all of them only after a plan for the full zone.
 """
 
@@ -19,7 +19,7 @@ from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, Fact, Planned, Refused, Released, WarningsChanged
 
 SOME = 500
-"""Most dirty VMs that are published at once while the controller is busy."""
+"""Maximum number of dirty VMs to publish at once while the controller is busy."""
 
 
 class ZoneVms:
@@ -61,7 +61,7 @@ class ZoneVms:
                 case WarningsChanged():
                     dirty |= fact.vmis
                 case Planned():
-                    self._planned(fact, now)
+                    self._take_plan(fact, now)
                 case _:
                     pass
         if accepted:
@@ -103,14 +103,14 @@ class ZoneVms:
             ]
         )
 
-    def _planned(self, fact: Planned, now: float) -> None:
+    def _take_plan(self, fact: Planned, now: float) -> None:
         """Take the conflicts and the blocked deletions of a plan for the full zone, or for some names."""
         if fact.dirty is None:
             self._dirty |= self._known
             self._dirty.update(self._reconciler.inventory.keys())
             before, self._by_name, self._conflicts = self._by_name, {}, {}
         else:
-            before = self._ended(fact.dirty) if self._by_name else {}
+            before = self._remove_conflicts(fact.dirty) if self._by_name else {}
             self._dirty.update(self._leftover[name] for name in self._leftover.keys() & fact.dirty)
         for conflict in fact.plan.conflicts:
             since = next((since for each, since in before.get(conflict.name, ()) if each.cause is conflict.cause), now)
@@ -122,7 +122,7 @@ class ZoneVms:
         if len(blocked) != self._blocked_names or (blocked and fact.dirty is None):
             self._take_blocked()
 
-    def _ended(self, dirty: Collection[bytes]) -> dict[bytes, list[tuple[Conflict, float]]]:
+    def _remove_conflicts(self, dirty: Collection[bytes]) -> dict[bytes, list[tuple[Conflict, float]]]:
         """Remove and return the conflicts at `dirty` names: the plan lists those that remain."""
         found = {name: self._by_name.pop(name) for name in dirty if name in self._by_name}
         for conflicts in found.values():
@@ -235,7 +235,7 @@ class ZoneVms:
         cap = reconciler.scope.ttl_cap
         if cap is not None and lowered(node, found, cap) == found:
             return True
-        # Other records next to ours, or records of several VMs: the planner knows.
+        # There are other records next to ours, or records of several VMs: let the planner decide.
         held = self._held_names.get(node.name)
         if held is None:
             plan = planning.partial((node.name,), reconciler.desired, reconciler.live, reconciler.scope)

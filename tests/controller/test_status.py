@@ -38,7 +38,7 @@ def test_not_ready_before_the_first_sync_and_ready_after(bind: Bind, kube: Kube,
         assert ksd.get("/healthz") == (200, "ok\n")
         code, text = ksd.get("/readyz")
         assert code == 503
-        assert re.search(r"^\[-\] sync of vm\.: the first full sync is not done yet$", text, re.MULTILINE)
+        assert re.search(r"^\[-\] sync of vm\.: the first full sync is not complete yet$", text, re.MULTILINE)
         assert text.endswith("\nnot ready\n")
         assert ksd.metrics()["ready{sync}"] == 0
         assert ksd.get("/readyz?exclude=source&exclude=sync")[0] == 200

@@ -71,7 +71,7 @@ def test_the_pod_becomes_ready_after_the_first_full_sync(pod: Pod, cluster: Kube
             time.sleep(0.05)
         # The server already answers with the empty zone, so the pod must not be ready yet.
         assert ask(pod) == ("NXDOMAIN", [])
-        assert "the first full sync is not done yet" in pod.ready()["status-monitor"]
+        assert "the first full sync is not complete yet" in pod.ready()["status-monitor"]
     pod.wait_ready()
     assert ask(pod) == ("NOERROR", ["10.10.0.5"])
     assert ask(pod, tcp=True) == ("NOERROR", ["10.10.0.5"])

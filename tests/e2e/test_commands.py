@@ -387,7 +387,7 @@ def test_help_and_version_print_and_exit_with_0(tmp_path: Path) -> None:
         pytest.param(("apply", "--DNS_SERVER=x"), "did you mean --dns-server?", id="flag-like-a-variable"),
         pytest.param(("apply", "-dns-server", "x"), "did you mean --dns-server?", id="one-dash"),
         pytest.param(("apply", "--adopt=yes"), "--adopt/--no-adopt: it takes no value", id="value-of-a-switch"),
-        pytest.param(("apply", "vmis.yaml"), "'vmis.yaml' belongs to no flag", id="argument"),
+        pytest.param(("apply", "vmis.yaml"), "unexpected argument 'vmis.yaml'", id="argument"),
         pytest.param(("apply", "--from"), "expected one argument", id="no-value"),
         pytest.param(("bootstrap", "--server", "bind9"), "--dir", id="missing-flag"),
         pytest.param(("bootstrap", "--server=bind9", "--dir=x", "--port=http"), "'http'", id="no-number"),

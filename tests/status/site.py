@@ -48,9 +48,9 @@ class Zone:
         self.vms.use(facts, now)
         for fact in facts:
             if isinstance(fact, Accepted):
-                self.status.accepted(fact, now)
+                self.status.count_change(fact, now)
             elif isinstance(fact, Planned):
-                self.status.planned(fact)
+                self.status.record_plan(fact)
         self.vms.publish(now, busy=False)
         zone = names.to_text(self.world.reconciler.zone)
         self.status.publish(self.world.reconciler, server=SERVER, zone=zone, now=now, transfers={})

@@ -197,7 +197,19 @@ def test_a_name_that_two_vmis_want() -> None:
         "owner       ours (prod/old)",
         "wanted by   prod/old (annotation, created 2020-01-01T00:00:00Z): comes first",
         "            prod/db (annotation, created 2026-03-01T08:00:00Z): does not get it",
-        "            interfaces come before annotations, then older VMIs before newer ones",
+        "            order: interfaces, annotations, groups; then older VMIs first",
+    ]
+
+
+def test_a_name_that_a_group_shares() -> None:
+    member = {"ksd-ddns/group": "web"}
+    old = vmis.vmi("old", "prod", created="2020-01-01T00:00:00Z", annotations=member)
+    of = world(old, db(annotations=member))
+    document = documents.name(name_view(of.reconciler, n("web.prod.vm.example."), AT, of.now), clock)
+    wanted = [line for line in Text(document, zone=UTC, width=None).lines() if "(group" in line]
+    assert wanted == [
+        "wanted by   prod/old (group, created 2020-01-01T00:00:00Z)",
+        "            prod/db (group, created 2026-03-01T08:00:00Z)",
     ]
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups: names that several VMIs share, and which of their members are published.
 
-The ready members are published. If no member is ready, the last ones that were stay, until they are gone or another
-member becomes ready: an address that may not answer is better than none.
+The ready members are published. If no member is ready, the last ready ones stay, until they are deleted or another
+member becomes ready: an address that may not respond is better than none.
 """
 
 from ksd_ddns.kubevirt.vmi import Vmi
@@ -53,7 +53,7 @@ class Groups:
                 del group.published[other]
             if claim.ready:
                 group.published[key] = claim
-        # A successor of the same name never was ready.
+        # A new VMI with the same name was never ready.
         elif claim.was_ready or (key in before and before[key].rank == claim.rank):
             group.published[key] = claim
         else:

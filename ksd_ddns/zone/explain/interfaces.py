@@ -2,8 +2,8 @@
 """Each address that a VMI reports, and the rule that applies to it.
 
 Whether an address is published follows from the same functions that publish it: `kubevirt.vmi.parse` reads it,
-`desired.publishable` limits it, and `desired.vmi_names` gives it names. What is found out here is only which of their
-rules left it out.
+`desired.publishable` limits it, and `desired.vmi_names` gives it names. This module only finds the rule that
+excluded an address.
 """
 
 from collections.abc import Collection, Mapping
@@ -81,7 +81,7 @@ def _reported(obj: VmiObject) -> dict[str, list[str]]:
 
 
 def _excluded(name: str, spec: Spec | None) -> Skip:
-    """Return why an excluded interface is: it is unplugged, or that of the default network."""
+    """Return why an interface is excluded: it is unplugged, or that of the default network."""
     devices = spec.domain.devices if spec is not None and spec.domain is not None else None
     entries = (devices.interfaces if devices is not None else None) or ()
     absent = any(entry is not None and entry.name == name and entry.state == ABSENT for entry in entries)
@@ -152,12 +152,12 @@ class _Rows:
         return AddressExplanation(address=text, state=state, names=names, skip=skip, limit=limit, hold=hold)
 
     def _skip(self, address: bytes) -> tuple[Skip, int]:
-        """Return the rule that leaves out the address, or the name of its interface, and its limit."""
+        """Return the rule that excludes the address, or the name of its interface, and its limit."""
         of, rules = self._of, self._of.rules
         if of.skip is not None:
             return of.skip, 0
         if address not in self._kept:
-            return _left_out(address, rules)
+            return _excluding_rule(address, rules)
         if self._own is None:
             return Skip.ILLEGAL_INTERFACE_NAME, 0
         if self._shadowed and self._own in of.wanted.names:
@@ -165,8 +165,8 @@ class _Rows:
         return Skip.MAX_NAMES, rules.max_names
 
 
-def _left_out(address: bytes, rules: Rules) -> tuple[Skip, int]:
-    """Return the rule by which `desired.publishable` left out an address, and its limit."""
+def _excluding_rule(address: bytes, rules: Rules) -> tuple[Skip, int]:
+    """Return the rule by which `desired.publishable` excluded an address, and its limit."""
     if rules.publish and not any(address in network for network in rules.publish):
         return Skip.PUBLISH_CIDRS, 0
     if any(address in network for network in rules.exclude):
@@ -181,11 +181,11 @@ def _names_with(address: bytes, own: bytes | None, wanted: VmiNames) -> tuple[by
 
 
 def _state(address: bytes, name: NameExplanation | None, hold: Hold | None) -> State:
-    """Return what became of an address, from its name: a name that lacks one address may hold the others."""
+    """Return the state of an address, from that of its name: a name that lacks one address may hold the others."""
     rdtype = A if len(address) == 4 else AAAA
     wanted = name.wanted.get(rdtype) if name is not None else None
     if name is None or wanted is None or address not in wanted.rdatas:
-        return State.PENDING  # the controller has not received this state of the VMI, or waits with it
+        return State.PENDING  # the controller has not received this state of the VMI, or delays it
     if name.state in {State.PUBLISHED, State.HELD}:
         return State.HELD if hold is not None else State.PUBLISHED
     item = name.found.get(rdtype)

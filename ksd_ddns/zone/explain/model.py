@@ -16,7 +16,7 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
 class State(StrEnum):
-    """What became of a name, or of an address. The values are part of the JSON schema (docs/reference/json.md)."""
+    """The state of a name or an address. The values are part of the JSON schema (docs/reference/json.md)."""
 
     PUBLISHED = "published"
     """The zone holds what is wanted."""
@@ -45,7 +45,7 @@ class State(StrEnum):
 
     @property
     def in_dns(self) -> bool:
-        """Whether the zone holds what is wanted."""
+        """Whether the zone holds the wanted records."""
         return self in {State.PUBLISHED, State.HELD}
 
 
@@ -97,7 +97,7 @@ class Skip(StrEnum):
 
     @property
     def by_design(self) -> bool:
-        """Whether no one expects such an address in DNS."""
+        """Whether such an address is not expected in DNS."""
         return self in _BY_DESIGN
 
 
@@ -200,7 +200,7 @@ class NameExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressExplanation:
-    """One address of an interface, as in the status (empty if there is none), and what became of it.
+    """One address of an interface, as in the status (empty if there is none), and its state.
 
     `names` are the owner names with this address that the VMI wants, the interface's own first. `skip` is why there
     are none or, with `names`, why the interface has no name of its own. `kind` and `embedding` are those of an address
@@ -227,7 +227,7 @@ class InterfaceExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneFact:
-    """One zone, and what is wrong with it as a whole.
+    """One zone, and the problems that affect all of it.
 
     `sent`: this process sends updates; else it only compares. `refuses`: the primary accepts no update of it.
     `problem` is why the primary cannot be read or does not answer. `synced`: the zone was in sync at least once.
@@ -276,7 +276,7 @@ class VmiExplanation:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing that the owner of the VMI may expect is missing in DNS."""
+        """Whether everything that the owner of the VMI may expect is in DNS."""
         if not self.exists or self.skip is not None or not any(name.state.in_dns for name in self.names):
             return False
         rows = (each for interface in self.interfaces for each in interface.addresses)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a name in one zone, from the state of its reconciler."""
+"""The state of a name in one zone, from its reconciler."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Names:
         self._at = at
 
     def of_name(self, name: bytes) -> NameExplanation:
-        """Explain `name`, whichever VMI wants it."""
+        """Explain `name`, for any VMI that wants it."""
         claims = self._reconciler.desired.claims_on(name)
         return self._explained(name, claims, claims[0] if claims else None, ())
 

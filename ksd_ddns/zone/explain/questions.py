@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked about: a VMI or a name, from text."""
+"""Text -> the VMI or name that a question is about."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one zone knows of a VMI: taken from its reconciler at one moment, then independent of it."""
+"""What one zone knows about a VMI: a snapshot of its reconciler."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) ->
 
 
 def zone_fact(reconciler: Reconciler, at: Viewpoint) -> ZoneFact:
-    """Return the state of a zone as a whole."""
+    """Return the state of the zone itself."""
     scope, live = reconciler.scope, reconciler.reads.live
     return ZoneFact(
         zone=reconciler.zone,

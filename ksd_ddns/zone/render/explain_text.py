@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An explanation as text for people: a sentence, and tables of interfaces and names."""
+"""An explanation as text for people: a sentence, a table of interfaces and a table of names."""
 
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
@@ -42,11 +42,11 @@ class Text:
             if of.fix:
                 yield f"  fix: {of.fix}"
         if of.slowed_until:
-            yield f"  it changes too often: its latest state is published at {self._time(of.slowed_until)}"
+            yield f"  the VMI changes too often: its latest state is published at {self._time(of.slowed_until)}"
         elif not of.known:
             yield "  the controller has not received the latest state of this VMI yet"
         if of.unread:
-            yield f"  the VMI cannot be read, this is what the controller knows: {of.unread}"
+            yield f"  the VMI cannot be read: {of.unread}; the rest is the last known state"
         yield from (f"  warning: {item.message}" for item in of.warnings)
         if of.interfaces:
             yield ""
@@ -58,11 +58,11 @@ class Text:
         yield f"VMI {of.vmi}: not found"
         if of.similar:
             yield f"  did you mean {' or '.join(of.similar)}?"
-        yield "  a stopped VM has no VMI, and no name in DNS"
+        yield "  a stopped VM has no VMI and no names in DNS"
         if of.names:
-            yield "  names that remain in DNS:"
+            yield "  these names remain in DNS:"
         else:
-            yield "  no name of it remains in DNS"
+            yield "  none of its names remain in DNS"
         yield from self._names(of.names)
 
     def _interface(self, name: str, addresses: list[Address]) -> Iterator[list[list[str]]]:
@@ -105,7 +105,7 @@ class Text:
 
     def _asked(self, of: Name | None) -> Iterator[str]:
         if of is None:
-            yield f"{self._of.asked}: in no zone that ksd-ddns keeps"
+            yield f"{self._of.asked}: not in a zone that ksd-ddns manages"
             yield from (f"  zone {item.zone} on {item.server}" for item in self._of.zones)
             return
         yield f"{of.name}: {', '.join(self._state(of)[:1])}"
@@ -128,7 +128,7 @@ class Text:
         if of.claimed > len(of.claims):
             yield f"{'':<11} and {of.claimed - len(of.claims):,} more"
         if contested:
-            yield " " * 12 + "interfaces come before annotations, then older VMIs before newer ones"
+            yield " " * 12 + "order: interfaces, annotations, groups; then older VMIs first"
 
     def _time(self, text: str) -> str:
         """Return a time of the document: without the date if it is today's."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Explanations -> the JSON document of `ksd-ddns explain -o json` and `/explain` (docs/reference/json.md).
 
-The document is also what the text is made of, so that a command can show what a running controller explains.
+The text is made from the document, so that a command can show the explanation of a running controller.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States and rules of explanations as text: a clause for the problem, and one for the remedy."""
+"""States and rules of explanations as text: a clause for the problem, and one for the fix."""
 
 from ksd_ddns.wire import names
 from ksd_ddns.zone.explain import AddressExplanation, NameExplanation, Skip, State, ZoneFact
@@ -98,7 +98,7 @@ def _unfinished(of: NameExplanation, zone: ZoneFact) -> Advice:
         return Advice("the zone has not been read yet")
     if of.state is State.PENDING:
         if of.unconfirmed_since is not None:
-            return Advice("the primary accepted the change, and the zone does not show it yet")
+            return Advice("the primary accepted the change, but the zone does not show it yet")
         return Advice("the deletion is sent next" if of.change is Kind.DELETE else "the change is sent next")
     if of.state is State.LEFTOVER:
         return Advice("the name is ours, and no VMI wants it", "ksd-ddns apply deletes it, unless POLICY=upsert-only")
