@@ -35,12 +35,12 @@ The values of `state` in `ksd_ddns_names`:
 
 | state | meaning |
 | --- | --- |
-| `published` | desired, and in the zone: all desired names except those in the next four states |
+| `published` | wanted, and in the zone: all wanted names except those in the next four states |
 | `pending` | about to be planned or sent; before the first sync, all names that are in no other state |
 | `unconfirmed` | the primary accepted the change, but a read of the zone has not shown it yet |
-| `conflict` | desired, but the zone holds records that are not ours, or two VMIs want the name |
+| `conflict` | wanted, but the zone holds records that are not ours, or two VMIs want the name |
 | `refused` | the primary refuses the name; `ksd_ddns_refused_names` has the causes |
-| `blocked` | no longer desired; see the [deletion limit](../explanation/safety.md#the-deletion-limit) |
+| `blocked` | no longer wanted; see the [deletion limit](../explanation/safety.md#the-deletion-limit) |
 """
 
 _PYTHON = """

@@ -382,7 +382,7 @@ def test_alert_leads_to_its_section_of_the_runbook(alert: str) -> None:
     assert annotations["runbook_url"].endswith(f"/docs/how-to/runbook.md#{alert.lower()}")
     section = re.search(rf"^## {alert}\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     assert section, "the runbook has no section of it"
-    for heading in ("Meaning", "Impact", "Diagnosis", "Cure"):
+    for heading in ("Meaning", "Impact", "Diagnosis", "Fix"):
         assert f"**{heading}.**" in section[1], heading
 
 
