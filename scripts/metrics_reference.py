@@ -52,7 +52,7 @@ Metrics of the Prometheus client library, about memory, processor time, open fil
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page."""
     status = Status()
     status.publish(None, server="", zone="vm.example.", now=0.0, transfers=Session((), timeout=1.0).transfers)
     counts = Counts()

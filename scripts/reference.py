@@ -60,7 +60,7 @@ credentials.
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page."""
     groups: dict[str, list[str]] = {}
     for name, info in Settings.model_fields.items():
         extra = info.json_schema_extra

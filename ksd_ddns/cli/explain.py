@@ -107,7 +107,7 @@ def _name(text: str, chosen: Settings) -> bytes:
 
 
 def _viewpoint(session: Session) -> Viewpoint:
-    return Viewpoint(server=str(session.server), sends=False, whole_zone=True)
+    return Viewpoint(server=str(session.server), sends=False, full_zone=True)
 
 
 def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tuple[tuple[Vmi, ...], VmiObject | None]:

@@ -32,7 +32,7 @@ Progress = Callable[[int], None]
 class Limits:
     """Limits of a transfer, so that no server can keep us busy forever or exhaust the memory.
 
-    The largest zones that a primary serves to hundreds of clients have some million names. `seconds` is for the whole
+    The largest zones that a primary serves to hundreds of clients have some million names. `seconds` is for the full
     transfer, `octets_per_second` what must arrive in the long run.
     """
 

@@ -38,7 +38,7 @@ from tests.zone.build import a, cname, mark, n, node, reverse_rules, txt, txt_ru
 from tests.zone.reconciler.model import REFUSED, UNREACHABLE, Server, World
 
 RUN = Viewpoint(server="10.0.0.53:53", sends=True, hold_down=300.0)
-PLAN = Viewpoint(server="10.0.0.53:53", sends=False, whole_zone=True)
+PLAN = Viewpoint(server="10.0.0.53:53", sends=False, full_zone=True)
 ALL = Selection()
 
 Make = Callable[..., dict[str, Any]]

@@ -23,14 +23,14 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 class Viewpoint:
     """Who looks at a zone: `sends` is false for a process that only plans, and `server` is the primary.
 
-    `hold_down` is HOLD_DOWN in seconds, None if another process holds addresses. With `whole_zone` the names that
-    remain of a VMI are looked for in the whole zone, not only in the unfinished work.
+    `hold_down` is HOLD_DOWN in seconds, None if another process holds addresses. With `full_zone` the names that
+    remain of a VMI are looked for in the full zone, not only in the unfinished work.
     """
 
     server: str
     sends: bool
     hold_down: float | None = None
-    whole_zone: bool = False
+    full_zone: bool = False
 
 
 class Names:

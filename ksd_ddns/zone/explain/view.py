@@ -55,7 +55,7 @@ def vmi_view(reconciler: Reconciler, key: str, at: Viewpoint, now: float) -> Vmi
     seen = {each.name for each in found}
     found += [
         explain.of_name(name)
-        for name in _remaining(reconciler, key, whole_zone=at.whole_zone)
+        for name in _remaining(reconciler, key, full_zone=at.full_zone)
         if name not in seen and not reconciler.desired.claims_on(name)
     ]
     return VmiView(
@@ -102,11 +102,11 @@ def zone_fact(reconciler: Reconciler, at: Viewpoint) -> ZoneFact:
     )
 
 
-def _remaining(reconciler: Reconciler, key: str, *, whole_zone: bool) -> Iterator[bytes]:
+def _remaining(reconciler: Reconciler, key: str, *, full_zone: bool) -> Iterator[bytes]:
     """Yield the names of ours in the zone that belong to the VMI `key`, sorted: all, or those with work to do."""
     live, scope = reconciler.live, reconciler.scope
     candidates: Iterable[bytes]
-    if whole_zone:
+    if full_zone:
         candidates = live.nodes.keys()
     else:
         candidates = {*reconciler.deletions.blocked, *reconciler.refusals.names(), *reconciler.updates.dirty}

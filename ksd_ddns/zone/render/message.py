@@ -93,7 +93,7 @@ _ALLOWED = {
 
 
 def conflict(of: Conflict) -> str:
-    """Return why the name of a conflict is not published, and the cure if there is one."""
+    """Return why the name of a conflict is not published, and the fix if there is one."""
     return _CONFLICTS[of.cause].format(
         owner=of.owner,
         owners=", ".join(of.owners),
