@@ -11,7 +11,7 @@ from ksd_ddns.status.overview import Sentence, explain_link
 from ksd_ddns.status.query import Query
 from ksd_ddns.status.templating import Clock, count, short
 from ksd_ddns.zone.explain import State
-from ksd_ddns.zone.render.explained import Document, Name, Vmi
+from ksd_ddns.zone.render.explained import Document, Name, Vmi, names_alike
 
 MOST = 100
 """Interfaces, addresses of an interface, and names of a zone on the page."""
@@ -52,6 +52,7 @@ def page(document: Document, about: About) -> bytes:
         "origins": {"interface": "an interface", "annotation": "its annotation", "group": "its group"},
         "command": shlex.quote(found),
         "explain_link": explain_link,
+        "names_alike": names_alike,
     }
     return templating.render("explain.html", values)
 

@@ -55,6 +55,9 @@ def test_a_vm(site: Site) -> None:
     found = page(site, "/explain?vmi=prod/db")
     text = text_of(found)
     assert (sentence(found), kind(found)) == ("prod/db: 4 of 6 names are in DNS", "degraded")
+    row = text[text.index("10.1.0.9") : text.index("fe80::9")]
+    assert "net1.db.prod.vm.example." in row
+    assert "web.prod.vm.example." not in row, "a conflict: the zone holds another address"
     assert "fe80::9 skipped a link-local address is never published" in text
     assert "vlan_12.db.prod.vm.example. nothing" in text
     assert "refused since" in text

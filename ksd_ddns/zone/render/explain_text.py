@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from ksd_ddns.zone.explain import State
-from ksd_ddns.zone.render.explained import Address, Document, Name, Vmi, shown
+from ksd_ddns.zone.render.explained import Address, Document, Name, Vmi, names_alike, shown
 from ksd_ddns.zone.render.table import table
-
-_IN_DNS = frozenset({State.PUBLISHED, State.HELD})
 
 
 class Text:
@@ -18,7 +16,6 @@ class Text:
         self._of = of
         self._zone = zone
         self._width = width
-        self._states = {name.name: name.state for name in of.vmi.names} if of.vmi is not None else {}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines."""
@@ -50,7 +47,7 @@ class Text:
         yield from (f"  warning: {item.message}" for item in of.warnings)
         if of.interfaces:
             yield ""
-            rows = [row for item in of.interfaces for row in self._interface(item.name, item.addresses)]
+            rows = [row for item in of.interfaces for row in self._interface(item.name, item.addresses, of)]
             yield from table(("INTERFACE", "ADDRESS", "RESULT"), rows, width=self._width)
         yield from self._names(of.names)
 
@@ -65,28 +62,23 @@ class Text:
             yield "  none of its names remain in DNS"
         yield from self._names(of.names)
 
-    def _interface(self, name: str, addresses: list[Address]) -> Iterator[list[list[str]]]:
+    def _interface(self, name: str, addresses: list[Address], vmi: Vmi) -> Iterator[list[list[str]]]:
         for row in addresses:
-            yield [[name or "(guest)"], [row.address or "-"], self._result(row)]
+            yield [[name or "(guest)"], [row.address or "-"], self._result(row, vmi)]
             name = " "
 
-    def _result(self, of: Address) -> list[str]:
+    def _result(self, of: Address, vmi: Vmi) -> list[str]:
         found = [of.state.value]
         if of.state is State.SKIPPED and of.skip is not None:
             found = [f"skipped: {of.message}"]
         elif of.names:
             until = f" until {self._time(of.until)}" if of.until else ""
-            found = [f"{of.state.value}{until}: {', '.join(self._alike(of))}"]
+            found = [f"{of.state.value}{until}: {', '.join(names_alike(of, vmi))}"]
             if of.message:
                 found.append(f"no name of its own: {of.message}")
         if of.since and of.state is State.HELD:
             found.append(f"no address reported since {self._time(of.since)}")
         return [*found, f"fix: {of.fix}"] if of.fix and of.skip is not None else found
-
-    def _alike(self, of: Address) -> list[str]:
-        """Return the names of an address that are in DNS, if it is; else those that are not."""
-        alike = [name for name in of.names if (self._states.get(name) in _IN_DNS) == (of.state in _IN_DNS)]
-        return alike or of.names
 
     def _names(self, of: list[Name]) -> Iterator[str]:
         if not of:
@@ -138,7 +130,7 @@ class Text:
 
 
 def _sentence(of: Vmi) -> str:
-    there = sum(item.state in _IN_DNS for item in of.names)
+    there = sum(item.state.in_dns for item in of.names)
     phase = f"{of.phase}, " if of.phase else ""
     count = f"{there} of {len(of.names)} names in DNS" if of.names else "no names in DNS"
     return f"VM {of.vmi}: {phase}{count}"
@@ -155,4 +147,5 @@ def _owners(of: Name) -> list[str]:
     if not of.owners:
         return ["ours"] if of.ours else ["none" if of.found else "-"]
     ours = of.ours and len(of.owners) == 1
-    return [f"{'ours' if ours else item.owner} ({item.vmi or '-'})" for item in of.owners]
+    # The ownership record of a group names no VMI.
+    return [f"{'ours' if ours else item.owner}{f' ({item.vmi})' if item.vmi else ''}" for item in of.owners]

@@ -154,6 +154,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: Name | None = None
 
 
+def names_alike(of: Address, vmi: Vmi) -> list[str]:
+    """Return the names of an address of `vmi` that are in DNS, if it is; else those that are not."""
+    in_dns = {name.name for name in vmi.names if name.state.in_dns}
+    alike = [name for name in of.names if (name in in_dns) == of.state.in_dns]
+    return alike or of.names
+
+
 def encoded(of: Document) -> bytes:
     """Return the document as JSON."""
     return msgspec.json.format(msgspec.json.encode(of), indent=2)
