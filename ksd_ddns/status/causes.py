@@ -120,6 +120,11 @@ def _add_names(
                 cause = f"{State.BLOCKED}/{code_of(problem)}"
                 group = found.setdefault(cause, Group(cause, texts.BLOCKED, "bad", ("name blocked", "names blocked")))
                 group.detail = group.detail or f"{names.to_text(problem.name)} is one of them."
+            case _ if problem.state is State.SKIPPED:
+                cause = f"{State.SKIPPED}/{code_of(problem)}"
+                unit = ("member not ready", "members not ready")
+                group = found.setdefault(cause, Group(cause, texts.NOT_READY_MEMBER, "none", unit))
+                group.detail = group.detail or f"{view.key} is not in {names.to_text(problem.name)}."
             case _:
                 continue  # pending: it is sent next
         group.add(view.key, zones[number], problem.since)

@@ -264,7 +264,7 @@ def _row(entry: VmView | tuple[str, int], query: Query) -> dict[str, object]:
             for each in interfaces[:INTERFACES]
         ],
         "more_interfaces": max(0, len(interfaces) - INTERFACES),
-        "reasons": _reasons(entry) if entry.cause else [],
+        "reasons": _reasons(entry),
         "held": [held for part in entry.row.parts[:1] if part is not None for held in part.held],
     }
 
@@ -284,6 +284,7 @@ def _reasons(view: VmView) -> list[str]:
         if part is not None:
             found += [message.warning(warning) for warning in part.warnings[: REASONS + 1]]
             found += ["changes too often, its last change waits"] if part.waits else []
+            found += [message.unpublished(part.unpublished)] if part.unpublished and not part.warnings else []
     found = list(dict.fromkeys(found))
     return [*found[:REASONS], "..."] if len(found) > REASONS else found
 
@@ -297,6 +298,8 @@ def _reason(problem: NameProblem) -> str:
             return f"{name} is refused ({problem.why.cause})"
         case Conflict():
             return f"{name}: {message.conflict(problem.why)}"
+        case _ if problem.state is State.SKIPPED:
+            return f"{name} is without it: not ready"
         case _:
             return f"the deletion of {name} is blocked"
 

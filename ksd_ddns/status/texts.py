@@ -54,20 +54,24 @@ REFUSED = {
 CONFLICT = {
     ConflictCause.UNOWNED: Words(
         "Names exist without an ownership record",
-        "Delete the records on the primary, or rename the VMs. Names that are free are published at once.",
+        "Delete the records on the primary, or rename the VMs. Free names are published within DRIFT_INTERVAL.",
     ),
     ConflictCause.UNOWNED_EQUAL: Words(
         "Names exist with the wanted records, but without an ownership record",
         "Take them over with ksd-ddns apply --adopt, or with ADOPT=true.",
     ),
     ConflictCause.OTHER_OWNER: Words(
-        "Names belong to another owner ID", "Delete them with the other owner's controller, or rename the VMs."
+        "Names belong to another owner ID",
+        "If they are those of this cluster, set OWNER_ID to that owner ID. If not, delete them with the other owner's "
+        "controller, or rename the VMs.",
     ),
     ConflictCause.SEVERAL_OWNERS: Words(
         "Names have ownership records of several owners", "Delete one of the ownership records at each name."
     ),
     ConflictCause.OTHER_PROGRAM: Words("Names belong to another program", "Delete them with that program."),
-    ConflictCause.OLDER_VMI: Words("Several VMs want the same name", "Rename the interface or the VM."),
+    ConflictCause.OLDER_VMI: Words(
+        "Several VMs want the same name", "Choose another name for one of them: of the annotation, interface or VM."
+    ),
     ConflictCause.INTERFACE_FIRST: Words(
         "An annotation asks for the name of an interface of another VM", "Change the annotation ksd-ddns/hostname."
     ),
@@ -92,6 +96,11 @@ HELD = Words(
 
 WAITING = Words(
     "VMs change too often", "Look for a guest that keeps changing its addresses. The last change is published later."
+)
+
+NOT_READY_MEMBER = Words(
+    "Members of groups are not ready",
+    "Look at the condition Ready of the VMI: its readiness probe fails. A VM that is ready is in the group again.",
 )
 
 BLOCKED = Words(

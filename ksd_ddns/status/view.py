@@ -34,6 +34,8 @@ _SHORT = 45
 _DOTS = bytes(ord(".") if octet < _SHORT else 10 if octet == 255 else octet for octet in range(256))
 """Converts names in wire form to text for a search: length octets become dots. Those from _SHORT on look like text."""
 
+_CODES = {State.BLOCKED: "deletion-limit", State.SKIPPED: "not-ready"}
+
 _ADDRESS = re.compile(r"[\da-f]*[.:][\da-f.:]*\Z")
 
 
@@ -156,7 +158,7 @@ def code_of(problem: NameProblem) -> str:
         case Refusal() | Conflict():
             return problem.why.cause.value
         case _:
-            return "deletion-limit" if problem.state is State.BLOCKED else "waiting"
+            return _CODES.get(problem.state, "waiting")
 
 
 def address_text(address: bytes) -> str:

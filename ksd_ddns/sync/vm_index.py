@@ -14,7 +14,7 @@ import msgspec
 
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.warning import VmiWarning
-from ksd_ddns.zone.desired import Claim
+from ksd_ddns.zone.desired import Claim, Unpublished
 from ksd_ddns.zone.explain import State
 from ksd_ddns.zone.plan import Change, Conflict
 from ksd_ddns.zone.reconciler.inventory import HeldFamily
@@ -25,8 +25,9 @@ KEPT_CHANGES = 200
 
 
 class NameProblem(msgspec.Struct, frozen=True, gc=False):
-    """A name that the zone does not hold as wanted. `why` has the details of `state`, None if it is pending.
+    """A name that the zone does not hold as wanted.
 
+    `why` has the details of `state`; none if it is pending, or skipped because the VM is not ready for its group.
     `since` is by the monotonic clock, None if unknown.
     """
 
@@ -41,7 +42,8 @@ class ZonePart(msgspec.Struct, frozen=True, gc=False):
 
     `vmi` is None if the VMI no longer exists, but the deletion of its names is blocked. `claims` are its wanted names,
     `in_dns` is how many of them the zone holds as wanted. `waits`: its last change waits, because it changes too often.
-    `changed` is when the primary last accepted a change (monotonic), None if it has not since the start.
+    `changed` is when the primary last accepted a change (monotonic), None if it has not since the start. `unpublished`
+    is why it wants no name.
     """
 
     vmi: Vmi | None
@@ -52,6 +54,7 @@ class ZonePart(msgspec.Struct, frozen=True, gc=False):
     warnings: tuple[VmiWarning, ...] = ()
     waits: bool = False
     changed: float | None = None
+    unpublished: Unpublished | None = None
 
 
 Parts: TypeAlias = tuple[ZonePart | None, ...]

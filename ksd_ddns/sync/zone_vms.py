@@ -35,6 +35,7 @@ class ZoneVms:
         self._refused: set[str] = set()
         self._leftover: dict[bytes, str] = {}  # refused names that no VMI wants any longer, and whose they were
         self._leftovers: dict[str, set[bytes]] = {}
+        self._last_ready: set[str] = set()  # not ready, but in their group until another member is
         self._blocked: dict[str, list[Change]] = {}
         self._blocked_names = 0
         self._held_names: dict[bytes, bool] = {}  # only while rows are made: many VMs may share a name
@@ -61,6 +62,7 @@ class ZoneVms:
                 case WarningsChanged():
                     dirty |= fact.vmis
                 case Planned():
+                    dirty |= self._last_ready
                     self._take_plan(fact, now)
                 case _:
                     pass
@@ -192,7 +194,8 @@ class ZoneVms:
         self._known.add(key)
         conflicts, refusals = self._conflicts.get(key, {}), reconciler.refusals
         nodes = reconciler.live.nodes
-        careful = bool(conflicts) or len(refusals) > 0
+        unready = vmi is not None and not vmi.ready and bool(vmi.groups)
+        careful = bool(conflicts) or len(refusals) > 0 or unready
         in_dns = 0
         refused = bool(left)
         for claim in claims:
@@ -207,6 +210,8 @@ class ZoneVms:
             elif refusals and (refusal := refusals.get(name)) is not None:
                 problems.append(NameProblem(name, State.REFUSED, refusal, refusal.since))
                 refused = True
+            elif unready and claim.is_member and claim not in reconciler.desired.claims_on(name):
+                problems.append(NameProblem(name, State.SKIPPED))
             elif self._holds(claim, nodes.get(name)):
                 in_dns += 1
             else:
@@ -215,6 +220,11 @@ class ZoneVms:
             self._refused.add(key)
         elif self._refused:
             self._refused.discard(key)
+        skipped = sum(problem.state is State.SKIPPED for problem in problems)
+        if unready and skipped < sum(claim.is_member for claim in claims):
+            self._last_ready.add(key)
+        else:
+            self._last_ready.discard(key)
         return ZonePart(
             vmi,
             claims,
@@ -224,6 +234,7 @@ class ZoneVms:
             reconciler.desired.warnings_of(key),
             reconciler.inventory.waits(key),
             self._changed.get(key),
+            reconciler.desired.unpublished(vmi) if vmi is not None and not claims else None,
         )
 
     def _holds(self, claim: Claim, found: Node | None) -> bool:

@@ -12,11 +12,14 @@ from contextlib import ExitStack
 import msgspec
 import pytest
 
+from ksd_ddns.kubevirt.vmi import Membership
 from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.status import About, texts
 from ksd_ddns.status.hosts import is_allowed
 from ksd_ddns.status.query import CHANGES
+from ksd_ddns.status.view import VmView
 from ksd_ddns.sync.snapshot import Part, ProblemCause
+from ksd_ddns.zone.explain import State
 from ksd_ddns.zone.plan import ConflictCause
 from ksd_ddns.zone.reconciler.refusals import Cause
 from tests.status.site import Site, fleet, underscores
@@ -158,6 +161,44 @@ def test_held_and_skipped_addresses(serve: Serve) -> None:
     assert kind(page) == "healthy", "nobody has to act"
     assert "net1 is held until" in text_of(page)
     assert "Hostname annotations cannot be DNS names" in text_of(page)
+
+
+def test_a_member_that_is_not_ready_is_not_in_its_group(serve: Serve) -> None:
+    site = serve()
+    one, two = (
+        msgspec.structs.replace(vmi(name, "prod", {"net1": [address]}), groups=(Membership("web"),))
+        for name, address in (("one", "10.1.0.1"), ("two", "10.1.0.2"))
+    )
+    ready = msgspec.structs.replace
+    site.report(one, ready(two, ready=False))
+    assert states(site, "prod/two") == ("2 of 3", [State.SKIPPED])
+    page = text_of(site.get("/"))
+    assert "Members of groups are not ready prod/two is not in web.prod.vm.example." in page
+    assert "web.prod.vm.example. is without it: not ready" in page
+    # The last one that was ready stays, until another one is.
+    site.main.change(ready(one, ready=False))
+    site.run()
+    assert states(site, "prod/one") == ("3 of 3", [State.PUBLISHED])
+    site.main.change(two)
+    site.run()
+    assert (states(site, "prod/one"), states(site, "prod/two")) == (
+        ("2 of 3", [State.SKIPPED]),
+        ("3 of 3", [State.PUBLISHED]),
+    )
+
+
+def states(site: Site, key: str) -> tuple[str, list[str]]:
+    view = VmView(site.row(key))
+    return f"{view.in_dns} of {view.wanted}", list(view.states)
+
+
+def test_a_vm_without_names_has_the_reason(serve: Serve) -> None:
+    site = serve()
+    site.report(DB, vmi("off", ignored=True), msgspec.structs.replace(vmi("new"), interfaces=()))
+    page = text_of(site.get("/"))
+    assert "its annotation ksd-ddns/ignore is true" in page
+    assert "its status has no address of a secondary network that can be published" in page
+    assert kind(site.get("/")) == "healthy"
 
 
 def test_blocked_deletions(serve: Serve) -> None:

@@ -84,7 +84,7 @@ def test_the_text_of_a_vmi() -> None:
         f"{'':57}interface 'zz' reports no address: the last one stays for HOLD_DOWN",
         "web.prod.vm.example.         A 10.9.9.9  none            conflict",
         f"{'':57}it exists without our ownership record",
-        f"{'':57}fix: delete the record, or choose another name: the name is published as soon as it is free",
+        f"{'':57}fix: delete the record, or choose another name: a free name is published within DRIFT_INTERVAL",
     ]
 
 

@@ -34,11 +34,12 @@ _SKIPPED = {
     Skip.ILLEGAL_VMI_NAME: Advice("the name or namespace of the VMI cannot be part of a DNS name", "rename the VM"),
 }
 
-_FREE = "the name is published as soon as it is free"
+_FREE = "a free name is published within DRIFT_INTERVAL"
 
 _CONFLICT_FIXES = {
     ConflictCause.UNOWNED: f"delete the record, or choose another name: {_FREE}",
-    ConflictCause.OTHER_OWNER: "use another name in one of the clusters, or delete the records there",
+    ConflictCause.OTHER_OWNER: "set OWNER_ID to that owner ID, if the names are those of this cluster; "
+    "if not, use another name in one of the clusters, or delete the records there",
     ConflictCause.OTHER_PROGRAM: f"delete the name in that program, or choose another name: {_FREE}",
     ConflictCause.OLDER_VMI: "choose another name for one of the two",
     ConflictCause.INTERFACE_FIRST: "choose another hostname",
