@@ -85,6 +85,9 @@ def test_a_name(site: Site) -> None:
     assert (sentence(found), kind(found)) == ("web.prod.vm.example.: conflict", "degraded")
     assert "prod/db , by its annotation" in text_of(found)
     assert sentence(page(site, "/explain?name=net1.db.prod.vm.example.")).endswith(": published")
+    unused = page(site, "/explain?name=db")
+    assert sentence(unused) == "db.vm.example.: unused"
+    assert '<a class="m" href="explain?vmi=prod%2Fdb">prod/db</a>?' in unused, "the namespace is missing"
     assert "is not in a zone that ksd-ddns manages" in page(site, "/explain?name=www.elsewhere.")
 
 

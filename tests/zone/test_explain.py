@@ -27,6 +27,7 @@ from ksd_ddns.zone.explain import (
     State,
     Viewpoint,
     VmiExplanation,
+    best,
     name_view,
     vmi,
     vmi_view,
@@ -510,6 +511,24 @@ def test_a_name(name: str, state: State, winner: str) -> None:
     )
     found = asked(world(db(), server=server), name)
     assert (found.state, found.winner) == (state, winner)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("db.vm.example.", ("dev/db", "prod/db")),
+        ("prod.db.vm.example.", ("prod/db",)),
+        ("prod.web.vm.example.", ()),
+        ("web.vm.example.", ()),
+        ("db.prod.vm.example.", ()),
+        ("db.elsewhere.", ()),
+    ],
+)
+def test_an_unused_name_may_mean_a_vm(name: str, meant: tuple[str, ...]) -> None:
+    of = world(db(), vmis.vmi("db", "dev", {"net1": ["10.1.0.7"]}))
+    answer = name_view(of.reconciler, n(name), RUN, of.now)
+    assert answer.similar == meant
+    assert best([answer]).similar == meant
 
 
 def test_before_the_zone_is_read_nothing_is_known() -> None:

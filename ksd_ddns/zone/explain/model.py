@@ -294,13 +294,17 @@ _HARMLESS = frozenset({WarningCode.BAD_ANNOTATION, WarningCode.EMPTY_HOSTNAME})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameAnswer:
-    """What is known about one name: in one zone, or in none of ours (`explanation` is None)."""
+    """What is known about one name: in one zone, or in none of ours (`explanation` is None).
+
+    `similar` are VMIs that an unused name may have been meant to be.
+    """
 
     name: bytes
     now: float
     explanation: NameExplanation | None
     zones: tuple[ZoneFact, ...] = ()
     source_problems: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

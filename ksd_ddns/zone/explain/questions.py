@@ -45,7 +45,12 @@ def best(answers: Sequence[NameAnswer]) -> NameAnswer:
     problems = tuple(dict.fromkeys(problem for answer in answers for problem in answer.source_problems))
     shown = first.zones if first.explanation is not None else zones
     return NameAnswer(
-        name=first.name, now=first.now, explanation=first.explanation, zones=shown, source_problems=problems
+        name=first.name,
+        now=first.now,
+        explanation=first.explanation,
+        zones=shown,
+        source_problems=problems,
+        similar=first.similar,
     )
 
 

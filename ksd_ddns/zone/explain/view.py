@@ -10,10 +10,13 @@ from ksd_ddns.wire.rrset import TXT, Node
 from ksd_ddns.zone import hold, ownership_record
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Rules, namespace_domain, relative_name, vmi_names
-from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, ZoneFact
+from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, State, ZoneFact
 from ksd_ddns.zone.explain.names import Names, Viewpoint, holds_of
 from ksd_ddns.zone.plan import Ownership
 from ksd_ddns.zone.reconciler import Reconciler
+
+_MEANT = 3
+"""VMIs that are shown for an unused name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +80,14 @@ def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) ->
     """Return what the zone of `reconciler` knows of `name`: no explanation if the name is not in the zone."""
     inside = names.is_below(name, reconciler.zone)
     explanation = Names(reconciler, at).of_name(name) if inside else None
+    unused = explanation is not None and explanation.state is State.UNUSED
     return NameAnswer(
         name=name,
         now=now,
         explanation=explanation,
         zones=(zone_fact(reconciler, at),),
         source_problems=tuple(reconciler.sources.failing.values()),
+        similar=_meant(reconciler, name) if unused else (),
     )
 
 
@@ -100,6 +105,19 @@ def zone_fact(reconciler: Reconciler, at: Viewpoint) -> ZoneFact:
         refuses=reconciler.acceptance.refuses,
         problem=reconciler.problem,
     )
+
+
+def _meant(reconciler: Reconciler, name: bytes) -> tuple[str, ...]:
+    """Return the VMIs that a name without a namespace (`db`), or in the wrong order (`prod.db`), may mean."""
+    labels = [label.decode("latin-1") for label in names.labels(name)]
+    above = len(labels) - len(names.labels(reconciler.scope.base))
+    if not names.is_below(name, reconciler.scope.base) or above not in {1, 2}:
+        return ()
+    keys = reconciler.inventory.keys()
+    if above == 1:
+        return tuple(sorted(key for key in keys if key.endswith(f"/{labels[0]}"))[:_MEANT])
+    key = f"{labels[0]}/{labels[1]}"
+    return (key,) if key in keys else ()
 
 
 def _remaining(reconciler: Reconciler, key: str, *, full_zone: bool) -> Iterator[bytes]:

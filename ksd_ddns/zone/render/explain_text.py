@@ -101,6 +101,8 @@ class Text:
             yield from (f"  zone {item.zone} on {item.server}" for item in self._of.zones)
             return
         yield f"{of.name}: {', '.join(self._state(of)[:1])}"
+        if self._of.similar:
+            yield f"  did you mean the VM {' or '.join(self._of.similar)}?"
         for line in self._state(of)[1:]:
             yield f"  {line}"
         yield ""

@@ -141,7 +141,8 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An explanation of a `vmi` or a `name`, at `time`; `complete`: nothing is missing in DNS.
 
-    `asked` is the name in question; `name` is left out if it is in no zone of ours.
+    `asked` is the name in question; `name` is left out if it is in no zone of ours. `similar` are VMIs that an unused
+    name may have been meant to be.
     """
 
     version: int
@@ -152,6 +153,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vmi: Vmi | None = None
     asked: str = ""
     name: Name | None = None
+    similar: list[str] = []
 
 
 def names_alike(of: Address, vmi: Vmi) -> list[str]:
@@ -211,6 +213,7 @@ def name(of: NameAnswer, clock: Clock) -> Document:
         problems=list(of.source_problems),
         asked=names.to_text(of.name),
         name=_name(found, zones[found.zone], clock) if found is not None else None,
+        similar=list(of.similar),
     )
 
 
