@@ -15,6 +15,9 @@ from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.plan import Ownership
 from ksd_ddns.zone.render import document, text
 
+_OWNERS = 3
+"""Other owners in a message."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options(options.Options):
@@ -44,8 +47,17 @@ def main(asked: Options) -> int:
             output.line(f"{names.to_text(name)} {text.rrset(item)} {vmi or '-'}")
         if not found:
             output.flush()  # the heading must come first if both streams are the same
-            output.say(f"no records{_ours(chosen)} in zone {names.to_text(zone.live.zone)}")
+            output.say(f"no records{_ours(chosen)} in zone {names.to_text(zone.live.zone)}{_others(chosen, zone)}")
     return code
+
+
+def _others(chosen: Settings, zone: Owned) -> str:
+    """Return which other owners the zone has: a command with --from, and one that reads a cluster, have two."""
+    others = zone.other_owners() if chosen.ownership is Ownership.TXT else []
+    if not others:
+        return ""
+    more = f" and {len(others) - _OWNERS} more" if len(others) > _OWNERS else ""
+    return f"; it has records of owner {', '.join(others[:_OWNERS])}{more}: OWNER_ID selects the owner"
 
 
 def _ours(chosen: Settings) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, RRset
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.ownership_record import owned
+from ksd_ddns.zone.ownership_record import owned, parse
 from ksd_ddns.zone.plan import Scope, owned_names
 
 
@@ -20,6 +20,12 @@ class Owned(NamedTuple):
     def names(self) -> list[bytes]:
         """Return the owner names that are ours, in no order."""
         return owned_names(self.live, self.scope)
+
+    def other_owners(self) -> list[str]:
+        """Return the other owner IDs with ownership records in the zone, sorted."""
+        texts = (text for node in self.live.nodes.values() if (text := node.get(TXT)) is not None)
+        found = {record.owner for text in texts for rdata in text.rdatas if (record := parse(rdata))}
+        return sorted(found - {self.scope.owner})
 
     def records(self, chosen: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, str, RRset]]:
         """Yield owner name, VMI (empty without an ownership record) and RRset of our records, in the order of names.

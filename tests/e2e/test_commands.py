@@ -231,6 +231,11 @@ def test_list_of_an_empty_zone_says_so_on_standard_error(bind: Bind, ksd: Ksd) -
     done = ksd(bind, OWNER_ID="east")("list")
     assert (done.code, done.out) == (0, "")
     assert done.err == "no records of owner east in zone vm.\n"
+    ksd(bind, OWNER_ID="west")("apply", vmi=[DB])
+    done = ksd(bind, OWNER_ID="east")("list")
+    assert (
+        done.err == "no records of owner east in zone vm.; it has records of owner west: OWNER_ID selects the owner\n"
+    )
     as_json = ksd(bind)("list", "-o", "json")
     assert (as_json.zone["records"], as_json.err) == ([], "")
 
