@@ -124,7 +124,7 @@ def _add_names(
                 cause = f"{State.SKIPPED}/{code_of(problem)}"
                 unit = ("member not ready", "members not ready")
                 group = found.setdefault(cause, Group(cause, texts.NOT_READY_MEMBER, "none", unit))
-                group.detail = group.detail or f"{view.key} is not in {names.to_text(problem.name)}."
+                group.detail = group.detail or f"{names.to_text(problem.name)} does not have {view.key}."
             case _:
                 continue  # pending: it is sent next
         group.add(view.key, zones[number], problem.since)

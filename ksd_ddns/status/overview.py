@@ -299,7 +299,7 @@ def _reason(problem: NameProblem) -> str:
         case Conflict():
             return f"{name}: {message.conflict(problem.why)}"
         case _ if problem.state is State.SKIPPED:
-            return f"{name} is without it: not ready"
+            return f"not ready for {name}"
         case _:
             return f"the deletion of {name} is blocked"
 

@@ -173,8 +173,8 @@ def test_a_member_that_is_not_ready_is_not_in_its_group(serve: Serve) -> None:
     site.report(one, ready(two, ready=False))
     assert states(site, "prod/two") == ("2 of 3", [State.SKIPPED])
     page = text_of(site.get("/"))
-    assert "Members of groups are not ready prod/two is not in web.prod.vm.example." in page
-    assert "web.prod.vm.example. is without it: not ready" in page
+    assert "Members of groups are not ready web.prod.vm.example. does not have prod/two." in page
+    assert "not ready for web.prod.vm.example." in page
     # The last one that was ready stays, until another one is.
     site.main.change(ready(one, ready=False))
     site.run()
