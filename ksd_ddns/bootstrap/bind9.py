@@ -47,7 +47,7 @@ controls {{ }};
 
 
 def _zone(primary: BundledPrimary, zone: str, *, key_name: str, transfer_keys: str) -> str:
-    types = "A AAAA TXT" if zone == primary.base else "PTR TXT"
+    types = "A AAAA SRV TXT" if zone == primary.base else "PTR TXT"
     grants = [f'grant "{key_name}" subdomain "{zone}" {types};']
     if zone == primary.base:
         grants.append(f'grant "{key_name}" name "{zone}" NS;')

@@ -54,7 +54,7 @@ acl:
   - id: update
     key: {key_name}
     action: update
-    update-type: [A, AAAA, TXT, NS]
+    update-type: [A, AAAA, SRV, TXT, NS]
   - id: update-pointers
     key: {key_name}
     action: update

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     hostname_scope: HostnameScope = setting(
         HostnameScope.NAMESPACE, "scope of the annotation ksd-ddns/hostname: off, namespace, zone", group=_NAMES
     )
+    group_srv: bool = setting(
+        False, "publish SRV records of groups, for the annotation ksd-ddns/group-ports", group=_NAMES
+    )
     max_addresses: int = setting(
         16, "maximum number of addresses per interface and address family", group=_NAMES, ge=1, le=64
     )

@@ -5,7 +5,7 @@ from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules, apex_name_server
-from ksd_ddns.zone.plan import ADDRESSES, POINTERS, Ownership, Scope
+from ksd_ddns.zone.plan import ADDRESSES, POINTERS, SERVICES, Ownership, Scope
 from ksd_ddns.zone.update import Limits
 
 
@@ -33,6 +33,7 @@ def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
         max_names=chosen.max_names,
         max_namespace_names=chosen.max_names_per_namespace,
         max_rrset=chosen.max_rrset,
+        group_srv=chosen.group_srv,
         publish=chosen.publish_cidrs,
         exclude=chosen.exclude_cidrs,
         name_server=chosen.name_server_ip,
@@ -46,7 +47,7 @@ def scope(chosen: Settings, rules: Rules) -> Scope:
     return Scope(
         base=rules.reverse or rules.base,
         forward=rules.base,
-        types=POINTERS if rules.reverse else ADDRESSES,
+        types=POINTERS if rules.reverse else SERVICES if rules.group_srv else ADDRESSES,
         base_only=bool(rules.reverse),
         excluded=rules.excluded if rules.reverse else chosen.reverse_zones,
         ownership=chosen.ownership,

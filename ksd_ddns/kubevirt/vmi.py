@@ -7,8 +7,10 @@ from functools import lru_cache
 
 import msgspec
 
+from ksd_ddns.kubevirt import groups as annotated
 from ksd_ddns.kubevirt import vmi_object
 from ksd_ddns.kubevirt.addresses import NOTABLE, is_link_local_ipv6, packed, unpublishable
+from ksd_ddns.kubevirt.groups import Membership, Port
 from ksd_ddns.kubevirt.vmi_object import DEFAULT_NAMESPACE, Spec, Status, StatusInterface, VmiObject
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 
@@ -41,24 +43,18 @@ class Interface(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[bytes, ...]
 
 
-class Membership(msgspec.Struct, frozen=True, gc=False):
-    """That a VMI is a member of `group`, with the addresses of `interface`; of the default record if it is empty."""
-
-    group: str
-    interface: str = ""
-
-
 class Vmi(msgspec.Struct, frozen=True, gc=False):
     """What naming needs of a VMI; two VMIs that differ in nothing else are equal.
 
     `created` is `metadata.creationTimestamp` in UTC seconds since the epoch, 0 if missing. `live` is false in the
     phases Succeeded and Failed. `interfaces` are in `by_record` order, and have at least one address each. `networks`
     are the names in `spec.networks`, without the default network and without unplugged interfaces. `ignored`, `ttl`
-    (seconds), `hostnames` and `groups` come from the annotations, already validated. `warnings` says what was skipped
-    and why; `more_warnings` counts those past MAX_WARNINGS.
+    (seconds), `hostnames`, `groups` and `ports` come from the annotations, already validated. `warnings` says what was
+    skipped and why; `more_warnings` counts those past MAX_WARNINGS.
 
     `ready` says whether a member of groups serves: condition Ready, or the phase Running without that condition. A VMI
-    that is being deleted is no member of any group. `was_ready`: a group in the zone has its addresses.
+    that is being deleted is no member of any group. `ports` are those that it serves as a member of each of its groups.
+    `was_ready` are the owner names of groups at which the zone has records of this VMI.
     """
 
     namespace: str
@@ -75,7 +71,8 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     more_warnings: int = 0
     groups: tuple[Membership, ...] = ()
     ready: bool = True
-    was_ready: bool = False
+    was_ready: frozenset[bytes] = frozenset()
+    ports: tuple[Port, ...] = ()
 
     @property
     def key(self) -> str:
@@ -132,6 +129,7 @@ def parse(obj: VmiObject) -> Vmi:
     ignored, ttl = False, None
     hostnames: tuple[str, ...] = ()
     groups: tuple[Membership, ...] = ()
+    ports: tuple[Port, ...] = ()
     annotations = metadata.annotations
     if annotations is not None:
         ignored = _ignored(annotations.ignore, warnings)
@@ -139,6 +137,7 @@ def parse(obj: VmiObject) -> Vmi:
         hostnames = _hostnames(annotations.hostname, warnings)
         if annotations.group is not None and metadata.deletion_timestamp is None:
             groups = _groups(annotations.group, warnings)
+            ports = _ports(annotations.group_ports, warnings) if groups else ()
     return Vmi(
         metadata.namespace or DEFAULT_NAMESPACE,
         metadata.name,
@@ -154,6 +153,7 @@ def parse(obj: VmiObject) -> Vmi:
         warnings.more,
         groups,
         _ready(obj.status) if groups else True,
+        ports=ports,
     )
 
 
@@ -291,18 +291,17 @@ def _hostnames(text: str | None, warnings: _Warnings) -> tuple[str, ...]:
 
 
 def _groups(text: str, warnings: _Warnings) -> tuple[Membership, ...]:
-    if not text.strip():
-        return ()
-    found: dict[str, Membership] = {}
-    for piece in text.split(",", MAX_HOSTNAMES)[:MAX_HOSTNAMES]:
-        group, _, interface = piece[: 2 * _LONGEST_HOSTNAME].partition("=")
-        group, interface = group.strip()[:_LONGEST_HOSTNAME].lower(), interface.strip()
-        if group:
-            found.setdefault(group, Membership(group, interface))
-        else:
-            warnings.annotation(vmi_object.GROUP, text, WarningCode.EMPTY_GROUP)
-            break
-    return tuple(found.values())
+    found, named = annotated.memberships(text)
+    if not named:
+        warnings.annotation(vmi_object.GROUP, text, WarningCode.EMPTY_GROUP)
+    return found
+
+
+def _ports(text: str | None, warnings: _Warnings) -> tuple[Port, ...]:
+    found, wrong = annotated.ports(text) if text else ((), None)
+    if wrong is not None:
+        warnings.annotation(vmi_object.GROUP_PORTS, wrong)
+    return found
 
 
 def _ready(status: Status | None) -> bool:

@@ -14,6 +14,7 @@ IGNORE = "ksd-ddns/ignore"
 TTL = "ksd-ddns/ttl"
 HOSTNAME = "ksd-ddns/hostname"
 GROUP = "ksd-ddns/group"
+GROUP_PORTS = "ksd-ddns/group-ports"
 
 DEFAULT_NAMESPACE = "default"
 """The namespace of objects without one, as for kubectl."""
@@ -31,6 +32,7 @@ class Annotations(msgspec.Struct, gc=False):
     ttl: str | None = msgspec.field(default=None, name=TTL)
     hostname: str | None = msgspec.field(default=None, name=HOSTNAME)
     group: str | None = msgspec.field(default=None, name=GROUP)
+    group_ports: str | None = msgspec.field(default=None, name=GROUP_PORTS)
 
 
 class Metadata(msgspec.Struct, gc=False, rename="camel"):

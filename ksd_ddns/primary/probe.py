@@ -21,7 +21,7 @@ from ksd_ddns.primary.session import Peer
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed, Message, Statement
 from ksd_ddns.wire.rcodes import BADKEY, BADSIG, BADTIME
-from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, TXT, A
+from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, IN, NS, PTR, SOA, SRV, TXT, A
 
 UDP_TIMEOUT = 1.0
 """Seconds before a UDP query is repeated, once."""
@@ -32,6 +32,7 @@ _RDATA = {
     AAAA: bytes.fromhex("20010db8") + bytes(12),  # RFC 3849
     TXT: b"\x0eksd-ddns check",
     PTR: _NOWHERE,
+    SRV: bytes(6) + _NOWHERE,
     NS: _NOWHERE,
 }
 

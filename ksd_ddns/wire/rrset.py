@@ -16,6 +16,7 @@ SOA = 6
 PTR = 12
 TXT = 16
 AAAA = 28
+SRV = 33
 DNAME = 39
 RRSIG = 46
 NSEC = 47

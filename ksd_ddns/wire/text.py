@@ -5,13 +5,14 @@ import re
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from ksd_ddns.wire import names, txt
-from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A
+from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, SRV, TXT, A
 
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")  # printable, neither quote nor backslash
-_TYPES = {A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", TXT: "TXT", AAAA: "AAAA", DNAME: "DNAME"}
+_TYPES = {A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", TXT: "TXT", AAAA: "AAAA", SRV: "SRV"}
+_TYPES |= {DNAME: "DNAME"}
 # Other types found in zones; this package does not parse their rdata.
 _TYPES |= {
-    13: "HINFO", 15: "MX", 17: "RP", 29: "LOC", 33: "SRV", 35: "NAPTR", 37: "CERT", 43: "DS", 44: "SSHFP",
+    13: "HINFO", 15: "MX", 17: "RP", 29: "LOC", 35: "NAPTR", 37: "CERT", 43: "DS", 44: "SSHFP",
     48: "DNSKEY", 49: "DHCID", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 59: "CDS", 60: "CDNSKEY", 61: "OPENPGPKEY",
     64: "SVCB", 65: "HTTPS", 99: "SPF", 256: "URI", 257: "CAA",
 }  # fmt: skip
@@ -24,7 +25,7 @@ def rdtype_text(rdtype: int) -> str:
 
 def is_readable(rdtype: int) -> bool:
     """Return whether rdata of `rdtype` has a readable presentation form here."""
-    return rdtype in {A, AAAA, TXT, NS, CNAME, PTR, DNAME}
+    return rdtype in {A, AAAA, TXT, NS, CNAME, PTR, DNAME, SRV}
 
 
 def rdata_text(rdtype: int, rdata: bytes) -> str:
@@ -37,6 +38,9 @@ def rdata_text(rdtype: int, rdata: bytes) -> str:
         return " ".join(_quoted(string) for string in txt.strings(rdata))
     if rdtype in {NS, CNAME, PTR, DNAME}:
         return names.to_text(rdata)
+    if rdtype == SRV and len(rdata) > 6:
+        priority, weight, port = (int.from_bytes(rdata[at : at + 2], "big") for at in (0, 2, 4))
+        return f"{priority} {weight} {port} {names.to_text(rdata[6:])}"
     return f"\\# {len(rdata)} {rdata.hex()}" if rdata else "\\# 0"
 
 

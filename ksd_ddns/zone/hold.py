@@ -9,8 +9,8 @@ import msgspec
 
 from ksd_ddns.kubevirt.vmi import Interface, Vmi, by_record
 from ksd_ddns.wire import names
-from ksd_ddns.wire.rrset import AAAA, A
-from ksd_ddns.zone.desired import Rules, group_name, interface_name
+from ksd_ddns.wire.rrset import AAAA, A, Node
+from ksd_ddns.zone.desired import Rules, interface_name, vmi_names
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_owned
 
@@ -78,13 +78,20 @@ def with_held(vmi: Vmi, held: dict[Vanished, tuple[bytes, ...]]) -> Vmi:
 
 
 def with_groups(vmi: Vmi, live: Live, rules: Rules, scope: Scope) -> Vmi:
-    """Return `vmi` with `was_ready` set if one of its groups in the zone has one of its addresses."""
-    addresses = {address for interface in vmi.interfaces for address in interface.addresses}
-    for membership in vmi.groups:
-        name = group_name(vmi, membership.group, rules)
-        node = live.nodes.get(name) if name else None
-        if node is None or not is_owned(node, live, scope):
-            continue
-        if any(address in addresses for rdtype in _OCTETS if (item := node.get(rdtype)) for address in item.rdatas):
-            return msgspec.structs.replace(vmi, was_ready=True)
-    return vmi
+    """Return `vmi` with `was_ready`: the names of its groups and services at which the zone has a record of it."""
+    wanted = vmi_names(vmi, rules)
+    found = set()
+    for claim in wanted.claims(len(wanted), rules):
+        node = live.nodes.get(claim.node.name) if claim.is_member else None
+        if node is not None and is_owned(node, live, scope) and _share(node, claim.node, scope):
+            found.add(node.name)
+    return msgspec.structs.replace(vmi, was_ready=frozenset(found)) if found else vmi
+
+
+def _share(one: Node, other: Node, scope: Scope) -> bool:
+    """Return whether two nodes have a published record in common."""
+    return any(
+        not set(item.rdatas).isdisjoint(there.rdatas)
+        for rdtype in scope.types
+        if (item := one.get(rdtype)) and (there := other.get(rdtype))
+    )

@@ -7,11 +7,11 @@ from ipaddress import ip_address
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Record, Statement
-from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, TXT, A, Node, RRset, rrset
+from ksd_ddns.wire.rrset import AAAA, CNAME, DNAME, NS, PTR, SOA, SRV, TXT, A, Node, RRset, rrset
 from ksd_ddns.wire.txt import text_rdata
 from ksd_ddns.zone.desired import Desired, Rules, desired
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Ownership, Policy, Scope
+from ksd_ddns.zone.plan import SERVICES, Ownership, Policy, Scope
 
 OWNER = "test"
 SSHFP = 44
@@ -75,6 +75,11 @@ def ns(*targets: str, ttl: int = 60) -> RRset:
 def ptr(*targets: str, ttl: int = 60) -> RRset:
     """Return a PTR RRset."""
     return rrset(PTR, ttl, (n(target) for target in targets))
+
+
+def srv(*records: tuple[int, str], ttl: int = 60) -> RRset:
+    """Return an SRV RRset, one record for each port and target; priority and weight are 0."""
+    return rrset(SRV, ttl, (bytes(4) + port.to_bytes(2, "big") + n(target) for port, target in records))
 
 
 def sshfp(octet: int = 1, ttl: int = 60) -> RRset:
@@ -147,6 +152,7 @@ def scope(rules: Rules, **settings: object) -> Scope:
         }
     else:
         default |= {"base": rules.base, "protected": frozenset({rules.base, rules.name_server_name})}
+        default |= {"types": SERVICES} if rules.group_srv else {}
     return Scope(**{**default, **settings})  # type: ignore[arg-type]
 
 

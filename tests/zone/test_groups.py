@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups: which addresses the name that several VMIs share has, as their members become ready, unready, or go."""
 
+import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksd_ddns.kubevirt.vmi import Membership, Vmi
+from ksd_ddns.kubevirt.groups import Membership, Port
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, A
-from ksd_ddns.zone.desired import Desired, Effect, desired
-from ksd_ddns.zone.explain import NameExplanation, Skip, State, Viewpoint, vmi_view
+from ksd_ddns.zone.desired import Desired, Effect, GroupCounts, desired
+from ksd_ddns.zone.explain import Member, NameExplanation, Skip, State, Viewpoint, name_view, vmi_view
 from ksd_ddns.zone.hold import with_groups
 from ksd_ddns.zone.plan import full
+from ksd_ddns.zone.render.explain_text import Text
+from ksd_ddns.zone.render.explained import name as explained_name
 from tests.zone.build import OWNER, a, aaaa, ip, live, mark, n, node, scope, txt, txt_rules, vmi
 from tests.zone.reconciler.model import Server, World
 
@@ -78,10 +83,14 @@ ONE, TWO, THREE = "10.0.0.1", "10.0.0.2", "10.0.0.3"
         pytest.param([member("a", ONE), member("a", ONE, groups="db")], [], id="leaves-the-group"),
         pytest.param([member("a", ONE), member("b", ONE)], [ONE], id="same-address"),
         pytest.param(
-            [member("a", ONE, ready=False, was_ready=True), member("b", TWO, ready=False)], [ONE], id="in-the-zone"
+            [member("a", ONE, ready=False, was_ready=frozenset({WEB})), member("b", TWO, ready=False)],
+            [ONE],
+            id="in-the-zone",
         ),
         pytest.param(
-            [member("b", TWO), member("a", ONE, ready=False, was_ready=True)], [TWO], id="in-the-zone-another-ready"
+            [member("b", TWO), member("a", ONE, ready=False, was_ready=frozenset({WEB}))],
+            [TWO],
+            id="in-the-zone-another-ready",
         ),
         pytest.param(
             [member("a", ONE), member("a", TWO, ready=False, uid="another")], [], id="successor-with-the-same-name"
@@ -176,7 +185,7 @@ def test_a_new_controller_keeps_the_last_member_that_the_zone_has() -> None:
     zone = live(node("web.prod.vm.example.", a(TWO), txt(record)))
     unready = [member("a", ONE, ready=False), member("b", TWO, ready=False)]
     seen = [with_groups(each, zone, RULES, scope(RULES)) for each in unready]
-    assert [each.was_ready for each in seen] == [False, True]
+    assert [each.was_ready for each in seen] == [frozenset(), {WEB}]
     assert addresses(desired(seen, RULES)) == [TWO]
 
 
@@ -245,8 +254,153 @@ def test_explain_says_for_each_member_what_became_of_it() -> None:
         "c": (State.SKIPPED, Skip.MAX_RRSET),
         "d": (State.SKIPPED, Skip.NOT_READY),
     }
-    assert [claim.vmi for claim in found["a"].claims] == ["prod/a", "prod/b", "prod/c"]
+    members = [("prod/a", "published"), ("prod/b", "published"), ("prod/c", "over-limit"), ("prod/d", "not-ready")]
+    assert [(claim.vmi, claim.member) for claim in found["a"].claims] == members
     assert all(claim.group for claim in found["a"].claims)
+
+
+def asked(world: World, name: bytes = WEB) -> NameExplanation:
+    """Return what is explained for the name of a group."""
+    found = name_view(world.reconciler, name, Viewpoint(server="10.0.0.53:53", sends=True), world.now).explanation
+    assert found is not None
+    return found
+
+
+def test_explain_shows_the_records_and_all_members_of_a_group() -> None:
+    world = World(Server())
+    world.report(member("a", ONE), member("b", TWO), member("c", THREE, ready=False))
+    world.run()
+    found = asked(world)
+    assert found.wanted == node(WEB, a(ONE, TWO), txt(f"heritage=ksd-ddns,owner={OWNER},group=prod/web"))
+    assert (found.state, found.winner) == (State.PUBLISHED, "prod/a")
+    world.change(member("a", ONE, ready=False), member("b", TWO, ready=False))
+    world.run()
+    found = asked(world)
+    assert (found.state, found.winner) == (State.PUBLISHED, "prod/b")
+    assert [(each.vmi, each.member) for each in found.claims] == [
+        ("prod/b", "last"), ("prod/a", "not-ready"), ("prod/c", "not-ready"),
+    ]  # fmt: skip
+    lines = list(explain_lines(world))
+    assert [line.split(": ", 1)[1] for line in lines if "(group" in line] == [
+        "not ready, published: no member is ready, and it was the last one", "not ready", "not ready",
+    ]  # fmt: skip
+    assert any(line.startswith("owner ") and "prod/web" in line for line in lines)
+
+
+def explain_lines(world: World) -> list[str]:
+    """Return the text that is printed for the group."""
+    answer = name_view(world.reconciler, WEB, Viewpoint(server="10.0.0.53:53", sends=True), world.now)
+    document = explained_name(answer, lambda at: datetime.fromtimestamp(at, UTC))
+    return list(Text(document, zone=UTC, width=None).lines())
+
+
+def test_explain_of_a_group_without_a_ready_member_says_so() -> None:
+    world = World(Server())
+    world.report(member("a", ONE, ready=False))
+    world.run()
+    found = asked(world)
+    assert (found.state, found.skip, found.winner) == (State.SKIPPED, Skip.NO_READY_MEMBER, "")
+    assert [(each.vmi, each.member) for each in found.claims] == [("prod/a", "not-ready")]
+
+
+def test_explain_lists_some_of_many_members() -> None:
+    world = World(Server())
+    world.report(*(member(f"m{i:03}", f"10.0.{i // 250}.{i % 250}", ready=i % 2 == 0) for i in range(500)))
+    world.run()
+    found = asked(world)
+    states = [each.member for each in found.claims]
+    assert (states.count(Member.NOT_READY), len(states), found.more_claims) == (100, 200, 300)
+    assert any(line.strip() == "and 300 more" for line in explain_lines(world))
+
+
+def test_the_last_member_stays_with_a_controller_that_lists_before_it_reads_the_zone() -> None:
+    world = World(Server())
+    world.report(member("a", ONE), member("b", TWO))
+    world.run()
+    world.change(member("a", ONE, ready=False), member("b", TWO, ready=False))
+    world.run()
+    world.start()
+    world.report(*world.vmis.values())
+    world.run()
+    assert addresses(world.reconciler.desired) == [TWO]
+
+
+def test_the_last_member_of_each_group_is_known_after_a_restart() -> None:
+    last = live(
+        node(WEB, a(ONE), txt(f"heritage=ksd-ddns,owner={OWNER},group=prod/web")),
+        node("db.prod.vm.example.", a(TWO), txt(f"heritage=ksd-ddns,owner={OWNER},group=prod/db")),
+    )
+    unready = [member("a", ONE, ready=False, groups="web, db"), member("b", TWO, ready=False, groups="web, db")]
+    wanted = desired([with_groups(each, last, RULES, scope(RULES)) for each in unready], RULES)
+    assert (addresses(wanted), addresses(wanted, n("db.prod.vm.example."))) == ([ONE], [TWO])
+
+
+def test_the_last_member_that_is_not_ready_is_rate_limited_too() -> None:
+    wanted = desired([member("a", ONE)], RULES)
+    wanted.put(member("a", ONE, ready=False))
+    both = member("a", ONE, ready=False, groups="web, db")
+    assert wanted.effect(both) is Effect.REMOVES  # it is not published in another group
+    moved = vmi("a", interfaces={"net1": [ONE], "net2": [TWO]})
+    of = {"ready": False, "groups": (Membership("web", "net2"),)}
+    wanted.put(msgspec.structs.replace(moved, ready=True, groups=(Membership("web", "net1"),)))
+    wanted.put(msgspec.structs.replace(moved, ready=False, groups=(Membership("web", "net1"),)))
+    assert wanted.effect(msgspec.structs.replace(moved, **of)) is Effect.CHANGES
+
+
+def test_an_address_that_members_share_counts_once() -> None:
+    floating = "10.0.0.100"
+    members = [member(f"m{i}", [floating, f"10.0.1.{i}"], created=i) for i in range(4)]
+    wanted = desired(members, txt_rules(max_rrset=5))
+    assert addresses(wanted) == [floating, *(f"10.0.1.{i}" for i in range(4))]
+    assert not wanted.warnings()
+
+
+def test_the_ttl_is_that_of_published_members() -> None:
+    members = [member(f"m{i}", f"10.0.1.{i}", created=i, ttl=30 + i) for i in range(4)]
+    young = member("young", TWO, created=99, ttl=5)
+    found = desired([*members, young], txt_rules(max_rrset=3)).get(WEB)
+    assert found is not None
+    assert {item.ttl for item in found.rrsets} == {30}
+
+
+def test_the_counts_follow_the_members() -> None:
+    wanted = Desired(txt_rules(group_srv=True))
+    ports = (Port("http", 80),)
+    for each in (
+        member("a", ONE, groups="web, db", ports=ports),
+        member("b", TWO, ready=False),
+        member("c", THREE, ready=False, groups="x"),
+    ):
+        wanted.put(each)
+    assert wanted.groups == GroupCounts(groups=3, unserved=1, ready=2, unready=2)
+    wanted.put(member("a", ONE, ready=False, groups="web"))
+    assert wanted.groups == GroupCounts(groups=2, unserved=2, ready=0, unready=3)
+    for key in "abc":
+        wanted.remove(f"prod/{key}")
+    assert wanted.groups == GroupCounts()
+
+
+def test_ten_thousand_members_cost_what_ten_do() -> None:
+    # Counts the comparisons of ranks rather than the time: the cost of one change is that of finding its place.
+    members = [member(f"m{i:05}", f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", created=i) for i in range(10_000)]
+    wanted = desired(members, RULES)
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        for each in members[:10]:
+            wanted.put(msgspec.structs.replace(each, ready=False))
+        of_puts, calls = calls, 0
+        warned = wanted.warnings()
+    finally:
+        sys.setprofile(None)
+    assert of_puts < 10 * 300
+    assert calls < 10_000 * 60
+    assert len(warned) == 10_000 - 10 - 90
 
 
 def test_explain_names_the_vmi_that_a_group_yields_to() -> None:

@@ -3,7 +3,7 @@
 
 from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision
 from ksd_ddns.zone.desired.desired import Desired, Effect, desired
-from ksd_ddns.zone.desired.groups import group_name
+from ksd_ddns.zone.desired.groups import GroupCounts, is_service
 from ksd_ddns.zone.desired.hostnames import namespace_domain, relative_name
 from ksd_ddns.zone.desired.rules import HostnameScope, Network, Rules, apex_name_server
 from ksd_ddns.zone.desired.unpublished import Unpublished
@@ -16,6 +16,7 @@ __all__ = [
     "Collision",
     "Desired",
     "Effect",
+    "GroupCounts",
     "HostnameScope",
     "Network",
     "Rules",
@@ -23,8 +24,8 @@ __all__ = [
     "VmiNames",
     "apex_name_server",
     "desired",
-    "group_name",
     "interface_name",
+    "is_service",
     "namespace_domain",
     "publishable",
     "relative_name",

@@ -29,7 +29,7 @@ ClaimRank: TypeAlias = tuple[int, int, str, str, str]
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """The node that one VMI wants at one name. Of several claims on a name the one with the lowest rank wins.
 
-    For a member of a group, `ready` says whether it serves, and `was_ready` whether the zone has its addresses.
+    For a member of a group, `ready` says whether it serves, and `was_ready` whether the zone has its records.
     """
 
     rank: ClaimRank

@@ -10,7 +10,7 @@ from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node
 from ksd_ddns.zone.desired.claims import ZONE, Claim, Claims, Collision, rank, shared
-from ksd_ddns.zone.desired.groups import Delta, Groups, has_no_room, shared_node
+from ksd_ddns.zone.desired.groups import Delta, GroupCounts, Groups, includes, shared_node
 from ksd_ddns.zone.desired.records import own_records
 from ksd_ddns.zone.desired.rules import Rules
 from ksd_ddns.zone.desired.unpublished import Unpublished, unpublished
@@ -36,6 +36,7 @@ class Desired:
         self._rules = rules
         self._claims = Claims(rules)
         self._groups = Groups()
+        self._shared: dict[bytes, Node] = {}  # the nodes of groups, until a member changes
         self._by_vmi: dict[str, tuple[Claim, ...]] = {}
         self._warnings: dict[str, tuple[VmiWarning, ...]] = {}
         self._quota = Quota(rules.max_namespace_names) if rules.max_namespace_names else None
@@ -80,8 +81,10 @@ class Desired:
         after = wanted.claims(most, self._rules)
         if after == before:
             return Effect.NONE
-        nodes = {claim.node.name: claim.node for claim in before if claim.ready}
-        if all(not claim.ready or _is_part(claim.node, nodes.get(claim.node.name)) for claim in after):
+        groups = self._groups
+        nodes = {each.node.name: each.node for each in before if not each.is_member or groups.is_published(each)}
+        published = (each.node for each in after if not each.is_member or groups.would_publish(each))
+        if all(_is_part(node, nodes.get(node.name)) for node in published):
             return Effect.REMOVES
         return Effect.CHANGES
 
@@ -96,7 +99,12 @@ class Desired:
             return node if not rules.reverse or len(node.rrsets[0].rdatas) < 10 else shared([holder], rules)
         if rules.reverse:
             return shared(holder, rules)
-        return shared_node(holder, rules) if holder[0].is_member else holder[0].node
+        if not holder[0].is_member:
+            return holder[0].node
+        found = self._shared.get(name)
+        if found is None:
+            found = self._shared[name] = shared_node(holder, rules)
+        return found
 
     def vmi_of(self, name: bytes) -> str:
         """Return `namespace/name` of the VMI that has `name`, empty for the zone's own records and unwanted names."""
@@ -111,6 +119,19 @@ class Desired:
         if holder is None:
             return ()
         return tuple(holder) if isinstance(holder, list) else (holder,)
+
+    def members_of(self, name: bytes) -> list[Claim]:
+        """Return what each member of the group `name` wants, published or not, the oldest VMIs first."""
+        return self._groups.members(name)
+
+    def is_published(self, claim: Claim) -> bool:
+        """Return whether a member is one of those that its group publishes; over the limit, it is one of them."""
+        return self._groups.is_published(claim)
+
+    @property
+    def groups(self) -> GroupCounts:
+        """The number of groups and members."""
+        return self._groups.counts
 
     def claims_of(self, key: str) -> tuple[Claim, ...]:
         """Return the claims of the VMI `namespace/name`, also those that lost their name."""
@@ -144,7 +165,7 @@ class Desired:
 
     def warnings(self) -> list[VmiWarning]:
         """Return the warnings about all VMIs, in the order of their names."""
-        keys = self._warnings.keys() | (self._by_vmi.keys() if self._rules.reverse else self._groups.members())
+        keys = self._warnings.keys() | (self._by_vmi.keys() if self._rules.reverse else self._groups.keys())
         return [warning for key in sorted(keys) for warning in self.warnings_of(key)]
 
     def take_changed_warnings(self) -> set[str]:
@@ -214,11 +235,15 @@ class Desired:
             self._add(claim)
 
     def _add(self, claim: Claim) -> None:
+        if claim.is_member:
+            self._shared.pop(claim.node.name, None)
         displaced = self._claims.add(claim)
         if displaced:
             self._changed_warnings.add(displaced)
 
     def _remove(self, claim: Claim) -> None:
+        if claim.is_member:
+            self._shared.pop(claim.node.name, None)
         displaced = self._claims.remove(claim)
         if displaced:
             self._changed_warnings.add(displaced)
@@ -231,8 +256,9 @@ class Desired:
                 vmi=key, code=WarningCode.GROUP_FULL, value=shortened(names.to_text(claim.node.name)), limit=limit
             )
             for claim in self._by_vmi.get(key, ())
-            if claim.is_member and isinstance(holder := self._claims.holders.get(claim.node.name), list)
-            if has_no_room(claim, holder, limit)
+            if claim.is_member and self._groups.is_published(claim)
+            if isinstance(holder := self._claims.holders.get(claim.node.name), list) and holder[0].is_member
+            if not includes(self.get(claim.node.name), claim.node)
         ]
 
     def _left_out(self, key: str) -> list[bytes]:

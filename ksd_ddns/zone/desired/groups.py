@@ -1,18 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups: names that several VMIs share, and which of their members are published.
 
-The ready members are published. If no member is ready, the last ready ones stay, until they are deleted or another
-member becomes ready: an address that may not respond is better than none.
+The ready members are published. If no member is ready, the last ones that were stay, until they are gone or another
+member becomes ready: an address that may not answer is better than none. With GROUP_SRV the same holds for each service
+of a group, `_<port name>._<protocol>.<group>`: its members are those of the group that have the port.
 """
 
+from collections.abc import Iterable
+
+import msgspec
+
+from ksd_ddns.kubevirt.groups import Port
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
-from ksd_ddns.wire.rrset import AAAA, TXT, A, Node, RRset, rrset
-from ksd_ddns.zone.desired.claims import Claim
+from ksd_ddns.wire.codec import STATEMENT_OVERHEAD
+from ksd_ddns.wire.rrset import AAAA, SRV, TXT, A, Node, rrset
+from ksd_ddns.zone.desired.claims import MAX_RRSET_OCTETS, Claim, ClaimRank
 from ksd_ddns.zone.desired.hostnames import namespace_domain
-from ksd_ddns.zone.desired.records import Families, families
+from ksd_ddns.zone.desired.records import Families
 from ksd_ddns.zone.desired.rules import Rules
 from ksd_ddns.zone.ownership_record import OwnershipRecord
+
+EXAMINED = 10
+"""Members that are examined for one name, as a multiple of MAX_RRSET: a change of one must not cost time for all."""
+
+
+class GroupCounts(msgspec.Struct):
+    """Groups, those without a ready member, and the members of all groups. A VMI in two groups is two members."""
+
+    groups: int = 0
+    unserved: int = 0
+    ready: int = 0
+    unready: int = 0
 
 
 class _Group:
@@ -29,52 +48,84 @@ Delta = tuple[list[Claim], list[Claim]]
 
 
 class Groups:
-    """The members of every group, by the group's owner name."""
+    """The members of every group and service, by owner name. A change costs no more in a larger group."""
 
     def __init__(self) -> None:
         self._groups: dict[bytes, _Group] = {}
+        self.counts = GroupCounts()
 
-    def members(self) -> set[str]:
+    def keys(self) -> set[str]:
         """Return the VMIs that are members of any group, ready or not."""
         return {key for group in self._groups.values() for key in group.members}
 
+    def members(self, name: bytes) -> list[Claim]:
+        """Return what each member of the group wants, published or not, the oldest VMIs first."""
+        group = self._groups.get(name)
+        return sorted(group.members.values(), key=_rank_of) if group else []
+
+    def is_published(self, claim: Claim) -> bool:
+        """Return whether the member is among those that the group publishes."""
+        group = self._groups.get(claim.node.name)
+        return group is not None and group.published.get(claim.vmi) is claim
+
+    def would_publish(self, claim: Claim) -> bool:
+        """Return whether the member is published once it has joined: it is ready, or the last one that was."""
+        group = self._groups.get(claim.node.name)
+        if claim.ready or group is None:
+            return claim.ready or claim.was_ready
+        if group.ready and group.ready != {claim.vmi}:
+            return False
+        before = group.published.get(claim.vmi)
+        # A successor with the same name was never ready.
+        return claim.was_ready or (before is not None and before.rank == claim.rank)
+
     def join(self, claim: Claim) -> Delta:
         """Add a member, or replace what it wants; return which claims that changes."""
-        group = self._groups.setdefault(claim.node.name, _Group())
-        before = dict(group.published)
-        key = claim.vmi
-        group.members[key] = claim
+        name, key = claim.node.name, claim.vmi
+        published = self.would_publish(claim)
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = _Group()
+        else:
+            self._count(name, group, -1)
+        gone = [group.published.pop(key)] if key in group.published else []
         if claim.ready:
+            if not group.ready:
+                gone += group.published.values()
+                group.published.clear()
             group.ready.add(key)
         else:
             group.ready.discard(key)
-        if group.ready:
-            for other in [other for other in group.published if other not in group.ready]:
-                del group.published[other]
-            if claim.ready:
-                group.published[key] = claim
-        # A new VMI with the same name was never ready.
-        elif claim.was_ready or (key in before and before[key].rank == claim.rank):
+        group.members[key] = claim
+        if published:
             group.published[key] = claim
-        else:
-            group.published.pop(key, None)
-        return _delta(before, group.published)
+        self._count(name, group, 1)
+        return gone, [claim] if published else []
 
     def leave(self, name: bytes, key: str) -> Delta:
         """Remove the member `key` of the group `name`; return which claims that changes."""
         group = self._groups[name]
+        self._count(name, group, -1)
         del group.members[key]
         group.ready.discard(key)
         gone = group.published.pop(key, None)
-        if not group.members:
+        if group.members:
+            self._count(name, group, 1)
+        else:
             del self._groups[name]
         return [gone] if gone else [], []
 
+    def _count(self, name: bytes, group: _Group, sign: int) -> None:
+        if is_service(name):
+            return
+        self.counts.groups += sign
+        self.counts.unserved += 0 if group.ready else sign
+        self.counts.ready += sign * len(group.ready)
+        self.counts.unready += sign * (len(group.members) - len(group.ready))
 
-def _delta(before: dict[str, Claim], after: dict[str, Claim]) -> Delta:
-    gone = [claim for key, claim in before.items() if after.get(key) is not claim]
-    new = [claim for key, claim in after.items() if before.get(key) is not claim]
-    return gone, new
+
+def _rank_of(claim: Claim) -> ClaimRank:
+    return claim.rank
 
 
 def group_name(vmi: Vmi, group: str, rules: Rules) -> bytes | None:
@@ -86,52 +137,77 @@ def group_name(vmi: Vmi, group: str, rules: Rules) -> bytes | None:
     return name if len(name) <= names.MAX_NAME else None
 
 
+def service_name(port: Port, group: bytes) -> bytes | None:
+    """Return the owner name `_<port name>._<protocol>.<group>` (RFC 2782), or None if it is too long."""
+    labels = (b"_" + port.name.encode("ascii"), b"_" + port.protocol.encode("ascii"))
+    name = b"".join(bytes([len(label)]) + label for label in labels) + group
+    return name if len(name) <= names.MAX_NAME else None
+
+
+def is_service(name: bytes) -> bool:
+    """Return whether `name` is that of a service (RFC 2782): its first two labels begin with an underscore."""
+    return name[1:2] == b"_" and names.parent(name)[1:2] == b"_"
+
+
+def service_rdata(port: Port, target: bytes) -> bytes:
+    """Return the SRV rdata for a port of the host `target` (RFC 2782); all members have the same priority."""
+    return bytes(4) + port.number.to_bytes(2, "big") + target
+
+
 def member_node(name: bytes, addresses: Families, ttl: int, subject: str, rules: Rules) -> Node:
     """Return what one member wants at the name of the group `subject` (`namespace/name`)."""
-    rrsets: list[RRset] = []
-    if addresses[0]:
-        rrsets.append(rrset(A, ttl, addresses[0]))
-    if rules.owner:
-        rrsets.append(RRset(TXT, ttl, (OwnershipRecord(rules.owner, group=subject).rdata(),)))
-    if addresses[1]:
-        rrsets.append(rrset(AAAA, ttl, addresses[1]))
-    return Node(name, tuple(rrsets))
+    return _node(name, ttl, [(A, addresses[0]), (AAAA, addresses[1])], _ownership(subject, rules))
+
+
+def service_node(name: bytes, rdatas: Iterable[bytes], ttl: int, subject: str, rules: Rules) -> Node:
+    """Return what one member wants at the name of a service of the group `subject`."""
+    return _node(name, ttl, [(SRV, rdatas)], _ownership(subject, rules))
 
 
 def shared_node(claims: list[Claim], rules: Rules) -> Node:
-    """Return the node with the addresses of all `claims`, as many of a family as one RRset may hold, first ones first.
+    """Return the node with the records of all `claims`, as many of a type as one RRset may hold, first ones first.
 
-    It has the lowest TTL of the members.
+    It has the lowest TTL of the members that have a record in it.
     """
+    first = claims[0].node
     if len(claims) == 1:
-        return claims[0].node
-    ttl = min(item.ttl for claim in claims for item in claim.node.rrsets)
-    found: dict[bytes, None] = {}
-    for claim in claims:
-        for rdtype in (A, AAAA):
-            item = claim.node.get(rdtype)
-            if item is not None:
-                found.update(dict.fromkeys(item.rdatas))
-    v4, v6 = families(tuple(found))
+        return first
     most = rules.max_rrset
-    subject = claims[0].node.get(TXT)
-    rrsets = [rrset(A, ttl, v4[:most])] if v4 else []
-    if subject is not None:
-        rrsets.append(RRset(TXT, ttl, subject.rdatas))
-    if v6:
-        rrsets.append(rrset(AAAA, ttl, v6[:most]))
-    return Node(claims[0].node.name, tuple(rrsets))
+    overhead = len(first.name) + STATEMENT_OVERHEAD
+    found: dict[int, dict[bytes, None]] = {A: {}, AAAA: {}, SRV: {}}
+    room = dict.fromkeys(found, MAX_RRSET_OCTETS)
+    ttl = first.rrsets[0].ttl
+    for claim in claims[: EXAMINED * most]:
+        for item in claim.node.rrsets:
+            there = found.get(item.type)
+            if there is None:
+                continue  # the ownership record
+            for rdata in item.rdatas:
+                size = overhead + len(rdata)
+                if rdata in there or (len(there) < most and room[item.type] >= size):
+                    room[item.type] -= 0 if rdata in there else size
+                    there[rdata] = None
+                    ttl = min(ttl, item.ttl)
+    text = first.get(TXT)
+    return _node(first.name, ttl, found.items(), text.rdatas if text is not None else ())
 
 
-def has_no_room(claim: Claim, claims: list[Claim], most: int) -> bool:
-    """Return whether addresses of `claim` are over the limit after those of the `claims` before it."""
-    v4 = v6 = 0
-    for each in claims:
-        for item in each.node.rrsets:
-            v4 += len(item.rdatas) if item.type == A else 0
-            v6 += len(item.rdatas) if item.type == AAAA else 0
-        if each is claim:
-            return bool(v4 > most and each.node.get(A)) or bool(v6 > most and each.node.get(AAAA))
-        if min(v4, v6) >= most:
-            break
-    return any(each is claim for each in claims)
+def _ownership(subject: str, rules: Rules) -> tuple[bytes, ...]:
+    return (OwnershipRecord(rules.owner, group=subject).rdata(),) if rules.owner else ()
+
+
+def _node(
+    name: bytes, ttl: int, published: Iterable[tuple[int, Iterable[bytes]]], ownership: tuple[bytes, ...]
+) -> Node:
+    """Return the node of these records, sorted by type, without the types that have none."""
+    found = sorted((rdtype, tuple(rdatas)) for rdtype, rdatas in (*published, (TXT, ownership)))
+    return Node(name, tuple([rrset(rdtype, ttl, rdatas) for rdtype, rdatas in found if rdatas]))
+
+
+def includes(node: Node | None, wanted: Node) -> bool:
+    """Return whether all records of `wanted` are in `node`, whatever their TTL."""
+    for item in wanted.rrsets:
+        there = node.get(item.type) if node else None
+        if there is None or not set(item.rdatas) <= set(there.rdatas):
+            return False
+    return True

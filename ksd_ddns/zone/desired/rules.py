@@ -36,7 +36,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     record of every node, empty if there are none. `name_server` are the packed addresses of `ns.<base>`.
 
     `max_addresses` applies to each address family of an interface, `max_names` to each VMI, `max_namespace_names` to
-    each namespace (0: no limit), `max_rrset` to the records of one type at one name.
+    each namespace (0: no limit), `max_rrset` to the records of one type at one name. With `group_srv` the services of
+    groups have SRV records.
 
     With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
     `base`; several VMIs may share one. Names below one of `excluded` are published in another zone.
@@ -52,6 +53,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_names: int = 50
     max_namespace_names: int = 0
     max_rrset: int = 90
+    group_srv: bool = False
     publish: tuple[Network, ...] = ()
     exclude: tuple[Network, ...] = ()
     name_server: tuple[bytes, ...] = ()

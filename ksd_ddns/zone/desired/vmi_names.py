@@ -9,7 +9,7 @@ from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node, rrset
 from ksd_ddns.zone.desired.claims import ANNOTATION, GROUP, INTERFACE, Claim, rank
-from ksd_ddns.zone.desired.groups import group_name, member_node
+from ksd_ddns.zone.desired.groups import group_name, member_node, service_name, service_node, service_rdata
 from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain, relative_name
 from ksd_ddns.zone.desired.records import Families, address_rrsets, families, with_ownership_record
 from ksd_ddns.zone.desired.rules import HostnameScope, Rules
@@ -22,10 +22,11 @@ class VmiNames:
     """The names that a VMI wants, as many as MAX_NAMES allows, the most important first.
 
     `names` are the default record, the interfaces, the hostnames, the groups, each with its addresses; those from index
-    `annotated` on come from annotations. `groups` has the names of the groups. `own` is the name of the VMI itself.
+    `annotated` on come from annotations. `groups` has the names of the groups. `services`, the least important, have
+    SRV records; each with the name of its group. `own` is the name of the VMI itself.
     """
 
-    __slots__ = ("_latest", "_over", "_skipped", "_vmi", "annotated", "groups", "names", "own")
+    __slots__ = ("_latest", "_over", "_skipped", "_vmi", "annotated", "groups", "names", "own", "services")
 
     def __init__(self, vmi: Vmi) -> None:
         self._vmi = vmi
@@ -36,9 +37,10 @@ class VmiNames:
         self.names: dict[bytes, Families] = {}
         self.annotated = 0
         self.groups: dict[bytes, str] = {}
+        self.services: dict[bytes, tuple[str, list[bytes]]] = {}
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.names) + len(self.services)
 
     def over(self, code: WarningCode, limit: int, *, interface: str = "", count: int = 0) -> None:
         """Warn about a limit that the VMI exceeds."""
@@ -53,10 +55,10 @@ class VmiNames:
     def warnings(self, most: int, rules: Rules) -> tuple[VmiWarning, ...]:
         """Return the warnings about the VMI if only the first `most` names are published."""
         vmi = self._vmi
-        if not (self._over or self._skipped or vmi.warnings or most < len(self.names)):
+        if not (self._over or self._skipped or vmi.warnings or most < len(self)):
             return ()
         found = [*self._over, *vmi.warnings, *self._skipped]
-        if most < len(self.names):
+        if most < len(self):
             found.insert(
                 0,
                 VmiWarning(
@@ -64,7 +66,7 @@ class VmiNames:
                     code=WarningCode.MAX_NAMES_PER_NAMESPACE,
                     limit=rules.max_namespace_names,
                     count=most,
-                    wanted=len(self.names),
+                    wanted=len(self),
                 ),
             )
         more = vmi.more_warnings + max(0, len(found) - MAX_VMI_WARNINGS)
@@ -90,22 +92,21 @@ class VmiNames:
             weak = (ANNOTATION, *rank(vmi))
             claims[self.annotated :] = [Claim(weak, key, claim.node) for claim in claims[self.annotated :]]
         if self.groups:
-            claims[len(claims) - len(self.groups) :] = self._memberships(ttl, rules)
+            claims[len(self.names) - len(self.groups) :] = self._memberships(ttl, rules)
         return tuple(claims if most >= len(claims) else claims[:most])
 
     def _memberships(self, ttl: int, rules: Rules) -> list[Claim]:
         vmi = self._vmi
         last = (GROUP, *rank(vmi))
-        return [
-            Claim(
-                last,
-                vmi.key,
-                member_node(name, self.names[name], ttl, f"{vmi.namespace}/{group}", rules),
-                vmi.ready,
-                vmi.was_ready,
-            )
+        nodes = [
+            member_node(name, self.names[name], ttl, f"{vmi.namespace}/{group}", rules)
             for name, group in self.groups.items()
         ]
+        nodes += [
+            service_node(name, rdatas, ttl, f"{vmi.namespace}/{group}", rules)
+            for name, (group, rdatas) in self.services.items()
+        ]
+        return [Claim(last, vmi.key, node, vmi.ready, node.name in vmi.was_ready) for node in nodes]
 
     def _reverse(self, most: int, rules: Rules) -> tuple[Claim, ...]:
         targets: dict[bytes, list[bytes]] = {}
@@ -210,8 +211,9 @@ def _add_hostnames(wanted: VmiNames, vmi: Vmi, domain: bytes, first: Families, r
 
 
 def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bool:
-    """Add the names of the groups; return whether MAX_NAMES sufficed."""
+    """Add the names of the groups, then those of their services; return whether MAX_NAMES sufficed."""
     found = wanted.names
+    targets: dict[bytes, bytes] = {}
     by_name = {interface.name: interface for interface in vmi.interfaces}
     for membership in vmi.groups:
         name = group_name(vmi, membership.group, rules)
@@ -232,6 +234,39 @@ def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bo
             return False
         found[name] = addresses
         wanted.groups[name] = membership.group
+        target = _target(wanted, addresses, membership.interface)
+        if target:
+            targets[name] = target
+    return _add_services(wanted, vmi, targets, rules) if rules.group_srv else True
+
+
+def _target(wanted: VmiNames, addresses: Families, interface: str) -> bytes:
+    """Return the VMI's name with the `addresses` it has in a group: of the interface, else the default record.
+
+    If these are of two interfaces and there is no default record, it is the name of the first one. Empty for none.
+    """
+    label = _label(interface) if interface else None
+    if label is not None and wanted.names.get(label + wanted.own) == addresses:
+        return label + wanted.own
+    own = list(islice(wanted.names.items(), wanted.annotated))
+    exact = (name for name, there in own if there == addresses)
+    part = (name for name, (v4, v6) in own if (v4 or v6) in addresses)
+    return next(exact, None) or next(part, b"")
+
+
+def _add_services(wanted: VmiNames, vmi: Vmi, targets: dict[bytes, bytes], rules: Rules) -> bool:
+    """Add the names of the services of each group, with the host `targets`; return whether MAX_NAMES sufficed."""
+    services = wanted.services
+    for group, target in targets.items():
+        for port in vmi.ports:
+            name = service_name(port, group)
+            if name is None or name in wanted.names:
+                continue
+            if name not in services:
+                if len(wanted) >= rules.max_names:
+                    return False
+                services[name] = wanted.groups[group], []
+            services[name][1].append(service_rdata(port, target))
     return True
 
 

@@ -6,13 +6,14 @@ from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
 from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
 from ksd_ddns.zone.plan.ownership import is_owned, namespace_of, owned_names
 from ksd_ddns.zone.plan.planner import collisions, full, partial, verdict
-from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, Ownership, Policy, Scope
+from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, SERVICES, Ownership, Policy, Scope
 from ksd_ddns.zone.plan.ttl import lowered, ttl_cap
 
 __all__ = [
     "ADDRESSES",
     "LIMIT_FLOOR",
     "POINTERS",
+    "SERVICES",
     "Blocked",
     "Change",
     "Conflict",

@@ -4,8 +4,9 @@
 import msgspec
 
 from ksd_ddns.wire import names
-from ksd_ddns.wire.rrset import CNAME, DNAME, PTR, TXT, Node, RRset, rrset
+from ksd_ddns.wire.rrset import CNAME, DNAME, PTR, SRV, TXT, Node, RRset, rrset
 from ksd_ddns.zone import ownership_record
+from ksd_ddns.zone.desired import is_service
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan.change import Change, Kind
@@ -181,4 +182,8 @@ def without_ours(found: Node, scope: Scope) -> Node:
     ours = _own_records(text, scope) if text else {}
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
-    return found.with_rrsets(kept, types=(TXT,) if _others(text, scope) else (*scope.types, TXT))
+    if _others(text, scope):
+        return found.with_rrsets(kept, types=(TXT,))
+    # The SRV records of a group's service are ours also when GROUP_SRV has been turned off.
+    service = is_service(found.name) and any(record.group for record in ours.values())
+    return found.with_rrsets(kept, types=(*scope.types, TXT, *((SRV,) if service else ())))

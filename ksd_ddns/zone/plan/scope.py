@@ -5,9 +5,10 @@ from enum import StrEnum
 
 import msgspec
 
-from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A, RRset
+from ksd_ddns.wire.rrset import AAAA, PTR, SRV, TXT, A, RRset
 
 ADDRESSES = (A, AAAA)
+SERVICES = (A, AAAA, SRV)
 POINTERS = (PTR,)
 
 

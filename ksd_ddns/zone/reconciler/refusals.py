@@ -14,7 +14,7 @@ import msgspec
 
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.wire import names, rcodes
-from ksd_ddns.wire.rrset import AAAA, PTR, TXT, A
+from ksd_ddns.wire.rrset import AAAA, PTR, SRV, TXT, A
 from ksd_ddns.zone.answer import Answer, Result
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
@@ -242,5 +242,7 @@ def violates_check_names(change: Change) -> bool:
         if item.type in {A, AAAA} and not names.is_host_name(change.name):
             return True
         if item.type == PTR and not all(map(names.is_host_name, item.rdatas)):
+            return True
+        if item.type == SRV and not all(names.is_host_name(rdata[6:]) for rdata in item.rdatas):
             return True
     return False

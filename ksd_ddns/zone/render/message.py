@@ -2,7 +2,7 @@
 """Conflicts and warnings as text: one clause each, without the name or the VMI that it is about."""
 
 from ksd_ddns.kubevirt.vmi import MAX_TTL, MIN_TTL
-from ksd_ddns.kubevirt.vmi_object import GROUP, HOSTNAME, IGNORE, TTL
+from ksd_ddns.kubevirt.vmi_object import GROUP, GROUP_PORTS, HOSTNAME, IGNORE, TTL
 from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Unpublished
@@ -89,6 +89,7 @@ _UNPUBLISHED = {
 _ALLOWED = {
     IGNORE: '"true" or "false"',
     TTL: f"a whole number of seconds from {MIN_TTL} to {MAX_TTL}",
+    GROUP_PORTS: "a name and a port, such as http=8080 or dns=53/udp",
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Statement
-from ksd_ddns.wire.rrset import ANY, CLASS_ANY, CLASS_NONE
+from ksd_ddns.wire.rrset import ANY, CLASS_ANY, CLASS_NONE, SRV
 from ksd_ddns.wire.text import rdata_text, rdtype_text
 from ksd_ddns.zone.plan import ADDRESSES, Change, Plan
 from ksd_ddns.zone.render import text
@@ -55,9 +55,13 @@ def _messages(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator
 
 
 def _refused_by_nsupdate(change: Change) -> bool:
-    """Return whether `change` adds addresses to a name that is not a host name."""
-    adds = any(new is not None and new.type in ADDRESSES for _, new in change.rrsets())
-    return adds and not names.is_host_name(change.name)
+    """Return whether `change` adds addresses to a name, or an SRV record of a target, that is not a host name."""
+    for _, new in change.rrsets():
+        if new is not None and new.type in ADDRESSES and not names.is_host_name(change.name):
+            return True
+        if new is not None and new.type == SRV and not all(names.is_host_name(rdata[6:]) for rdata in new.rdatas):
+            return True
+    return False
 
 
 def _comment(line: str) -> str:
