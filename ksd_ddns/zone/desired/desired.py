@@ -120,9 +120,9 @@ class Desired:
             return ()
         return tuple(holder) if isinstance(holder, list) else (holder,)
 
-    def members_of(self, name: bytes) -> list[Claim]:
-        """Return what each member of the group `name` wants, published or not, the oldest VMIs first."""
-        return self._groups.members(name)
+    def unready_members(self, name: bytes, most: int) -> tuple[int, list[Claim]]:
+        """Return the number of members that the group `name` does not publish, and the first `most` of them."""
+        return self._groups.unready_members(name, most)
 
     def is_published(self, claim: Claim) -> bool:
         """Return whether a member is one of those that its group publishes; over the limit, it is one of them."""

@@ -7,6 +7,7 @@ of a group, `_<port name>._<protocol>.<group>`: its members are those of the gro
 """
 
 from collections.abc import Iterable
+from heapq import nsmallest
 
 import msgspec
 
@@ -58,10 +59,14 @@ class Groups:
         """Return the VMIs that are members of any group, ready or not."""
         return {key for group in self._groups.values() for key in group.members}
 
-    def members(self, name: bytes) -> list[Claim]:
-        """Return what each member of the group wants, published or not, the oldest VMIs first."""
+    def unready_members(self, name: bytes, most: int) -> tuple[int, list[Claim]]:
+        """Return the number of members that the group does not publish, and the `most` oldest VMIs of them."""
         group = self._groups.get(name)
-        return sorted(group.members.values(), key=_rank_of) if group else []
+        count = len(group.members) - len(group.published) if group is not None else 0
+        if group is None or not count:
+            return 0, []
+        found = (claim for key, claim in group.members.items() if key not in group.published)
+        return count, nsmallest(most, found, key=_rank_of)
 
     def is_published(self, claim: Claim) -> bool:
         """Return whether the member is among those that the group publishes."""

@@ -84,6 +84,8 @@ class Skip(StrEnum):
     """The reverse name or the group has `limit` records already; older VMIs come first."""
     NOT_READY = "not-ready"
     """The VMI is a member of the group, but not ready."""
+    NO_READY_MEMBER = "no-ready-member"
+    """No member of the group is ready, or was."""
     IGNORED = "ignored"
     """The annotation ksd-ddns/ignore is true."""
     ENDED = "ended"
@@ -142,12 +144,26 @@ class Hold:
     until: float | None = None
 
 
+class Member(StrEnum):
+    """What became of a member of a group. The values are part of the JSON schema."""
+
+    PUBLISHED = "published"
+    """It is ready, and the group has its records."""
+    LAST = "last"
+    """It is not ready, and the group has its records: no member is ready, and it was the last one."""
+    NOT_READY = "not-ready"
+    """It is not ready."""
+    OVER_LIMIT = "over-limit"
+    """The group has MAX_RRSET records of older VMIs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimFact:
     """A VMI that wants a name, for an interface, for its hostname annotation (`annotation`) or as member of a `group`.
 
     `vmi` is empty for the zone's own records. `created` is in UTC seconds since the epoch, 0 if unknown. `served`: it
-    gets the name, perhaps with others.
+    gets the name, perhaps with others. `member` is what became of a member of a group, None if the group does not get
+    the name.
     """
 
     vmi: str
@@ -156,6 +172,7 @@ class ClaimFact:
     group: bool
     wanted: Node
     served: bool = True
+    member: Member | None = None
 
 
 CLAIMS = 50
@@ -166,12 +183,13 @@ CLAIMS = 50
 class NameExplanation:
     """One owner name in one zone.
 
-    `wanted` is what the VMI in question wants there (of a name: what the first of `claims` wants), `found` all that the
-    zone holds. `claims` are the first CLAIMS of the `claimed` VMIs that want the name, the one that gets it first:
-    interfaces before annotations, then older VMIs before newer ones; the members of a group share it. `owners` are the
-    ownership records at the name, `ours` whether it is ours. `change` is what the controller has to do with the name,
-    None if nothing. `unconfirmed_since` is when the primary accepted a change that the zone does not show yet. `limits`
-    are the deletion limits that block its deletion.
+    `wanted` is what the VMI in question wants there (of a name: what the first of `claims` or the group wants), `found`
+    all that the zone holds. `claims` are the first CLAIMS of the `claimed` VMIs that want the name, the one that gets it
+    first: interfaces before annotations, then older VMIs before newer ones. The members of a group share it; those that
+    are not ready come last, and there may be CLAIMS more of them. `owners` are the ownership records at the name, `ours`
+    whether it is ours. `change` is what the controller has to do with the name, None if nothing. `unconfirmed_since` is
+    when the primary accepted a change that the zone does not show yet. `limits` are the deletion limits that block its
+    deletion.
     """
 
     zone: bytes
@@ -195,7 +213,8 @@ class NameExplanation:
     @property
     def winner(self) -> str:
         """The VMI that gets the name, empty for none and for the zone's own records."""
-        return self.claims[0].vmi if self.claims else ""
+        first = self.claims[0] if self.claims else None
+        return first.vmi if first is not None and first.member is not Member.NOT_READY else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

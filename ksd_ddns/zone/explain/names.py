@@ -11,7 +11,7 @@ from ksd_ddns.wire.rrset import PTR, TXT, Node
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import ANNOTATION, Claim
-from ksd_ddns.zone.explain.model import CLAIMS, ClaimFact, Hold, NameExplanation, RefusalFact, Skip, State
+from ksd_ddns.zone.explain.model import CLAIMS, ClaimFact, Hold, Member, NameExplanation, RefusalFact, Skip, State
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import Change, Conflict, Kind
@@ -41,9 +41,15 @@ class Names:
         self._at = at
 
     def of_name(self, name: bytes) -> NameExplanation:
-        """Explain `name`, for any VMI that wants it."""
-        claims = self._reconciler.desired.claims_on(name)
-        return self._explained(name, claims, claims[0] if claims else None, ())
+        """Explain `name`, whichever VMI wants it."""
+        desired = self._reconciler.desired
+        claims = desired.claims_on(name)
+        found = self._explained(name, claims, claims[0] if claims else None, ())
+        if claims and claims[0].is_member:
+            return replace(found, wanted=desired.get(name) or found.wanted)
+        if found.claims and found.state is State.UNUSED:
+            return replace(found, state=State.SKIPPED, skip=Skip.NO_READY_MEMBER)
+        return found
 
     def of_claim(self, claim: Claim, holds: tuple[Hold, ...]) -> NameExplanation:
         """Explain the name of a VMI's claim, for that VMI."""
@@ -66,14 +72,15 @@ class Names:
         found = live.get(name)
         wanted = claim.node if claim else Node(name)
         text = found.get(TXT)
+        waiting, unready = desired.unready_members(name, CLAIMS)
         base = NameExplanation(
             zone=reconciler.zone,
             name=name,
             state=State.UNKNOWN,
             wanted=wanted,
             found=found,
-            claims=self._facts(name, claims[:CLAIMS]),
-            claimed=len(claims),
+            claims=self._facts(name, (*claims[:CLAIMS], *unready)),
+            claimed=len(claims) + waiting,
             owners=tuple(_records(text.rdatas if text else ())),
             ours=planning.is_owned(found, live, scope),
             hold=next((hold for hold in holds if _holds(hold, wanted)), None),
@@ -81,7 +88,7 @@ class Names:
         if reconciler.reads.live is None:
             return base
         member = claim is not None and claim.is_member
-        if member and claim not in claims:
+        if claim is not None and member and not desired.is_published(claim):
             return replace(base, state=State.SKIPPED, skip=Skip.NOT_READY)
         shared = claim is not None and (PTR in scope.types or (member and claims[0].is_member))
         if shared and not _includes(desired.get(name), wanted, scope.types):
@@ -105,6 +112,8 @@ class Names:
         types = self._reconciler.scope.types
         if not claims or not (PTR in types or claims[0].is_member):
             return tuple(_fact(each, served=each is claims[0]) for each in claims)
+        if claims[0].is_member:
+            return tuple(self._member_fact(each) for each in claims)
         node = self._reconciler.desired.get(name)
         there = {item.type: set(item.rdatas) for item in node.rrsets} if node else {}
         return tuple(
@@ -119,7 +128,7 @@ class Names:
             return self._unfinished(replace(base, change=change.kind))
         if name in reconciler.unconfirmed:
             return replace(base, state=State.PENDING, unconfirmed_since=reconciler.unconfirmed.accepted_at(name))
-        if base.claims:
+        if reconciler.desired.claims_on(name):
             return replace(base, state=State.HELD if base.hold else State.PUBLISHED)
         return replace(base, state=_unwanted(base, reconciler))
 
@@ -133,6 +142,18 @@ class Names:
         if self._at.sends:
             return replace(base, state=State.PENDING)
         return replace(base, state=State.LEFTOVER if base.change is Kind.DELETE else State.MISSING)
+
+    def _member_fact(self, claim: Claim) -> ClaimFact:
+        member = self._member(claim)
+        return _fact(claim, served=member in {Member.PUBLISHED, Member.LAST}, member=member)
+
+    def _member(self, claim: Claim) -> Member:
+        desired, types = self._reconciler.desired, self._reconciler.scope.types
+        if not desired.is_published(claim):
+            return Member.NOT_READY
+        if not _includes(desired.get(claim.node.name), claim.node, types):
+            return Member.OVER_LIMIT
+        return Member.PUBLISHED if claim.ready else Member.LAST
 
     def _fact(self, refusal: Refusal) -> RefusalFact:
         reconciler = self._reconciler
@@ -164,7 +185,7 @@ def holds_of(
     )
 
 
-def _fact(claim: Claim, *, served: bool) -> ClaimFact:
+def _fact(claim: Claim, *, served: bool, member: Member | None = None) -> ClaimFact:
     origin, created, *_ = claim.rank
     return ClaimFact(
         vmi=claim.vmi,
@@ -173,6 +194,7 @@ def _fact(claim: Claim, *, served: bool) -> ClaimFact:
         group=claim.is_member,
         wanted=claim.node,
         served=served,
+        member=member,
     )
 
 

@@ -4,9 +4,18 @@
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
-from ksd_ddns.zone.explain import State
-from ksd_ddns.zone.render.explained import Address, Document, Name, Vmi, names_alike, shown
+from ksd_ddns.zone.explain import Member, State
+from ksd_ddns.zone.render.explained import Address, Document, Name, Vmi, shown
 from ksd_ddns.zone.render.table import table
+
+_MEMBERS = {
+    Member.PUBLISHED: "published",
+    Member.LAST: "not ready, published: no member is ready, and it was the last one",
+    Member.NOT_READY: "not ready",
+    Member.OVER_LIMIT: "over the limit MAX_RRSET: older VMIs come first",
+}
+
+_IN_DNS = frozenset({State.PUBLISHED, State.HELD})
 
 
 class Text:
@@ -111,12 +120,14 @@ class Text:
         if of.wanted:
             yield f"wanted      {shown(of.wanted, without=['TXT'])}"
         yield f"owner       {'; '.join(_owners(of))}"
-        contested = not all(claim.served for claim in of.claims)
+        contested = not all(claim.served or claim.member for claim in of.claims)
         for label, claim in zip(["wanted by", *[""] * len(of.claims)], of.claims, strict=False):
             created = f", created {claim.created}" if claim.created else ""
             vmi = claim.vmi or "the zone's own records"
             result = ": does not get it"
-            if claim.served:
+            if claim.member:
+                result = f": {_MEMBERS[claim.member]}"
+            elif claim.served:
                 result = ": comes first" if contested and claim is of.claims[0] else ""
             yield f"{label:<11} {vmi} ({claim.origin}{created}){result}"
         if of.claimed > len(of.claims):
@@ -149,5 +160,4 @@ def _owners(of: Name) -> list[str]:
     if not of.owners:
         return ["ours"] if of.ours else ["none" if of.found else "-"]
     ours = of.ours and len(of.owners) == 1
-    # The ownership record of a group names no VMI.
-    return [f"{'ours' if ours else item.owner}{f' ({item.vmi})' if item.vmi else ''}" for item in of.owners]
+    return [f"{'ours' if ours else item.owner} ({item.vmi or item.group or '-'})" for item in of.owners]

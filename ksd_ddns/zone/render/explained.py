@@ -15,6 +15,7 @@ from ksd_ddns.wire.text import rdata_text, rdtype_text
 from ksd_ddns.zone.explain import (
     AddressExplanation,
     ClaimFact,
+    Member,
     NameAnswer,
     NameExplanation,
     Skip,
@@ -37,23 +38,25 @@ class RRset(msgspec.Struct, frozen=True):
     values: list[str]
 
 
-class Owner(msgspec.Struct, frozen=True):
-    """An ownership record: the owner ID, and the VMI that had the name."""
+class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An ownership record: the owner ID, and the VMI (or the group) that had the name."""
 
     owner: str
     vmi: str
+    group: str = ""
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     """A VMI that wants a name, for an `interface`, an `annotation` or a `group`; `created` is empty if unknown.
 
-    `served`: it gets the name, perhaps with others.
+    `served`: it gets the name, perhaps with others. `member` is what became of a member of a group.
     """
 
     vmi: str
     origin: str
     created: str
     served: bool
+    member: Member | None = None
 
 
 class Name(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -230,7 +233,7 @@ def _name(of: NameExplanation, zone: ZoneFact, clock: Clock) -> Name:
         wanted=_rrsets(of.wanted),
         found=_rrsets(of.found),
         ours=of.ours,
-        owners=[Owner(record.owner, record.vmi) for record in of.owners],
+        owners=[Owner(record.owner, record.vmi, record.group) for record in of.owners],
         claims=[_claim(item) for item in of.claims],
         claimed=of.claimed,
         message=advice.problem,
@@ -270,7 +273,7 @@ def _zone(of: ZoneFact) -> Zone:
 
 def _claim(of: ClaimFact) -> Claim:
     origin = "group" if of.group else "annotation" if of.annotation else "interface"
-    return Claim(of.vmi, origin, _created(of.created), of.served)
+    return Claim(of.vmi, origin, _created(of.created), of.served, of.member)
 
 
 def _rrsets(of: Node) -> list[RRset]:

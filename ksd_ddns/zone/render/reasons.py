@@ -27,6 +27,7 @@ _SKIPPED = {
     ),
     Skip.MAX_RRSET: Advice("the name has {limit} records of older VMIs", "raise MAX_RRSET"),
     Skip.NOT_READY: Advice("this member of the group is not ready", "see the condition Ready of the VMI"),
+    Skip.NO_READY_MEMBER: Advice("no member of the group is ready", "see the condition Ready of the VMIs"),
     Skip.IGNORED: Advice("the annotation ksd-ddns/ignore is true", "remove the annotation"),
     Skip.ENDED: Advice("the VM has ended", "start it again"),
     Skip.NAMESPACES: Advice("the namespace is not in NAMESPACES", "add it there"),
