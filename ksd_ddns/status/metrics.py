@@ -132,6 +132,14 @@ def _names(now: Snapshot) -> Mapping[str, float]:
     }
 
 
+def _groups(now: Snapshot) -> Mapping[str, float]:
+    return {"served": now.groups - now.unserved_groups, "unserved": now.unserved_groups}
+
+
+def _members(now: Snapshot) -> Mapping[str, float]:
+    return {"ready": now.ready_members, "unready": now.unready_members}
+
+
 def _refused(now: Snapshot) -> Mapping[str, float]:
     return {cause.value: 0 for cause in Cause} | {group.cause: group.count for group in now.refused}
 
@@ -154,6 +162,8 @@ TABLE: tuple[Metric, ...] = (
     _zone(_GAUGE, "vmis", "VMIs", lambda now: now.vmis),
     _zone(_GAUGE, "vmis_with_warnings", "VMIs with something that cannot be published", lambda now: now.warned),
     _zone(_GAUGE, "held_families", "Address families that are held for HOLD_DOWN", lambda now: now.held),
+    _by(_GAUGE, "groups", "Groups of VMIs; unserved: without a ready member", "state", _groups),
+    _by(_GAUGE, "group_members", "Members of groups; a VMI in two groups counts twice", "state", _members),
     _by(_COUNTER, "changes", "Names added, changed and deleted in the zone", "kind", lambda now: now.applied),
     _by(_COUNTER, "updates", "UPDATE messages by rcode of the response", "rcode", lambda now: now.updates),
     _by(_COUNTER, "update_outcomes", "Names in UPDATE messages, by result", "result", lambda now: now.outcomes),

@@ -58,7 +58,8 @@ class Snapshot:
     """Counts and problems of one moment.
 
     `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
-    at most one per part. `warned` is the number of VMIs with something that cannot be published.
+    at most one per part. `warned` are VMIs of which something cannot be published. `unserved_groups` are those of the
+    `groups` that have no ready member; a VMI in two groups counts as two members.
 
     Since the start: `updates` counts messages by rcode, `transfers` by kind and result, `errors` by part, and `drift`
     how often foreign changes were found. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last,
@@ -77,6 +78,10 @@ class Snapshot:
     refused: tuple[RefusedNames, ...] = ()
     blocked: int = 0
     held: int = 0
+    groups: int = 0
+    unserved_groups: int = 0
+    ready_members: int = 0
+    unready_members: int = 0
     pending: int = 0
     unconfirmed: int = 0
     applied: dict[str, int] = field(default_factory=dict)

@@ -172,12 +172,16 @@ class Status:
 
 
 def _counts(reconciler: Reconciler, now: float) -> dict[str, int]:
-    inventory = reconciler.inventory
+    inventory, groups = reconciler.inventory, reconciler.desired.groups
     return {
         "vmis": len(inventory),
         "names": inventory.names,
         "warned": inventory.warned,
         "held": inventory.held(now),
+        "groups": groups.groups,
+        "unserved_groups": groups.unserved,
+        "ready_members": groups.ready,
+        "unready_members": groups.unready,
         "pending": reconciler.updates.pending,
         "blocked": len(reconciler.deletions.blocked),
         "unconfirmed": len(reconciler.unconfirmed),
