@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from bench.workload import ZONE, Workload, connect, dig_axfr
 from harness.kube.__main__ import many
 from harness.kube.process import KubeProcess
 from harness.servers import Bind, Knot, Server
+from harness.vmis import vmi
 from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.timing import WatchTiming
 from ksd_ddns.cluster.watch import Watch
@@ -52,6 +53,12 @@ PATIENCE = 60.0
 
 IDLE = 0.03
 """Seconds between changes, so that the controller has read back the last one and is idle."""
+
+MEMBERS = 10
+"""Members of each group; all but one leave, once each: the rate limit does not matter."""
+
+DEADLINE = 0.1
+"""Seconds after which no answer may have a member that has left."""
 
 CHANGING = 150
 """VMIs that change in turn: one that changes more than ten times a minute is rate limited."""
@@ -111,14 +118,17 @@ def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator
         tracks = []
         for size in sizes:
             say(f"controller: a zone of {kind.program} with {size} records, and as many VMIs as that takes")
-            tracks.append(stack.enter_context(_Track(kind, Cluster(size))))
+            tracks.append(stack.enter_context(_Track(kind, Cluster(size), leaves=times + 1)))
         say(f"controller: {times} changes")
         for track in tracks:
             track.change(Stopwatch())  # warms up the caches, as in all comparisons
+            track.leave(Stopwatch())
             track.client.exchange(next(track.messages))
         for _ in range(times):
             for track in tracks:
                 track.change(track.ours)
+                time.sleep(IDLE)
+                track.leave(track.left)
                 time.sleep(IDLE)
                 message = next(track.messages)
                 track.theirs.time(lambda client=track.client, message=message: client.exchange(message))  # type: ignore[misc]
@@ -132,6 +142,10 @@ def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator
         name = f"{name}: 99th percentile"
         yield Contest(name, "median of the bare loop", ours, theirs, 20.0 if bind else None, percentile=99)
         yield Contest(name, "its 99th percentile", ours, [percentile(theirs, 99)], percentile=99)
+        name = f"group member leaves until the answer, {kind.program}, {track.cluster.records} records"
+        left = track.left.seconds
+        yield Contest(name, "bare loop, signed before", left, theirs, 5.0 if bind else 1.5)
+        yield Contest(f"{name}: 99th percentile", "limit", left, [DEADLINE], 1.0 if bind else None, percentile=99)
     name = f"from the watch to the answer, {kind.program}, {large.cluster.records} records"
     against = f"with {small.cluster.records} records"
     yield Contest(name, against, large.ours.seconds, small.ours.seconds, 1.3 if bind else None)
@@ -140,10 +154,11 @@ def _latency(kind: type[Server], sizes: tuple[int, int], times: int) -> Iterator
 class _Track:
     """An API server, a primary whose zone is in sync, and an idle controller between them."""
 
-    def __init__(self, kind: type[Server], cluster: Cluster) -> None:
+    def __init__(self, kind: type[Server], cluster: Cluster, *, leaves: int = 0) -> None:
         self._kind = kind
         self.cluster = cluster
-        self.ours, self.theirs = Stopwatch(), Stopwatch()
+        self._leaves = leaves
+        self.ours, self.left, self.theirs = Stopwatch(), Stopwatch(), Stopwatch()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -162,6 +177,7 @@ class _Track:
             key = read_key_file(server.key_file)
             self.messages = itertools.cycle([bare.signed(ZONE, [change], key) for change in _there_and_back()])
             self.client.exchange(bare.signed(ZONE, [_arrival()], key))
+            self._members = self._join(-(-self._leaves // (MEMBERS - 1)))
             self._stack = stack.pop_all()
         return self
 
@@ -171,8 +187,34 @@ class _Track:
     def change(self, watch: Stopwatch) -> None:
         """Change one VMI, and measure the time until the primary returns its new address."""
         obj, name, address = next(self._changes)
-        question = codec.query(1, name, A)
         began = self._kube.tell("put", json.dumps(obj))["at"]
+        watch.seconds.append(self._wait(name, lambda answer: address in answer) - began)
+
+    def leave(self, watch: Stopwatch) -> None:
+        """Make one member of a group not ready, and measure the time until the primary does not return its address."""
+        obj, name, address = next(self._members)
+        obj["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+        began = self._kube.tell("put", json.dumps(obj))["at"]
+        watch.seconds.append(self._wait(name, lambda answer: address not in answer) - began)
+
+    def _join(self, groups: int) -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
+        """Create `groups` groups; return their members but the last of each, with the group's name and the address."""
+        found = []
+        for number in range(groups * MEMBERS):
+            address = f"10.97.{number >> 8 & 255}.{number & 255}"
+            annotations = {"ksd-ddns/group": f"group-{number // MEMBERS}"}
+            obj = vmi(f"member-{number}", "groups", {"net1": [address]}, annotations=annotations, managed_fields=True)
+            name = names.from_text(f"group-{number // MEMBERS}.groups.{names.to_text(ZONE)}")
+            found.append((obj, name, socket.inet_aton(address)))
+            self._kube.tell("put", json.dumps(obj))
+        for _, name, octets in found:
+            self._wait(name, lambda answer, octets=octets: octets in answer)  # type: ignore[misc]
+        return iter([each for number, each in enumerate(found) if (number + 1) % MEMBERS])
+
+    def _wait(self, name: bytes, done: Callable[[bytes], bool]) -> float:
+        """Query the A records of `name` until the answer is as expected; return when it came."""
+        question = codec.query(1, name, A)
+        began = time.monotonic()
         while True:
             self._asked.send(question)
             try:
@@ -180,11 +222,11 @@ class _Track:
             except TimeoutError:
                 answer = b""  # a lost datagram
             now = time.monotonic()
-            if address in answer:
-                break
+            # The question tells a late answer to another query.
+            if answer[12 : 12 + len(name)] == name and done(answer):
+                return now
             if now - began > PATIENCE:
-                raise RuntimeError(f"{names.to_text(name)} never got its address")
-        watch.seconds.append(now - began)
+                raise RuntimeError(f"{names.to_text(name)} never got the expected addresses")
 
     def absorbed(self) -> float:
         """Return the processor time for EVENTS events without effect. Raises RuntimeError if one had an effect."""

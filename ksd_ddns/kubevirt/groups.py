@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The annotations `ksd-ddns/group` and `ksd-ddns/group-ports`: the groups that a VMI is a member of, and its services.
 
 Anyone who can write a VMI can write a megabyte: what is read and kept of it is bounded.

@@ -14,11 +14,13 @@ from tests.controller.conftest import Run
 from tests.controller.running import answer
 
 WEB = "web.prod.vm."
+HTTP = f"_http._tcp.{WEB}"
 
 
 def member(number: int, *, ready: bool = True, **more: Any) -> dict[str, Any]:
     """Return a VMI of the group `web`."""
-    made = vmi(f"web-{number}", "prod", {"net1": [f"10.1.0.{number}"]}, annotations={"ksd-ddns/group": "web"}, **more)
+    annotations = {"ksd-ddns/group": "web", "ksd-ddns/group-ports": "http=8080"}
+    made = vmi(f"web-{number}", "prod", {"net1": [f"10.1.0.{number}"]}, annotations=annotations, **more)
     made["status"]["conditions"] = [{"type": "Ready", "status": "True" if ready else "False"}]
     return made
 
@@ -109,3 +111,67 @@ def test_a_group_of_more_members_than_a_server_accepts(bind: Bind, kube: Kube, r
     ksd.wait_ready()
     assert len(answer(bind, WEB, "A")) == 90
     assert answer(bind, "web-120.prod.vm.", "A") == ["10.1.0.120"]
+
+
+def test_the_services_of_a_group_follow_its_members(primary: Server, kube: Kube, run: Run) -> None:
+    for number in (1, 2):
+        kube.put(member(number))
+    ksd = run(primary, kube, GROUP_SRV="true")
+    ksd.wait_ready()
+    both = [f"0 0 8080 web-{number}.prod.vm." for number in (1, 2)]
+    ksd.wait_answer(primary, HTTP, "SRV", *both)
+    kube.put(member(1, ready=False))
+    ksd.wait_answer(primary, HTTP, "SRV", both[1])
+    metrics = ksd.metrics()
+    assert {name: value for name, value in metrics.items() if name.startswith("group")} == {
+        "groups{served}": 1.0, "groups{unserved}": 0.0, "group_members{ready}": 1.0, "group_members{unready}": 1.0,
+    }  # fmt: skip
+    kube.put(member(2, ready=False))
+    kube.put(vmi("after", "prod", {"net1": ["10.9.9.9"]}))
+    ksd.wait_answer(primary, "after.prod.vm.", "A", "10.9.9.9")
+    assert answer(primary, HTTP, "SRV") == both[1:]
+    ksd.stop()
+    again = run(primary, kube, GROUP_SRV="true")
+    again.wait_ready()
+    assert answer(primary, HTTP, "SRV") == both[1:]
+    for number in (1, 2):
+        kube.delete("prod", f"web-{number}")
+    again.wait_answer(primary, WEB, "A")
+    assert not [record for record in primary.axfr(soa=False) if record.owner in {WEB, HTTP}]
+
+
+def test_the_records_of_services_go_when_the_setting_is_turned_off(primary: Server, kube: Kube, run: Run) -> None:
+    kube.put(member(1))
+    ksd = run(primary, kube, GROUP_SRV="true")
+    ksd.wait_ready()
+    ksd.wait_answer(primary, HTTP, "SRV", "0 0 8080 web-1.prod.vm.")
+    ksd.stop()
+    again = run(primary, kube)
+    again.wait_ready()
+    assert not [record for record in primary.axfr(soa=False) if record.owner == HTTP]
+    assert answer(primary, WEB, "A") == ["10.1.0.1"]
+
+
+def test_a_vmi_that_no_longer_matches_the_selector_leaves_its_group(bind: Bind, kube: Kube, run: Run) -> None:
+    for number in (1, 2):
+        kube.put(member(number, labels={"dns": "yes"}))
+    ksd = run(bind, kube, LABEL_SELECTOR="dns=yes")
+    ksd.wait_ready()
+    ksd.wait_answer(bind, WEB, "A", "10.1.0.1", "10.1.0.2")
+    kube.put(member(1, labels={"dns": "no"}))
+    ksd.wait_answer(bind, WEB, "A", "10.1.0.2")
+
+
+def test_groups_of_two_clusters_with_one_name_are_a_conflict(bind: Bind, make_kube: Any, run: Run) -> None:
+    one, other = make_kube(), make_kube()
+    one.put(member(1))
+    other.put(member(2))
+    first = run(bind, one, OWNER_ID="one")
+    first.wait_ready()
+    first.wait_answer(bind, WEB, "A", "10.1.0.1")
+    second = run(bind, other, OWNER_ID="two")
+    second.wait_ready()
+    second.wait_answer(bind, "web-2.prod.vm.", "A", "10.1.0.2")
+    assert answer(bind, WEB, "A") == ["10.1.0.1"]
+    one.delete("prod", "web-1")
+    second.wait_answer(bind, WEB, "A", "10.1.0.2")

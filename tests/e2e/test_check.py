@@ -656,6 +656,28 @@ def test_a_permission_for_some_types_only_is_reported(make_either: Make, ksd: Ks
     assert command("apply", vmi=[DB]).code == 0
 
 
+def test_services_need_a_permission_of_their_own(make_either: Make, ksd: Ksd) -> None:
+    primary = make_either(
+        zones={"example.": ""},
+        bind={"zone_options": f'allow-transfer {{ key "ksd-ddns."; }}; update-policy {{ {GRANT} }};'},
+        knot={"extra": f"{RULES}    update-type: [A, AAAA, TXT]\n", "zone_options": "acl: [read, write]"},
+    )
+    asking = {"ksd-ddns/group": "web", "ksd-ddns/group-ports": "http=8080"}
+    member = vmi("db", "prod", {"net1": ["10.1.0.9"]}, annotations=asking)
+    assert bad(check(ksd(primary, DOMAIN="example"), vmis=[member])) == set()
+    command = ksd(primary, DOMAIN="example", GROUP_SRV="true")
+    with check_unchanged(primary):
+        done = check(command, vmis=[member])
+    assert bad(done) == {"update vm.example."}
+    assert finding(done, "update")["text"] == "key ksd-ddns. may not update SRV below prod.vm.example."
+    assert command("apply", vmi=[member]).code == 1, "the service is refused, nothing else"
+    assert primary.query("web.prod.vm.example", "A") == ["10.1.0.9"]
+    apply(primary, finding(done, "update")["stanzas"])
+    assert bad(check(command, vmis=[member])) == set()
+    assert command("apply", vmi=[member]).code == 0
+    assert primary.query("_http._tcp.web.prod.vm.example", "SRV") == ["0 0 8080 db.prod.vm.example."]
+
+
 @pytest.mark.parametrize("settings", [{}, {"NAMESPACES": "prod,test"}], ids=["of-the-vmis", "by-setting"])
 def test_a_permission_for_one_namespace_only_is_reported(make_either: Make, ksd: Ksd, settings: dict[str, str]) -> None:
     primary = make_either(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Services of groups (GROUP_SRV): which SRV records the members of a group have, and what becomes of them."""
 
 import msgspec
