@@ -51,6 +51,24 @@ def ours(primary: Server) -> frozenset[Record]:
 
 
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
+def test_scripts_add_change_and_delete_the_services_of_a_group(
+    make_primary: Callable[..., Server], ksd: Ksd, ownership: str
+) -> None:
+    primary = make_primary()
+    command = ksd(primary, OWNERSHIP=ownership, GROUP_SRV="true")
+    annotations = {"ksd-ddns/group": "web=net1", "ksd-ddns/group-ports": "http=8080,dns=53/udp"}
+    members = [vmi(f"web-{i}", "prod", {"net1": [f"10.1.0.{i}"]}, annotations=annotations) for i in (1, 2)]
+    before = ours(primary)
+    for wanted in (members, members[1:], []):
+        pipe(primary, command("plan", "-o", "nsupdate", vmi=wanted).out)
+        assert command("plan", "--exit-code", vmi=wanted).code == 0
+        found = {record.rdata for record in ours(primary) if record.type == "SRV"}
+        names = [each["metadata"]["name"] for each in wanted]
+        assert found == {f"0 0 {port} net1.{name}.prod.vm." for name in names for port in (8080, 53)}
+    assert ours(primary) == before
+
+
+@pytest.mark.parametrize("ownership", ["txt", "zone"])
 @pytest.mark.parametrize("count", [1, 1000])
 def test_the_script_and_apply_give_the_same_zone(
     make_primary: Callable[..., Server], ksd: Ksd, count: int, ownership: str

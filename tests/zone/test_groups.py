@@ -14,11 +14,12 @@ from ksd_ddns.kubevirt.groups import Membership, Port
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.wire import names
-from ksd_ddns.wire.rrset import TXT, A
+from ksd_ddns.wire.rrset import AAAA, TXT, A
 from ksd_ddns.zone.desired import Desired, Effect, GroupCounts, desired
 from ksd_ddns.zone.explain import Member, NameExplanation, Skip, State, Viewpoint, name_view, vmi_view
 from ksd_ddns.zone.hold import with_groups
 from ksd_ddns.zone.plan import full
+from ksd_ddns.zone.reconciler import Options
 from ksd_ddns.zone.render.explain_text import Text
 from ksd_ddns.zone.render.explained import name as explained_name
 from tests.zone.build import OWNER, a, aaaa, ip, live, mark, n, node, scope, txt, txt_rules, vmi
@@ -361,6 +362,63 @@ def test_the_ttl_is_that_of_published_members() -> None:
     found = desired([*members, young], txt_rules(max_rrset=3)).get(WEB)
     assert found is not None
     assert {item.ttl for item in found.rrsets} == {30}
+
+
+@pytest.mark.parametrize(("older", "published"), [(19, True), (20, False)])
+def test_only_the_oldest_members_are_considered(older: int, published: bool) -> None:
+    members = [member(f"m{i}", f"10.0.1.{i}", created=i) for i in range(older)]
+    found = desired([*members, member("young", "fd00::1", created=99)], txt_rules(max_rrset=2)).get(WEB)
+    assert found is not None
+    assert (found.get(AAAA) is not None) is published
+
+
+def test_the_address_of_a_member_is_held_and_goes_when_the_hold_ends() -> None:
+    world = World(Server(), options=Options(hold_down=60.0))
+    gone = msgspec.structs.replace(member("a", ONE), interfaces=())
+    world.report(member("a", ONE), member("b", TWO))
+    world.run()
+    world.change(gone)
+    world.run(30.0)
+    assert addresses(world.reconciler.desired) == [ONE, TWO]
+    world.change(msgspec.structs.replace(gone, ready=False))
+    world.run(1.0)
+    assert addresses(world.reconciler.desired) == [TWO]
+    world.change(gone)
+    world.run(1.0)
+    assert addresses(world.reconciler.desired) == [ONE, TWO]
+    world.run(60.0)
+    assert addresses(world.reconciler.desired) == [TWO]
+    assert not world.wrong()
+
+
+def test_a_member_that_flaps_leaves_at_once_and_returns_slowly() -> None:
+    world = World(Server())
+    world.report(member("a", ONE), member("b", TWO))
+    world.run()
+    for _ in range(20):
+        world.change(member("a", ONE))
+        world.run(0.5)
+        world.change(member("a", ONE, ready=False))
+        world.run(0.5)
+        assert addresses(world.reconciler.desired) == [TWO]
+    sent = len(world.messages)
+    world.change(member("a", ONE))
+    world.run(1.0)
+    assert addresses(world.reconciler.desired) == [TWO]
+    world.run(60.0)
+    assert addresses(world.reconciler.desired) == [ONE, TWO]
+    assert len(world.messages) > sent
+
+
+def test_the_deletion_limit_blocks_groups_with_the_names_of_their_members() -> None:
+    world = World(Server())
+    world.report(*(member(f"m{i}", f"10.0.1.{i}", groups=f"g{i}") for i in range(10)))
+    world.run()
+    world.report()
+    world.run()
+    blocked = world.reconciler.deletions.blocked
+    assert {n(f"g{i}.prod.vm.example.") for i in range(10)} <= blocked.keys()
+    assert len(blocked) == 30
 
 
 def test_the_counts_follow_the_members() -> None:

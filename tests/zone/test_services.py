@@ -199,6 +199,14 @@ def test_the_records_go_when_the_setting_is_turned_off() -> None:
     assert world.reconciler.live.get(foreign.name) == foreign
 
 
+def test_an_srv_record_that_someone_added_to_a_group_outlives_it() -> None:
+    added = node("web.prod.vm.example.", a("10.0.0.1"), txt(RECORD), srv((389, "dc.example.")))
+    world = World(Server(added))
+    world.report()
+    world.run()
+    assert world.reconciler.live.get(added.name) == node(added.name, srv((389, "dc.example.")))
+
+
 def test_a_foreign_record_is_a_conflict_and_is_adopted_only_if_it_is_the_same() -> None:
     there = [node(HTTP, srv((8080, "a.prod.vm.example."))), node("web.prod.vm.example.", a("10.0.0.9"))]
     wanted = desired([member("a")], RULES)
