@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ksd_ddns.kubevirt.warning import AddressKind, Embedding, VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Statement
-from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, PTR, TXT, A, Node, RRset, rrset
+from ksd_ddns.wire.rrset import AAAA, ANY, CLASS_ANY, CLASS_NONE, CNAME, IN, PTR, SRV, TXT, A, Node, RRset, rrset
 from ksd_ddns.wire.text import rdata_text, rdtype_text
 from ksd_ddns.zone.plan import Change, Conflict, ConflictCause, Kind, Plan, full
 from ksd_ddns.zone.render import document, message, nsupdate, text
@@ -449,7 +449,14 @@ def test_names_that_nsupdate_refuses_come_with_the_remedy(of: Change, warned: bo
 # Presentation forms
 
 
-@pytest.mark.parametrize("kind", OURS + FOREIGN, ids=["A", "AAAA", "TXT", "PTR", "CNAME", "TYPE65280", "TYPE65281"])
+SERVICES = sets(SRV, [RANDOM.randbytes(6) + owner for owner in OWNERS])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*OURS, *FOREIGN, SERVICES],
+    ids=["A", "AAAA", "TXT", "PTR", "CNAME", "TYPE65280", "TYPE65281", "SRV"],
+)
 def test_rdata_agrees_with_dnspython(kind: list[RRset]) -> None:
     for of in kind:
         rdtype = rdtype_text(of.type)
