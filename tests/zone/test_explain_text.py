@@ -154,8 +154,8 @@ def test_the_members_of_a_group_share_its_name() -> None:
     group = {"ksd-ddns/group": "web"}
     raws = [vmis.vmi(f"v{number}", "prod", {"net1": [f"10.1.0.{number}"]}, annotations=group) for number in (1, 2)]
     of = world(*raws)
-    created = "created 2026-03-01T08:00:00Z"
-    assert wanted_by(of, "web.prod.vm.example.") == [f"prod/v1 (group, {created})", f"prod/v2 (group, {created})"]
+    member = "(group, created 2026-03-01T08:00:00Z): published"
+    assert wanted_by(of, "web.prod.vm.example.") == [f"prod/v1 {member}", f"prod/v2 {member}"]
 
 
 def test_a_reverse_name_belongs_to_all_up_to_the_limit() -> None:

@@ -310,8 +310,8 @@ def test_explain_lists_some_of_many_members() -> None:
     world.run()
     found = asked(world)
     states = [each.member for each in found.claims]
-    assert (states.count(Member.NOT_READY), len(states), found.more_claims) == (100, 200, 300)
-    assert any(line.strip() == "and 300 more" for line in explain_lines(world))
+    assert (states.count(Member.NOT_READY), len(states), found.claimed) == (50, 100, 500)
+    assert any(line.strip() == "and 400 more" for line in explain_lines(world))
 
 
 def test_the_last_member_stays_with_a_controller_that_lists_before_it_reads_the_zone() -> None:

@@ -184,12 +184,12 @@ class NameExplanation:
     """One owner name in one zone.
 
     `wanted` is what the VMI in question wants there (of a name: what the first of `claims` or the group wants), `found`
-    all that the zone holds. `claims` are the first CLAIMS of the `claimed` VMIs that want the name, the one that gets it
-    first: interfaces before annotations, then older VMIs before newer ones. The members of a group share it; those that
-    are not ready come last, and there may be CLAIMS more of them. `owners` are the ownership records at the name, `ours`
-    whether it is ours. `change` is what the controller has to do with the name, None if nothing. `unconfirmed_since` is
-    when the primary accepted a change that the zone does not show yet. `limits` are the deletion limits that block its
-    deletion.
+    all that the zone holds. `claims` are the first CLAIMS of the `claimed` VMIs that want the name, the one that gets
+    it first: interfaces before annotations, then older VMIs before newer ones. The members of a group share it; those
+    that are not ready come last, and there may be CLAIMS more of them. `owners` are the ownership records at the name,
+    `ours` whether it is ours. `change` is what the controller has to do with the name, None if nothing.
+    `unconfirmed_since` is when the primary accepted a change that the zone does not show yet. `limits` are the deletion
+    limits that block its deletion.
     """
 
     zone: bytes
