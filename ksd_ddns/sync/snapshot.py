@@ -58,8 +58,8 @@ class Snapshot:
     """Counts and problems of one moment.
 
     `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
-    at most one per part. `warned` are VMIs of which something cannot be published. `unserved_groups` are those of the
-    `groups` that have no ready member; a VMI in two groups counts as two members.
+    at most one per part. `warned` is the number of VMIs with something that cannot be published. `unserved_groups` are
+    those of the `groups` that have no ready member; a VMI in two groups counts as two members.
 
     Since the start: `updates` counts messages by rcode, `transfers` by kind and result, `errors` by part, and `drift`
     how often foreign changes were found. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last,

@@ -183,9 +183,6 @@ class ZoneVms:
         reconciler = self._reconciler
         vmi = reconciler.inventory.get(key)
         claims = reconciler.desired.claims_of(key)
-        if claims and claims[-1].is_member:  # a member that is not ready wants nothing at the group's name
-            published = reconciler.desired.is_published
-            claims = tuple([claim for claim in claims if not claim.is_member or published(claim)])
         problems = [NameProblem(change.name, State.BLOCKED, change) for change in self._blocked.get(key, ())]
         left = self._refused_leftovers(key) if key in self._leftovers else []
         problems += left

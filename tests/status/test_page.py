@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import msgspec
 import pytest
 
-from ksd_ddns.kubevirt.vmi import Membership
+from ksd_ddns.kubevirt.groups import Membership
 from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.status import About, texts
 from ksd_ddns.status.hosts import is_allowed

@@ -208,8 +208,8 @@ def test_a_name_that_a_group_shares() -> None:
     document = documents.name(name_view(of.reconciler, n("web.prod.vm.example."), AT, of.now), clock)
     wanted = [line for line in Text(document, zone=UTC, width=None).lines() if "(group" in line]
     assert wanted == [
-        "wanted by   prod/old (group, created 2020-01-01T00:00:00Z)",
-        "            prod/db (group, created 2026-03-01T08:00:00Z)",
+        "wanted by   prod/old (group, created 2020-01-01T00:00:00Z): published",
+        "            prod/db (group, created 2026-03-01T08:00:00Z): published",
     ]
 
 

@@ -41,7 +41,7 @@ class Names:
         self._at = at
 
     def of_name(self, name: bytes) -> NameExplanation:
-        """Explain `name`, whichever VMI wants it."""
+        """Explain `name`, for any VMI that wants it."""
         desired = self._reconciler.desired
         claims = desired.claims_on(name)
         found = self._explained(name, claims, claims[0] if claims else None, ())

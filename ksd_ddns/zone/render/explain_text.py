@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from ksd_ddns.zone.explain import Member, State
-from ksd_ddns.zone.render.explained import Address, Document, Name, Vmi, shown
+from ksd_ddns.zone.render.explained import Address, Document, Name, Vmi, names_alike, shown
 from ksd_ddns.zone.render.table import table
 
 _MEMBERS = {
@@ -14,8 +14,6 @@ _MEMBERS = {
     Member.NOT_READY: "not ready",
     Member.OVER_LIMIT: "over the limit MAX_RRSET: older VMIs come first",
 }
-
-_IN_DNS = frozenset({State.PUBLISHED, State.HELD})
 
 
 class Text:
