@@ -93,7 +93,9 @@ def _explain(asked: Options) -> tuple[Document | None, int]:
             views, code = in_each_zone(chosen, view)
             if not views:
                 return None, code
-            selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector)
+            selection = Selection(
+                namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks
+            )
             return explained.vmi(explain.vmi(key, obj, views, selection), Explainer.clock()), code
         answers, code = in_each_zone(chosen, answer)
         return (explained.name(explain.best(answers), Explainer.clock()) if answers else None), code
@@ -119,6 +121,6 @@ def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tupl
     found = [(path, vmifile.read_objects(path)) for path in paths]
     vmifile.merged((path, tuple(map(vmi.parse, objects))) for path, objects in found)
     every = [obj for _, objects in found for obj in objects]
-    selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector)
-    selected = tuple(vmi.parse(obj) for obj in every if selection.skip(obj) is None)
+    selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks)
+    selected = tuple(vmi.parse(obj, chosen.networks) for obj in every if selection.skip(obj) is None)
     return selected, next((obj for obj in every if obj.key == key), None)

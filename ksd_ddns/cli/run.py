@@ -114,7 +114,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
         explainer=Explainer(
             supervisor,
             sources.vmi_reader(asked.source, timing.cluster, counts, within=READ_VMI_WITHIN),
-            Selection(namespaces=chosen.namespaces, selector=chosen.label_selector),
+            Selection(namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks),
             hold_down=chosen.hold_down,
             unavailable=lambda: "" if election is None or election.leading() else "this replica is not the leader",
         ),

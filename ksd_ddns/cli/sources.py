@@ -37,12 +37,15 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
             paths,
             namespaces=chosen.namespaces,
             selector=chosen.label_selector,
+            networks=chosen.networks,
             progress=lambda part: step("reading VMIs", round(100 * part), 100),
         )
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 takes half a second, needed for a cluster only
 
     return tuple(
-        vmi for watch in watches(namespaces=chosen.namespaces, selector=chosen.label_selector) for vmi in watch.vmis()
+        vmi
+        for watch in watches(namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks)
+        for vmi in watch.vmis()
     )
 
 
@@ -52,10 +55,18 @@ def vmi_sources(chosen: Settings, paths: Sequence[str], timing: Timing, counts: 
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
         check_paths(paths)
-        return (FileSource(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector),)
+        return (
+            FileSource(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks),
+        )
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 as above
 
-    return watches(namespaces=chosen.namespaces, selector=chosen.label_selector, timing=timing, counts=counts)
+    return watches(
+        namespaces=chosen.namespaces,
+        selector=chosen.label_selector,
+        networks=chosen.networks,
+        timing=timing,
+        counts=counts,
+    )
 
 
 def vmi_reader(

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from threading import Event
 from typing import Generic, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ from ksd_ddns.cluster.timing import Timing, WatchTiming
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
+from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
 from ksd_ddns.kubevirt.selector import Selector
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
@@ -88,11 +90,20 @@ _named = msgspec.json.Decoder(_Named)
 class Watch:
     """The VMIs that match a label selector, of one namespace or, if it is empty, of the full cluster."""
 
-    def __init__(self, api: Api, *, namespace: str = "", selector: str = "", timing: WatchTiming | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        networks: NetworkChoice = SECONDARY,
+        timing: WatchTiming | None = None,
+    ) -> None:
         within = f"namespaces/{namespace}/" if namespace else ""
         self._api = api
         self._path = f"/apis/kubevirt.io/v1/{within}virtualmachineinstances"
         self._selector = selector
+        self._parse = partial(vmi.parse, choice=networks)
         self._timing = timing or WatchTiming()
         self._latest: dict[str, Vmi] = {}
         self.namespace = namespace
@@ -178,7 +189,7 @@ class Watch:
             page = _page.decode(body)
         except (msgspec.DecodeError, RecursionError):
             return self._odd_page(body, vmis, unreadable)
-        vmis += map(vmi.parse, page.items or ())
+        vmis += map(self._parse, page.items or ())
         return page.metadata
 
     def _odd_page(self, body: bytes, vmis: list[Vmi], unreadable: list[str]) -> _ListMeta:
@@ -231,7 +242,7 @@ class Watch:
 
     def _parse(self, raw: msgspec.Raw) -> Vmi | None:
         try:
-            return vmi.parse(_object.decode(raw))
+            return self._parse(_object.decode(raw))
         except (msgspec.DecodeError, RecursionError) as e:
             _log.warning("skipping an object that is not a VMI", extra={"fields": {"error": str(e)}})
             return None
@@ -252,11 +263,17 @@ def _end(error: SourceError) -> End:
 
 
 def watches(
-    *, namespaces: frozenset[str], selector: Selector, timing: Timing | None = None, counts: Counts | None = None
+    *,
+    namespaces: frozenset[str],
+    selector: Selector,
+    networks: NetworkChoice = SECONDARY,
+    timing: Timing | None = None,
+    counts: Counts | None = None,
 ) -> tuple[Watch, ...]:
     """Return a watch for each of `namespaces`, or one for the full cluster if there are none. Raises SourceError."""
     timing = timing or Timing()
     api = Api(timing=timing.api, counts=counts)
     return tuple(
-        Watch(api, namespace=name, selector=str(selector), timing=timing.watch) for name in sorted(namespaces) or ("",)
+        Watch(api, namespace=name, selector=str(selector), networks=networks, timing=timing.watch)
+        for name in sorted(namespaces) or ("",)
     )

@@ -16,12 +16,13 @@ from pydantic.config import JsonDict
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
 from ksd_ddns.kubevirt.selector import Selector
 from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.printable import looks_secret, masked
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import Network
+from ksd_ddns.zone.desired import Network, Template, template
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+\Z")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -33,6 +34,7 @@ _SERVER = re.compile(
 )
 _LAST_GROUP = re.compile(r"(?P<rest>.*):(?P<port>[1-9]\d{0,4})\Z")
 _LISTENER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]*)):(?P<port>\d{1,5})\Z")
+_DEFINITION = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}\Z")
 ALGORITHM = re.compile(r"hmac-[a-z0-9.-]{1,40}\Z", re.IGNORECASE)
@@ -121,6 +123,43 @@ def _namespaces(value: Any) -> Any:
     return frozenset(items)
 
 
+def _network_choice(value: Any) -> Any:
+    items = _items(value)
+    if isinstance(items, NetworkChoice):
+        return items
+    words = [item.lower() for item in items]
+    if words in (["secondary"], ["all"]):
+        return NetworkChoice(default=True) if words == ["all"] else SECONDARY
+    for item in items:
+        if item.lower() in {"secondary", "all"}:
+            raise ValueError(f"{item!r} cannot be combined with other values")
+        if not _DEFINITION.match(item):
+            raise ValueError(f"{item!r} is not a NetworkAttachmentDefinition: write its name, or namespace/name")
+    if not items:
+        raise ValueError("secondary, all, or names of NetworkAttachmentDefinitions are needed")
+    return NetworkChoice(definitions=frozenset(items))
+
+
+def _interface_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = template(value)
+    if "vm" not in found.fields or not found.fields & {"interface", "network"}:
+        raise ValueError("several VMs or interfaces would have one name: it needs {vm}, and {interface} or {network}")
+    return found
+
+
+def _default_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = template(value)
+    for field in sorted(found.fields & {"interface", "network"}):
+        raise ValueError(f"{{{field}}} is not allowed: the record has addresses of several interfaces")
+    if "vm" not in found.fields:
+        raise ValueError("several VMs would have one name: it needs {vm}")
+    return found
+
+
 def _listener(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -158,6 +197,9 @@ Addresses: TypeAlias = Annotated[tuple[bytes, ...], BeforeValidator(_addresses)]
 Networks: TypeAlias = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 ReverseZones: TypeAlias = Annotated[tuple[bytes, ...], BeforeValidator(_reverse_zones)]
 Namespaces: TypeAlias = Annotated[frozenset[str], BeforeValidator(_namespaces)]
+Choice: TypeAlias = Annotated[NetworkChoice, BeforeValidator(_network_choice)]
+InterfaceName: TypeAlias = Annotated[Template, BeforeValidator(_interface_name)]
+DefaultName: TypeAlias = Annotated[Template, BeforeValidator(_default_name)]
 Labels: TypeAlias = Annotated[Selector, BeforeValidator(_selector)]
 Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_items)]
 Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_items)]

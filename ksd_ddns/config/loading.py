@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ksd_ddns.config import primary
+from ksd_ddns.config import primary, zones
 from ksd_ddns.config.fields import ALGORITHM, KEY_NAME
 from ksd_ddns.config.given import Given, fields
 from ksd_ddns.config.settings import Settings
@@ -31,6 +31,7 @@ def load(given: Given) -> Settings:
     except ValidationError as e:
         raise WrongSettings([_error_text(error, given) for error in e.errors()]) from None
     _check_secrets(given)
+    _check_templates(settings, given)
     primary.servers(settings)
     primary.secondaries(settings)
     return settings
@@ -60,6 +61,19 @@ def _check_secrets(given: Given) -> None:
             raise SettingsError(
                 f"{given.where(name)} = {MASK}: this looks like the secret of a key; set TSIG_SECRET to it"
             )
+
+
+def _check_templates(settings: Settings, given: Given) -> None:
+    """Raise WrongSettings with the templates that let VMs take names of other namespaces."""
+    found = zones.templates_across_namespaces(settings)
+    if found:
+        raise WrongSettings(
+            [
+                f"{given.where(name)} = {_shown(name, given.raw(name))}: VMs of one namespace could take names of "
+                "another: end it with .{namespace}, or allow that with HOSTNAME_SCOPE=zone"
+                for name in found
+            ]
+        )
 
 
 def _values(given: Given) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ksd_ddns.config.fields import (
     Addresses,
     Algorithm,
+    Choice,
+    DefaultName,
     Duration,
+    InterfaceName,
     KeyName,
     Labels,
     Listener,
@@ -27,9 +30,10 @@ from ksd_ddns.config.fields import (
     setting,
 )
 from ksd_ddns.kubevirt import selector, vmi
+from ksd_ddns.kubevirt.networks import SECONDARY
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import HostnameScope
+from ksd_ddns.zone.desired import DEFAULT_NAME, INTERFACE_NAME, HostnameScope
 from ksd_ddns.zone.plan import Ownership, Policy
 
 _NAMES = "names and addresses"
@@ -73,6 +77,20 @@ class Settings(BaseSettings):
     record_ttl: int = setting(60, "TTL of the records in seconds", group=_NAMES, ge=1, le=86_400)
     default_record: bool = setting(
         True, "publish <vm>.<namespace>.<base> in addition to the interface names", group=_NAMES
+    )
+    interface_name: InterfaceName = setting(
+        INTERFACE_NAME,
+        "template of interface names below the base: {interface} or {network}, {vm}, {namespace}",
+        group=_NAMES,
+    )
+    default_name: DefaultName = setting(
+        DEFAULT_NAME, "template of default records below the base: {vm}, {namespace}", group=_NAMES
+    )
+    networks: Choice = setting(
+        SECONDARY,
+        "publish secondary networks, all, or those of these NetworkAttachmentDefinitions (comma list)",
+        group=_NAMES,
+        shown="secondary",
     )
     hostname_scope: HostnameScope = setting(
         HostnameScope.NAMESPACE, "scope of the annotation ksd-ddns/hostname: off, namespace, zone", group=_NAMES

@@ -4,7 +4,7 @@
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import Rules, apex_name_server
+from ksd_ddns.zone.desired import DEFAULT_NAME, HostnameScope, Rules, apex_name_server
 from ksd_ddns.zone.plan import ADDRESSES, POINTERS, SERVICES, Ownership, Scope
 from ksd_ddns.zone.update import Limits
 
@@ -28,6 +28,9 @@ def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
         ttl=chosen.record_ttl,
         owner=chosen.owner if chosen.ownership is Ownership.TXT else "",
         default_record=chosen.default_record,
+        interface_name=chosen.interface_name,
+        # Not used, and not checked, without a default record.
+        default_name=chosen.default_name if chosen.default_record else DEFAULT_NAME,
         hostname_scope=chosen.hostname_scope,
         max_addresses=chosen.max_addresses,
         max_names=chosen.max_names,
@@ -40,6 +43,19 @@ def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
         reverse=base if base != chosen.base else b"",
         excluded=tuple(other for other in chosen.reverse_zones if other != base and names.is_below(other, base)),
     )
+
+
+def templates_across_namespaces(chosen: Settings) -> list[str]:
+    """Return the settings with templates that do not end with the namespace, where that is not allowed.
+
+    A VM could take a name in the domain of another namespace, which HOSTNAME_SCOPE=zone allows and nothing else does.
+    """
+    if chosen.hostname_scope is HostnameScope.ZONE:
+        return []
+    found = {"interface_name": chosen.interface_name}
+    if chosen.default_record:
+        found["default_name"] = chosen.default_name
+    return [name for name, template in found.items() if not template.ends_with_namespace]
 
 
 def scope(chosen: Settings, rules: Rules) -> Scope:
@@ -56,6 +72,7 @@ def scope(chosen: Settings, rules: Rules) -> Scope:
         adopt=chosen.adopt,
         protected=frozenset({rules.reverse} if rules.reverse else {rules.base, rules.name_server_name}),
         apex=apex_name_server(rules),
+        namespaced=rules.interface_name.ends_with_namespace and rules.default_name.ends_with_namespace,
     )
 
 

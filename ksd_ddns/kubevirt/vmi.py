@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """API object -> Vmi: what naming needs of a VirtualMachineInstance, parsed once. `parse` never fails."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -11,7 +11,8 @@ from ksd_ddns.kubevirt import groups as annotated
 from ksd_ddns.kubevirt import vmi_object
 from ksd_ddns.kubevirt.addresses import NOTABLE, is_link_local_ipv6, packed, unpublishable
 from ksd_ddns.kubevirt.groups import Membership, Port
-from ksd_ddns.kubevirt.vmi_object import DEFAULT_NAMESPACE, Spec, Status, StatusInterface, VmiObject
+from ksd_ddns.kubevirt.networks import MAX_INTERFACES, SECONDARY, NetworkChoice, by_record, networks_of
+from ksd_ddns.kubevirt.vmi_object import DEFAULT_NAMESPACE, Status, StatusInterface, VmiObject
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 
 MIN_TTL = 5
@@ -20,20 +21,16 @@ MAX_TTL = 86400
 # Anyone who can write a VMI can fill its status and annotations. What is read and kept of them is bounded, well above
 # what the settings allow to be published, so a flood costs no more than an ordinary VMI.
 MAX_WARNINGS = 10
-MAX_INTERFACES = 1000
 MAX_HOSTNAMES = 1000
 MAX_ADDRESSES = 4096
 MAX_ADDRESSES_OF_INTERFACE = 512
 
 _ENDED = frozenset(("Succeeded", "Failed"))
-ABSENT = "absent"
-"""The state of an interface in the spec that unplugs it."""
-
 _LONGEST_HOSTNAME = 256
 
 
 class Interface(msgspec.Struct, frozen=True, gc=False):
-    """A secondary interface that has a name.
+    """A published interface that has a name.
 
     `name` is as in the API, not folded and not checked as a DNS label. `addresses` are packed (4 or 16 octets), unique,
     in the order of the status, without those that are never published.
@@ -48,9 +45,9 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
 
     `created` is `metadata.creationTimestamp` in UTC seconds since the epoch, 0 if missing. `live` is false in the
     phases Succeeded and Failed. `interfaces` are in `by_record` order, and have at least one address each. `networks`
-    are the names in `spec.networks`, without the default network and without unplugged interfaces. `ignored`, `ttl`
-    (seconds), `hostnames`, `groups` and `ports` come from the annotations, already validated. `warnings` says what was
-    skipped and why; `more_warnings` counts those past MAX_WARNINGS.
+    are the published ones of `spec.networks`, each with the NetworkAttachmentDefinition that the VMI refers to (empty
+    for the pod network). `ignored`, `ttl` (seconds), `hostnames`, `groups` and `ports` come from the annotations,
+    already validated. `warnings` says what was skipped and why; `more_warnings` counts those past MAX_WARNINGS.
 
     `ready` says whether a member of groups serves: condition Ready, or the phase Running without that condition. A VMI
     that is being deleted is no member of any group. `ports` are those that it serves as a member of each of its groups.
@@ -63,7 +60,7 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     created: int
     live: bool
     interfaces: tuple[Interface, ...]
-    networks: frozenset[str]
+    networks: Mapping[str, str]
     ignored: bool = False
     ttl: int | None = None
     hostnames: tuple[str, ...] = ()
@@ -78,12 +75,6 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     def key(self) -> str:
         """`namespace/name`, as kubectl and the ownership record write it."""
         return f"{self.namespace}/{self.name}"
-
-
-def by_record(interface: str) -> str:
-    """Sort key of interface names: the order in which KubeSecondaryDNS sorts records, `net-1` before `net`."""
-    # It sorts full records as text: `net-1.<vm>` comes before `net.<vm>`, since a hyphen sorts before a dot.
-    return f"{interface}."
 
 
 class _Warnings:
@@ -116,15 +107,18 @@ class _Warnings:
         self.add(VmiWarning(vmi=self.vmi, code=code, annotation=name, value=shortened(value)))
 
 
-def parse(obj: VmiObject) -> Vmi:
-    """Return the `Vmi` of `obj`; what cannot be used is skipped and listed in its `warnings`.
+def parse(obj: VmiObject, choice: NetworkChoice = SECONDARY) -> Vmi:
+    """Return the `Vmi` of `obj`, with the networks of `choice`; what cannot be used is skipped, with a warning.
 
     Entries of the status with the same name are one interface with the addresses of all of them: the name is what is
     published, and each address belongs to it.
     """
     metadata = obj.metadata
     warnings = _Warnings(obj)
-    networks, excluded = networks_of(obj.spec)
+    namespace = metadata.namespace or DEFAULT_NAMESPACE
+    networks, excluded = networks_of(obj.spec, choice, namespace)
+    if choice.definitions:
+        excluded = _reported(obj.status).difference(networks)
     interfaces = _interfaces(obj.status, excluded, warnings)
     ignored, ttl = False, None
     hostnames: tuple[str, ...] = ()
@@ -139,7 +133,7 @@ def parse(obj: VmiObject) -> Vmi:
             groups = _groups(annotations.group, warnings)
             ports = _ports(annotations.group_ports, warnings) if groups else ()
     return Vmi(
-        metadata.namespace or DEFAULT_NAMESPACE,
+        namespace,
         metadata.name,
         metadata.uid or "",
         _seconds(metadata.creation_timestamp),
@@ -155,34 +149,6 @@ def parse(obj: VmiObject) -> Vmi:
         _ready(obj.status) if groups else True,
         ports=ports,
     )
-
-
-def networks_of(spec: Spec | None) -> tuple[frozenset[str], Collection[str]]:
-    """Return the names of the secondary networks, and the excluded ones: the default network, unplugged interfaces."""
-    if spec is None:
-        return frozenset(), []
-    excluded: list[str] = []
-    secondary: list[str] = []
-    devices = spec.domain.devices if spec.domain is not None else None
-    if devices is not None and devices.interfaces:
-        for entry in devices.interfaces:
-            # An unplugged interface may still be in the status.
-            if entry is not None and entry.state == ABSENT and entry.name:
-                excluded.append(entry.name)  # noqa: PERF401 a comprehension costs more for the one entry that most have
-    for network in spec.networks or ():
-        if network is None or not network.name:
-            continue
-        if network.pod is not None or (network.multus is not None and network.multus.default):
-            excluded.append(network.name)
-        else:
-            secondary.append(network.name)
-    found = frozenset(secondary)
-    if excluded:
-        found = found.difference(excluded)
-    if len(found) > MAX_INTERFACES:
-        found = frozenset(sorted(found, key=by_record)[:MAX_INTERFACES])
-    # A set only if there are many: anyone who can write a VMI can unplug thousands of interfaces.
-    return found, excluded if len(excluded) < 8 else frozenset(excluded)
 
 
 def _interfaces(status: Status | None, excluded: Collection[str], warnings: _Warnings) -> tuple[Interface, ...]:
@@ -209,6 +175,12 @@ def _interfaces(status: Status | None, excluded: Collection[str], warnings: _War
             unique = tuple(addresses) if len(addresses) == 1 else tuple(dict.fromkeys(addresses))
             interfaces.append(Interface(name, unique))
     return tuple(interfaces)
+
+
+def _reported(status: Status | None) -> set[str]:
+    """Return the names of the interfaces in the status."""
+    entries = (status.interfaces if status is not None else None) or ()
+    return {entry.name for entry in entries if entry is not None and entry.name}
 
 
 def texts_of(entry: StatusInterface) -> list[str | None]:

@@ -51,10 +51,11 @@ class Pod(msgspec.Struct, gc=False):
     """`spec.networks[].pod`: that it is there is all that matters."""
 
 
-class Multus(msgspec.Struct, gc=False):
-    """`spec.networks[].multus`."""
+class Multus(msgspec.Struct, gc=False, rename={"network_name": "networkName"}):
+    """`spec.networks[].multus`; `network_name` is `namespace/name` or `name` of a NetworkAttachmentDefinition."""
 
     default: bool | None = None
+    network_name: str | None = None
 
 
 class Network(msgspec.Struct, gc=False):

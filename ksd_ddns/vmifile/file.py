@@ -16,6 +16,7 @@ import msgspec
 
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
+from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
 from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
@@ -33,20 +34,22 @@ def read(
     *,
     namespaces: frozenset[str] = frozenset(),
     selector: Selector = EVERYTHING,
+    networks: NetworkChoice = SECONDARY,
     progress: Progress | None = None,
     max_octets: int = MAX_OCTETS,
 ) -> tuple[Vmi, ...]:
     """Return the VMIs in the file at `path` (`-`: standard input) that are in `namespaces` and match `selector`.
 
-    No namespaces means all of them. The file holds YAML documents or consecutive JSON documents, each a VMI, a `List`
-    or a `VirtualMachineInstanceList`. It is in UTF-8 or, with a byte order mark, UTF-16, which a redirection in
-    PowerShell writes. The order is that of the file. `progress` is called with the part read so far, from 0 to 1.
+    `networks` are those that are published. No namespaces means all of them. The file holds YAML documents or
+    consecutive JSON documents, each a VMI, a `List` or a `VirtualMachineInstanceList`. It is in UTF-8 or, with a byte
+    order mark, UTF-16, which a redirection in PowerShell writes. The order is that of the file. `progress` is called
+    with the part read so far, from 0 to 1.
 
     Raises SourceError if the file cannot be read, is larger than `max_octets`, is malformed, or contains anything but
     VMIs, or one VMI twice. An empty list is valid.
     """
     return tuple(
-        vmi.parse(obj)
+        vmi.parse(obj, networks)
         for obj in _unique(path, progress, max_octets)
         if (not namespaces or obj.namespace in namespaces) and selector.matches(obj.labels)
     )
@@ -78,6 +81,7 @@ def read_all(
     *,
     namespaces: frozenset[str] = frozenset(),
     selector: Selector = EVERYTHING,
+    networks: NetworkChoice = SECONDARY,
     progress: Progress | None = None,
     max_octets: int = MAX_OCTETS,
 ) -> tuple[Vmi, ...]:
@@ -86,7 +90,17 @@ def read_all(
     Raises SourceError as `read` does, and if two of the files contain the same VMI.
     """
     found = [
-        (path, read(path, namespaces=namespaces, selector=selector, progress=progress, max_octets=max_octets))
+        (
+            path,
+            read(
+                path,
+                namespaces=namespaces,
+                selector=selector,
+                networks=networks,
+                progress=progress,
+                max_octets=max_octets,
+            ),
+        )
         for path in paths
     ]
     return merged(found)

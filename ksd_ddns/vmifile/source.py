@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmisListed
+from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
 from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.vmifile.file import merged, read
@@ -44,9 +45,16 @@ class FileSource:
 
     namespace = ""
 
-    def __init__(self, *paths: str, namespaces: frozenset[str] = frozenset(), selector: Selector = EVERYTHING) -> None:
+    def __init__(
+        self,
+        *paths: str,
+        namespaces: frozenset[str] = frozenset(),
+        selector: Selector = EVERYTHING,
+        networks: NetworkChoice = SECONDARY,
+    ) -> None:
         self._files = tuple(
-            _File(path, partial(read, path, namespaces=namespaces, selector=selector)) for path in paths
+            _File(path, partial(read, path, namespaces=namespaces, selector=selector, networks=networks))
+            for path in paths
         )
 
     def run(self, publish: Callable[[SourceEvent], None], stop: Event) -> None:

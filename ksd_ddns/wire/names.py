@@ -125,8 +125,12 @@ def is_below(name: bytes, ancestor: bytes) -> bool:
 
 
 def is_host_name(name: bytes) -> bool:
-    """Return whether `name` is a valid host name (RFC 952; RFC 1123, 2.1), as some servers require for addresses."""
-    return all(_HOST_LABEL.match(label) for label in labels(name))
+    """Return whether `name` is a valid host name (RFC 952; RFC 1123, 2.1), as some servers require for addresses.
+
+    They allow wildcards of host names, too.
+    """
+    found = labels(name)
+    return all(_HOST_LABEL.match(label) for label in (found[1:] if found[:1] == [b"*"] else found))
 
 
 IN_ADDR_ARPA = b"\7in-addr\4arpa\0"

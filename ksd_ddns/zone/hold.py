@@ -7,7 +7,8 @@ never lost them. After a restart of the controller, held addresses are read from
 
 import msgspec
 
-from ksd_ddns.kubevirt.vmi import Interface, Vmi, by_record
+from ksd_ddns.kubevirt.networks import by_record
+from ksd_ddns.kubevirt.vmi import Interface, Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, A, Node
 from ksd_ddns.zone.desired import Rules, interface_name, vmi_names

@@ -31,7 +31,7 @@ def test_a_published_vm(primary: Server, ksd: Ksd) -> None:
         "INTERFACE  ADDRESS     RESULT",
         "net1       10.1.0.9    published: net1.db.prod.vm., db.prod.vm.",
         "           fe80::9     skipped: a link-local address is never published",
-        "default    10.244.1.7  skipped: pod network",
+        "default    10.244.1.7  skipped: default network (NETWORKS=all publishes it)",
         "(guest)    172.17.0.1  skipped: no interface of the VM: only the guest knows it",
         "",
         "NAME              ZONE HOLDS  OWNER           STATE",

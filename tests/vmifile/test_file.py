@@ -77,7 +77,7 @@ def test_output_of_kubectl_is_parsed(file: File, write: Callable[..., bytes], do
     ]
     assert db.uid == DB["metadata"]["uid"]
     assert db.created == 1772352000
-    assert db.networks == frozenset({"net1"})
+    assert set(db.networks) == {"net1"}
     assert db.ttl == 30
     assert (db.warnings, web.warnings) == ((), ())
 
@@ -204,7 +204,7 @@ status:
 """)
     (vmi,) = vmifile.read(path)
     assert (vmi.key, vmi.uid, vmi.created) == ("0123/on", "1e3", 1772352000)
-    assert vmi.networks == frozenset({"12:30", "null"})
+    assert set(vmi.networks) == {"12:30", "null"}
     assert [interface.name for interface in vmi.interfaces] == ["12:30"]
     (warning,) = vmi.warnings
     assert warning.value == "null"

@@ -217,7 +217,9 @@ def test_an_invalid_reverse_name_has_no_address(text: str) -> None:
         pytest.param("net_1.vm.", False, id="underscore"),
         pytest.param("-a.vm.", False, id="leading-hyphen"),
         pytest.param("a-.vm.", False, id="final-hyphen"),
-        pytest.param("*.vm.", False, id="wildcard"),
+        pytest.param("*.vm.", True, id="wildcard"),
+        pytest.param("*.-a.vm.", False, id="wildcard-below-no-host-name"),
+        pytest.param("a.*.vm.", False, id="asterisk-not-first"),
         pytest.param(r"a\.b.vm.", False, id="dot-in-a-label"),
     ],
 )

@@ -111,8 +111,12 @@ def vmi(
     ignored: bool = False,
     alive: bool = True,
     uid: str = "",
+    definitions: Mapping[str, str] | None = None,
 ) -> Vmi:
-    """Return a VMI with the secondary interfaces `interfaces`: `net1` with 10.1.0.9 by default."""
+    """Return a VMI with the secondary interfaces `interfaces`: `net1` with 10.1.0.9 by default.
+
+    `definitions` are the NetworkAttachmentDefinitions of the networks.
+    """
     found = {"net1": ["10.1.0.9"]} if interfaces is None else interfaces
     return Vmi(
         namespace=namespace,
@@ -121,7 +125,7 @@ def vmi(
         created=created,
         live=alive,
         interfaces=tuple(Interface(nic, ips(*found[nic])) for nic in sorted(found)),
-        networks=frozenset(found),
+        networks=dict.fromkeys(found, "") | dict(definitions or {}),
         ignored=ignored,
         ttl=ttl,
         hostnames=tuple(hostnames),

@@ -158,7 +158,7 @@ def test_the_longest_names_are_published() -> None:
 
 def test_warnings_of_the_vmi_are_passed_on() -> None:
     warning = VmiWarning(vmi="prod/db", code=WarningCode.BAD_ADDRESS, interface="x", value="y")
-    warned = Vmi("prod", "db", "", 0, True, (), frozenset(), warnings=(warning,))
+    warned = Vmi("prod", "db", "", 0, True, (), {}, warnings=(warning,))
     assert desired([warned], zone_rules()).warnings() == [warning]
 
 
@@ -263,8 +263,19 @@ OUTSIDE = "is outside the VMI's namespace: an admin can allow it with HOSTNAME_S
         pytest.param("namespace", "example.org.", OUTSIDE, id="another-zone"),
         pytest.param("namespace", r"web\.test.vm.example.", "cannot be a DNS name", id="escape"),
         pytest.param("namespace", "web\0.x", "cannot be a DNS name", id="nul"),
-        pytest.param("namespace", "*", "cannot be a DNS name", id="wildcard"),
-        pytest.param("namespace", "*.web", "cannot be a DNS name", id="wildcard-below"),
+        pytest.param("namespace", "*", "*.prod.vm.example.", id="wildcard"),
+        pytest.param("namespace", "*.Apps.web", "*.apps.web.prod.vm.example.", id="wildcard-below"),
+        pytest.param("namespace", "*.apps.prod.vm.example.", "*.apps.prod.vm.example.", id="wildcard-absolute"),
+        pytest.param("namespace", "*.prod.vm.example.", "*.prod.vm.example.", id="wildcard-of-the-namespace"),
+        pytest.param("namespace", "*.test.vm.example.", OUTSIDE, id="wildcard-in-another-namespace"),
+        pytest.param("namespace", "*.vm.example.", OUTSIDE, id="wildcard-of-the-base"),
+        pytest.param("namespace", "web.*", "cannot be a DNS name", id="asterisk-not-first"),
+        pytest.param("namespace", "*.*.web", "cannot be a DNS name", id="two-asterisks"),
+        pytest.param("namespace", "*web", "cannot be a DNS name", id="asterisk-in-a-label"),
+        pytest.param("namespace", "*.", OUTSIDE, id="wildcard-of-the-root"),
+        pytest.param("namespace", "*..", "cannot be a DNS name", id="wildcard-two-dots"),
+        pytest.param("zone", "*.vm.example.", "*.vm.example.", id="zone-wildcard-of-the-base"),
+        pytest.param("off", "*", None, id="off-wildcard"),
         pytest.param("namespace", ".", "cannot be a DNS name", id="root"),
         pytest.param("namespace", "..", "cannot be a DNS name", id="dots"),
         pytest.param("namespace", "a..b", "cannot be a DNS name", id="empty-label"),
@@ -838,4 +849,4 @@ def test_a_reverse_zone_has_no_name_server_records() -> None:
 
 def test_interfaces_are_ordered_by_name() -> None:
     interfaces = (Interface("net1", ips("10.1.0.1")), Interface("net2", ips("10.2.0.1")))
-    assert content(desired([Vmi("p", "d", "", 0, True, interfaces, frozenset())], zone_rules()))["d.p"] == ["10.1.0.1"]
+    assert content(desired([Vmi("p", "d", "", 0, True, interfaces, {})], zone_rules()))["d.p"] == ["10.1.0.1"]

@@ -73,7 +73,7 @@ def test_the_text_of_a_vmi() -> None:
         "vlan_12    10.2.0.7    refused: vlan_12.db.prod.vm.example.",
         "zz         10.3.0.4    held until 12:06:00: zz.db.prod.vm.example.",
         "                       no address reported since 12:01:00",
-        "default    10.244.1.7  skipped: pod network",
+        "default    10.244.1.7  skipped: default network (NETWORKS=all publishes it)",
         "",
         "NAME                         ZONE HOLDS  OWNER           STATE",
         "net1.db.prod.vm.example.     A 10.1.0.9  ours (prod/db)  published",

@@ -4,13 +4,16 @@
 from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision
 from ksd_ddns.zone.desired.desired import Desired, Effect, desired
 from ksd_ddns.zone.desired.groups import GroupCounts, is_service
-from ksd_ddns.zone.desired.hostnames import namespace_domain, relative_name
+from ksd_ddns.zone.desired.interface_names import default_name, interface_name, may_have_name
 from ksd_ddns.zone.desired.rules import HostnameScope, Network, Rules, apex_name_server
+from ksd_ddns.zone.desired.templates import DEFAULT_NAME, INTERFACE_NAME, Template, template
 from ksd_ddns.zone.desired.unpublished import Unpublished
-from ksd_ddns.zone.desired.vmi_names import MAX_VMI_WARNINGS, VmiNames, interface_name, publishable, vmi_names
+from ksd_ddns.zone.desired.vmi_names import MAX_VMI_WARNINGS, VmiNames, publishable, vmi_names
 
 __all__ = [
     "ANNOTATION",
+    "DEFAULT_NAME",
+    "INTERFACE_NAME",
     "MAX_VMI_WARNINGS",
     "Claim",
     "Collision",
@@ -20,14 +23,16 @@ __all__ = [
     "HostnameScope",
     "Network",
     "Rules",
+    "Template",
     "Unpublished",
     "VmiNames",
     "apex_name_server",
+    "default_name",
     "desired",
     "interface_name",
     "is_service",
-    "namespace_domain",
+    "may_have_name",
     "publishable",
-    "relative_name",
+    "template",
     "vmi_names",
 ]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text -> owner name: VMIs, namespaces, and the hostnames of the annotation `ksd-ddns/hostname`."""
+"""Text -> owner name: namespaces, and the hostnames of the annotation `ksd-ddns/hostname`."""
 
 from functools import lru_cache
 
 from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired.rules import HostnameScope, Rules
+
+_WILDCARD = b"\1*"
 
 
 @lru_cache(maxsize=4096)
@@ -26,11 +28,11 @@ def relative_name(text: str) -> bytes | None:
 def hostname_name(hostname: str, domain: bytes, rules: Rules) -> bytes | None:
     """Return the owner name that the annotation asks for, or None if it is not allowed.
 
-    A name without a final dot is relative to `domain`, the domain of the VMI's namespace. A VMI cannot take a name
-    outside that domain, unless HOSTNAME_SCOPE=zone allows it.
+    A name may begin with a label `*`, for a wildcard. One without a final dot is relative to `domain`, the domain of
+    the VMI's namespace. A VMI cannot take a name outside that domain, unless HOSTNAME_SCOPE=zone allows it.
     """
     absolute = hostname.endswith(".")
-    relative = relative_name(hostname[:-1] if absolute else hostname)
+    relative = _hostname(hostname)
     if relative is None:
         return None
     if not absolute:
@@ -43,9 +45,20 @@ def hostname_name(hostname: str, domain: bytes, rules: Rules) -> bytes | None:
     return None
 
 
+def _hostname(text: str) -> bytes | None:
+    """Return the labels of a hostname, without the root; only its first label may be an asterisk (RFC 4592)."""
+    relative = text.removesuffix(".")
+    if relative == "*":
+        return _WILDCARD
+    if not relative.startswith("*."):
+        return relative_name(relative)
+    below = relative_name(relative[2:])
+    return _WILDCARD + below if below else None
+
+
 def hostname_problem(hostname: str, rules: Rules) -> WarningCode:
     """Return why `hostname_name` allows no name."""
-    relative = relative_name(hostname.removesuffix("."))
+    relative = _hostname(hostname)
     if relative is None:
         return WarningCode.ILLEGAL_HOSTNAME
     if hostname.endswith(".") and rules.hostname_scope is HostnameScope.NAMESPACE:

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from ksd_ddns.wire.rrset import NS, RRset
+from ksd_ddns.zone.desired.templates import DEFAULT_NAME, INTERFACE_NAME, Template
 
 
 class HostnameScope(StrEnum):
@@ -33,7 +34,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How VMIs become records.
 
     `base` and `zone` are owner names, `base` in `zone`. `ttl` is in seconds. `owner` is the owner ID for the ownership
-    record of every node, empty if there are none. `name_server` are the packed addresses of `ns.<base>`.
+    record of every node, empty if there are none. `interface_name` and `default_name` are the names of a VMI below the
+    base. `name_server` are the packed addresses of `ns.<base>`.
 
     `max_addresses` applies to each address family of an interface, `max_names` to each VMI, `max_namespace_names` to
     each namespace (0: no limit), `max_rrset` to the records of one type at one name. With `group_srv` the services of
@@ -48,6 +50,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int = 60
     owner: str = ""
     default_record: bool = True
+    interface_name: Template = INTERFACE_NAME
+    default_name: Template = DEFAULT_NAME
     hostname_scope: HostnameScope = HostnameScope.NAMESPACE
     max_addresses: int = 16
     max_names: int = 50

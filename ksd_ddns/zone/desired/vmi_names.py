@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names that one VMI wants, within its limits, and what is wrong with them."""
 
-from functools import lru_cache
 from itertools import islice
 
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
@@ -10,7 +9,8 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node, rrset
 from ksd_ddns.zone.desired.claims import ANNOTATION, GROUP, INTERFACE, Claim, rank
 from ksd_ddns.zone.desired.groups import group_name, member_node, service_name, service_node, service_rdata
-from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain, relative_name
+from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain
+from ksd_ddns.zone.desired.interface_names import default_name, interface_name, interface_stem
 from ksd_ddns.zone.desired.records import Families, address_rrsets, families, with_ownership_record
 from ksd_ddns.zone.desired.rules import HostnameScope, Rules
 
@@ -111,7 +111,7 @@ class VmiNames:
     def _reverse(self, most: int, rules: Rules) -> tuple[Claim, ...]:
         targets: dict[bytes, list[bytes]] = {}
         for target, addresses in islice(self.names.items(), min(most, self.annotated)):
-            if target == self.own:
+            if rules.default_record and target == self.own:
                 continue
             for address in (*addresses[0], *addresses[1]):
                 name = names.reverse(address)
@@ -136,11 +136,11 @@ def vmi_names(vmi: Vmi, rules: Rules) -> VmiNames:
     if vmi.ignored or not vmi.live or not vmi.interfaces:
         return wanted
     domain = namespace_domain(vmi.namespace, rules.base)
-    relative = relative_name(vmi.name)
-    if domain is None or relative is None or len(relative) + len(domain) > names.MAX_NAME:
+    own = default_name(vmi.name, vmi.namespace, rules)
+    if domain is None or own is None:
         wanted.skip(WarningCode.ILLEGAL_VMI_NAME, value=f"{shortened(vmi.name)}.{shortened(vmi.namespace)}")
         return wanted
-    wanted.own = own = relative + domain
+    wanted.own = own
     found = wanted.names
     if rules.default_record:
         found[own] = ((), ())  # reserves the first place; its addresses follow
@@ -170,6 +170,7 @@ def _add_interfaces(wanted: VmiNames, vmi: Vmi, rules: Rules) -> tuple[Families,
     first: Families = ((), ())
     complete = True
     crowded: list[str] = []
+    stem = interface_stem(vmi.name, vmi.namespace, rules, own=wanted.own)
     most = rules.max_family
     for interface in vmi.interfaces:
         if not complete and all(first):
@@ -180,13 +181,13 @@ def _add_interfaces(wanted: VmiNames, vmi: Vmi, rules: Rules) -> tuple[Families,
         if not fits:
             crowded.append(interface.name)
         first = (first[0] or addresses[0], first[1] or addresses[1])
-        label = _label(interface.name)
-        if label is None or len(label) + len(wanted.own) > names.MAX_NAME:
+        name = interface_name(vmi, interface.name, rules, stem)
+        if name is None:
             wanted.skip(WarningCode.ILLEGAL_INTERFACE_NAME, interface=interface.name)
-        elif label + wanted.own in found:
+        elif name in found:
             wanted.skip(WarningCode.DUPLICATE_INTERFACE_NAME, interface=interface.name)
         elif len(found) < rules.max_names:
-            found[label + wanted.own] = addresses
+            found[name] = addresses
         else:
             complete = False
     if crowded:
@@ -270,15 +271,6 @@ def _add_services(wanted: VmiNames, vmi: Vmi, targets: dict[bytes, bytes], rules
     return True
 
 
-def interface_name(vmi: Vmi, interface: str, rules: Rules) -> bytes | None:
-    """Return the owner name of an interface of `vmi`, or None if it cannot be a DNS name."""
-    domain, relative, label = namespace_domain(vmi.namespace, rules.base), relative_name(vmi.name), _label(interface)
-    if domain is None or relative is None or label is None:
-        return None
-    name = label + relative + domain
-    return name if len(name) <= names.MAX_NAME else None
-
-
 def publishable(interface: Interface, rules: Rules, most: int) -> tuple[Families, bool]:
     """Return the addresses of an interface to publish, `most` of each family, and whether that is all of them."""
     addresses = interface.addresses
@@ -293,7 +285,3 @@ def publishable(interface: Interface, rules: Rules, most: int) -> tuple[Families
     if len(addresses) <= most or (len(v4) <= most and len(v6) <= most):
         return found, True
     return (v4[:most], v6[:most]), False
-
-
-_label = lru_cache(maxsize=1024)(names.legal_label)
-"""For interface names: a cluster has few different ones, used by every VMI."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from ksd_ddns.kubevirt.addresses import unpublishable
-from ksd_ddns.kubevirt.vmi import ABSENT, Interface, Vmi, address_of, by_record, networks_of, texts_of
+from ksd_ddns.kubevirt.networks import ABSENT, SECONDARY, NetworkChoice, by_record, networks_of
+from ksd_ddns.kubevirt.vmi import Interface, Vmi, address_of, texts_of
 from ksd_ddns.kubevirt.vmi_object import Spec, VmiObject
 from ksd_ddns.wire.rrset import AAAA, A
 from ksd_ddns.zone.desired import Rules, VmiNames, interface_name, publishable
@@ -29,7 +30,7 @@ from ksd_ddns.zone.explain.model import (
 class Published:
     """What the rules make of a VMI: `vmi` with its held addresses, the names that it wants, and their states.
 
-    `skip` is why nothing of the VMI is published.
+    `skip` is why nothing of the VMI is published. `networks` are those that are published.
     """
 
     vmi: Vmi
@@ -38,13 +39,14 @@ class Published:
     holds: tuple[Hold, ...]
     rules: Rules
     skip: Skip | None = None
+    networks: NetworkChoice = SECONDARY
 
 
 def interfaces(obj: VmiObject | None, of: Published) -> tuple[InterfaceExplanation, ...]:
     """Explain every interface in the status and spec of `obj`; without it, those that `of` knows.
 
-    Those that can be published come first, in the order of their records; then the default network's, and last those
-    that only the guest knows.
+    Those that can be published come first, in the order of their records; then those of excluded networks, and last
+    those that only the guest knows.
     """
     if obj is None:
         texts = {each.name: [_text(address) for address in each.addresses] for each in of.vmi.interfaces}
@@ -52,7 +54,9 @@ def interfaces(obj: VmiObject | None, of: Published) -> tuple[InterfaceExplanati
         spec = None
     else:
         texts, spec = _reported(obj), obj.spec
-        _, excluded = networks_of(spec)
+        published, excluded = networks_of(spec, of.networks, of.vmi.namespace)
+        if of.networks.definitions:
+            excluded = texts.keys() - published
     for network in (*of.vmi.networks, *(hold.interface for hold in of.holds)):
         texts.setdefault(network, [])
     firsts = _firsts(of)
@@ -81,11 +85,14 @@ def _reported(obj: VmiObject) -> dict[str, list[str]]:
 
 
 def _excluded(name: str, spec: Spec | None) -> Skip:
-    """Return why an interface is excluded: it is unplugged, or that of the default network."""
+    """Return why an interface is excluded: it is unplugged, that of the default network, or not in NETWORKS."""
     devices = spec.domain.devices if spec is not None and spec.domain is not None else None
     entries = (devices.interfaces if devices is not None else None) or ()
     absent = any(entry is not None and entry.name == name and entry.state == ABSENT for entry in entries)
-    return Skip.UNPLUGGED if absent else Skip.POD_NETWORK
+    if absent:
+        return Skip.UNPLUGGED
+    secondary, _ = networks_of(spec)
+    return Skip.NETWORKS if name in secondary else Skip.POD_NETWORK
 
 
 def _own(name: str, of: Published) -> bytes | None:

@@ -54,6 +54,8 @@ class Skip(StrEnum):
 
     POD_NETWORK = "pod-network"
     """The interface is that of the default network."""
+    NETWORKS = "networks"
+    """The network of the interface is not in NETWORKS."""
     UNPLUGGED = "unplugged"
     """The interface has `state: absent` in the spec."""
     GUEST_ONLY = "guest-only"
@@ -106,6 +108,7 @@ class Skip(StrEnum):
 _BY_DESIGN = frozenset(
     {
         Skip.POD_NETWORK,
+        Skip.NETWORKS,
         Skip.UNPLUGGED,
         Skip.GUEST_ONLY,
         Skip.NO_ADDRESS,
@@ -189,7 +192,7 @@ class NameExplanation:
     that are not ready come last, and there may be CLAIMS more of them. `owners` are the ownership records at the name,
     `ours` whether it is ours. `change` is what the controller has to do with the name, None if nothing.
     `unconfirmed_since` is when the primary accepted a change that the zone does not show yet. `limits` are the deletion
-    limits that block its deletion.
+    limits that block its deletion, `moves_to` the new names for which it waits.
     """
 
     zone: bytes
@@ -209,6 +212,7 @@ class NameExplanation:
     hold: Hold | None = None
     skip: Skip | None = None
     limit: int = 0
+    moves_to: tuple[bytes, ...] = ()
 
     @property
     def winner(self) -> str:

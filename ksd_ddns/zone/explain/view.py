@@ -9,7 +9,7 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, Node
 from ksd_ddns.zone import hold, ownership_record
 from ksd_ddns.zone import plan as planning
-from ksd_ddns.zone.desired import Rules, namespace_domain, relative_name, vmi_names
+from ksd_ddns.zone.desired import Rules, may_have_name, vmi_names
 from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, State, ZoneFact
 from ksd_ddns.zone.explain.names import Names, Viewpoint, holds_of
 from ksd_ddns.zone.plan import Ownership
@@ -132,8 +132,8 @@ def _remaining(reconciler: Reconciler, key: str, *, full_zone: bool) -> Iterator
         needle = f"vmi={key}".encode()
         of_vmi = (name for name in candidates if _mentions(live.get(name), needle, scope.owner, key))
     else:
-        own = _own_name(key, reconciler.rules)
-        of_vmi = (name for name in candidates if own and names.is_below(name, own))
+        may_have = may_have_name(key, reconciler.rules)
+        of_vmi = (name for name in candidates if may_have(name))
     yield from sorted((name for name in of_vmi if planning.is_owned(live.get(name), live, scope)), key=names.canonical)
 
 
@@ -146,9 +146,3 @@ def _mentions(node: Node, needle: bytes, owner: str, key: str) -> bool:
     near = any(needle in rdata or len(rdata) > 255 for rdata in text.rdatas)
     record = ownership_record.owned(text.rdatas, owner) if near else None
     return record is not None and record.vmi == key
-
-
-def _own_name(key: str, rules: Rules) -> bytes | None:
-    namespace, _, name = key.partition("/")
-    domain, relative = namespace_domain(namespace, rules.base), relative_name(name)
-    return relative + domain if domain is not None and relative is not None else None

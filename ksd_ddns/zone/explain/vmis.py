@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
 from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
 from ksd_ddns.kubevirt.vmi import Vmi, parse
 from ksd_ddns.kubevirt.vmi_object import Metadata, VmiObject
@@ -39,10 +40,14 @@ _SHOWN_ELSEWHERE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which VMIs are published: those in `namespaces` (all if there are none) that match `selector`."""
+    """Which VMIs are published: those in `namespaces` (all if there are none) that match `selector`.
+
+    `networks` are the networks of each that are published.
+    """
 
     namespaces: frozenset[str] = frozenset()
     selector: Selector = EVERYTHING
+    networks: NetworkChoice = SECONDARY
 
     def placeholder(self, key: str) -> VmiObject | None:
         """Return an object without addresses for a VMI outside `namespaces`, None for all others."""
@@ -74,7 +79,7 @@ def vmi(
     main = views[0]
     names = tuple(name for view in views for name in view.names)
     zones = tuple(view.fact for view in views)
-    latest = parse(obj) if obj is not None else main.latest
+    latest = parse(obj, selection.networks) if obj is not None else main.latest
     gone = obj is None and not unread
     if latest is None or gone:
         similar = similar_keys(key, main.keys)
@@ -101,6 +106,7 @@ def vmi(
         holds=main.holds,
         rules=main.rules,
         skip=skip,
+        networks=selection.networks,
     )
     return VmiExplanation(
         vmi=key,

@@ -41,12 +41,14 @@ def namespace_of(node: Node, scope: Scope) -> str:
     """Return the namespace that one of our names belongs to; empty if it belongs to none.
 
     It is in the ownership record. Without ownership records it is the label directly below the base,
-    `<vm>.<namespace>.<base>`: in the name itself, or in the target of a reverse name.
+    `<vm>.<namespace>.<base>`: in the name itself, or in the target of a reverse name. Other templates do not show it.
     """
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
         record = ownership_record.owned(text.rdatas, scope.owner) if text else None
         return record.subject.partition("/")[0] if record else ""
+    if not scope.namespaced:
+        return ""
     pointers = node.get(PTR) if PTR in scope.types else None
     name = pointers.rdatas[0] if pointers else node.name
     return names.child(name, scope.forward or scope.base).decode("latin-1")

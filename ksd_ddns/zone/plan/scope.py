@@ -36,7 +36,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     With `base_only`, names outside the base are not ours even with our ownership record: the zone holds several bases.
     Names below one of `excluded` are never ours: they belong to another base. Names in `protected` are changed when
     wanted, and never deleted. `apex` is the NS RRset to add at the apex, None to leave the apex alone. `ttl_cap` is the
-    TTL to which the server lowers higher ones, None if it does not.
+    TTL to which the server lowers higher ones, None if it does not. `namespaced`: the label directly below the base is
+    a namespace.
     """
 
     base: bytes
@@ -51,6 +52,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     apex: RRset | None = None
     forward: bytes = b""
     ttl_cap: int | None = None
+    namespaced: bool = True
 
     @property
     def written(self) -> tuple[int, ...]:

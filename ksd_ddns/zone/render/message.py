@@ -79,8 +79,8 @@ _KINDS = {
 _UNPUBLISHED = {
     Unpublished.IGNORED: f"its annotation {IGNORE} is true",
     Unpublished.ENDED: "it has ended (phase Succeeded or Failed)",
-    Unpublished.NO_NETWORK: "it has no secondary network",
-    Unpublished.NO_ADDRESS: "its status has no address of a secondary network that can be published",
+    Unpublished.NO_NETWORK: "it has no secondary network, or none that NETWORKS includes",
+    Unpublished.NO_ADDRESS: "its status has no address of a network that is published",
     Unpublished.ILLEGAL_NAME: "its name or namespace cannot be a DNS name",
     Unpublished.EXCLUDED: "PUBLISH_CIDRS and EXCLUDE_CIDRS exclude all its addresses",
     Unpublished.LIMIT: "older VMIs have all names of its namespace (MAX_NAMES_PER_NAMESPACE)",

@@ -8,7 +8,8 @@ from ksd_ddns.zone.render import message
 from ksd_ddns.zone.render.refused import Advice, refused
 
 _SKIPPED = {
-    Skip.POD_NETWORK: Advice("pod network"),
+    Skip.POD_NETWORK: Advice("default network (NETWORKS=all publishes it)"),
+    Skip.NETWORKS: Advice("network not in NETWORKS"),
     Skip.UNPLUGGED: Advice("the interface is unplugged (state: absent)"),
     Skip.GUEST_ONLY: Advice("no interface of the VM: only the guest knows it"),
     Skip.NO_ADDRESS: Advice(
@@ -20,7 +21,9 @@ _SKIPPED = {
     Skip.MAX_ADDRESSES: Advice("the interface has more than {limit} addresses of one family", "raise MAX_ADDRESSES"),
     Skip.FLOOD: Advice("the VMI reports more interfaces or addresses than are read"),
     Skip.ILLEGAL_INTERFACE_NAME: Advice("the name of the interface cannot be part of a DNS name", "rename it"),
-    Skip.DUPLICATE_INTERFACE_NAME: Advice("another interface has the same DNS name", "rename one of them"),
+    Skip.DUPLICATE_INTERFACE_NAME: Advice(
+        "another interface has the same DNS name", "rename one of them, or use {interface} in INTERFACE_NAME"
+    ),
     Skip.MAX_NAMES: Advice("the VMI has more than {limit} names", "raise MAX_NAMES"),
     Skip.MAX_NAMES_PER_NAMESPACE: Advice(
         "the namespace has no more than {limit} names, and older VMIs come first", "raise MAX_NAMES_PER_NAMESPACE"
@@ -99,10 +102,17 @@ def _unfinished(of: NameExplanation, zone: ZoneFact) -> Advice:
     if of.state is State.UNKNOWN:
         return Advice("the zone has not been read yet")
     if of.state is State.PENDING:
-        if of.unconfirmed_since is not None:
-            return Advice("the primary accepted the change, but the zone does not show it yet")
-        return Advice("the deletion is sent next" if of.change is Kind.DELETE else "the change is sent next")
+        return Advice(_pending(of))
     if of.state is State.LEFTOVER:
         return Advice("the name is ours, and no VMI wants it", "ksd-ddns apply deletes it, unless POLICY=upsert-only")
     wrong = "the zone holds something else" if of.change is Kind.CHANGE else "the name is not in the zone"
     return Advice(wrong, "check that the controller runs and is ready, or run ksd-ddns apply")
+
+
+def _pending(of: NameExplanation) -> str:
+    if of.unconfirmed_since is not None:
+        return "the primary accepted the change, and the zone does not show it yet"
+    if of.moves_to:
+        new = ", ".join(map(names.to_text, of.moves_to))
+        return f"the name is deleted when a new one of the VM is in DNS: {new}"
+    return "the deletion is sent next" if of.change is Kind.DELETE else "the change is sent next"
