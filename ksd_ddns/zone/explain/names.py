@@ -7,6 +7,7 @@ from math import isinf
 
 import msgspec
 
+from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, TXT, Node
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
@@ -140,7 +141,8 @@ class Names:
         if name in reconciler.deletions.blocked:
             return replace(base, state=State.BLOCKED, limits=reconciler.deletions.limits)
         if self._at.sends:
-            return replace(base, state=State.PENDING)
+            moves_to = sorted(reconciler.moves.new_names(name), key=names.canonical)
+            return replace(base, state=State.PENDING, moves_to=tuple(moves_to))
         return replace(base, state=State.LEFTOVER if base.change is Kind.DELETE else State.MISSING)
 
     def _member_fact(self, claim: Claim) -> ClaimFact:

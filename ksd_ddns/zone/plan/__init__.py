@@ -4,6 +4,7 @@
 from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
 from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
 from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
+from ksd_ddns.zone.plan.moves import addresses, vmi_of
 from ksd_ddns.zone.plan.ownership import is_owned, namespace_of, owned_names
 from ksd_ddns.zone.plan.planner import collisions, full, partial, verdict
 from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, SERVICES, Ownership, Policy, Scope
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Scope",
+    "addresses",
     "collisions",
     "full",
     "is_owned",
@@ -32,4 +34,5 @@ __all__ = [
     "partial",
     "ttl_cap",
     "verdict",
+    "vmi_of",
 ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes and plans, as values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -67,7 +67,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What leads from the live zone to the desired one.
 
     `blocked` are the deletions that the deletion limit blocks, `limits` says which limit. `owned` is the number of our
-    names in the zone.
+    names in the zone. `moves` are the deletions that wait until other names with their addresses, those given, are in
+    DNS; they are the last changes.
     """
 
     zone: bytes
@@ -77,6 +78,14 @@ class Plan(msgspec.Struct, frozen=True):
     blocked: tuple[Change, ...] = ()
     owned: int = 0
     limits: tuple[Blocked, ...] = ()
+    moves: Mapping[bytes, frozenset[bytes]] = msgspec.field(default_factory=dict)
+
+    def steps(self) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+        """Return the changes to send first, and those to send when the first are in DNS: the old names of moves."""
+        if not self.moves:
+            return self.changes, ()
+        last = tuple(change for change in self.changes if change.name in self.moves)
+        return tuple(change for change in self.changes if change.name not in self.moves), last
 
     def count(self, kind: Kind) -> int:
         """Return the number of names that the plan adds, changes or deletes."""
@@ -84,4 +93,11 @@ class Plan(msgspec.Struct, frozen=True):
 
     def undo(self) -> "Plan":
         """Return the plan that takes this one back, last change first."""
-        return Plan(self.zone, self.serial, tuple(change.undo() for change in reversed(self.changes)), ())
+        changes = tuple(change.undo() for change in reversed(self.changes))
+        back: dict[bytes, set[bytes]] = {}
+        for old, new in self.moves.items():
+            for name in new:
+                back.setdefault(name, set()).add(old)
+        deleted = {change.name for change in changes if change.kind is Kind.DELETE}
+        moves = {name: frozenset(old) for name, old in back.items() if name in deleted}
+        return Plan(self.zone, self.serial, changes, (), moves=moves)

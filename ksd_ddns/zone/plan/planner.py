@@ -8,7 +8,7 @@
     yes      ours, different                      change
     yes      not ours                             conflict (with `adopt` and equal records: change)
     yes      a CNAME, a delegation or DNAME       conflict
-    no       ours                                 delete, unless the deletion limit blocks it
+    no       ours                                 delete, unless the deletion limit blocks it; last, if it moves
     no       not ours                             nothing
 
 A change carries what was seen and what is wanted: what was seen becomes the prerequisites of the update, so a zone that
@@ -26,6 +26,7 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
 from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
 from ksd_ddns.zone.plan.deletion_limit import over_limit
+from ksd_ddns.zone.plan.moves import moves
 from ksd_ddns.zone.plan.ownership import (
     can_be_owned,
     change_between,
@@ -54,9 +55,9 @@ def full(
     """Return the plan for the full zone: every wanted name, and every name of ours that is no longer wanted.
 
     The deletion limit applies to deletions that follow only from absence in a list, so not to the names in `seen`,
-    whose deletion was seen. It blocks those that exceed `max_delete_percent` of the owned names, if at least
-    LIMIT_FLOOR are owned: first in each namespace, then in all remaining ones together. It blocks all such deletions in
-    the `incomplete` namespaces, of which not all VMIs are known. The rest of the plan is not affected.
+    whose deletion was seen, and not to moves. It blocks those that exceed `max_delete_percent` of the owned names, if
+    at least LIMIT_FLOOR are owned: first in each namespace, then in all remaining ones together. It blocks all such
+    deletions in the `incomplete` namespaces, of which not all VMIs are known. The rest of the plan is not affected.
     """
     owned = 0
     differing: list[bytes] = []
@@ -70,13 +71,18 @@ def full(
         elif want is not None:
             differing.append(name)
     differing += [name for name in desired.names() if name not in live.nodes]
-    plan = _partial(differing, desired, live, scope)
-    absent = [change for change in plan.changes if change.kind is Kind.DELETE and change.name not in seen]
+    plan = _partial(differing, desired, live, scope, collisions(desired, live))
+    absent = [
+        change
+        for change in plan.changes
+        if change.kind is Kind.DELETE and change.name not in seen and change.name not in plan.moves
+    ]
     limits: tuple[Blocked, ...] = ()
     waiting: list[Change] = []
     if absent and incomplete:
-        waiting = [change for change in absent if namespace_of(change.old, scope) in incomplete]
-        absent = [change for change in absent if namespace_of(change.old, scope) not in incomplete]
+        uncertain = {*incomplete, ""}  # a name that does not show its namespace may be in one of them
+        waiting = [change for change in absent if namespace_of(change.old, scope) in uncertain]
+        absent = [change for change in absent if namespace_of(change.old, scope) not in uncertain]
     if absent:
         absent, limits = over_limit(absent, owned, desired, live, scope, percent=max_delete_percent)
     absent += waiting
@@ -84,18 +90,18 @@ def full(
     if absent:
         blocked = {change.name for change in absent}
         changes = tuple(change for change in changes if change.name not in blocked)
-    conflicts = (*plan.conflicts, *collisions(desired, live))
-    return Plan(plan.zone, plan.serial, changes, conflicts, tuple(absent), owned, limits)
+    return Plan(plan.zone, plan.serial, changes, plan.conflicts, tuple(absent), owned, limits, plan.moves)
 
 
 def partial(dirty: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
     """Return the plan for the names in `dirty` and the apex. The cost depends on them, not on the zone."""
-    plan = _partial(dirty, desired, live, scope)
-    lost = collisions(desired, live, dirty)
-    return msgspec.structs.replace(plan, conflicts=(*plan.conflicts, *lost)) if lost else plan
+    return _partial(dirty, desired, live, scope, collisions(desired, live, dirty))
 
 
-def _partial(dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:
+def _partial(
+    dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope, lost: Collection[Conflict] = ()
+) -> Plan:
+    """Return the plan for the names in `dirty`; `lost` are the conflicts between VMIs."""
     changes: list[Change] = []
     conflicts: list[Conflict] = []
     nodes = live.nodes
@@ -120,7 +126,11 @@ def _partial(dirty: Iterable[bytes], desired: Desired, live: Live, scope: Scope)
     changes += _apex(live, scope)
     changes.sort(key=_by_subtree)
     conflicts.sort(key=_by_subtree)
-    return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts))
+    conflicts += lost
+    moved = moves(changes, conflicts, desired, scope)
+    if moved:
+        changes.sort(key=lambda change: change.name in moved)  # stable
+    return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts), moves=moved)
 
 
 def _by_subtree(item: Change | Conflict) -> bytes:

@@ -56,6 +56,7 @@ def handle(state: State, answer: Answer, now: float) -> None:
 def finish(state: State, now: float) -> None:
     """Handle the end of a Send."""
     state.sending.canary = None
+    state.moves.note_finished()
     results, state.sending.results = state.sending.results, set()
     lost, state.sending.lost = state.sending.lost, None
     # Retried names that were neither accepted nor refused are ordinary names now.

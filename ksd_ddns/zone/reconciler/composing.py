@@ -26,6 +26,8 @@ def send(state: State, now: float) -> Send | None:
         vmis.report_warnings(state)
     if now < state.pauses.send_at:
         return None
+    if state.moves.recheck or (state.moves and state.updates.dirty):
+        state.updates.dirty |= set(state.moves.ready(state.live, state.scope))
     plan = _plan_dirty(state, now)
     groups = [group for names in _separate_messages(state, now) if (group := _changes_at(state, names))]
     canary = canaries.due(state, now)
@@ -75,9 +77,11 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
         # A name that was stale alone is sent alone until it is accepted, so that it delays no other.
         alone = [name for name in changing if updates.attempts.get(name, 0) > 1 and name not in updates.suspects]
         updates.suspects.add(sorted(name for name in alone if name not in updates.delayed), size=1)
+    moving = state.moves.take(plan, None if updates.replan_all else dirty, state.live, state.scope)
+    state.deletions.seen |= moving  # the deletion limit does not apply, now or later
     updates.replan_all = False
     updates.dirty = set()
-    waits = _waiting(state, changing)
+    waits = _waiting(state, changing) | moving
     if waits:
         changes = tuple(change for change in plan.changes if change.name not in waits)
         plan = msgspec.structs.replace(plan, changes=changes)

@@ -60,6 +60,7 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
     if state.updates.suspects or state.updates.delayed:
         again = {name for name in again if name not in state.updates.suspects and name not in state.updates.delayed}
     state.updates.dirty |= again
+    state.moves.note_finished()
 
 
 def handle_serial(state: State, event: SerialChecked, now: float) -> None:

@@ -13,6 +13,7 @@ Theory of operation:
   the zone confirms or disproves it (see `unconfirmed`).
 - A name is *uncertain* when its update was not answered, or when a prerequisite failed. The zone is read before the
   name is planned again.
+- A deletion whose addresses *move* to other names of the VMI waits until these are confirmed (see `moves`).
 - The names of a refused message are *suspects*. They are sent again in smaller messages, next to the dirty names, until
   the message holds one name only. If the primary refuses that, too, the name is *refused*: it is retried later and
   delays no other name (see `refusals`). If the primary accepts nothing, a canary shows whether it refuses the names or
@@ -78,6 +79,7 @@ class Reconciler:
         self.refusals: Final = state.refusals
         self.acceptance: Final = state.acceptance
         self.deletions: Final = state.deletions
+        self.moves: Final = state.moves
         self.rivalry: Final = state.rivalry
         self.pauses: Final = state.pauses
 
@@ -113,8 +115,9 @@ class Reconciler:
 
     @property
     def settled(self) -> bool:
-        """Whether the zone is in sync, apart from refused names and blocked deletions."""
-        return self.updates.idle and not self.unconfirmed and self.updates.not_read_back_since is None
+        """Whether the zone is in sync, apart from refused names and deletions that are blocked or wait for them."""
+        unfinished = self.unconfirmed or self.moves.recheck or self.updates.not_read_back_since is not None
+        return self.updates.idle and not unfinished
 
     def take_facts(self) -> list[Fact]:
         """Return the facts since the last call."""
@@ -200,7 +203,8 @@ class Reconciler:
                 due.append(self.inventory.due)
             sends = [*updates.delayed.values(), composing.nudge_at(self._state) if reads.signed else inf]
             sends += [at for at in (self.refusals.due, self.acceptance.canaries.due_at) if at is not None]
-            if updates.replan_all or updates.dirty or updates.suspects.ready(excluded=updates.uncertain):
+            planned = updates.replan_all or updates.dirty or self.moves.recheck
+            if planned or updates.suspects.ready(excluded=updates.uncertain):
                 sends.append(now)
             due.append(max(self.pauses.send_at, min(sends)))
         return max(now, min(due))

@@ -15,6 +15,7 @@ from ksd_ddns.zone.reconciler.deletions import Deletions
 from ksd_ddns.zone.reconciler.events import Fact
 from ksd_ddns.zone.reconciler.inventory import Inventory
 from ksd_ddns.zone.reconciler.learned import Learned
+from ksd_ddns.zone.reconciler.moves import Moves
 from ksd_ddns.zone.reconciler.pauses import Pauses
 from ksd_ddns.zone.reconciler.reads import Reads, ReadSchedule
 from ksd_ddns.zone.reconciler.refusals import Refusals
@@ -62,6 +63,7 @@ class State:
         self.refusals: Final = Refusals(jitter=jitter, timing=timing)
         self.acceptance: Final = Acceptance(jitter=jitter)
         self.deletions: Final = Deletions()
+        self.moves: Final = Moves(self.desired, self.refusals, self.unconfirmed)
         self.rivalry: Final = Rivalry()
         self.pauses: Final = Pauses(jitter=jitter, timing=timing)
         self.learned: Final = Learned()

@@ -47,11 +47,12 @@ def _messages(plan: Plan, limits: Limits, *, server: str, port: int) -> Iterator
     if not plan.changes:
         return
     yield f"server {server} {port}"
-    for batch in batches(plan.changes, limits):
-        yield f"zone {names.to_text(plan.zone)}"
-        yield from _lines(batch.prerequisites, _prerequisite_line)
-        yield from _lines(batch.updates, _update_line)
-        yield "send"
+    for step in plan.steps():
+        for batch in batches(step, limits):
+            yield f"zone {names.to_text(plan.zone)}"
+            yield from _lines(batch.prerequisites, _prerequisite_line)
+            yield from _lines(batch.updates, _update_line)
+            yield "send"
 
 
 def _refused_by_nsupdate(change: Change) -> bool:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moves: deleted names whose addresses the same plan publishes at other names of the VMI.
+
+A VMI gets new names when INTERFACE_NAME, DEFAULT_NAME or its annotations change. The old name goes only when a new one
+is in DNS, so that the VMI has a name all the time. Without ownership records, as many new names with an address as old
+ones show that names move.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from ksd_ddns.wire.rrset import AAAA, TXT, A, Node
+from ksd_ddns.zone import ownership_record
+from ksd_ddns.zone.desired import Desired
+from ksd_ddns.zone.plan.change import Change, Kind
+from ksd_ddns.zone.plan.conflict import Conflict
+from ksd_ddns.zone.plan.scope import Ownership, Scope
+
+
+def moves(
+    changes: Iterable[Change], conflicts: Iterable[Conflict], desired: Desired, scope: Scope
+) -> dict[bytes, frozenset[bytes]]:
+    """Return the deletions whose addresses are all published at other names, each with these names.
+
+    A name in conflict counts too: the VMI keeps its old name until it gets the new one.
+    """
+    deletions = [change for change in changes if change.kind is Kind.DELETE]
+    if not deletions:
+        return {}
+    new: defaultdict[tuple[str, bytes], set[bytes]] = defaultdict(set)
+    by_vmi = scope.ownership is Ownership.TXT
+    for change in changes:
+        if change.kind is not Kind.DELETE:
+            vmi = desired.vmi_of(change.name) if by_vmi else ""
+            for address in addresses(change.new) - addresses(change.old):
+                new[vmi, address].add(change.name)
+    for conflict in conflicts:
+        for address in addresses(conflict.wanted):
+            new[conflict.vmi if by_vmi else "", address].add(conflict.name)
+    if not new:
+        return {}
+    old = Counter(address for change in deletions for address in addresses(change.old)) if not by_vmi else {}
+    found: dict[bytes, frozenset[bytes]] = {}
+    for change in deletions:
+        vmi = vmi_of(change.old, scope) if by_vmi else ""
+        gone = addresses(change.old)
+        if not gone or bool(vmi) is not by_vmi:
+            continue
+        if all((vmi, address) in new and len(new[vmi, address]) >= old.get(address, 0) for address in gone):
+            found[change.name] = frozenset().union(*(new[vmi, address] for address in gone))
+    return found
+
+
+def vmi_of(node: Node, scope: Scope) -> str:
+    """Return the VMI in our ownership record at a name, empty without one."""
+    text = node.get(TXT)
+    record = ownership_record.owned(text.rdatas, scope.owner) if text else None
+    return record.vmi if record else ""
+
+
+def addresses(node: Node) -> set[bytes]:
+    """Return the addresses at a name, packed."""
+    return {rdata for item in node.rrsets if item.type in {A, AAAA} for rdata in item.rdatas}
