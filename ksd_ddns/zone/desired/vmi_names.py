@@ -235,20 +235,19 @@ def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bo
             return False
         found[name] = addresses
         wanted.groups[name] = membership.group
-        target = _target(wanted, addresses, membership.interface)
+        target = _target(wanted, addresses, interface_name(vmi, membership.interface, rules) if membership.interface else None)
         if target:
             targets[name] = target
     return _add_services(wanted, vmi, targets, rules) if rules.group_srv else True
 
 
-def _target(wanted: VmiNames, addresses: Families, interface: str) -> bytes:
-    """Return the VMI's name with the `addresses` it has in a group: of the interface, else the default record.
+def _target(wanted: VmiNames, addresses: Families, of_interface: bytes | None) -> bytes:
+    """Return the VMI's name with the `addresses` it has in a group: `of_interface` if it has them, else the first one.
 
     If these are of two interfaces and there is no default record, it is the name of the first one. Empty for none.
     """
-    label = _label(interface) if interface else None
-    if label is not None and wanted.names.get(label + wanted.own) == addresses:
-        return label + wanted.own
+    if of_interface is not None and wanted.names.get(of_interface) == addresses:
+        return of_interface
     own = list(islice(wanted.names.items(), wanted.annotated))
     exact = (name for name, there in own if there == addresses)
     part = (name for name, (v4, v6) in own if (v4 or v6) in addresses)
