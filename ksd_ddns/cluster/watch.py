@@ -103,7 +103,7 @@ class Watch:
         self._api = api
         self._path = f"/apis/kubevirt.io/v1/{within}virtualmachineinstances"
         self._selector = selector
-        self._parse = partial(vmi.parse, choice=networks)
+        self._vmi_of = partial(vmi.parse, choice=networks)
         self._timing = timing or WatchTiming()
         self._latest: dict[str, Vmi] = {}
         self.namespace = namespace
@@ -189,7 +189,7 @@ class Watch:
             page = _page.decode(body)
         except (msgspec.DecodeError, RecursionError):
             return self._odd_page(body, vmis, unreadable)
-        vmis += map(self._parse, page.items or ())
+        vmis += map(self._vmi_of, page.items or ())
         return page.metadata
 
     def _odd_page(self, body: bytes, vmis: list[Vmi], unreadable: list[str]) -> _ListMeta:
@@ -242,7 +242,7 @@ class Watch:
 
     def _parse(self, raw: msgspec.Raw) -> Vmi | None:
         try:
-            return self._parse(_object.decode(raw))
+            return self._vmi_of(_object.decode(raw))
         except (msgspec.DecodeError, RecursionError) as e:
             _log.warning("skipping an object that is not a VMI", extra={"fields": {"error": str(e)}})
             return None

@@ -235,7 +235,9 @@ def _add_groups(wanted: VmiNames, vmi: Vmi, first: Families, rules: Rules) -> bo
             return False
         found[name] = addresses
         wanted.groups[name] = membership.group
-        target = _target(wanted, addresses, interface_name(vmi, membership.interface, rules) if membership.interface else None)
+        target = _target(
+            wanted, addresses, interface_name(vmi, membership.interface, rules) if membership.interface else None
+        )
         if target:
             targets[name] = target
     return _add_services(wanted, vmi, targets, rules) if rules.group_srv else True
