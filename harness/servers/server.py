@@ -259,7 +259,7 @@ class Server(Client):
 
     def zone_path(self, zone: str) -> Path:
         """Return the path of the zone's file."""
-        return self.directory / f"{zone}zone"
+        return self.directory / f"{zone.replace('/', '_')}zone"
 
     def reload(self) -> None:
         """Reload configuration and zone files; return when done."""

@@ -25,7 +25,7 @@ def findings(setup: Setup) -> Iterator[Finding]:
     yield from _cluster(setup, found)
     for peer in setup.peers:
         yield from server.findings(setup, peer, found)
-    for base in setup.bases if setup.peers else ():
+    for base in (found.bases or setup.bases) if setup.peers else ():
         yield from content.findings(setup, base, found)
 
 

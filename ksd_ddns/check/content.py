@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ksd_ddns.check.finding import Finding, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.wire import names
-from ksd_ddns.wire.rrset import NS, TXT
+from ksd_ddns.wire.rrset import NS, TXT, Node
 from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
@@ -44,7 +44,7 @@ def findings(setup: Setup, base: bytes, found: Found) -> Iterator[Finding]:
         return
     wanted = desired(found.vmis, rules)
     plan = planning.full(wanted, live, scope, max_delete_percent=setup.max_delete_percent)
-    yield from _plan(subject, plan, wanted, scope)
+    yield from _plan(subject, plan, wanted, live, scope)
 
 
 def _agreement(subject: str, reads: list[Read]) -> Finding:
@@ -92,8 +92,7 @@ def _records(subject: str, live: Live, scope: Scope) -> Iterator[Finding]:
     for name, node in live.nodes.items():
         if name in ours or name == scope.base or not names.is_below(name, scope.base):
             continue
-        text = node.get(TXT)
-        owners = {record.owner for record in map(ownership_record.parse, text.rdatas if text else ()) if record}
+        owners = _owners(node)
         others.update(owners - {scope.owner})
         unowned += not owners
         if name[:2] == b"\1*":
@@ -119,7 +118,7 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
     for name in ours:
         there = live.get(name).get(TXT)
         records = map(ownership_record.parse, there.rdatas if there else ())
-        owners.update({record.owner for record in records if record})
+        owners.update({record.owner for record in records if record} - scope.take_over)
     if owners:
         types = " and ".join(map(rdtype_text, scope.types))
         shares = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(owners.items()))
@@ -128,8 +127,30 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
         yield failure("ownership", subject, text, cure)
 
 
-def _plan(subject: str, plan: Plan, wanted: Desired, scope: Scope) -> Iterator[Finding]:
+def _take_over(subject: str, plan: Plan, live: Live, scope: Scope) -> Iterator[Finding]:
+    """Yield how many names of the owners in TAKE_OVER_FROM become ours."""
+    if not scope.take_over:
+        return
+    theirs = {name for name, node in live.nodes.items() if _owners(node) & scope.take_over}
+    taken = {change.name for change in plan.changes if _owners(change.old) & scope.take_over - _owners(change.new)}
+    conflicts = sum(1 for item in plan.conflicts if item.name in theirs)
+    shown = f"{len(taken)} of {len(theirs)} names change their owner"
+    if conflicts:
+        shown += f", {conflicts} are conflicts"
+    if left := len(theirs) - len(taken) - conflicts:
+        shown += f", {left} are left alone, because no VMI wants them"
+    yield ok("take over", subject, shown)
+
+
+def _owners(node: Node) -> set[str]:
+    """Return the owner IDs in the ownership records of a name."""
+    text = node.get(TXT)
+    return {record.owner for record in map(ownership_record.parse, text.rdatas if text else ()) if record}
+
+
+def _plan(subject: str, plan: Plan, wanted: Desired, live: Live, scope: Scope) -> Iterator[Finding]:
     yield ok("plan", subject, render.counts(plan))
+    yield from _take_over(subject, plan, live, scope)
     if plan.conflicts:
         shown = _listed(
             (f"{names.to_text(item.name)}: {message.conflict(item)}" for item in plan.conflicts), between="; "

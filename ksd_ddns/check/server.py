@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from ksd_ddns.check import zone
+from ksd_ddns.check import reverse, zone
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Setup
 from ksd_ddns.check.zone import Target
@@ -52,7 +52,9 @@ def findings(setup: Setup, peer: Peer, found: Found) -> Iterator[Finding]:
             yield from (known, clock)
             usable = Sign.FAIL not in {known.sign, clock.sign}
         with closing(Session((peer,), timeout=setup.timeout)) as session:
-            for base in setup.bases:
+            if usable and setup.reverse_search is not None:
+                yield from reverse.findings(setup, setup.reverse_search, session, found)
+            for base in found.bases or setup.bases:
                 if usable:
                     yield from zone.findings(setup, Target(probe, session, zones), base, found)
                 else:

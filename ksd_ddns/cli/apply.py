@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ksd_ddns.cli import options, output, settings, sources
+from ksd_ddns.cli import options, output, reverse_zones, settings, sources
 from ksd_ddns.cli.output import OutputError
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
@@ -40,7 +40,7 @@ def main(asked: Options) -> int:
     chosen = settings.load(asked, {"max_delete_percent": 100} if asked.force else None)
     with Steps() as step, closing(open_session(chosen)) as session:
         vmis = sources.vmis(chosen, asked.source, step)
-        chosen = sources.owning(chosen, asked.source)
+        chosen, unfound = reverse_zones.found(sources.owning(chosen, asked.source), session, vmis, step)
 
         def update(base: bytes) -> Report:
             one = one_pass(chosen, session, base, vmis, step)
@@ -50,7 +50,7 @@ def main(asked: Options) -> int:
                 warn_about_vmis(one)
 
         reports, code = in_each_zone(chosen, update)
-    code = code or int(not all(report.complete for report in reports))
+    code = code or unfound or int(not all(report.complete for report in reports))
     try:
         if asked.output == "json":
             print_json(map(_document, reports), exit_code=code)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from ksd_ddns import bootstrap
 from ksd_ddns.cli import options, output, settings
-from ksd_ddns.config import fields
+from ksd_ddns.config import fields, zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import PrimaryError, SettingsError
 from ksd_ddns.primary.connection import Server
@@ -72,17 +72,19 @@ def _check(chosen: Settings, primary: bootstrap.BundledPrimary) -> list[str]:
     command += ["--tsig-key-file", str(primary.key_file)]
     if chosen.domain != names.ROOT:
         command += ["--domain", names.to_text(chosen.domain).rstrip(".")]
-    if chosen.reverse_zones:
-        command += ["--reverse-zones", ",".join(map(names.to_text, chosen.reverse_zones))]
+    if reverse := zones.reverse_bases(chosen):
+        command += ["--reverse-zones", ",".join(map(names.to_text, reverse))]
     return command
 
 
 def _primary(chosen: Settings, asked: Options) -> bootstrap.BundledPrimary:
+    if chosen.reverse_zones.auto:
+        raise SettingsError("REVERSE_ZONES=auto finds zones that exist: name the zones that bootstrap is to create")
     return bootstrap.BundledPrimary(
         server="knot" if asked.server == "knot" else "bind9",
         directory=asked.directory,
         base=names.to_text(chosen.base),
-        reverse_zones=tuple(map(names.to_text, chosen.reverse_zones)),
+        reverse_zones=tuple(map(names.to_text, zones.reverse_bases(chosen))),
         name_server_ips=tuple(_address_text(address) for address in chosen.name_server_ip),
         address=asked.address,
         port=asked.port,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ksd_ddns import check as checking
 from ksd_ddns.check import Finding, Setup, Sign
-from ksd_ddns.cli import options, output, sources
+from ksd_ddns.cli import options, output, reverse_zones, sources
 from ksd_ddns.config import loading, primary, zones
 from ksd_ddns.config.doubts import doubts
 from ksd_ddns.config.given import Given, given
@@ -23,8 +23,9 @@ from ksd_ddns.primary.keys import WEAK_ALGORITHMS
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.printable import printable
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import Rules
+from ksd_ddns.zone.desired import ReverseZone, Rules
 from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.reverse_search import ReverseSearch
 
 _STYLES = {Sign.OK: "green", Sign.WARN: "yellow", Sign.FAIL: "bold red", Sign.SKIPPED: "dim"}
 _SIGNS = {Sign.OK: "ok", Sign.WARN: "warn", Sign.FAIL: "FAIL", Sign.SKIPPED: "-"}
@@ -70,7 +71,7 @@ def _findings(asked: Options) -> Iterator[Finding]:
             yield checking.ok("setting", origin.name, f"{origin.shown} ({origin.place})")
         yield checking.ok("setting", "all others", "the defaults")
     about = f"names below {names.to_text(chosen.base)}, ownership {chosen.ownership.value}"
-    reverse = f", PTR below {', '.join(map(names.to_text, chosen.reverse_zones))}" if chosen.reverse_zones else ""
+    reverse = f", PTR below {', '.join(_reverse_zones(chosen))}" if any(chosen.reverse_zones) else ""
     yield checking.ok("settings", "", about + reverse)
     yield from _doubtful(chosen, raw)
     peers: tuple[Peer, ...] = ()
@@ -82,6 +83,13 @@ def _findings(asked: Options) -> Iterator[Finding]:
     yield from checking.findings(_setup(chosen, peers, asked.source))
     if not peers:
         yield checking.skipped("servers and zones", "")
+
+
+def _reverse_zones(chosen: Settings) -> Iterator[str]:
+    """Yield the reverse zones, as text."""
+    yield from map(names.to_text, zones.reverse_bases(chosen))
+    if chosen.reverse_zones.auto:
+        yield "the reverse zones that the primary has (auto)"
 
 
 def _doubtful(chosen: Settings, raw: Given) -> Iterator[Finding]:
@@ -118,6 +126,13 @@ class _Chosen:
         self._chosen = sources.owning(self._chosen, self._paths)
         return self._chosen.owner
 
+    def reverse_search(self) -> ReverseSearch | None:
+        return reverse_zones.search(self._chosen) if self._chosen.reverse_zones.auto else None
+
+    def add_reverse_zones(self, found: tuple[ReverseZone, ...]) -> Sequence[bytes]:
+        self._chosen = zones.with_reverse_zones(self._chosen, found)
+        return zones.bases(self._chosen)
+
     def rules(self, zone: bytes, base: bytes) -> Rules:
         return zones.rules(self._chosen, zone, base)
 
@@ -148,6 +163,8 @@ def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> S
         selector=str(chosen.label_selector),
         owner=asked.owner,
         rules=asked.rules,
+        reverse_search=asked.reverse_search(),
+        add_reverse_zones=asked.add_reverse_zones,
         scope=asked.scope,
         namespaces=chosen.namespaces,
         name_server=bool(chosen.name_server_ip),

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from ksd_ddns import vmifile
-from ksd_ddns.cli import options, output, remote, settings, sources
+from ksd_ddns.cli import options, output, remote, reverse_zones, settings, sources
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.zones import in_each_zone, one_pass
@@ -74,7 +74,7 @@ def _explain(asked: Options) -> tuple[Document | None, int]:
     name = b"" if key else _name(asked.what, chosen)
     with Steps() as step, closing(open_session(chosen)) as session:
         vmis, obj = _vmis(chosen, asked.source, key, step)
-        chosen = sources.owning(chosen, asked.source)
+        chosen, _ = reverse_zones.found(sources.owning(chosen, asked.source), session, vmis, step)
 
         def make_plan(base: bytes) -> tuple[OnePass, Viewpoint]:
             one = one_pass(chosen, session, base, vmis, step, hold_down=chosen.hold_down)

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ksd_ddns.cli import options, output, settings, sources
+from ksd_ddns.cli import options, output, reverse_zones, settings, sources
 from ksd_ddns.cli.progress import Steps
 from ksd_ddns.cli.session import session as open_session
 from ksd_ddns.cli.text import print_bold, print_diff, print_heading, print_json
@@ -44,7 +44,7 @@ def main(asked: Options) -> int:
     with Steps() as step, closing(open_session(chosen)) as session:
         # VMIs first: with bad input, no request is sent to the primary.
         vmis = sources.vmis(chosen, asked.source, step)
-        chosen = sources.owning(chosen, asked.source)
+        chosen, unfound = reverse_zones.found(sources.owning(chosen, asked.source), session, vmis, step)
 
         def make_plan(base: bytes) -> _Planned:
             one = one_pass(chosen, session, base, vmis, step)
@@ -57,7 +57,7 @@ def main(asked: Options) -> int:
     _print(chosen, asked, plans)
     for item in plans:
         _say_unpublished(item.unpublished, of=len(vmis), verbose=asked.verbose)
-    return code or int(asked.exit_code and any(item.plan.changes for item in plans))
+    return code or unfound or int(asked.exit_code and any(item.plan.changes for item in plans))
 
 
 class _Planned(NamedTuple):

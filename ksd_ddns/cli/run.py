@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ksd_ddns import heartbeat
-from ksd_ddns.cli import log, options, settings, signals, sources
+from ksd_ddns.cli import log, options, reverse_zones, settings, signals, sources
 from ksd_ddns.cli.session import sessions
 from ksd_ddns.cli.timing import Timing
 from ksd_ddns.cluster.counts import Counts
@@ -23,9 +23,11 @@ from ksd_ddns.errors import SourceError
 from ksd_ddns.primary.announce import Announcer
 from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
+from ksd_ddns.primary.session import Session
 from ksd_ddns.status import About, Process, StatusServer
 from ksd_ddns.sync import Controller, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
+from ksd_ddns.sync.additions import Additions
 from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.notifications import Notify
 from ksd_ddns.sync.vm_index import VmIndex
@@ -79,23 +81,27 @@ def main(asked: Options, timing: Timing | None = None) -> int:
                 "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
             )
     election = sources.election(chosen, asked.source, timing.cluster, counts)
-    bases = tuple(zones.bases(chosen))
-    vms = VmIndex(len(bases))
+    vms = VmIndex()
+    numbers = {chosen.base: 0}
     may_send = _always if election is None else election.leading
+    first, another = sessions(chosen, timing=timing.primary)
+
+    def controller(session: Session, base: bytes, known: Settings) -> Controller:
+        if base in numbers:
+            vms.clear(numbers[base])  # of the controller before
+        else:
+            numbers[base] = vms.add_zone()
+        options = _options(known, owner, base, notify, announcer.announce, may_send, timing=timing)
+        return Controller(session, namespaces, replace(options, vms=vms, number=numbers[base]))
+
+    reverse = reverse_zones.wanted(chosen, lambda base, known: controller(another(), base, known))
+    existing = {wanted: make() for wanted, make in reverse(()).items()}
     supervisor = Supervisor(
         vmi_sources,
-        [
-            Controller(
-                session,
-                namespaces,
-                replace(
-                    _options(chosen, owner, base, notify, announcer.announce, may_send, timing=timing),
-                    vms=vms,
-                    number=number,
-                ),
-            )
-            for number, (session, base) in enumerate(zip(sessions(chosen, timing=timing.primary), bases, strict=True))
-        ],
+        [controller(first, chosen.base, chosen), *existing.values()],
+        Additions(another(), reverse_zones.search(chosen, again=timing.reverse_again), reverse, existing)
+        if chosen.reverse_zones.auto
+        else None,
     )
     status = StatusServer(
         chosen.status_address.host,
@@ -236,11 +242,12 @@ def _options(  # noqa: PLR0913 one value from each part
     *,
     timing: Timing,
 ) -> ControllerOptions:
+    known = chosen.reverse_zones.zones
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
         base=base,
-        rules=lambda zone: zones.rules(owner.settings(), zone, base),
-        scope=lambda rules: zones.scope(owner.settings(), rules),
+        rules=lambda zone: zones.rules(zones.with_reverse_zones(owner.settings(), known), zone, base),
+        scope=lambda rules: zones.scope(zones.with_reverse_zones(owner.settings(), known), rules),
         limits=zones.limits(chosen),
         reconciler=Keeping(
             max_delete_percent=chosen.max_delete_percent,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings -> sessions with the primary."""
 
+from collections.abc import Callable
+
 from ksd_ddns.cli import output
-from ksd_ddns.config import primary, zones
+from ksd_ddns.config import primary
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS, Key
 from ksd_ddns.primary.pool import Pool
@@ -19,21 +21,19 @@ def session(chosen: Settings, *, timing: Timing | None = None) -> Session:
     return Session(peers, timeout=chosen.dns_timeout, timing=timing)
 
 
-def sessions(chosen: Settings, *, timing: Timing | None = None) -> list[Session]:
-    """Return a session for each base: the first has a connection of its own, all others share a few.
+def sessions(chosen: Settings, *, timing: Timing | None = None) -> tuple[Session, Callable[[], Session]]:
+    """Return the session of the main zone, which has a connection of its own, and what returns one for another zone.
 
-    Raises SettingsError.
+    All others share a few connections. Raises SettingsError.
     """
     first = session(chosen, timing=timing)
     pool = Pool(endpoints(primary.peers(chosen)), timeout=chosen.dns_timeout, timing=timing)
-    # Each has its own keys: a key negotiated by Kerberos can be used by one thread only.
-    return [
-        first,
-        *(
-            Session(primary.peers(chosen), timeout=chosen.dns_timeout, pool=pool, timing=timing)
-            for _ in zones.bases(chosen)[1:]
-        ),
-    ]
+
+    def another() -> Session:
+        # Each has its own keys: a key negotiated by Kerberos can be used by one thread only.
+        return Session(primary.peers(chosen), timeout=chosen.dns_timeout, pool=pool, timing=timing)
+
+    return first, another
 
 
 def _latest(chosen: Settings) -> list[Key]:

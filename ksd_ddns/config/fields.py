@@ -9,7 +9,7 @@ import re
 from enum import StrEnum
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.config import JsonDict
@@ -22,7 +22,7 @@ from ksd_ddns.primary import keys
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.printable import looks_secret, masked
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import Network, Template, template
+from ksd_ddns.zone.desired import Network, ReverseZone, Template, block, reverse_zone, template
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+\Z")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -94,21 +94,55 @@ def _networks(value: Any) -> Any:
     return tuple(_network(item) for item in _items(value)) if isinstance(value, str) else value
 
 
-def _reverse_zone(text: str) -> bytes:
-    if "/" in text:
-        network = _network(text)
-        return names.reverse(network.address, network.prefix)
-    name = names.from_text(text)
-    if not names.is_reverse_block(name):
-        # Names like 0-63.2.0.192.in-addr.arpa (RFC 2317) are only the targets of aliases.
+AUTO = "auto"
+
+
+class ReverseZones(NamedTuple):
+    """The reverse zones; with `auto` also every one on the primary that holds a published address."""
+
+    zones: tuple[ReverseZone, ...] = ()
+    auto: bool = False
+
+
+_EXPLICIT = "write ZONE=CIDR, such as customer.2.0.192.in-addr.arpa=192.0.2.64/26"
+
+
+def _reverse_zone(text: str) -> ReverseZone:
+    name, explicit, addresses = (part.strip() for part in text.partition("="))
+    if explicit:
+        zone = names.from_text(name)
+        if zone == names.ROOT:
+            raise ValueError(f"{text!r} has no zone before the equals sign: {_EXPLICIT}")
+        try:
+            return block(_network(addresses), zone)
+        except ValueError as e:
+            raise ValueError(f"{text!r}: {e}; {_EXPLICIT}") from None
+    if "/" in name and not name.lower().rstrip(".").endswith(".arpa"):
+        network = _network(name)
+        try:
+            return block(network)
+        except ValueError as e:
+            raise ValueError(f"{name!r}: {e}; for other blocks (RFC 2317) {_EXPLICIT}") from None
+    try:
+        return reverse_zone(names.from_text(name))
+    except ValueError as e:
         raise ValueError(
-            f"{text!r} is not a reverse zone of a CIDR block; write one such as 10.in-addr.arpa or 10.0.0.0/8"
-        )
-    return name
+            f"{name!r} is not a reverse zone of a CIDR block, such as 10.in-addr.arpa or 10.0.0.0/8: {e}; {_EXPLICIT}"
+        ) from None
 
 
 def _reverse_zones(value: Any) -> Any:
-    return tuple(dict.fromkeys(map(_reverse_zone, _items(value)))) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    items = _items(value)
+    zones: dict[bytes, ReverseZone] = {}
+    for item in items:
+        if item.lower() == AUTO:
+            continue
+        zone = _reverse_zone(item)
+        if zones.setdefault(zone.base, zone) != zone:
+            raise ValueError(f"{names.to_text(zone.base)} is given twice, with different addresses")
+    return ReverseZones(tuple(zones.values()), any(item.lower() == AUTO for item in items))
 
 
 def _selector(value: Any) -> Any:
@@ -178,6 +212,11 @@ def _owner_id(value: str) -> str:
     return value
 
 
+def _owner_ids(value: Any) -> Any:
+    items = _items(value)
+    return frozenset(map(_owner_id, items)) if isinstance(value, str) else value
+
+
 def _key_name(value: str) -> str:
     if not KEY_NAME.match(value) or looks_secret(value):
         raise ValueError("the name of a key is needed, such as ksd-ddns; its secret belongs in the setting for it")
@@ -195,7 +234,7 @@ Duration: TypeAlias = Annotated[float, BeforeValidator(_duration)]
 """Seconds."""
 Addresses: TypeAlias = Annotated[tuple[bytes, ...], BeforeValidator(_addresses)]
 Networks: TypeAlias = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
-ReverseZones: TypeAlias = Annotated[tuple[bytes, ...], BeforeValidator(_reverse_zones)]
+ReverseZonesField: TypeAlias = Annotated[ReverseZones, BeforeValidator(_reverse_zones)]
 Namespaces: TypeAlias = Annotated[frozenset[str], BeforeValidator(_namespaces)]
 Choice: TypeAlias = Annotated[NetworkChoice, BeforeValidator(_network_choice)]
 InterfaceName: TypeAlias = Annotated[Template, BeforeValidator(_interface_name)]
@@ -205,6 +244,7 @@ Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_items)]
 Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_items)]
 Listener: TypeAlias = Annotated[Server, BeforeValidator(_listener)]
 OwnerId: TypeAlias = Annotated[str, AfterValidator(_owner_id)]
+OwnerIds: TypeAlias = Annotated[frozenset[str], BeforeValidator(_owner_ids)]
 KeyName: TypeAlias = Annotated[str, AfterValidator(_key_name)]
 Algorithm: TypeAlias = Annotated[str, AfterValidator(_algorithm)]
 

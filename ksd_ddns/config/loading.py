@@ -32,6 +32,7 @@ def load(given: Given) -> Settings:
         raise WrongSettings([_error_text(error, given) for error in e.errors()]) from None
     _check_secrets(given)
     _check_templates(settings, given)
+    zones.check(settings)
     primary.servers(settings)
     primary.secondaries(settings)
     return settings

@@ -24,8 +24,10 @@ from ksd_ddns.config.fields import (
     Namespaces,
     Networks,
     OwnerId,
+    OwnerIds,
     Paths,
     ReverseZones,
+    ReverseZonesField,
     Texts,
     setting,
 )
@@ -125,9 +127,10 @@ class Settings(BaseSettings):
     exclude_cidrs: Networks = setting(
         (), "never publish addresses in these CIDR blocks (comma list)", group=_NAMES, shown="none"
     )
-    reverse_zones: ReverseZones = setting(
-        (),
-        "reverse zones to publish PTR records in: names or CIDR blocks (comma list)",
+    reverse_zones: ReverseZonesField = setting(
+        ReverseZones(),
+        "reverse zones to publish PTR records in: names, CIDR blocks or ZONE=CIDR (comma list); auto: those on the "
+        "primary that hold a published address",
         group=_NAMES,
         shown="nowhere",
     )
@@ -226,6 +229,12 @@ class Settings(BaseSettings):
     )
     policy: Policy = setting(Policy.SYNC, "sync, or upsert-only: never delete a name", group=_SAFETY)
     adopt: bool = setting(False, "take over unowned names whose addresses are exactly the wanted ones", group=_SAFETY)
+    take_over_from: OwnerIds = setting(
+        frozenset(),
+        "owner IDs (comma list): their names that we want become ours; only while you move",
+        group=_SAFETY,
+        shown="none",
+    )
     max_delete_percent: int = setting(
         30, "block deletions of more than this percentage of the owned names", group=_SAFETY, ge=0, le=100
     )

@@ -1,17 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings -> what is published in which zone, and how it may be changed."""
 
+from collections.abc import Iterable, Sequence
+
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import DEFAULT_NAME, HostnameScope, Rules, apex_name_server
+from ksd_ddns.zone.desired import DEFAULT_NAME, HostnameScope, Network, ReverseZone, Rules, apex_name_server, before
 from ksd_ddns.zone.plan import ADDRESSES, POINTERS, SERVICES, Ownership, Scope
 from ksd_ddns.zone.update import Limits
 
 
 def bases(chosen: Settings) -> tuple[bytes, ...]:
     """Return the names below which records are published, that of VMI names first."""
-    return (chosen.base, *chosen.reverse_zones)
+    return (chosen.base, *reverse_bases(chosen))
+
+
+def check(chosen: Settings) -> None:
+    """Raise SettingsError if names and PTR records would be published below the same base."""
+    if chosen.base in reverse_bases(chosen):
+        raise SettingsError(
+            f"REVERSE_ZONES names {names.to_text(chosen.base)}, below which the VMIs' names are: name a reverse zone"
+        )
+
+
+def reverse_bases(chosen: Settings) -> tuple[bytes, ...]:
+    """Return the names below which PTR records are published; without those that REVERSE_ZONES=auto has yet to find."""
+    return tuple(zone.base for zone in chosen.reverse_zones.zones)
+
+
+def with_reverse_zones(chosen: Settings, found: Iterable[ReverseZone]) -> Settings:
+    """Return the settings with the reverse zones `found` in addition."""
+    zones = {zone.base: zone for zone in (*found, *chosen.reverse_zones.zones) if zone.base != chosen.base}
+    # In the order of names, so that it does not depend on which was found first.
+    added = sorted(zones.keys() - set(reverse_bases(chosen)), key=names.canonical)
+    every = (*chosen.reverse_zones.zones, *(zones[base] for base in added))
+    return chosen.model_copy(update={"reverse_zones": chosen.reverse_zones._replace(zones=every)})
 
 
 def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
@@ -22,6 +46,7 @@ def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
     if not names.is_below(base, zone):
         shown, apex = names.to_text(base), names.to_text(zone)
         raise SettingsError(f"the base {shown} is not in the zone {apex}: correct DOMAIN or ZONE")
+    reverse = next((each for each in chosen.reverse_zones.zones if each.base == base != chosen.base), None)
     return Rules(
         base=chosen.base,
         zone=zone,
@@ -40,8 +65,24 @@ def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
         publish=chosen.publish_cidrs,
         exclude=chosen.exclude_cidrs,
         name_server=chosen.name_server_ip,
-        reverse=base if base != chosen.base else b"",
-        excluded=tuple(other for other in chosen.reverse_zones if other != base and names.is_below(other, base)),
+        reverse=reverse.base if reverse else b"",
+        excluded=tuple(other for other in reverse_bases(chosen) if other != base and names.is_below(other, base)),
+        classless=reverse if reverse and reverse.is_classless else None,
+        elsewhere=_elsewhere(reverse, chosen.reverse_zones.zones) if reverse else (),
+    )
+
+
+def _elsewhere(zone: ReverseZone, zones: Sequence[ReverseZone]) -> tuple[Network, ...]:
+    """Return the blocks of addresses that belong in `zone`, and are published in a smaller one of `zones`.
+
+    The name of a zone says the same of its addresses, unless the name of one of the two says nothing (RFC 2317).
+    """
+    return tuple(
+        network
+        for other in zones
+        if other != zone and (zone.is_classless or other.is_classless) and before(other, zone)
+        for network in other.networks
+        if any(network.address in each or each.address in network for each in zone.networks)
     )
 
 
@@ -60,16 +101,18 @@ def templates_across_namespaces(chosen: Settings) -> list[str]:
 
 def scope(chosen: Settings, rules: Rules) -> Scope:
     """Return what may be done in the zone of `rules`."""
+    txt = chosen.ownership is Ownership.TXT
     return Scope(
         base=rules.reverse or rules.base,
         forward=rules.base,
         types=POINTERS if rules.reverse else SERVICES if rules.group_srv else ADDRESSES,
         base_only=bool(rules.reverse),
-        excluded=rules.excluded if rules.reverse else chosen.reverse_zones,
+        excluded=rules.excluded if rules.reverse else reverse_bases(chosen),
         ownership=chosen.ownership,
         owner=chosen.owner,
         policy=chosen.policy,
         adopt=chosen.adopt,
+        take_over=chosen.take_over_from - {chosen.owner} if txt else chosen.take_over_from,
         protected=frozenset({rules.reverse} if rules.reverse else {rules.base, rules.name_server_name}),
         apex=apex_name_server(rules),
         namespaced=rules.interface_name.ends_with_namespace and rules.default_name.ends_with_namespace,

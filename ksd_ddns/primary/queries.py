@@ -10,7 +10,8 @@ from ksd_ddns.primary import diagnosis
 from ksd_ddns.primary.exchange import Exchange, Request
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed, Message
-from ksd_ddns.wire.rrset import SOA, RRset
+from ksd_ddns.wire.rrset import CNAME, SOA, RRset
+from ksd_ddns.zone.reverse_search import Placed
 
 PIPELINED = 32
 """Queries that are in flight at the same time."""
@@ -64,6 +65,32 @@ def enclosing_zone(exchange: Exchange, name: bytes) -> bytes:
         server=exchange.server,
         name=names.to_text(name),
     )
+
+
+def place(exchange: Exchange, name: bytes) -> Placed:
+    """Return which zone of the server holds `name`: only one that it is authoritative for, and that an admin made.
+
+    An error response for this name alone is an answer, too: the server does not serve it, or not to us.
+    """
+    message = exchange.ask(codec.query(exchange.new_id(), name, SOA)).verified()
+    if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
+        # A server that has just started has not loaded all its zones.
+        unsure = message.rcode == rcodes.SERVFAIL
+        reason = f"{exchange.server} serves no zone for it ({rcodes.text(message.rcode)})"
+        return Placed(None, reason=reason, unsure=unsure)
+    if message.tsig is None:
+        raise _unsigned(exchange, name)
+    if not message.flags & codec.FLAG_AA:
+        return Placed(None, reason=f"{exchange.server} is not authoritative for it: it forwards or delegates the name")
+    for owner, rdtype, _, rdata in message.answer:
+        if owner == name and rdtype == CNAME:
+            return Placed(None, alias=rdata)
+    for owner, rdtype, _, rdata in (*message.answer, *message.authority):
+        if rdtype == SOA and names.is_below(name, owner):
+            if rdata.startswith(owner + _EMPTY_ZONE):
+                return Placed(None, reason=f"{names.to_text(owner)} is an empty zone that BIND adds (RFC 6303)")
+            return Placed(owner)
+    return Placed(None, reason=f"{exchange.server} does not say which zone holds it")
 
 
 def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server: bool) -> PollResult:

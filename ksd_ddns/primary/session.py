@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ksd_ddns.errors import PrimaryError, Unreachable, ZoneChanged
+from ksd_ddns.errors import Denied, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import queries, transfers
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.exchange import Exchange
@@ -24,6 +24,7 @@ from ksd_ddns.primary.verifier import KeyRejected
 from ksd_ddns.wire import names
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.reverse_search import Placed
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -221,6 +222,14 @@ class Session:
     def enclosing_zone(self, name: bytes) -> bytes:
         """Return the apex of the zone that holds `name`, from a query for its SOA, as nsupdate does."""
         return self._read(lambda exchange: queries.enclosing_zone(exchange, name))
+
+    def place(self, name: bytes) -> Placed:
+        """Return which zone of the primary holds `name`, if there is one."""
+        try:
+            return self._read(lambda exchange: queries.place(exchange, name))
+        except Denied as e:
+            # Knot rejects a known key for a zone that does not name it.
+            return Placed(None, reason=str(e))
 
     def serial(self, zone: bytes) -> int:
         """Return the serial of `zone`. Raises Denied or BadResponse if the server does not serve it."""

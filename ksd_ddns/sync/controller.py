@@ -124,6 +124,11 @@ class Controller:
         return self._options.base
 
     @property
+    def number(self) -> int:
+        """The place of the zone among all zones."""
+        return self._options.number
+
+    @property
     def snapshot(self) -> Snapshot:
         """The current state; thread-safe."""
         return self._status.snapshot

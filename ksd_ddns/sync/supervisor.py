@@ -5,14 +5,15 @@ A broken or slow primary of one zone does not delay the others.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Protocol
 
 from ksd_ddns import heartbeat
 from ksd_ddns.errors import KsdError
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed
+from ksd_ddns.sync.additions import Additions
 from ksd_ddns.sync.controller import Controller
 from ksd_ddns.sync.explain import Look, ZoneT
 from ksd_ddns.sync.snapshot import Snapshot
@@ -34,11 +35,20 @@ class Source(Protocol):
 
 
 class Supervisor:
-    """The controllers of all zones, and their sources. The first zone is the main one."""
+    """The controllers of all zones, and their sources. The first zone is the main one.
 
-    def __init__(self, sources: Collection[Source], controllers: Collection[Controller]) -> None:
+    With `additions`, controllers of zones that are found later are added while it runs.
+    """
+
+    def __init__(
+        self, sources: Collection[Source], controllers: Collection[Controller], additions: Additions | None = None
+    ) -> None:
         self._sources = tuple(sources)
-        self._first, *self._others = controllers
+        self._first, *others = controllers
+        self._others = tuple(others)
+        self._additions = additions
+        self._threads: dict[Controller, Thread] = {}
+        self._lock = Lock()
         self._stop = Event()
 
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -70,6 +80,8 @@ class Supervisor:
     def stop(self) -> None:
         """End `run` when the updates in flight are done; safe to call from a signal handler."""
         self._stop.set()
+        if self._additions is not None:
+            self._additions.stop()
         for controller in (self._first, *self._others):
             controller.stop()
 
@@ -77,15 +89,39 @@ class Supervisor:
         """Keep the zones in sync until `stop`. Raises SettingsError if the settings do not fit the main zone."""
         for source in self._sources:
             Thread(target=self._listen, args=(source,), name="source", daemon=True).start()
-        threads = [Thread(target=_run_controller, args=(other,), name="zone", daemon=True) for other in self._others]
-        for thread in threads:
-            thread.start()
+        for other in self._others:
+            self._start(other)
+        if self._additions is not None:
+            Thread(target=self._additions.run, args=(self._replace,), name="reverse zones", daemon=True).start()
         try:
             self._first.run()
         finally:
             self.stop()
-        for thread in threads:
+        for thread in tuple(self._threads.values()):
             thread.join()
+
+    def _start(self, controller: Controller) -> None:
+        thread = Thread(target=_run_controller, args=(controller,), name="zone", daemon=True)
+        self._threads[controller] = thread
+        thread.start()
+
+    def _replace(self, gone: Collection[Controller], make: Callable[[], Sequence[Controller]]) -> None:
+        """End the controllers `gone`, then start those of `make` with all that the sources have reported."""
+        assert self._additions is not None
+        for controller in gone:
+            controller.stop()
+            self._threads.pop(controller).join()
+        new = make()
+        with self._lock:
+            for event in self._additions.history.events():
+                for controller in new:
+                    controller.put(event)
+            kept = (other for other in self._others if other not in gone)
+            self._others = tuple(sorted((*kept, *new), key=lambda other: other.number))
+        for controller in new:
+            self._start(controller)
+            if self._stop.is_set():
+                controller.stop()
 
     def _listen(self, source: Source) -> None:
         """Run `source`, and restart it after a crash: a dead source would look like one without changes."""
@@ -107,8 +143,11 @@ class Supervisor:
                 "cannot read VMIs, keeping the last list",
                 extra={"fields": {"namespace": event.namespace, "error": event.reason}},
             )
-        for controller in (self._first, *self._others):
-            controller.put(event)
+        with self._lock:
+            if self._additions is not None:
+                self._additions.put(event)
+            for controller in (self._first, *self._others):
+                controller.put(event)
 
 
 def _run_controller(controller: Controller) -> None:

@@ -105,6 +105,20 @@ class VmIndex:
         self._changes: deque[AcceptedChange] = deque(maxlen=KEPT_CHANGES)
         self._lock = Lock()
 
+    def add_zone(self) -> int:
+        """Add a zone; return its number."""
+        with self._lock:
+            self._none = (*self._none, None)
+            self._names.append(0)
+            self._times.append(ZoneTimes())
+            return len(self._names) - 1
+
+    def clear(self, zone: int) -> None:
+        """Forget what the zone with this number knows."""
+        known = [key for key, row in self.rows().items() if zone < len(row.parts) and row.parts[zone] is not None]
+        self.put(zone, dict.fromkeys(known))
+        self.put_times(zone, ZoneTimes())
+
     def rows(self) -> dict[str, VmRow]:
         """Return all rows by VM."""
         return self._rows.copy()
@@ -128,7 +142,7 @@ class VmIndex:
         with self._lock:
             for key, part in parts.items():
                 row = self._rows.get(key)
-                before = row.parts if row is not None else self._none
+                before = self._none if row is None else row.parts + self._none[len(row.parts) :]
                 replaced = before[zone]
                 if replaced is not None:
                     names -= replaced.in_dns

@@ -9,11 +9,10 @@ import msgspec
 
 from ksd_ddns.kubevirt.networks import by_record
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
-from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, A, Node
-from ksd_ddns.zone.desired import Rules, interface_name, vmi_names
+from ksd_ddns.zone.desired import Rules, interface_name, pointed_address, vmi_names
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Scope, is_owned
+from ksd_ddns.zone.plan import Scope, is_recognized
 
 Vanished = tuple[str, int]
 """An address family that vanished: the name of its interface, and its record type (A or AAAA)."""
@@ -52,18 +51,18 @@ def published(vmi: Vmi, vanished: Vanished, live: Live, rules: Rules, scope: Sco
     network, rdtype = vanished
     name = interface_name(vmi, network, rules)
     if rules.reverse:
-        return _pointed(name, _OCTETS[rdtype], live, scope) if name else ()
+        return _pointed(name, _OCTETS[rdtype], live, rules, scope) if name else ()
     node = live.nodes.get(name) if name else None
-    if node is None or not is_owned(node, live, scope, vmi=vmi.key):
+    if node is None or not is_recognized(node, live, scope, vmi=vmi.key):
         return ()
     rrset = node.get(rdtype)
     return rrset.rdatas if rrset else ()
 
 
-def _pointed(target: bytes, octets: int, live: Live, scope: Scope) -> tuple[bytes, ...]:
+def _pointed(target: bytes, octets: int, live: Live, rules: Rules, scope: Scope) -> tuple[bytes, ...]:
     """Return the addresses of a family with a PTR record of ours to `target`."""
-    owned = (name for name in sorted(live.pointers(target)) if is_owned(live.get(name), live, scope))
-    addresses = (names.reversed_address(name) for name in owned)
+    owned = (name for name in sorted(live.pointers(target)) if is_recognized(live.get(name), live, scope))
+    addresses = (pointed_address(name, rules) for name in owned)
     return tuple(address for address in addresses if address is not None and len(address) == octets)
 
 
@@ -84,7 +83,7 @@ def with_groups(vmi: Vmi, live: Live, rules: Rules, scope: Scope) -> Vmi:
     found = set()
     for claim in wanted.claims(len(wanted), rules):
         node = live.nodes.get(claim.node.name) if claim.is_member else None
-        if node is not None and is_owned(node, live, scope) and _share(node, claim.node, scope):
+        if node is not None and is_recognized(node, live, scope) and _share(node, claim.node, scope):
             found.add(node.name)
     return msgspec.structs.replace(vmi, was_ready=frozenset(found)) if found else vmi
 

@@ -363,7 +363,17 @@ def test_json_of_several_zones_is_one_document(make_bind: Callable[..., Bind], k
     ("value", "words"),
     [
         pytest.param("example.com", "is not a reverse zone", id="forward"),
-        pytest.param("0-31.0.1.10.in-addr.arpa", "is not a reverse zone", id="classless"),
+        pytest.param("0-26.2.0.192.in-addr.arpa", "can be a range or an octet and a prefix; write ZONE=CIDR",
+                     id="range-or-prefix"),
+        pytest.param("customer.2.0.192.in-addr.arpa", "write ZONE=CIDR, such as", id="label-that-says-nothing"),
+        pytest.param("300-310.2.0.192.in-addr.arpa", "neither a range of an octet nor", id="no-octet-range"),
+        pytest.param("customer.example=192.0.2.64/33", "is not a CIDR block", id="no-block"),
+        pytest.param("customer.example=", "write ZONE=CIDR", id="no-cidr"),
+        pytest.param("=192.0.2.64/26", "has no zone before the equals sign", id="no-zone"),
+        pytest.param("customer.example=192.0.2.65/26", "bits set after its prefix", id="host-bits-of-a-zone"),
+        pytest.param("2.0.192.in-addr.arpa=192.0.2.64/26", "is the reverse zone of other addresses", id="other-block"),
+        pytest.param("x.example=10.0.0.0/8,x.example=11.0.0.0/8", "is given twice, with different", id="twice"),
+        pytest.param("192.0.2.64/26", "for other blocks (RFC 2317) write ZONE=CIDR", id="block-without-a-zone"),
         pytest.param("256.in-addr.arpa", "is not a reverse zone", id="no-octet"),
         pytest.param("1.0.0.0.0.10.in-addr.arpa", "is not a reverse zone", id="too-long"),
         pytest.param("g.ip6.arpa", "is not a reverse zone", id="no-nibble"),
@@ -372,9 +382,15 @@ def test_json_of_several_zones_is_one_document(make_bind: Callable[..., Bind], k
         pytest.param("10.1.0.0/8", "bits set after its prefix", id="host-bits"),
         pytest.param("10.0.0.0/8,nowhere/8", "not an IPv4 or IPv6 address", id="no-address"),
     ],
-)
+)  # fmt: skip
 def test_an_invalid_reverse_zone_is_an_error(bind: Bind, ksd: Ksd, value: str, words: str) -> None:
     done = ksd(bind, REVERSE_ZONES=value)("plan", vmi=[])
     assert done.code == 2
     assert "REVERSE_ZONES (--reverse-zones) = " in done.err
     assert words in done.err
+
+
+def test_names_and_pointers_need_different_bases(bind: Bind, ksd: Ksd) -> None:
+    done = ksd(bind, REVERSE_ZONES="vm=10.0.0.0/8")("plan", vmi=[])
+    assert (done.code, done.out) == (2, "")
+    assert "REVERSE_ZONES names vm., below which the VMIs' names are" in done.err

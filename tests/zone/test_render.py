@@ -107,7 +107,10 @@ DETAILS: dict[ConflictCause, tuple[dict[str, Any], str]] = {
         {},
         "it exists with the wanted records, but without our ownership record: apply --adopt (ADOPT=true) takes it over",
     ),
-    ConflictCause.OTHER_OWNER: ({"owner": "test", "owners": ("a", "b")}, "it belongs to owner a, b (we are test)"),
+    ConflictCause.OTHER_OWNER: (
+        {"owner": "test", "owners": ("a", "b")},
+        "it belongs to owner a, b (we are test): if that owner is gone, TAKE_OVER_FROM takes it over",
+    ),
     ConflictCause.SEVERAL_OWNERS: (
         {"owner": "test", "owners": ("a",)}, "it has our ownership record and that of owner a: remove one of them",
     ),

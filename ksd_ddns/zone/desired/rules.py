@@ -5,7 +5,9 @@ from enum import StrEnum
 
 import msgspec
 
+from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import NS, RRset
+from ksd_ddns.zone.desired.blocks import Network, ReverseZone
 from ksd_ddns.zone.desired.templates import DEFAULT_NAME, INTERFACE_NAME, Template
 
 
@@ -15,19 +17,6 @@ class HostnameScope(StrEnum):
     OFF = "off"
     NAMESPACE = "namespace"
     ZONE = "zone"
-
-
-class Network(msgspec.Struct, frozen=True):
-    """A block of packed addresses: those of the same length that share its first `prefix` bits."""
-
-    address: bytes
-    prefix: int
-
-    def __contains__(self, address: bytes) -> bool:
-        if len(address) != len(self.address):
-            return False
-        shift = 8 * len(address) - self.prefix
-        return int.from_bytes(address, "big") >> shift == int.from_bytes(self.address, "big") >> shift
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +31,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     groups have SRV records.
 
     With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
-    `base`; several VMIs may share one. Names below one of `excluded` are published in another zone.
+    `base`; several VMIs may share one. Names below one of `excluded`, and addresses in `elsewhere`, are published in
+    another zone. `classless` is set if the names below `reverse` are not the reverse names of the addresses (RFC 2317).
     """
 
     base: bytes
@@ -63,6 +53,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     name_server: tuple[bytes, ...] = ()
     reverse: bytes = b""
     excluded: tuple[bytes, ...] = ()
+    classless: ReverseZone | None = None
+    elsewhere: tuple[Network, ...] = ()
 
     @property
     def max_family(self) -> int:
@@ -73,6 +65,23 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     def name_server_name(self) -> bytes:
         """The owner name of the zone's own name server: `ns.<base>`."""
         return b"\2ns" + self.base
+
+
+def reverse_name(address: bytes, rules: Rules) -> bytes | None:
+    """Return the owner name of the PTR of a packed address, None if it is not published in this zone."""
+    name = names.reverse(address) if rules.classless is None else rules.classless.name(address)
+    if name is None or not names.is_below(name, rules.reverse):
+        return None
+    if rules.excluded and any(names.is_below(name, other) for other in rules.excluded):
+        return None
+    if rules.elsewhere and any(address in network for network in rules.elsewhere):
+        return None
+    return name
+
+
+def pointed_address(name: bytes, rules: Rules) -> bytes | None:
+    """Return the packed address whose PTR is at the owner name `name`, None if there is none."""
+    return names.reversed_address(name) if rules.classless is None else rules.classless.address(name)
 
 
 def apex_name_server(rules: Rules) -> RRset | None:

@@ -12,7 +12,7 @@ from ksd_ddns.zone.desired.groups import group_name, member_node, service_name, 
 from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain
 from ksd_ddns.zone.desired.interface_names import default_name, interface_name, interface_stem
 from ksd_ddns.zone.desired.records import Families, address_rrsets, families, with_ownership_record
-from ksd_ddns.zone.desired.rules import HostnameScope, Rules
+from ksd_ddns.zone.desired.rules import HostnameScope, Rules, reverse_name
 
 MAX_VMI_WARNINGS = 10
 """Warnings about one VMI; one more counts the others."""
@@ -114,10 +114,8 @@ class VmiNames:
             if rules.default_record and target == self.own:
                 continue
             for address in (*addresses[0], *addresses[1]):
-                name = names.reverse(address)
-                if names.is_below(name, rules.reverse) and not any(
-                    names.is_below(name, other) for other in rules.excluded
-                ):
+                name = reverse_name(address, rules)
+                if name is not None:
                     targets.setdefault(name, []).append(target)
         vmi = self._vmi
         strong = (INTERFACE, *rank(vmi))

@@ -54,7 +54,11 @@ def best(answers: Sequence[NameAnswer]) -> NameAnswer:
     )
 
 
-def _nearness(answer: NameAnswer) -> tuple[bool, int]:
-    """Sort key: of several zones, or several bases in one zone, the one closest to the name comes last."""
+def _nearness(answer: NameAnswer) -> tuple[bool, bool, int]:
+    """Sort key: of several zones, or several bases in one zone, the one closest to the name comes last.
+
+    A zone where the name is wanted comes after all others: the PTR of an address may be in any zone (RFC 2317).
+    """
     base = answer.zones[0].base
-    return names.is_below(answer.name, base), len(base)
+    wanted = answer.explanation is not None and bool(answer.explanation.claims)
+    return wanted, names.is_below(answer.name, base), len(base)

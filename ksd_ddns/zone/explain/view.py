@@ -77,7 +77,13 @@ def vmi_view(reconciler: Reconciler, key: str, at: Viewpoint, now: float) -> Vmi
 
 
 def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) -> NameAnswer:
-    """Return what the zone of `reconciler` knows of `name`: no explanation if the name is not in the zone."""
+    """Return what the zone of `reconciler` knows of `name`: no explanation if the name is not in the zone.
+
+    The reverse name of an address means the name at which this zone publishes the PTR of the address (RFC 2317).
+    """
+    classless, address = reconciler.rules.classless, names.reversed_address(name)
+    if classless is not None and address is not None:
+        name = classless.name(address) or name
     inside = names.is_below(name, reconciler.zone)
     explanation = Names(reconciler, at).of_name(name) if inside else None
     unused = explanation is not None and explanation.state is State.UNUSED

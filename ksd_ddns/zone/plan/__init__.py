@@ -5,7 +5,7 @@ from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
 from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
 from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
 from ksd_ddns.zone.plan.moves import addresses, vmi_of
-from ksd_ddns.zone.plan.ownership import is_owned, namespace_of, owned_names
+from ksd_ddns.zone.plan.ownership import is_owned, is_recognized, namespace_of, owned_names
 from ksd_ddns.zone.plan.planner import collisions, full, partial, verdict
 from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, SERVICES, Ownership, Policy, Scope
 from ksd_ddns.zone.plan.ttl import lowered, ttl_cap
@@ -28,6 +28,7 @@ __all__ = [
     "collisions",
     "full",
     "is_owned",
+    "is_recognized",
     "lowered",
     "namespace_of",
     "owned_names",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which names are ours, and what happens to a wanted name that exists already."""
 
+from collections.abc import Set as AbstractSet
+
 import msgspec
 
 from ksd_ddns.wire import names
@@ -27,7 +29,7 @@ def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
         return False
     if scope.ownership is Ownership.TXT:
         text = node.get(TXT)
-        ours = _own_records(text, scope) if text else {}
+        ours = _records_of(text, {scope.owner}) if text else {}
         return any(not vmi or record.vmi == vmi for record in ours.values())
     return _published(node, scope) and can_be_owned(node.name, scope) and live.cut_above(node.name) is None
 
@@ -73,12 +75,24 @@ def verdict_in_use(want: Node, found: Node, scope: Scope) -> Change | Conflict |
     if scope.ownership is Ownership.TXT:
         return _verdict_by_record(want, found, scope)
     kind = Kind.CHANGE if _published(found, scope) else Kind.ADD
-    return change_between(found, found.with_rrsets(want.rrsets, types=scope.types), kind, scope)
+    return change_between(
+        found, _without_records(found, scope).with_rrsets(want.rrsets, types=scope.types), kind, scope
+    )
+
+
+def is_recognized(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
+    """Return whether the name of `node` is ours, or of an owner whose names we take over when they are wanted."""
+    if is_owned(node, live, scope, vmi=vmi):
+        return True
+    return any(
+        is_owned(node, live, msgspec.structs.replace(scope, owner=other, take_over=frozenset()), vmi=vmi)
+        for other in (scope.take_over if scope.ownership is Ownership.TXT else ())
+    )
 
 
 def _verdict_by_record(want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
     text = found.get(TXT)
-    ours = _own_records(text, scope) if text else {}
+    ours = _records_of(text, {scope.owner, *scope.take_over}) if text else {}
     if ours and not _others(text, scope):
         return change_between(found, _with_record(want, found, ours, scope), Kind.CHANGE, scope)
     if found.name in scope.protected and _published(found, scope) and _same(want, found, scope):
@@ -95,7 +109,7 @@ def _verdict_by_record(want: Node, found: Node, scope: Scope) -> Change | Confli
 def _conflict(want: Node, found: Node, scope: Scope) -> Conflict:
     text = found.get(TXT)
     if others := _others(text, scope):
-        both = text is not None and _own_records(text, scope)
+        both = text is not None and _records_of(text, {scope.owner})
         cause = ConflictCause.SEVERAL_OWNERS if both else ConflictCause.OTHER_OWNER
         return Conflict(found.name, want, found, cause, owner=scope.owner, owners=tuple(others))
     if not _published(found, scope):
@@ -125,12 +139,12 @@ def _rdatas(node: Node, rdtype: int) -> tuple[bytes, ...]:
     return item.rdatas if item else ()
 
 
-def _own_records(text: RRset, scope: Scope) -> dict[bytes, OwnershipRecord]:
-    """Return our ownership records among the TXT records, by rdata."""
+def _records_of(text: RRset, owners: AbstractSet[str]) -> dict[bytes, OwnershipRecord]:
+    """Return the ownership records of `owners` among the TXT records, by rdata."""
     found = {}
     for rdata in text.rdatas:
         record = ownership_record.parse(rdata)
-        if record is not None and record.owner == scope.owner:
+        if record is not None and record.owner in owners:
             found[rdata] = record
     return found
 
@@ -146,19 +160,22 @@ def _owners(text: RRset | None) -> list[str]:
 
 
 def _others(text: RRset | None, scope: Scope) -> list[str]:
-    """Return the other owners that have ownership records among the TXT records."""
-    return [owner for owner in _owners(text) if owner != scope.owner]
+    """Return the other owners with ownership records among the TXT records, whose names we may not take over."""
+    return [owner for owner in _owners(text) if owner != scope.owner and owner not in scope.take_over]
 
 
 def _with_record(want: Node, found: Node, ours: dict[bytes, OwnershipRecord], scope: Scope) -> Node:
-    """Return `found` with the wanted records and exactly one ownership record of ours. Foreign texts keep their TTL."""
+    """Return `found` with the wanted records, and one ownership record of ours in place of `ours`.
+
+    `ours` includes the records of the owners whose names we take over. Foreign texts keep their TTL.
+    """
     text = want.get(TXT)
     if text is None:
         raise ValueError("OWNERSHIP=txt, but a wanted node has no ownership record")
     kept = text.rdatas[0]
     wanted = ownership_record.parse(kept)
     for rdata, record in ours.items():
-        if wanted is not None and record.subject == wanted.subject:
+        if wanted is not None and (record.owner, record.subject) == (wanted.owner, wanted.subject):
             kept = rdata  # the same ownership record, perhaps with fields of a later version: kept as it is
             break
     else:
@@ -173,15 +190,25 @@ def _with_record(want: Node, found: Node, ours: dict[bytes, OwnershipRecord], sc
     return found.with_rrsets([*published, rrset(TXT, ttl, [*foreign, kept])], types=(*scope.types, TXT))
 
 
+def _without_records(found: Node, scope: Scope) -> Node:
+    """Return `found` without the ownership records of the owners whose names we take over."""
+    text = found.get(TXT) if scope.take_over else None
+    theirs = _records_of(text, scope.take_over) if text else {}
+    if text is None or not theirs:
+        return found
+    kept = tuple(rdata for rdata in text.rdatas if rdata not in theirs)
+    return found.with_rrsets([RRset(TXT, text.ttl, kept)] if kept else (), types=(TXT,))
+
+
 def without_ours(found: Node, scope: Scope) -> Node:
     """Return what remains at a deleted name: everything except the published types and our ownership record.
 
     If another owner has an ownership record there, only ours is deleted: the rest may belong to the other owner.
     """
     if scope.ownership is Ownership.ZONE:
-        return found.with_rrsets((), types=scope.types)
+        return _without_records(found, scope).with_rrsets((), types=scope.types)
     text = found.get(TXT)
-    ours = _own_records(text, scope) if text else {}
+    ours = _records_of(text, {scope.owner}) if text else {}
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
     if _others(text, scope):

@@ -7,6 +7,7 @@
     yes      ours, the same                       nothing
     yes      ours, different                      change
     yes      not ours                             conflict (with `adopt` and equal records: change)
+    yes      of an owner in `take_over`           change, and ours from then on
     yes      a CNAME, a delegation or DNAME       conflict
     no       ours                                 delete, unless the deletion limit blocks it; last, if it moves
     no       not ours                             nothing

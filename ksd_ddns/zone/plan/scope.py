@@ -30,7 +30,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner may do in the zone.
 
     `base` is the name under which everything is published. `types` are the record types published there, without the
-    ownership record. `owner` is the owner ID, ignored with Ownership.ZONE. `forward` is the base of the VMIs' names, to
+    ownership record. `owner` is the owner ID, ignored with Ownership.ZONE. Wanted names with an ownership record of an
+    owner in `take_over` become ours. `forward` is the base of the VMIs' names, to
     which the records of a reverse zone point; empty if it is `base`.
 
     With `base_only`, names outside the base are not ours even with our ownership record: the zone holds several bases.
@@ -46,6 +47,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     policy: Policy = Policy.SYNC
     adopt: bool = False
+    take_over: frozenset[str] = frozenset()
     base_only: bool = False
     excluded: tuple[bytes, ...] = ()
     protected: frozenset[bytes] = frozenset()
@@ -56,5 +58,5 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def written(self) -> tuple[int, ...]:
-        """The record types written below the base: the published types and the ownership record's."""
-        return (*self.types, TXT) if self.ownership is Ownership.TXT else self.types
+        """The record types written below the base: the published types and, if we write or remove one, TXT."""
+        return (*self.types, TXT) if self.ownership is Ownership.TXT or self.take_over else self.types

@@ -13,7 +13,9 @@ _CONFLICTS = {
     ConflictCause.UNOWNED_EQUAL: (
         "it exists with the wanted records, but without our ownership record: apply --adopt (ADOPT=true) takes it over"
     ),
-    ConflictCause.OTHER_OWNER: "it belongs to owner {owners} (we are {owner})",
+    ConflictCause.OTHER_OWNER: (
+        "it belongs to owner {owners} (we are {owner}): if that owner is gone, TAKE_OVER_FROM takes it over"
+    ),
     ConflictCause.SEVERAL_OWNERS: "it has our ownership record and that of owner {owners}: remove one of them",
     ConflictCause.OTHER_PROGRAM: "a TXT record says that another program owns it",
     ConflictCause.OLDER_VMI: "VMI {winner} has this name, it was created first",
