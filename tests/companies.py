@@ -179,7 +179,11 @@ def powerdns(text: str, directory: Path) -> Iterator[tuple[Server, Configure]]:
 def shared(text: str, directory: Path) -> Iterator[tuple[Server, Configure]]:
     """Yield a BIND with the zones of the pages, and the permissions of the page, if it has some."""
     rights = _written(text, "zone.conf") if "conf zone.conf" in text else None
-    zones = {ZONE: CONTENT, "1.10.in-addr.arpa.": "", "8.b.d.0.1.0.0.2.ip6.arpa.": ""}
+    part = "0-63 NS localhost.\n" + "\n".join(f"{octet} CNAME {octet}.0-63" for octet in range(64))
+    zones = {
+        ZONE: CONTENT, "1.10.in-addr.arpa.": "", "8.b.d.0.1.0.0.2.ip6.arpa.": "",
+        "2.0.192.in-addr.arpa.": part, "0-63.2.0.192.in-addr.arpa.": "",
+    }  # fmt: skip
     grant = 'allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub A AAAA TXT; };'
     with Bind(zones=zones, keys=[Key("ksd-ddns.")], zone_options="") as server:
         lines = server.configuration.read_text().splitlines()
@@ -199,6 +203,7 @@ PAGES = {
     "powerdns": powerdns,
     "several-clusters": shared,
     "reverse-zones": shared,
+    "move": shared,
 }
 
 

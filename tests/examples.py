@@ -27,7 +27,7 @@ SECONDS = 60.0
 SPECIAL = frozenset(
     {
         "first-name", "first-cluster", "tls", "active-directory",
-        "company-bind", "company-knot", "powerdns", "several-clusters", "reverse-zones",
+        "company-bind", "company-knot", "powerdns", "several-clusters", "reverse-zones", "move",
     }
 )  # fmt: skip
 
