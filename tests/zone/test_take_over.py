@@ -4,7 +4,8 @@
 import msgspec
 import pytest
 
-from ksd_ddns.kubevirt.vmi import Membership, Vmi
+from ksd_ddns.kubevirt.groups import Membership
+from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, TXT, A, Node, RRset
 from ksd_ddns.zone import hold

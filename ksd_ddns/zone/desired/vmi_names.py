@@ -5,7 +5,6 @@ from itertools import islice
 
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
-from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node, rrset
 from ksd_ddns.zone.desired.claims import ANNOTATION, GROUP, INTERFACE, Claim, rank
 from ksd_ddns.zone.desired.groups import group_name, member_node, service_name, service_node, service_rdata
