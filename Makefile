@@ -40,7 +40,7 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
 	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) $(browser) openssl && \
-	    pytest -n $(JOBS) $(ARGS)
+	    scripts/workflows --install && pytest -n $(JOBS) $(ARGS)
 
 unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)
 	@scripts/setup && pytest -q -n auto $(if $(UNIT),-m "$(UNIT)" $(slow-tests:%=--deselect %)) $(core-tests) $(ARGS)
