@@ -34,7 +34,6 @@ from ksd_ddns.cluster.api import Api
 from ksd_ddns.cluster.timing import WatchTiming
 from ksd_ddns.cluster.watch import Watch
 from ksd_ddns.primary.keys import read_key_file
-from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.sync import Controller, Options, Supervisor
 from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import AAAA, A, Node, rrset
@@ -91,7 +90,7 @@ class Cluster(Workload):
         """Add all records to the empty zone of `server`."""
         client = bare.Client(server)
         try:
-            client.send_all(self.ready(server), in_flight=IN_FLIGHT)
+            client.send_all(self.ready(server), in_flight=Limits().in_flight)
         finally:
             client.close()
         self.check(server)
@@ -335,7 +334,7 @@ class _StartRace:
 
             def fill() -> None:
                 _list(kube)
-                client.send_all(ready, in_flight=IN_FLIGHT)
+                client.send_all(ready, in_flight=Limits().in_flight)
 
             def read() -> None:
                 _list(kube)

@@ -11,7 +11,6 @@ from bench.timing import Contest, Stopwatch, say
 from bench.workload import ZONE, Workload, connect, run
 from harness.servers import Bind, Knot, Server, program
 from ksd_ddns.primary.keys import read_key_file
-from ksd_ddns.primary.update import IN_FLIGHT
 from ksd_ddns.sync.one_pass import OnePass
 from ksd_ddns.zone.plan import Change, Ownership
 from ksd_ddns.zone.update import Limits, batches
@@ -80,7 +79,7 @@ class _Race:
         with self._kind() as server, contextlib.closing(bare.Client(server)) as client:
             key = read_key_file(server.key_file)
             ready = [bare.signed(ZONE, changes, key, ident=i) for i, changes in enumerate(self._batches)]
-            self.bare.time(lambda: client.send_all(ready, in_flight=IN_FLIGHT))
+            self.bare.time(lambda: client.send_all(ready, in_flight=Limits().in_flight))
             self._work.check(server)
 
 

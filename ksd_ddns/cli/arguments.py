@@ -280,6 +280,6 @@ def _add_flags(command: argparse.ArgumentParser, options: type[PlainOptions]) ->
 def _metavar(name: str, info: FieldInfo) -> str:
     if info.annotation is float:
         return "DURATION"
-    if info.annotation is int:
+    if info.annotation in (int, int | None):
         return "N"
     return "FILE" if name.endswith("_file") or info.annotation == Path | None else "VALUE"

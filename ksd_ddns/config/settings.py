@@ -158,7 +158,14 @@ class Settings(BaseSettings):
     zone: Name | None = setting(
         None, "zone to update", group=_PRIMARY, shown="the zone that encloses the base, found by an SOA query"
     )
-    update_batch: int = setting(500, "maximum number of names per UPDATE message", group=_PRIMARY, ge=1, le=10_000)
+    update_batch: int | None = setting(
+        None,
+        "maximum number of names per UPDATE message; Samba gives an account only the last new name of a message",
+        group=_PRIMARY,
+        shown="500, with GSS_TSIG 1",
+        ge=1,
+        le=10_000,
+    )
     update_octets: int = setting(
         60_000, "maximum size of an UPDATE message in octets", group=_PRIMARY, ge=4_096, le=65_535
     )

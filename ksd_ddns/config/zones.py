@@ -120,5 +120,9 @@ def scope(chosen: Settings, rules: Rules) -> Scope:
 
 
 def limits(chosen: Settings) -> Limits:
-    """Return the limits of one UPDATE message."""
-    return Limits(octets=chosen.update_octets, names=chosen.update_batch)
+    """Return the limits of UPDATE messages."""
+    # Samba's module for BIND makes an account the owner of only the last name that BIND asked about. The other new
+    # names of a message, and of messages in flight, belong to the server, and later changes of them are refused.
+    most = chosen.update_batch or (1 if chosen.gss_tsig else Limits().names)
+    in_flight = 1 if chosen.gss_tsig and most == 1 else Limits().in_flight
+    return Limits(octets=chosen.update_octets, names=most, in_flight=in_flight)

@@ -8,19 +8,17 @@ import msgspec
 
 from ksd_ddns.errors import PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import diagnosis, grants
+from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.exchange import Exchange, Request, Response
 from ksd_ddns.primary.grants import Permission
-from ksd_ddns.primary.keys import Key
+from ksd_ddns.primary.keys import GSS_ALGORITHM, Key
 from ksd_ddns.primary.link import Stopped
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.verifier import KeyRejected
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.zone.answer import Answer, Result
-from ksd_ddns.zone.update import Batch
-
-IN_FLIGHT = 16
-"""Maximum number of messages in flight; a server applies and answers those of one connection in order."""
+from ksd_ddns.zone.update import Batch, Limits
 
 AUDIT_OCTETS = 8_000
 """Maximum octets of names in an audit line: container runtimes split lines over 16 KiB."""
@@ -30,27 +28,47 @@ _audit = logging.getLogger("ksd_ddns.audit")
 
 class _Sent(msgspec.Struct, frozen=True):
     batch: Batch
-    key: Key
+    exchange: Exchange
+
+    @property
+    def key(self) -> Key:
+        return self.exchange.key
 
 
 class Sender:
     """Sends changes of one zone over a session.
 
     Most changes are at or below `base`, and write records of `types`. The permission that an error suggests covers
-    exactly these.
+    exactly these. At most `in_flight` messages are sent before a response is awaited; a server applies and answers
+    those of one connection in order.
 
     If a server closes the connection while several messages are in flight, the limit is halved, down to one. After
     that, a connection carries only as many messages as the server answered before (Knot 3.4 over TLS answers one).
+
+    A negotiated key whose first update on a later connection is refused is negotiated again, once: after a restart BIND
+    still knows the key, but with Samba's module it refuses all updates that the key signs.
     """
 
-    def __init__(self, session: Session, zone: bytes, *, base: bytes = b"", types: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        session: Session,
+        zone: bytes,
+        *,
+        base: bytes = b"",
+        types: tuple[int, ...] = (),
+        in_flight: int | None = None,
+    ) -> None:
         self._session = session
         self._zone = zone
         self._base = base or zone
         self._types = types
-        self._in_flight = IN_FLIGHT
+        self._most_in_flight = self._in_flight = in_flight or Limits().in_flight
         self._per_connection = 0
         self._answered = 0
+        self._one_by_one = False
+        self._latest: Key | None = None
+        self._tested: Connection | None = None
+        self._discarded: Key | None = None
         self._refused: dict[str, list[_Sent]] = {}
 
     def send(
@@ -60,19 +78,22 @@ class Sender:
         *,
         may_send: Callable[[], bool] = lambda: True,
         serial: int = 0,
+        one_by_one: bool = False,
     ) -> None:
         """Send `messages` in order; call `report` exactly once for each, as soon as its result is known.
 
         `report` runs while the server processes the next message. `serial` is the serial on which the plan is based.
         `may_send` is checked right before each message, and between the parts of a message that does not fit the
         kernel's buffer. Once it returns false, nothing more is sent, and only responses to complete messages are
-        awaited. Raises PrimaryError, after reporting all messages, if a response violates the protocol.
+        awaited. With `one_by_one` only one message is in flight. Raises PrimaryError, after reporting all messages, if
+        a response violates the protocol.
         """
         waiting = iter(messages)
         first = next(waiting, None)
         if first is None:
             return
         waiting = _chain(first, waiting)
+        self._one_by_one = one_by_one
         with self._session.keep_connection():
             try:
                 self._send(waiting, report, may_send, serial)
@@ -90,7 +111,9 @@ class Sender:
         self._answered = 0
         try:
             self._exchange(waiting, in_flight, report, may_send, serial)
-            self._in_flight = self._in_flight if self._per_connection else min(IN_FLIGHT, self._in_flight + 1)
+            self._in_flight = (
+                self._in_flight if self._per_connection else min(self._most_in_flight, self._in_flight + 1)
+            )
         except ZoneChanged as e:
             _report_all(waiting, Result.UNSENT, e, report)
         except PrimaryError as e:
@@ -115,9 +138,12 @@ class Sender:
     ) -> None:
         # Use one key throughout: open_update_exchange() must not be called while responses are due.
         exchange = self._session.open_update_exchange(self._zone)
+        if exchange.key is not self._latest:
+            self._latest, self._tested = exchange.key, exchange.connection
         more = True
         while True:
-            while more and len(in_flight) < self._in_flight and exchange.connection.room:
+            most = 1 if self._one_by_one else self._in_flight
+            while more and len(in_flight) < most and exchange.connection.room:
                 if self._per_connection and self._answered + len(in_flight) >= self._per_connection:
                     break
                 batch = next(waiting, None)
@@ -132,7 +158,7 @@ class Sender:
                     _report_all(_chain(batch, waiting), Result.UNSENT, stopped, report)
                     more = False
                     break
-                in_flight[request.ident] = _Sent(batch, exchange.key)
+                in_flight[request.ident] = _Sent(batch, exchange)
                 exchange.send(request, may_send=may_send)
             if not in_flight:
                 if not more:
@@ -146,9 +172,7 @@ class Sender:
             self._answered += 1
             if self._settle(response, in_flight, report, serial):
                 continue
-            server, key = self._session.server, exchange.key.name
-            replaced = KeyRejected(f"{server} no longer knows key {key}", server=server, key=key)
-            _report_all(waiting, Result.UNSENT, replaced, report)
+            _report_all(waiting, Result.UNSENT, _lost_key(exchange), report)
             more = False
 
     def _reduce_in_flight(self, in_flight: int) -> None:
@@ -199,6 +223,7 @@ class Sender:
             report(Answer(changes, Result.UNSENT if has_new_key else Result.REFUSED, rcode, error))
             return not has_new_key
         if rcode == rcodes.NOERROR:
+            self._tested = sent.exchange.connection
             report(Answer(changes, Result.ACCEPTED, rcode))
             return True
         error = diagnosis.update_error(
@@ -207,6 +232,9 @@ class Sender:
             permission=self._permission(sent),
             signed=message.tsig is not None,
         )
+        if rcode == rcodes.REFUSED and self._discards(sent):
+            report(Answer(changes, Result.UNSENT, rcode, _lost_key(sent.exchange)))
+            return False
         result = Result.REFUSED
         if rcode in rcodes.PREREQUISITE_FAILED:
             result = Result.STALE
@@ -214,6 +242,17 @@ class Sender:
             result = Result.FAILED
         report(Answer(changes, result, rcode, error))
         return True
+
+    def _discards(self, sent: _Sent) -> bool:
+        """Return whether the refusal may be that of a negotiated key that the server lost; then discard the key."""
+        if sent.key.algorithm != GSS_ALGORITHM:
+            return False
+        if sent.key is self._discarded:
+            return True
+        if sent.exchange.connection is self._tested:
+            return False
+        self._discarded = sent.key
+        return self._session.reject_key(sent.key)
 
     def _permission(self, sent: _Sent) -> Permission:
         """Return the permission that the message needs, with all of our types."""
@@ -266,6 +305,11 @@ def _report_all(
 ) -> None:
     for batch in batches:
         report(Answer(batch.changes, result, None, error))
+
+
+def _lost_key(exchange: Exchange) -> Unreachable:
+    server, key = exchange.server, exchange.key.name
+    return Unreachable(f"{server} no longer accepts key {key}, using a new one", server=server, key=key)
 
 
 def _listed(owners: Iterable[bytes]) -> list[str]:

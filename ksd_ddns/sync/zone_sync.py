@@ -132,7 +132,13 @@ class ZoneSync:
         reconciler = self.reconciler
         if self._sender is None:
             scope = reconciler.scope
-            self._sender = Sender(self.session, reconciler.zone, base=scope.base, types=scope.written)
+            self._sender = Sender(
+                self.session,
+                reconciler.zone,
+                base=scope.base,
+                types=scope.written,
+                in_flight=self._limits.in_flight,
+            )
         done, total = 0, len(action.plan.changes)
 
         def report(answer: Answer) -> None:
@@ -148,7 +154,9 @@ class ZoneSync:
         serial = reconciler.live.serial
         self._sent_at = serial if self._sent_at is None else self._sent_at
         try:
-            self._sender.send(self._messages(action), report, may_send=self._may_send, serial=serial)
+            self._sender.send(
+                self._messages(action), report, may_send=self._may_send, serial=serial, one_by_one=action.one_by_one
+            )
         finally:
             reconciler.handle(UpdateFinished(), time.monotonic())
 

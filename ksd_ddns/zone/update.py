@@ -17,10 +17,11 @@ HEADER_ROOM = 1024
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Maximum octets of one message, without name compression, and maximum names."""
+    """Maximum octets of one message, without name compression, maximum names, and maximum messages in flight."""
 
     octets: int = 60_000
     names: int = 500
+    in_flight: int = 16
 
 
 def prerequisites(change: Change) -> list[Statement]:

@@ -21,8 +21,10 @@ from ksd_ddns.errors import SettingsError
 from ksd_ddns.primary import gss
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
+from ksd_ddns.primary.update import Sender
 from ksd_ddns.wire import codec, names
 from ksd_ddns.zone.answer import Result
+from ksd_ddns.zone.update import batch
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
 from tests.primary.zone_client import ZoneClient, send_changes
@@ -430,3 +432,26 @@ def test_each_server_can_have_its_own_service_name(realm: Realm, tmp_path: Path)
         first.stop()
         assert ksd("apply", vmi=[DB]).code == 0
         assert second.query("db.prod.vm", "A") == ["10.1.0.9"]
+
+
+def test_a_key_that_is_refused_on_a_later_connection_is_negotiated_again_once(
+    realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in realm.client("ksd").items():
+        monkeypatch.setenv(name, value)
+    with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, 'grant "stranger@KSD.TEST" zonesub ANY;')) as bind:
+        peer = Peer(Address(bind.address, bind.port), gss.NegotiatedKey(HOST))
+        with closing(Session([peer], timeout=5)) as session:
+            sender = Sender(session, VM)
+            change = ZoneClient(session).plan([DB]).changes[0]
+            keys: list[object] = []
+            results: list[Result] = []
+            for _ in range(3):
+                sender.send([batch([change])], lambda answer: results.append(answer.result))
+                with session.keep_connection():
+                    keys.append(session.open_update_exchange(VM).key)
+                if len(results) == 1:
+                    session.close()
+    assert results == [Result.REFUSED, Result.UNSENT, Result.REFUSED]
+    assert keys[0] is not keys[1]
+    assert keys[1] is keys[2]

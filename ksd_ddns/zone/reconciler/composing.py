@@ -38,7 +38,8 @@ def send(state: State, now: float) -> Send | None:
     plan = plan or Plan(state.zone, state.live.serial, (), ())
     if state.learned.split_ttl:
         plan, groups = in_two_messages(plan, groups, state.sending)
-    return Send(plan, tuple(groups), canary)
+    # Knot processes messages in flight as one: the two messages of a TTL change would then have no effect.
+    return Send(plan, tuple(groups), canary, one_by_one=bool(state.sending.halfway))
 
 
 def nudge_at(state: State) -> float:

@@ -100,12 +100,14 @@ class Send(msgspec.Struct, frozen=True):
     """Send updates: the changes of `plan` in as few messages as possible, then each of `groups` in its own messages.
 
     `canary` shows whether the zone accepts any update; if its old and new nodes are equal, it changes nothing (see
-    `zone.update.touch`). Report UpdateAnswered for each message and UpdateFinished at the end.
+    `zone.update.touch`). With `one_by_one`, send each message after the response to the one before it. Report
+    UpdateAnswered for each message and UpdateFinished at the end.
     """
 
     plan: Plan
     groups: tuple[tuple[Change, ...], ...] = ()
     canary: Change | None = None
+    one_by_one: bool = False
 
 
 class Wait(msgspec.Struct, frozen=True):

@@ -89,6 +89,7 @@ def test_a_server_that_keeps_ttls_needs_two_messages() -> None:
     assert world.server.get(NET1).rrsets[0].ttl == 300
     assert [len(set(names)) for _, names, _ in world.messages[-2:]] == [2, 2]
     assert missing[-2:] == [True, False]
+    assert [send.one_by_one for send in world.sent()][-2:] == [False, True], "in flight together they have no effect"
     count = len(world.messages)
     world.change(vmi(ttl=30))
     world.run(1.0)
