@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ksd_ddns.check import prerequisites
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
 from ksd_ddns.errors import BadResponse, Denied, KsdError, Stanza
@@ -84,7 +85,18 @@ def findings(setup: Setup, target: Target, base: bytes, found: Found) -> Iterato
             _update_of(target, apex, scope, name) if usable else skipped("update", f"{names.to_text(name)} on {server}")
         )
     if live is not None:
+        if update.sign is Sign.OK:
+            yield from _prerequisites(target, live)
         found.zones.setdefault(base, []).append(Read(server, live))
+
+
+def _prerequisites(target: Target, live: Live) -> Iterator[Finding]:
+    try:
+        found = prerequisites.finding(target.probe, live)
+    except KsdError as e:
+        found = failed("prerequisites", f"{names.to_text(live.zone)} on {target.server}", e)
+    if found is not None:
+        yield found
 
 
 def unchecked(base: bytes, server: str) -> Iterator[Finding]:
@@ -144,7 +156,10 @@ def _transfer(target: Target, apex: bytes) -> tuple[Live | None, Finding]:
         live = target.session.read(apex)
     except Denied:
         text = f"key {key} may not transfer the zone"
-        cure = "allow it in addition to the existing permissions: ksd-ddns must read the zone before it changes it"
+        cure = (
+            "allow it in addition to the existing permissions: ksd-ddns must read the zone before it changes it; "
+            "PowerDNS never transfers a zone with narrow NSEC3, see pdnsutil set-nsec3"
+        )
         return None, failure("transfer", subject, text, cure, grants.transfer(zone, key))
     except KsdError as e:
         return None, failed("transfer", subject, e)

@@ -114,6 +114,10 @@ class Probe:
         """Send an UPDATE without changes and with a prerequisite that fails: that `name`, which is unused, exists."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [])
 
+    def prerequisites(self, zone: bytes, prerequisites: list[Statement]) -> ProbeResult:
+        """Send an UPDATE without changes and with these prerequisites."""
+        return self._update(zone, prerequisites, [])
+
     def addition(self, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> ProbeResult:
         """Send the addition of a record at `owner` (default: `name`) with the same failing prerequisite."""
         return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [(owner or name, rdtype, IN, 60, _RDATA[rdtype])])

@@ -95,7 +95,7 @@ class Transfer:
 
     def _begin(self, records: list[Record]) -> None:
         if not records:
-            raise Malformed("a transfer without a record")
+            raise Malformed("a transfer without a record, so the server may not support transfers")
         name, rdtype, _, rdata = records[0]
         if rdtype != SOA or name != self._zone:
             raise Malformed(f"a transfer that does not begin with the SOA of {names.to_text(self._zone)}")

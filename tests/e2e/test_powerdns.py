@@ -10,7 +10,7 @@ import pytest
 from harness import hostile
 from harness.hostile import Proxy
 from harness.kube import Kube
-from harness.servers import PowerDns, Record
+from harness.servers import Bind, Key, PowerDns, Record
 from harness.vmis import vmi
 from tests.controller.conftest import run
 from tests.controller.running import Running, answer
@@ -20,6 +20,7 @@ from tests.kube_fixtures import kube
 __all__ = ["kube", "run"]
 
 Make = Callable[..., PowerDns]
+MakeBind = Callable[..., Bind]
 Run = Callable[..., Running]
 
 FOREIGN = r"""
@@ -152,6 +153,36 @@ def test_a_signed_zone_is_updated(make_powerdns: Make, ksd: Ksd) -> None:
     assert "RRSIG" in primary.dig("+dnssec", "net1.db.prod.vm.example", "A")
     assert command("apply", vmi=[]).code == 0
     assert {record.owner for record in primary.axfr() if record.type == "A"} == {"www.example."}
+
+
+def test_a_zone_with_narrow_nsec3_is_reported(make_powerdns: Make, ksd: Ksd) -> None:
+    primary = make_powerdns(zones={"example.": "www A 192.0.2.1"}, options="gsqlite3-dnssec=yes")
+    primary.pdnsutil("secure-zone", "example")
+    primary.pdnsutil("set-nsec3", "example", "1 0 0 -", "narrow")
+    primary.reload()
+    command = ksd(primary, DOMAIN="example")
+    done = command("check", vmi=[DB])
+    assert done.code == 1
+    assert "FAIL  transfer example." in done.out
+    assert "pdnsutil set-nsec3" in done.out
+    primary.pdnsutil("set-nsec3", "example", "1 0 0 -")
+    primary.reload()
+    assert command("check", vmi=[DB]).code == 0
+
+
+def test_a_secondary_that_forwards_updates_is_reported(make_powerdns: Make, make_bind: MakeBind, ksd: Ksd) -> None:
+    key = Key()
+    primary = make_bind(zones={"example.": "www A 192.0.2.1"}, keys=[key])
+    forwarding = "forward-dnsupdate=yes\nsecondary=yes"
+    secondary = make_powerdns(zones={"example.": "www A 192.0.2.1"}, keys=[key], options=forwarding)
+    secondary.pdnsutil("change-secondary-zone-primary", "example", f"127.0.0.1:{primary.port}")
+    secondary.pdnsutil("set-kind", "example", "secondary")
+    secondary.pdnsutil("set-meta", "example", "FORWARD-DNSUPDATE", "yes")
+    secondary.restart()
+    done = ksd(secondary, DOMAIN="example")("apply", vmi=[DB])
+    assert done.code == 1
+    assert "it is a secondary that forwards updates" in done.out
+    assert primary.query("net1.db.prod.vm.example", "A") == ["10.1.0.10", "10.1.0.9"]
 
 
 EPOCH = """\

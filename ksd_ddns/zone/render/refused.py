@@ -43,7 +43,8 @@ def refused(  # noqa: PLR0911 one for each cause
         case Cause.NOT_SHOWN:
             return Advice(
                 f"{server} acknowledged the change of {name}, but it is not in the zone: its update-policy "
-                "ignores it, or inline signing is slow"
+                "ignores it, inline signing is slow, or it is a secondary that forwards updates",
+                "Look at its policy, or set DNS_SERVER to the primary",
             )
         case Cause.NO_TXT:
             return Advice(
@@ -54,14 +55,15 @@ def refused(  # noqa: PLR0911 one for each cause
         case Cause.CHANGING:
             return Advice(
                 f"{name} on {server} always differs from the zone that was just read: another program keeps changing "
-                "it, or the server stores records in another form than it shows",
-                "Delete it there, or rename the VM",
+                "it, or the server stores records in another form than it shows, or compares them wrongly",
+                "Run ksd-ddns check, which tests the server; delete the name there, or rename the VM",
             )
         case Cause.PERMISSION | Cause.ZONE if accepts and ours:
             return Advice(
                 f"{server} refuses {name} ({rcode}), but accepts other names of {zone}: the key lacks "
                 "permission for this name or its types",
-                "Look at the update-policy of the zone (BIND) or its acl (Knot)",
+                "Look at the update-policy of the zone (BIND), its acl (Knot), or the owner of the name (Active "
+                "Directory)",
             )
     return _of_error(found, server)
 
