@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real DNS primaries for the tests: named, knotd and pdns_server on free loopback ports.
+"""Real DNS primaries for the tests: named, knotd, pdns_server and yadifad on free loopback ports.
 
     with Bind() as primary:                                   # the bundled primary of zone vm., as bootstrap writes it
     with Bind(zones={"example.": "www A 192.0.2.1"}) as primary:          # a company's primary, key grants everything
@@ -22,8 +22,10 @@ from harness.servers.knot import Knot
 from harness.servers.port import Port
 from harness.servers.powerdns import PowerDns
 from harness.servers.programs import PATH, Answer, program, server_program
+from harness.servers.samba import Samba
 from harness.servers.scratch import scratch
 from harness.servers.server import Server, stop_all
+from harness.servers.yadifa import Yadifa
 
 __all__ = [
     "PATH",
@@ -35,8 +37,10 @@ __all__ = [
     "Port",
     "PowerDns",
     "Record",
+    "Samba",
     "Secondary",
     "Server",
+    "Yadifa",
     "program",
     "scratch",
     "server_program",

@@ -90,7 +90,7 @@ def start(
     ).result()
 
 
-def run(command: Sequence[str], script: str | None = None) -> Answer:
-    """Run a command line client with `script` as its standard input; return its answer."""
-    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+def run(command: Sequence[str], script: str | None = None, *, seconds: float = COMMAND_SECONDS) -> Answer:
+    """Run a command line client with `script` as its standard input, at most for `seconds`; return its answer."""
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=seconds, check=False)
     return Answer(done.returncode, done.stdout, done.stderr)

@@ -29,7 +29,13 @@ from ksd_ddns import bootstrap
 START_SECONDS = 20.0
 
 _PORT_ATTEMPTS = 5
-_CONFIGURATIONS = {"bind9": "named.conf", "knot": "knot.conf", "powerdns": "pdns.conf"}
+_CONFIGURATIONS = {
+    "bind9": "named.conf",
+    "knot": "knot.conf",
+    "powerdns": "pdns.conf",
+    "samba": "smb.conf",
+    "yadifa": "yadifad.conf",
+}
 
 _running: set["Server"] = set()
 
@@ -64,7 +70,7 @@ class Server(Client):
     environment  further environment variables, for example for libfaketime or Kerberos
     """
 
-    kind: ClassVar[Literal["bind9", "knot", "powerdns"]]
+    kind: ClassVar[Literal["bind9", "knot", "powerdns", "samba", "yadifa"]]
     program: ClassVar[str]
 
     def __init__(
@@ -287,7 +293,7 @@ class Server(Client):
 
     def bundled(self) -> bootstrap.BundledPrimary:
         """Return the input of bootstrap for the bundled primary."""
-        assert self.kind != "powerdns", "PowerDNS is never bundled"
+        assert self.kind in {"bind9", "knot"}, "only BIND and Knot are bundled"
         return bootstrap.BundledPrimary(
             server=self.kind,
             directory=self.directory,
