@@ -48,6 +48,9 @@ unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k pla
 bench: ## compare the speed with dig and nsupdate in the same run (ARGS=--quick: a tenth)
 	@scripts/setup $(servers) && python -m bench $(ARGS)
 
+servers: ## test name servers, and write docs/reference/servers.md (SERVERS="DIR ...": those in these directories)
+	@scripts/setup --gss dig nsupdate && python -m servers $(SERVERS) $(ARGS)
+
 docs: ## build the documentation site in build/site; fail on each wrong link
 	@scripts/setup --docs && NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
@@ -117,5 +120,5 @@ cluster-down: ## delete the development cluster
 clean: ## remove the virtual environment and the caches
 	@rm -rf .venv build dist .*_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test unit functest bench docs lint workflows types layers vet fmt reference lock vendor pin-base build \
+.PHONY: help demo test unit functest bench servers docs lint workflows types layers vet fmt reference lock vendor pin-base build \
 	push manifests release deploy create-nodeport cluster-up cluster-sync cluster-clean cluster-down clean
