@@ -165,6 +165,15 @@ def test_every_flag_and_variable_is_real(page: Path) -> None:
     others |= {"--for", "--now", "--timeout"}  # kubectl's and systemctl's
     others |= {"--as", "--prefix"}  # kubectl's, too
     others |= {"--only", "--quick"}  # of the benchmarks
+    if page.stem == "active-directory":
+        others |= {
+            "--attributes",
+            "--noexpiry",
+            "--objectdn",
+            "--principal",
+            "--random-password",
+            "--sddl",
+        }  # samba-tool's
     if page.stem == "coming-from":
         others |= EXTERNAL_DNS
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z\d-]+", text)) <= flags | others
