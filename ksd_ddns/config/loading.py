@@ -15,6 +15,7 @@ from ksd_ddns.config.given import Given, fields
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError, WrongSettings
 from ksd_ddns.printable import MASK, looks_secret, masked
+from ksd_ddns.zone.plan import Ownership, Read
 
 
 def load(given: Given) -> Settings:
@@ -33,9 +34,19 @@ def load(given: Given) -> Settings:
     _check_secrets(given)
     _check_templates(settings, given)
     zones.check(settings)
+    _check_read(settings)
     primary.servers(settings)
     primary.secondaries(settings)
     return settings
+
+
+def _check_read(settings: Settings) -> None:
+    """Raise SettingsError if the zone cannot be read as the settings say."""
+    if settings.read is Read.QUERIES and settings.ownership is Ownership.ZONE:
+        raise SettingsError(
+            "READ (--read) = queries needs OWNERSHIP (--ownership) = txt: without ownership records, only a transfer "
+            "shows which names are ours"
+        )
 
 
 def _flag_value(name: str, value: Any) -> Any:

@@ -36,7 +36,7 @@ from ksd_ddns.kubevirt.networks import SECONDARY
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import DEFAULT_NAME, INTERFACE_NAME, HostnameScope
-from ksd_ddns.zone.plan import Ownership, Policy
+from ksd_ddns.zone.plan import Ownership, Policy, Read
 
 _NAMES = "names and addresses"
 _PRIMARY = "the primary"
@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     )
     zone: Name | None = setting(
         None, "zone to update", group=_PRIMARY, shown="the zone that encloses the base, found by an SOA query"
+    )
+    read: Read = setting(
+        Read.AXFR, "how to read the zone: axfr (zone transfers), queries (if it cannot be transferred)", group=_PRIMARY
     )
     update_batch: int | None = setting(
         None,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.wire import names
+from ksd_ddns.zone import index
 from ksd_ddns.zone.desired import DEFAULT_NAME, HostnameScope, Network, ReverseZone, Rules, apex_name_server, before
-from ksd_ddns.zone.plan import ADDRESSES, POINTERS, SERVICES, Ownership, Scope
+from ksd_ddns.zone.plan import ADDRESSES, POINTERS, SERVICES, Ownership, Read, Scope
 from ksd_ddns.zone.update import Limits
 
 
@@ -102,12 +103,16 @@ def templates_across_namespaces(chosen: Settings) -> list[str]:
 def scope(chosen: Settings, rules: Rules) -> Scope:
     """Return what may be done in the zone of `rules`."""
     txt = chosen.ownership is Ownership.TXT
+    base = rules.reverse or rules.base
+    excluded = rules.excluded if rules.reverse else reverse_bases(chosen)
+    if chosen.read is Read.QUERIES:
+        excluded = (*excluded, _index(base, chosen.owner))
     return Scope(
-        base=rules.reverse or rules.base,
+        base=base,
         forward=rules.base,
         types=POINTERS if rules.reverse else SERVICES if rules.group_srv else ADDRESSES,
         base_only=bool(rules.reverse),
-        excluded=rules.excluded if rules.reverse else reverse_bases(chosen),
+        excluded=excluded,
         ownership=chosen.ownership,
         owner=chosen.owner,
         policy=chosen.policy,
@@ -116,7 +121,18 @@ def scope(chosen: Settings, rules: Rules) -> Scope:
         protected=frozenset({rules.reverse} if rules.reverse else {rules.base, rules.name_server_name}),
         apex=apex_name_server(rules),
         namespaced=rules.interface_name.ends_with_namespace and rules.default_name.ends_with_namespace,
+        read=chosen.read,
     )
+
+
+def _index(base: bytes, owner: str) -> bytes:
+    """Return the name of the index, which the planner leaves alone."""
+    if len(base) > index.LONGEST_BASE:
+        raise SettingsError(
+            f"{names.to_text(base)} has {len(base)} octets, with READ=queries {index.LONGEST_BASE} are allowed: set a "
+            "shorter DOMAIN"
+        )
+    return index.head(base, owner)
 
 
 def limits(chosen: Settings) -> Limits:

@@ -10,12 +10,12 @@ from ksd_ddns.wire.rcodes import NOTAUTH, NOTIMP, PREREQUISITE_FAILED, REFUSED, 
 _COMPARE = "compare name, algorithm and secret of the key with the server's, and set both clocks by NTP"
 
 
-def query_error(rcode: int, *, server: str, name: str, key: str) -> PrimaryError:
-    """Return the error for `rcode` in response to a query for the SOA of `name`."""
+def query_error(rcode: int, *, server: str, name: str, key: str, rdtype: str = "SOA") -> PrimaryError:
+    """Return the error for `rcode` in response to a query for the records of `rdtype` at `name`."""
     if rcode == REFUSED:
         return Denied(
-            f"{server} refused the query for the SOA of {name} (REFUSED): it serves no zone that holds this name, or "
-            "does not accept our queries",
+            f"{server} refused the query for the {rdtype} of {name} (REFUSED): it serves no zone that holds this name, "
+            "or does not accept our queries",
             "correct DOMAIN, ZONE or REVERSE_ZONES, set DNS_SERVER to the zone's primary, or correct its allow-query",
             server=server,
             key=key,
@@ -32,7 +32,7 @@ def query_error(rcode: int, *, server: str, name: str, key: str) -> PrimaryError
             rcode=rcode,
             stanzas=grants.unsigned_notauth_stanzas(key),
         )
-    return _other(rcode, f"the query for the SOA of {name}", server=server, key=key, name=name)
+    return _other(rcode, f"the query for the {rdtype} of {name}", server=server, key=key, name=name)
 
 
 def transfer_error(rcode: int, *, server: str, zone: str, key: str, signed: bool = True) -> PrimaryError:

@@ -15,6 +15,7 @@ from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.exchange import Exchange
 from ksd_ddns.primary.keys import Key, KeySource
 from ksd_ddns.primary.link import Lost, Silent
+from ksd_ddns.primary.names_reader import NamesReader, NamesRequest
 from ksd_ddns.primary.pool import Pool, PooledConnection
 from ksd_ddns.primary.queries import PollResult, Spot
 from ksd_ddns.primary.timing import Timing
@@ -23,6 +24,7 @@ from ksd_ddns.primary.transfers import IxfrFailed, IxfrPauses, Limits, Progress
 from ksd_ddns.primary.verifier import KeyRejected
 from ksd_ddns.wire import names
 from ksd_ddns.wire.transfer import Transfer
+from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reverse_search import Placed
 
@@ -283,6 +285,15 @@ class Session:
         if serial is not None:
             self._ixfr.note_success(index, zone)
         return transfer
+
+    def read_names(self, zone: bytes, request: NamesRequest, progress: Progress | None = None) -> Answers:
+        """Return the nodes at some names of `zone`, by queries.
+
+        Fails closed: raises on an error, a truncated or unsigned answer, or one that is not authoritative.
+        """
+        answers = self._read(lambda exchange: NamesReader(exchange, zone, request, progress=progress).read())
+        self._read_from[zone] = self._at
+        return answers
 
     def read(self, zone: bytes, progress: Progress | None = None) -> Live:
         """Return the current full zone from the primary."""

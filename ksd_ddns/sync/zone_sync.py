@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ksd_ddns.errors import PrimaryError
+from ksd_ddns.primary.connection import Server
+from ksd_ddns.primary.names_reader import NamesRequest
 from ksd_ddns.primary.queries import Spot
 from ksd_ddns.primary.session import Session
 from ksd_ddns.primary.update import Sender
 from ksd_ddns.wire import names
+from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.answer import Answer
+from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import (
     Action,
     CheckSerial,
     PrimaryFailed,
     ReadChanges,
+    ReadNames,
     ReadZone,
     Send,
     SerialChecked,
@@ -83,6 +88,8 @@ class ZoneSync:
                     self._read(None)
                 case ReadChanges():
                     self._read(action.serial)
+                case ReadNames():
+                    self._read_names(action)
                 case CheckSerial():
                     self._check_serial(action)
                 case Send():
@@ -99,6 +106,27 @@ class ZoneSync:
         before = self.session.read_from(zone)
         began = time.monotonic()
         transfer = self.session.transfer(zone, serial, lambda records: self._step(what, records, None))
+        self._handle_read(transfer, before, began)
+
+    def _read_names(self, action: ReadNames) -> None:
+        reconciler = self.reconciler
+        live, index, what = reconciler.live, reconciler.index, "reading the zone" if action.full else "reading names"
+        assert index is not None
+        before = self.session.read_from(reconciler.zone)
+        began = time.monotonic()
+        request = NamesRequest(
+            names=action.names,
+            shards=action.shards,
+            full=action.full,
+            index=index,
+            types=reconciler.scope.types,
+            known=lambda name: live.get(name).index,
+        )
+        answers = self.session.read_names(reconciler.zone, request, lambda count: self._step(what, count, None))
+        self._handle_read(answers, before, began)
+
+    def _handle_read(self, transfer: Transfer | Answers, before: Server | None, began: float) -> None:
+        zone = self.reconciler.zone
         other_server = before not in {None, self.session.read_from(zone)}
         self.reconciler.handle(ZoneRead(transfer, began, other_server), time.monotonic())
         if self._sent_at is not None:

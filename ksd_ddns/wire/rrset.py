@@ -18,6 +18,7 @@ TXT = 16
 AAAA = 28
 SRV = 33
 DNAME = 39
+DNSKEY = 48
 RRSIG = 46
 NSEC = 47
 NSEC3 = 50
@@ -43,10 +44,15 @@ class RRset(msgspec.Struct, frozen=True, gc=False):
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
-    """All RRsets of one owner name, sorted by type. A node without RRsets stands for a name that does not exist."""
+    """All RRsets of one owner name, sorted by type. A node without RRsets stands for a name that does not exist.
+
+    `index` holds the records about this name in the index of our names, as owner name and TXT rdata (see `zone.index`);
+    empty in a zone that is read by transfer.
+    """
 
     name: bytes
     rrsets: tuple[RRset, ...] = ()
+    index: tuple[tuple[bytes, bytes], ...] = ()
 
     def get(self, rdtype: int) -> RRset | None:
         """Return the RRset of type `rdtype`, or None."""
@@ -59,7 +65,11 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         """Return this node with its RRsets of `types` replaced by `rrsets`, and all others unchanged."""
         replaced = set(types)
         kept = [rrset for rrset in self.rrsets if rrset.type not in replaced]
-        return Node(self.name, tuple(sorted([*kept, *rrsets], key=by_type)))
+        return Node(self.name, tuple(sorted([*kept, *rrsets], key=by_type)), self.index)
+
+    def with_index(self, index: tuple[tuple[bytes, bytes], ...]) -> "Node":
+        """Return this node with these records in the index."""
+        return self if index == self.index else Node(self.name, self.rrsets, index)
 
 
 def by_type(rrset: RRset) -> int:

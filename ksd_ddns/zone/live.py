@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from ksd_ddns.wire.codec import Malformed, Record
 from ksd_ddns.wire.rrset import DNAME, NS, PTR, SOA, Node, rrset
 from ksd_ddns.wire.transfer import CUTTING, GENERATED, Transfer
+from ksd_ddns.zone.answers import Answers
 
 
 class Live:
     """A zone read by transfer and kept up to date by deltas.
 
     `nodes` has the names that exist in the sense of an RFC 2136 prerequisite, without the SOA, which is only in
-    `serial`, and without the records that a signing server generates (RRSIG, NSEC, NSEC3).
+    `serial`, and without the records that a signing server generates (RRSIG, NSEC, NSEC3). If the zone is read by
+    queries, only the names in `asked` are known; None: all names are known.
     """
 
-    __slots__ = ("_confirmed", "_pointers", "cuts", "nodes", "serial", "zone")
+    __slots__ = ("_confirmed", "_pointers", "asked", "cuts", "nodes", "serial", "zone")
 
     def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node], cuts: set[bytes] | None = None) -> None:
         self.zone = zone
@@ -23,19 +25,26 @@ class Live:
         self.nodes = nodes
         self._confirmed: dict[bytes, Node] = {}
         self._pointers: dict[bytes, set[bytes]] | None = None
+        self.asked: set[bytes] | None = None
         # Delegations and DNAMEs; found here unless the caller knows them.
         self.cuts = {name for name, node in nodes.items() if self._is_cut(node)} if cuts is None else cuts
 
     @classmethod
-    def of(cls, zone: bytes, transfer: Transfer) -> "Live":
-        """Return the zone from a complete transfer of the full zone (AXFR)."""
+    def of(cls, zone: bytes, transfer: Transfer | Answers) -> "Live":
+        """Return the zone from a complete transfer of the full zone (AXFR), or from the answers for all our names."""
         if transfer.nodes is None:
             raise Malformed("the server answered a request for the full zone with changes")
-        return cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
+        live = cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
+        live.asked = transfer.names if isinstance(transfer, Answers) else None
+        return live
 
     def get(self, name: bytes) -> Node:
         """Return the node at `name`, without RRsets if the name does not exist."""
         return self.nodes.get(name) or Node(name)
+
+    def is_known(self, name: bytes) -> bool:
+        """Return whether the node at `name` has been read."""
+        return self.asked is None or name in self.asked
 
     def put(self, node: Node) -> None:
         """Replace the node at the name of `node`."""
@@ -43,7 +52,7 @@ class Live:
         if self._pointers is not None:
             self._unpoint(self.get(name))
             self._point(node)
-        if node.rrsets:
+        if node.rrsets or node.index:
             self.nodes[name] = node
         else:
             self.nodes.pop(name, None)
@@ -85,12 +94,20 @@ class Live:
         """The number of names with tentative nodes."""
         return len(self._confirmed)
 
-    def apply(self, transfer: Transfer) -> set[bytes]:
+    def apply(self, transfer: Transfer | Answers) -> set[bytes]:
         """Apply a complete transfer, full or incremental; return the names that differ from the nodes before it.
 
         Afterwards no node is tentative. Raises Malformed, and applies nothing, if the deltas do not fit the zone.
+        The answers to some names include all tentative ones.
         """
-        if transfer.nodes is not None:
+        if isinstance(transfer, Answers):
+            self.asked = transfer.names if transfer.full else (self.asked or set()) | transfer.names
+        if isinstance(transfer, Answers) and not transfer.full:
+            found = {name: transfer.nodes.get(name) or Node(name) for name in transfer.names}
+            changed = {name for name, node in found.items() if self.get(name) != node}
+            for name in changed:
+                self.put(found[name])
+        elif transfer.nodes is not None:
             before, after = self.nodes, transfer.nodes
             changed = {name for name, node in after.items() if before.get(name) != node}
             changed.update(before.keys() - after.keys())

@@ -15,6 +15,9 @@ from ksd_ddns.zone.plan import Change
 HEADER_ROOM = 1024
 """Octets reserved in each message for header, zone section and TSIG, with names of up to 255 octets."""
 
+INDEX_TTL = 300
+"""TTL of the index in seconds. Only its owner reads it, without a cache."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Maximum octets of one message, without name compression, maximum names, and maximum messages in flight."""
@@ -61,8 +64,21 @@ def updates(change: Change) -> list[Statement]:
     """Return the updates from the old to the new node: RRset by RRset, never all types of a name (RFC 2136, 2.5)."""
     name = change.name
     if not change.old.rrsets:
-        return [(name, item.type, IN, item.ttl, rdata) for item in change.new.rrsets for rdata in item.rdatas]
-    return [statement for old, new in change.rrsets() for statement in _rrset_updates(name, old, new)]
+        statements = [(name, item.type, IN, item.ttl, rdata) for item in change.new.rrsets for rdata in item.rdatas]
+    else:
+        statements = [statement for old, new in change.rrsets() for statement in _rrset_updates(name, old, new)]
+    return statements if change.old.index == change.new.index else [*statements, *_index_updates(change)]
+
+
+def _index_updates(change: Change) -> list[Statement]:
+    """Return the updates of the index. They have no prerequisites of their own: those of the name apply to them, too.
+
+    Each record is about one name only, so changes of several names to one RRset of the index do not collide.
+    """
+    old, new = change.old.index, change.new.index
+    gone = [(owner, TXT, CLASS_NONE, 0, rdata) for owner, rdata in old if (owner, rdata) not in new]
+    come = [(owner, TXT, IN, INDEX_TTL, rdata) for owner, rdata in new if (owner, rdata) not in old]
+    return [*gone, *come]
 
 
 def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[Statement]:

@@ -86,7 +86,7 @@ class Names:
             ours=planning.is_owned(found, live, scope),
             hold=next((hold for hold in holds if _holds(hold, wanted)), None),
         )
-        if reconciler.reads.live is None:
+        if reconciler.reads.live is None or not live.is_known(name):
             return base
         member = claim is not None and claim.is_member
         if claim is not None and member and not desired.is_published(claim):

@@ -7,7 +7,7 @@ from ksd_ddns.zone.plan.deletion_limit import LIMIT_FLOOR
 from ksd_ddns.zone.plan.moves import addresses, vmi_of
 from ksd_ddns.zone.plan.ownership import is_owned, is_recognized, namespace_of, owned_names
 from ksd_ddns.zone.plan.planner import collisions, full, partial, verdict
-from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, SERVICES, Ownership, Policy, Scope
+from ksd_ddns.zone.plan.scope import ADDRESSES, POINTERS, SERVICES, Ownership, Policy, Read, Scope
 from ksd_ddns.zone.plan.ttl import lowered, ttl_cap
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Ownership",
     "Plan",
     "Policy",
+    "Read",
     "Scope",
     "addresses",
     "collisions",

@@ -47,6 +47,11 @@ class Change(msgspec.Struct, frozen=True, gc=False):
             if old.get(rdtype) != new.get(rdtype):
                 yield old.get(rdtype), new.get(rdtype)
 
+    @property
+    def index_only(self) -> bool:
+        """Whether the records stay as they are, and only the index changes (see `zone.index`)."""
+        return self.old.rrsets == self.new.rrsets and self.old.index != self.new.index
+
     def undo(self) -> "Change":
         """Return the change that takes this one back: it expects what this one leaves, and restores what it found."""
         return Change(self.new, self.old, _UNDOES[self.kind], self.types)

@@ -187,7 +187,8 @@ def _with_record(want: Node, found: Node, ours: dict[bytes, OwnershipRecord], sc
     # One RRset has one TTL: foreign texts in it keep theirs (RFC 2181, 5.2).
     ttl = there.ttl if there and foreign else text.ttl
     published = [item for item in want.rrsets if item.type in scope.types]
-    return found.with_rrsets([*published, rrset(TXT, ttl, [*foreign, kept])], types=(*scope.types, TXT))
+    node = found.with_rrsets([*published, rrset(TXT, ttl, [*foreign, kept])], types=(*scope.types, TXT))
+    return node.with_index(want.index)
 
 
 def _without_records(found: Node, scope: Scope) -> Node:
@@ -212,7 +213,8 @@ def without_ours(found: Node, scope: Scope) -> Node:
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
     if _others(text, scope):
-        return found.with_rrsets(kept, types=(TXT,))
+        return found.with_rrsets(kept, types=(TXT,)).with_index(())
     # The SRV records of a group's service are ours also when GROUP_SRV has been turned off.
     service = is_service(found.name) and any(record.group for record in ours.values())
-    return found.with_rrsets(kept, types=(*scope.types, TXT, *((SRV,) if service else ())))
+    left = found.with_rrsets(kept, types=(*scope.types, TXT, *((SRV,) if service else ())))
+    return left.with_index(())

@@ -10,7 +10,7 @@
     yes      of an owner in `take_over`           change, and ours from then on
     yes      a CNAME, a delegation or DNAME       conflict
     no       ours                                 delete, unless the deletion limit blocks it; last, if it moves
-    no       not ours                             nothing
+    no       not ours                             nothing (the index forgets the name, if it lists it)
 
 A change carries what was seen and what is wanted: what was seen becomes the prerequisites of the update, so a zone that
 changed in the meantime refuses it. The plan does not know how it is shown or sent.
@@ -22,6 +22,7 @@ import msgspec
 
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import NS, Node, rrset
+from ksd_ddns.zone import index
 from ksd_ddns.zone.desired import Collision, Desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
@@ -69,7 +70,7 @@ def full(
         elif is_owned(found, live, scope):
             owned += 1
             differing.append(name)
-        elif want is not None:
+        elif want is not None or found.index:
             differing.append(name)
     differing += [name for name in desired.names() if name not in live.nodes]
     plan = _partial(differing, desired, live, scope, collisions(desired, live))
@@ -78,6 +79,12 @@ def full(
         for change in plan.changes
         if change.kind is Kind.DELETE and change.name not in seen and change.name not in plan.moves
     ]
+    if absent:
+        # An index that is no longer used holds no names, and its deletion needs no limit.
+        head = index.head(scope.base, scope.owner)
+        unused = len(absent)
+        absent = [change for change in absent if not names.is_below(change.name, head)]
+        owned -= unused - len(absent)
     limits: tuple[Blocked, ...] = ()
     waiting: list[Change] = []
     if absent and incomplete:
@@ -142,9 +149,7 @@ def _by_subtree(item: Change | Conflict) -> bytes:
 def verdict(want: Node | None, found: Node, live: Live, scope: Scope) -> Change | Conflict | None:
     """Return what to do with a name that is wanted (or not: None) and has been found in the zone; None: nothing."""
     if want is None:
-        if not is_owned(found, live, scope) or scope.policy is Policy.UPSERT_ONLY:
-            return None
-        return Change(found, without_ours(found, scope), Kind.DELETE, scope.types)
+        return _unwanted(found, live, scope)
     conflict = obstacle(want, found, live, scope)
     if conflict is not None:
         return conflict
@@ -155,6 +160,16 @@ def verdict(want: Node | None, found: Node, live: Live, scope: Scope) -> Change 
     if not found.rrsets:
         return Change(found, want, Kind.ADD, scope.types)
     return verdict_in_use(want, found, scope)
+
+
+def _unwanted(found: Node, live: Live, scope: Scope) -> Change | None:
+    """Return what to do with a name that is not wanted."""
+    if not is_owned(found, live, scope):
+        # The index may list a name that is not ours.
+        return change_between(found, found.with_index(()), Kind.CHANGE, scope)
+    if scope.policy is Policy.UPSERT_ONLY:
+        return None
+    return Change(found, without_ours(found, scope), Kind.DELETE, scope.types)
 
 
 def _apex(live: Live, scope: Scope) -> list[Change]:

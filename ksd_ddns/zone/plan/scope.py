@@ -26,6 +26,13 @@ class Policy(StrEnum):
     UPSERT_ONLY = "upsert-only"
 
 
+class Read(StrEnum):
+    """How the zone is read: by transfer, or by queries and an index of our names."""
+
+    AXFR = "axfr"
+    QUERIES = "queries"
+
+
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner may do in the zone.
 
@@ -38,7 +45,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     Names below one of `excluded` are never ours: they belong to another base. Names in `protected` are changed when
     wanted, and never deleted. `apex` is the NS RRset to add at the apex, None to leave the apex alone. `ttl_cap` is the
     TTL to which the server lowers higher ones, None if it does not. `namespaced`: the label directly below the base is
-    a namespace.
+    a namespace. `read` is how the zone is read.
     """
 
     base: bytes
@@ -55,6 +62,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     forward: bytes = b""
     ttl_cap: int | None = None
     namespaced: bool = True
+    read: Read = Read.AXFR
 
     @property
     def written(self) -> tuple[int, ...]:

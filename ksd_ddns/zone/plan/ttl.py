@@ -14,6 +14,7 @@ def lowered(want: Node, found: Node, cap: int) -> Node:
             RRset(item.type, cap, item.rdatas) if item.ttl > cap and item.type in lower else item
             for item in want.rrsets
         ),
+        want.index,
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.plan import Change, Kind, Plan
-from ksd_ddns.zone.reconciler import canaries, outcomes, vmis
+from ksd_ddns.zone.reconciler import canaries, outcomes, questions, vmis
 from ksd_ddns.zone.reconciler.events import Planned, Send
 from ksd_ddns.zone.reconciler.state import State
 from ksd_ddns.zone.reconciler.ttl_change import in_two_messages
@@ -17,18 +17,26 @@ NUDGE_AFTER, NUDGE_EVERY = 2.0, 5.0
 """Seconds before the first nudge, and between two: one more update, after which BIND shows changes of a signed zone."""
 
 
-def send(state: State, now: float) -> Send | None:
-    """Return what to send now; None if there is nothing to send."""
+def tick(state: State, now: float) -> None:
+    """End the holds and apply the rate-limited changes that are due."""
     ended = state.inventory.tick(state.live, now)
     if ended:
         state.deletions.seen |= ended
         state.updates.dirty |= ended
         vmis.report_warnings(state)
+
+
+def send(state: State, now: float) -> Send | None:
+    """Return what to send now; None if there is nothing to send."""
     if now < state.pauses.send_at:
         return None
     if state.moves.recheck or (state.moves and state.updates.dirty):
         state.updates.dirty |= set(state.moves.ready(state.live, state.scope))
     plan = _plan_dirty(state, now)
+    if plan and len(plan.changes) > 1 and state.rotation and plan.changes[0].name == state.rotation.index.head:
+        # If the primary refused the change of the head, records in new shards would not be found.
+        state.updates.replan_all = True
+        return Send(msgspec.structs.replace(plan, changes=plan.changes[:1]))
     groups = [group for names in _separate_messages(state, now) if (group := _changes_at(state, names))]
     canary = canaries.due(state, now)
     if not (plan and plan.changes) and not groups and canary is None:
@@ -55,6 +63,7 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
     if not updates.replan_all and not updates.dirty:
         return None
     dirty = updates.dirty
+    grown = questions.growth(state)
     if updates.replan_all:
         state.learned.incomplete_namespaces = state.incomplete_namespaces
         plan = planning.full(
@@ -65,12 +74,14 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
             seen=state.deletions.seen,
             incomplete=state.learned.incomplete_namespaces,
         )
+        plan = plan if grown is None else msgspec.structs.replace(plan, changes=(grown, *plan.changes))
         state.deletions.note_plan(plan)
         state.facts.append(Planned(plan))
     else:
         state.deletions.release(dirty, lambda name: state.desired.get(name) is not None)
         blocked = state.deletions.blocked
         plan = planning.partial(dirty - blocked.keys() if blocked else dirty, state.desired, state.live, state.scope)
+        plan = plan if grown is None else msgspec.structs.replace(plan, changes=(grown, *plan.changes))
         state.facts.append(Planned(plan, frozenset(dirty)))
     changing = {change.name for change in plan.changes}
     outcomes.settle(state, dirty - changing)

@@ -13,6 +13,7 @@ from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisL
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.answer import Answer
+from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.plan import Change, Plan
 from ksd_ddns.zone.reconciler.refusals import Refusal
 
@@ -20,13 +21,13 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
 class ZoneRead(msgspec.Struct, frozen=True):
-    """A transfer is complete: the full zone, or the changes since the requested serial.
+    """A transfer is complete: the full zone, or the changes since the requested serial; or names were answered.
 
     `other_server`: another server answered than last time; its zone and serials may differ. `began` is the time of the
     request.
     """
 
-    transfer: Transfer
+    transfer: Transfer | Answers
     began: float
     other_server: bool = False
 
@@ -90,6 +91,18 @@ class ReadChanges(msgspec.Struct, frozen=True):
     serial: int
 
 
+class ReadNames(msgspec.Struct, frozen=True):
+    """Query the records at `names` and the index in `shards`, or (`full`) in all of them; then report ZoneRead.
+
+    Include the names that the index lists and that are not known yet. Used instead of transfers and serial checks if
+    the zone is read by queries.
+    """
+
+    names: frozenset[bytes]
+    shards: frozenset[bytes] = frozenset()
+    full: bool = False
+
+
 class CheckSerial(msgspec.Struct, frozen=True):
     """Query the serial and the records of `spots`; then report SerialChecked."""
 
@@ -116,7 +129,7 @@ class Wait(msgspec.Struct, frozen=True):
     until: float
 
 
-Action: TypeAlias = ReadZone | ReadChanges | CheckSerial | Send | Wait
+Action: TypeAlias = ReadZone | ReadChanges | ReadNames | CheckSerial | Send | Wait
 
 
 # Facts

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 import msgspec
 
 from ksd_ddns.wire.codec import Malformed
+from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone import plan as planning
+from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler import outcomes, vmis
 from ksd_ddns.zone.reconciler.events import DriftFound, RivalFound, SerialChecked, ServerChanged, TtlLowered, ZoneRead
@@ -24,7 +26,8 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
     """Handle a read of the zone, full or incremental."""
     _recover(state, now)
     reads, transfer = state.reads, event.transfer
-    full = transfer.nodes is not None
+    answers = transfer if isinstance(transfer, Answers) else None
+    full = _is_full(transfer)
     reading_changes, state.learned.reading_changes = state.learned.reading_changes, False
     if reading_changes and not event.other_server:
         state.schedule.full_only = full  # the server has no IXFR: read less often
@@ -36,9 +39,13 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
         return
     if event.other_server:
         _start_over(state)
-    elif not full and not transfer.deltas and _hides_changes(state, transfer.serial, now):
+        if answers is not None and not full:
+            reads.require(Need.ZONE)
+            return
+    elif isinstance(transfer, Transfer) and _hides_changes(state, transfer, now):
         reads.require(Need.ZONE)
         return
+    first = answers.names - reads.live.asked if answers and reads.live.asked is not None else frozenset[bytes]()
     try:
         changed = reads.live.apply(transfer)
     except Malformed:
@@ -49,9 +56,11 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
     expected = state.unconfirmed.names() | state.updates.uncertain.keys()
     changed -= _confirm(state, changed, now)
     _watch_rivals(state, changed - expected, now)
-    drift = sum(1 for name in changed - expected if state.desired.get(name) is not None)
+    drift = sum(1 for name in changed - expected - first if state.desired.get(name) is not None)
     if drift and state.synced:
         state.facts.append(DriftFound(drift))
+    if answers and not full and 2 * drift > len(answers.names):
+        reads.require(Need.ZONE)  # a mass loss: the other names may be affected, too
     uncertain, state.updates.uncertain = state.updates.uncertain, {}
     for name, change in uncertain.items():
         if change is not None and reads.live.get(name) == change.new:
@@ -85,7 +94,7 @@ def handle_serial(state: State, event: SerialChecked, now: float) -> None:
 
 def _note_read(state: State, event: ZoneRead, now: float) -> None:
     reads = state.reads
-    full = event.transfer.nodes is not None
+    full = _is_full(event.transfer)
     reads.need = Need.NOTHING
     state.learned.stale = False
     state.updates.not_read_back_since = None
@@ -94,14 +103,20 @@ def _note_read(state: State, event: ZoneRead, now: float) -> None:
         state.schedule.note_full_read(event.began, now)
 
 
-def _hides_changes(state: State, serial: int, now: float) -> bool:
-    """Return whether an IXFR that reports no changes must be wrong.
+def _is_full(transfer: Transfer | Answers) -> bool:
+    return transfer.full if isinstance(transfer, Answers) else transfer.nodes is not None
+
+
+def _hides_changes(state: State, transfer: Transfer, now: float) -> bool:
+    """Return whether `transfer` is an IXFR that reports no changes and must be wrong.
 
     The primary may have been restored from a backup, or may change the zone without changing the serial. A zone with
     inline signing shows changes late, so it gets a full read only every READ_SIGNED_EVERY seconds.
     """
     live = state.live
-    if serial != live.serial or state.learned.stale:
+    if transfer.nodes is not None or transfer.deltas:
+        return False
+    if transfer.serial != live.serial or state.learned.stale:
         return True
     if not live.tentative:
         return False
@@ -128,7 +143,9 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
     settled: set[bytes] = set()
     accepted = {name: state.unconfirmed.change(name) for name in differing}
     state.learned.remember(state.unconfirmed.change(name) for name in state.unconfirmed.names() if name not in changed)
-    for name, verdict in state.unconfirmed.confirm(differing, now, signed=state.reads.signed).items():
+    in_turn = state.rotation is not None
+    verdicts = state.unconfirmed.confirm(differing, now, signed=state.reads.signed, in_turn=in_turn)
+    for name, verdict in verdicts.items():
         match verdict:
             case Verdict.LATE:
                 live.put_tentative(accepted[name].new)

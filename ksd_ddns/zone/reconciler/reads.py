@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from enum import IntEnum
 
-from ksd_ddns.wire.rrset import Node
+from ksd_ddns.wire.rrset import DNSKEY, Node
 from ksd_ddns.zone.desired import Desired
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.reconciler.backoff import Jitter
@@ -17,8 +17,6 @@ SPOTS_AFTER_RECONNECT = 32
 
 TRANSFER_SHARE = 20
 """Full transfers may take at most one of this many seconds."""
-
-DNSKEY = 48
 
 
 class Need(IntEnum):

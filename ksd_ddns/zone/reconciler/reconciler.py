@@ -2,7 +2,7 @@
 """The reconciler of one zone: all decisions about what to read, plan, send, retry, delay and block. No I/O.
 
     handle(event, now)   an event: VMIs changed, the zone was read, a message was answered, the primary failed
-    next(now) -> action  what to do next: ReadZone, ReadChanges, CheckSerial, Send or Wait
+    next(now) -> action  what to do next: ReadZone, ReadChanges, ReadNames, CheckSerial, Send or Wait
     take_facts()         facts for logs, metrics and Events
 
 Theory of operation:
@@ -30,9 +30,10 @@ from typing import Final
 from ksd_ddns.errors import PrimaryError
 from ksd_ddns.kubevirt.events import SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.zone.desired import Rules
+from ksd_ddns.zone.index import Index
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope
-from ksd_ddns.zone.reconciler import answers, composing, reading, vmis
+from ksd_ddns.zone.reconciler import answers, composing, questions, reading, vmis
 from ksd_ddns.zone.reconciler.backoff import Jitter
 from ksd_ddns.zone.reconciler.events import (
     Action,
@@ -42,6 +43,7 @@ from ksd_ddns.zone.reconciler.events import (
     NotifyReceived,
     PrimaryFailed,
     ReadChanges,
+    ReadNames,
     ReadZone,
     SerialChecked,
     UpdateAnswered,
@@ -82,6 +84,11 @@ class Reconciler:
         self.moves: Final = state.moves
         self.rivalry: Final = state.rivalry
         self.pauses: Final = state.pauses
+
+    @property
+    def index(self) -> Index | None:
+        """The index of our names in the zone; None if the zone is read by transfer."""
+        return self._state.rotation.index if self._state.rotation else None
 
     @property
     def scope(self) -> Scope:
@@ -154,14 +161,15 @@ class Reconciler:
         if now < self.pauses.until:
             return Wait(self.pauses.until)
         if self.reads.live is None:
-            return ReadZone()
+            return self._read_zone()
         read = self._read(now)
         if read is not None:
             return read
         if self.sources.usable:
-            send = composing.send(self._state, now)
-            if send is not None:
-                return send
+            composing.tick(self._state, now)
+            update = questions.unread(self._state) or composing.send(self._state, now)
+            if update is not None:
+                return update
         since = self.updates.not_read_back_since
         if since is not None and (not busy or now - since > READ_BACK_WITHIN) and self._state.schedule.may_read(now):
             return self._read_changes()
@@ -180,16 +188,27 @@ class Reconciler:
     def _read(self, now: float) -> Action | None:
         reads, schedule = self.reads, self._state.schedule
         if reads.need is Need.ZONE:
-            return ReadZone()
+            return self._read_zone()
         if reads.need is Need.CHANGES:
             return self._read_changes() if self._state.schedule.may_read(now) else None
         if now >= schedule.full_at:
-            return ReadZone()
+            return self._read_zone()
         if now >= schedule.check_at:
-            return CheckSerial(reads.spots(self.desired))
+            return self._check(now)
         return None
 
-    def _read_changes(self) -> ReadChanges:
+    def _read_zone(self) -> ReadZone | ReadNames:
+        return ReadZone() if self._state.rotation is None else questions.everything(self._state)
+
+    def _check(self, now: float) -> CheckSerial | ReadNames:
+        if self._state.rotation is None:
+            return CheckSerial(self.reads.spots(self.desired))
+        # Changes that the zone does not show yet are asked again and again, so ask for nothing else.
+        return questions.some(self._state) if self.unconfirmed else questions.turn(self._state, now)
+
+    def _read_changes(self) -> ReadChanges | ReadNames:
+        if self._state.rotation is not None:
+            return questions.some(self._state)
         self._state.learned.reading_changes = True
         return ReadChanges(self.live.serial)
 

@@ -2,13 +2,15 @@
 """The state of one zone, shared by the modules that act on it (see `reconciler`)."""
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 import msgspec
 
 from ksd_ddns.zone.desired import Desired, Rules
+from ksd_ddns.zone.index import Index
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Scope
+from ksd_ddns.zone.plan import Read, Scope
 from ksd_ddns.zone.reconciler.acceptance import Acceptance
 from ksd_ddns.zone.reconciler.backoff import Jitter
 from ksd_ddns.zone.reconciler.deletions import Deletions
@@ -19,6 +21,7 @@ from ksd_ddns.zone.reconciler.moves import Moves
 from ksd_ddns.zone.reconciler.pauses import Pauses
 from ksd_ddns.zone.reconciler.reads import Reads, ReadSchedule
 from ksd_ddns.zone.reconciler.refusals import Refusals
+from ksd_ddns.zone.reconciler.rotation import IndexedDesired, Rotation
 from ksd_ddns.zone.reconciler.sending import Sending
 from ksd_ddns.zone.reconciler.sources import Sources
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
@@ -40,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class State:
     """The parts of the state, each with a subject of its own.
 
+    `rotation` is None if the zone is read by transfer.
     `scope` includes the TTL limit that the server was found to apply. `synced`: the zone was in sync at least once.
     `facts` are those since they were last taken.
     """
@@ -50,12 +54,16 @@ class State:
         timing = options.timing
         self.zone: Final = zone
         self.options: Final = options
-        self.desired: Final = Desired(rules)
+        self.reads: Final = Reads()
+        queries = scope.read is Read.QUERIES
+        self.rotation: Final = Rotation(Index(scope.base, scope.owner)) if queries else None
+        self.desired: Final = IndexedDesired(rules, self.rotation, self.reads) if self.rotation else Desired(rules)
         self.inventory: Final = Inventory(self.desired, rules, scope, hold_down=options.hold_down, timing=timing)
         self.sources: Final = Sources(tuple(namespaces))
-        self.reads: Final = Reads()
         self.schedule: Final = ReadSchedule(
-            drift_interval=options.drift_interval, full_read_interval=options.full_read_interval, jitter=jitter
+            drift_interval=options.drift_interval,
+            full_read_interval=inf if queries else options.full_read_interval,
+            jitter=jitter,
         )
         self.updates: Final = Updates()
         self.sending: Final = Sending()

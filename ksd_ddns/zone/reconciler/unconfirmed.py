@@ -95,8 +95,12 @@ class Unconfirmed:
         self._sent.clear()
         self.nudged.clear()
 
-    def confirm(self, differing: dict[bytes, Node], now: float, *, signed: bool) -> dict[bytes, Verdict]:
+    def confirm(
+        self, differing: dict[bytes, Node], now: float, *, signed: bool, in_turn: bool = False
+    ) -> dict[bytes, Verdict]:
         """Compare with a read of the zone: `differing` holds the nodes that differ from the accepted changes.
+
+        `in_turn`: the names were read one after the other, not as of one serial.
 
         Returns a verdict for each of them. Only late changes stay unconfirmed.
         """
@@ -110,7 +114,7 @@ class Unconfirmed:
             verdict = _verdict(sent, found)
             if verdict is Verdict.LATE:
                 # Messages are applied in full and in order, but a signed zone may show them late and in part.
-                dropped = sent.message in shown or (not signed and sent.message < latest)
+                dropped = not in_turn and (sent.message in shown or (not signed and sent.message < latest))
                 if dropped or now - sent.accepted_at >= patience:
                     verdict = Verdict.NOT_SHOWN
                 else:
@@ -148,4 +152,4 @@ def _only_ttl_kept(change: Change, found: Node) -> bool:
             item = msgspec.structs.replace(item, ttl=before.ttl)  # noqa: PLW2901 the RRset as such a server leaves it
             kept = True
         expected.append(item)
-    return kept and found == Node(change.name, tuple(expected))
+    return kept and found == Node(change.name, tuple(expected), change.new.index)

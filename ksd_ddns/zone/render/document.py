@@ -99,6 +99,7 @@ def _change(of: Change) -> dict[str, object]:
         "kind": of.kind.value,
         "old": rrsets(of.old),
         "new": rrsets(of.new),
+        **({"index_only": True} if of.index_only else {}),
     }
 
 

@@ -67,6 +67,8 @@ def conflict_count(count: int) -> str:
 
 def _change(of: Change) -> Iterator[DiffLine]:
     owner = names.to_text(of.name)
+    if of.index_only:
+        yield DiffLine(Sign.CHANGE, f"{owner} {'is added to' if of.new.index else 'is removed from'} the index")
     for old, new in of.rrsets():
         if old is None:
             if new is not None:
