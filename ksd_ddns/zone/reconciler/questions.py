@@ -60,11 +60,13 @@ def turn(state: State, now: float) -> ReadNames:
     least = max(LEAST_SHARDS, int(share * rotation.count) + 1)
     while len(shards) < least or len(names) < LEAST_NAMES:
         part = rotation.next_shard(state.desired, state.live)
-        if part is None:
-            state.schedule.last_full = now
+        if part is not None:
+            shards.add(part[0])
+            names.update(part[1])
+            continue
+        state.schedule.last_full = now
+        if shards:
             break
-        shards.add(part[0])
-        names.update(part[1])
     names.add(state.zone)
     request = some(state, names)
     return ReadNames(request.names, request.shards | shards)
@@ -73,9 +75,12 @@ def turn(state: State, now: float) -> ReadNames:
 def growth(state: State) -> Change | None:
     """Return the change of the index that must be sent before the others: more shards; None if there are enough."""
     rotation = state.rotation
-    if rotation is None or rotation.index.head in state.refusals:
+    if rotation is None:
         return None
     found = state.live.get(rotation.index.head)
+    if rotation.index.head in state.refusals:
+        rotation.count = rotation.index.shards(found)
+        return None
     new = rotation.index.grown(found, max(len(state.desired), len(state.live.nodes)))
     rotation.count = rotation.index.shards(new or found)
     if new is None:

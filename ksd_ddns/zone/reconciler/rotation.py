@@ -17,7 +17,7 @@ class Rotation:
     def __init__(self, index: Index) -> None:
         self.index: Final = index
         self.count = FEWEST
-        self._shards: Iterator[tuple[bytes, list[bytes]]] = iter(())
+        self._shards: Iterator[tuple[bytes, list[bytes]]] | None = None
 
     def place(self, name: bytes, live: Live) -> tuple[Entry, ...]:
         """Return the records that list `name`, or the one to add."""
@@ -25,12 +25,14 @@ class Rotation:
 
     def next_shard(self, desired: Desired, live: Live) -> tuple[bytes, list[bytes]] | None:
         """Return the next shard, and the known names that belong there; None at the end of each rotation."""
-        following = next(self._shards, None)
-        if following is None:
+        if self._shards is None:
             parts: dict[bytes, list[bytes]] = {shard: [] for shard in self.index.all_shards(self.count)}
             for name in {*desired.names(), *live.nodes} - {self.index.head}:
                 parts.setdefault(self.place(name, live)[0][0], []).append(name)
             self._shards = iter(parts.items())
+        following = next(self._shards, None)
+        if following is None:
+            self._shards = None
         return following
 
 

@@ -13,7 +13,9 @@ from ksd_ddns.wire.codec import Record
 from ksd_ddns.wire.rrset import TXT, A, Node, RRset, rrset
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.answer import Answer, Result
+from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.desired import Desired, Rules
+from ksd_ddns.zone.index import Entry, Index
 from ksd_ddns.zone.plan import Change, Scope
 from ksd_ddns.zone.reconciler import Options, Reconciler
 from ksd_ddns.zone.reconciler.events import (
@@ -23,6 +25,7 @@ from ksd_ddns.zone.reconciler.events import (
     NotifyReceived,
     PrimaryFailed,
     ReadChanges,
+    ReadNames,
     ReadZone,
     Send,
     SerialChecked,
@@ -129,6 +132,28 @@ class Server:
             wrong |= {spot.name for item in spot.rrsets if item.type in chosen and found.get(item.type) != item}
         return frozenset(wrong)
 
+    def answer(self, action: ReadNames, index: Index, known: Callable[[bytes], tuple[Entry, ...]]) -> Answers:
+        """Return the answers to queries for names, and for what the index lists."""
+        parts = set(action.shards)
+        if action.full:
+            head = self._shown.get(index.head) or Node(index.head)
+            parts = set(index.all_shards(index.shards(head)))
+        listed: dict[bytes, list[Entry]] = {}
+        for shard in parts:
+            found = self._shown.get(shard)
+            for name, entry in index.entries(shard, found.get(TXT) if found else None):
+                listed.setdefault(name, []).append(entry)
+        asked = {*action.names, *([self.zone, index.head] if action.full else [])}
+        asked |= {name for name, entries in listed.items() if action.full or not set(entries) <= set(known(name))}
+        nodes = {}
+        for name in asked:
+            others = [] if action.full else [entry for entry in known(name) if entry[0] not in parts]
+            entries = tuple(sorted({*listed.get(name, []), *others}))
+            found = (self._shown.get(name) or Node(name)).with_index(entries)
+            if found.rrsets or found.index:
+                nodes[name] = found
+        return Answers(self._shown_serial, asked, nodes, set(), action.full)
+
     def update(self, batch: Batch) -> tuple[Result, int | None]:
         """Process one message."""
         if self.loses:
@@ -168,6 +193,8 @@ class Server:
 
     def _spoil(self, before: Node) -> None:
         """Apply the faults of this server to an accepted change."""
+        if not (self.drops or self.drops_txt or self.keeps_ttl) and self.max_ttl is None:
+            return
         after = self.get(before.name)
         if before.name in self.drops:
             after = before
@@ -327,6 +354,12 @@ class World:
                 asked = action.serial if isinstance(action, ReadChanges) and not other_server else None
                 self.other_server = False
                 self.reconciler.handle(ZoneRead(server.transfer(asked), self.now - ROUND_TRIP, other_server), self.now)
+            case ReadNames():
+                live, index = self.reconciler.live, self.reconciler.index
+                assert index is not None
+                self.other_server = False
+                answers = server.answer(action, index, lambda name: live.get(name).index)
+                self.reconciler.handle(ZoneRead(answers, self.now - ROUND_TRIP, other_server), self.now)
             case CheckSerial():
                 wrong = server.answers(action.spots, self.scope.types)
                 self.reconnected = False

@@ -3,25 +3,28 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ksd_ddns.wire.rrset import TXT, Node
+from ksd_ddns.wire import names
+from ksd_ddns.wire.rrset import TXT, Node, rrset
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import desired
+from ksd_ddns.zone.index import Index
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Kind
+from ksd_ddns.zone.plan import Kind, Read, Scope
 from ksd_ddns.zone.reconciler import Options
 from ksd_ddns.zone.reconciler.events import NotifyReceived
 from ksd_ddns.zone.update import Batch, Limits
-from tests.zone.build import a, mark, n, node, sshfp, txt, txt_rules, vmi
+from tests.zone.build import BASE, OWNER, a, mark, n, node, sshfp, txt, txt_rules, vmi
 from tests.zone.reconciler.model import NOTAUTH, REFUSED, SERVFAIL, Server, World
 
 EXAMPLES = int(os.environ.get("RECONCILER_EXAMPLES", "150"))
 STEPS = int(os.environ.get("RECONCILER_STEPS", "30"))
+INDEX = Index(BASE, OWNER)
 
 VMIS = ["a", "b", "c", "d"]
 LABELS = [*VMIS, "net1.a", "net1.b", "net1.c", "net_2.a", "net_2.b", "h", "foreign"]
@@ -65,6 +68,8 @@ def _foreign(item: Node) -> set[tuple[int, bytes]]:
 class Machine(RuleBasedStateMachine):
     """Events and faults in any order."""
 
+    settings: ClassVar[dict[str, object]] = {}
+
     def __init__(self) -> None:
         super().__init__()
         self.fresh = 0
@@ -83,6 +88,7 @@ class Machine(RuleBasedStateMachine):
         self.world = World(
             server,
             rules=txt_rules(),
+            settings=self.settings,
             options=Options(max_delete_percent=100, hold_down=hold),
             limits=Limits(names=names),
         )
@@ -279,10 +285,57 @@ class Machine(RuleBasedStateMachine):
         assert not world.reconciler.refusals
         assert not world.reconciler.acceptance.refuses
         assert world.reconciler.problem is None
-        assert world.reconciler.live.nodes == server.nodes
+        self._check_live()
+
+    def _check_live(self) -> None:
+        assert self.world.reconciler.live.nodes == self.world.server.nodes
+
+
+class QueriesMachine(Machine):
+    """The same in a zone that is read by queries."""
+
+    settings: ClassVar[dict[str, object]] = {"read": Read.QUERIES, "excluded": (INDEX.head,)}
+
+    @rule()
+    def drop(self) -> None:
+        """No server drops a deletion, but not that of the name in the index."""
+
+    @rule(number=st.integers(0, 63))
+    def damage(self, number: int) -> None:
+        """Delete a shard, with all names in it still wanted."""
+        if self.world.reconciler.settled and not self.world.wrong() - self._index_names():
+            self.world.server.put(Node(INDEX.all_shards(64)[number]))
+
+    @rule(name=st.sampled_from([*NAMES, n("elsewhere.example.")]))
+    def forge(self, name: bytes) -> None:
+        """List a name that may not be ours."""
+        shard, rdata = INDEX.entry(name, 64)
+        found = self.world.server.get(shard).get(TXT)
+        self.world.server.put(Node(shard, (rrset(TXT, 300, [*(found.rdatas if found else ()), rdata]),)))
+
+    def _index_names(self) -> set[bytes]:
+        return {name for name in self.world.server.nodes if names.is_below(name, INDEX.head)}
+
+    def _check_live(self) -> None:
+        nodes = self.world.server.nodes
+        listed = [
+            name
+            for shard in INDEX.all_shards(64)
+            for name, _ in INDEX.entries(shard, (nodes.get(shard) or Node(shard)).get(TXT))
+        ]
+        ours = {name for name, item in nodes.items() if planning.is_owned(item, *self._view())}
+        assert sorted(listed) == sorted(ours)
+        for name, item in self.world.reconciler.live.nodes.items():
+            assert item.rrsets == (nodes.get(name) or Node(name)).rrsets
+
+    def _view(self) -> tuple[Live, Scope]:
+        return Live(self.world.server.zone, 0, self.world.server.nodes), self.world.reconciler.scope
 
 
 MachineTest: Callable[..., Any] = Machine.TestCase
 MachineTest.settings = hypothesis.settings(  # type: ignore[attr-defined]
     max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
+
+QueriesTest: Callable[..., Any] = QueriesMachine.TestCase
+QueriesTest.settings = MachineTest.settings  # type: ignore[attr-defined]
