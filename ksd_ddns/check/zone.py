@@ -7,9 +7,10 @@ from typing import NamedTuple
 from ksd_ddns.check import prerequisites
 from ksd_ddns.check.finding import Finding, Sign, failed, failure, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Read, Setup
-from ksd_ddns.errors import BadResponse, Denied, KsdError, Stanza
+from ksd_ddns.errors import BadResponse, Denied, KsdError, Stanza, Unreachable
 from ksd_ddns.primary import diagnosis, grants
 from ksd_ddns.primary.grants import Permission
+from ksd_ddns.primary.names_reader import NamesRequest
 from ksd_ddns.primary.probe import (
     UDP_TIMEOUT,
     Probe,
@@ -22,10 +23,13 @@ from ksd_ddns.primary.probe import (
 from ksd_ddns.primary.session import Session
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.rcodes import BADKEY
-from ksd_ddns.wire.rrset import NS, SOA
+from ksd_ddns.wire.rrset import NS, SOA, TXT
 from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.wire.transfer import newer
+from ksd_ddns.zone import index
+from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import desired
+from ksd_ddns.zone.index import Index
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership, Scope
 
@@ -72,7 +76,10 @@ def findings(setup: Setup, target: Target, base: bytes, found: Found) -> Iterato
     target.zones.add(apex)
     yield _soa(subject, apex, soa[2], soa[3])
     yield from _primary(setup, target, apex, soa[3], found)
-    live, finding = _transfer(target, apex)
+    if scope.read is planning.Read.QUERIES:
+        live, finding = _queries(setup, target, apex, base, scope, found)
+    else:
+        live, finding = _transfer(target, apex, scope)
     yield finding
     update = _update(
         target, apex, scope, _subtrees(setup, base, found), primary=names.to_text(codec.soa_primary(soa[3]))
@@ -147,7 +154,10 @@ def _primary(setup: Setup, target: Target, apex: bytes, rdata: bytes, found: Fou
             return
 
 
-def _transfer(target: Target, apex: bytes) -> tuple[Live | None, Finding]:
+_OR_QUERIES = "if the zone cannot be transferred, set READ=queries"
+
+
+def _transfer(target: Target, apex: bytes, scope: Scope) -> tuple[Live | None, Finding]:
     zone = names.to_text(apex)
     subject = f"{zone} from {target.server}"
     key = ""
@@ -160,10 +170,41 @@ def _transfer(target: Target, apex: bytes) -> tuple[Live | None, Finding]:
             "allow it in addition to the existing permissions: ksd-ddns must read the zone before it changes it; "
             "PowerDNS never transfers a zone with narrow NSEC3, see pdnsutil set-nsec3"
         )
+        if scope.ownership is Ownership.TXT:
+            cure = f"{cure}; {_OR_QUERIES}"
         return None, failure("transfer", subject, text, cure, grants.transfer(zone, key))
+    except Unreachable as e:
+        return None, failed("transfer", subject, e)
     except KsdError as e:
+        if scope.ownership is Ownership.TXT:
+            return None, failure("transfer", subject, str(e), _OR_QUERIES)
         return None, failed("transfer", subject, e)
     return live, ok("transfer", subject, f"{len(live.nodes)} names, with key {key}")
+
+
+def _queries(
+    setup: Setup, target: Target, apex: bytes, base: bytes, scope: Scope, found: Found
+) -> tuple[Live | None, Finding]:
+    """Read by queries what the controller would read so: the names in the index, and the wanted ones."""
+    subject = f"{names.to_text(apex)} from {target.server}"
+    wanted = desired(found.vmis or (), setup.rules(apex, base)).names()
+    request = NamesRequest(
+        names=tuple(wanted),
+        shards=(),
+        full=True,
+        index=Index(scope.base, scope.owner),
+        types=scope.types,
+        known=lambda _: (),
+    )
+    try:
+        answers = target.session.read_names(apex, request)
+    except KsdError as e:
+        return None, failed("queries", subject, e)
+    listed = sum(1 for node in answers.nodes.values() if node.index)
+    # A plan here compares records, not the index.
+    nodes = {name: node.with_index(()) for name, node in answers.nodes.items() if node.rrsets}
+    text = f"{listed} names in the index, with key {target.probe.read_key().name}"
+    return Live(apex, answers.serial, nodes), ok("queries", subject, text)
 
 
 # The permission to update
@@ -202,6 +243,10 @@ def _update(target: Target, apex: bytes, scope: Scope, subtrees: list[bytes], *,
                 for rdtype in types
                 if not _may(target, apex, unused_below(subtree), rdtype, permission)
             ]
+            if scope.read is planning.Read.QUERIES:
+                head = index.head(scope.base, scope.owner)
+                if not _may(target, apex, unused_below(head), TXT, permission):
+                    missing.append(f"TXT below {names.to_text(head)}, for the index")
             if scope.apex and not _may_name_server(target, apex, unused, permission):
                 missing.append(f"NS of {zone}")
     except KsdError as e:

@@ -290,3 +290,43 @@ def test_a_change_between_read_and_update_is_not_overwritten(primary: Server, ks
     assert primary.query("web.prod.vm", "A") == ["10.1.0.7"]
     assert command("apply", vmi=[WEB]).code == 0
     assert index(primary) == {"web.prod.vm.", "net1.web.prod.vm."}
+
+
+# check
+
+
+def _findings(done: Any, what: str) -> list[dict[str, Any]]:
+    return [item for item in done.json["findings"] if item["what"] == what]
+
+
+def test_check_recommends_queries_if_the_transfer_is_refused(primary: Server, ksd: Ksd) -> None:
+    done = ksd(primary)("check", "-o", "json", vmi=[DB])
+    (finding,) = _findings(done, "transfer")
+    assert finding["sign"] == "fail"
+    assert "set READ=queries" in finding["cure"]
+    (finding,) = _findings(ksd(primary, OWNERSHIP="zone")("check", "-o", "json", vmi=[DB]), "transfer")
+    assert "READ=queries" not in finding["cure"], "it needs ownership records"
+
+
+def test_check_reads_by_queries(primary: Server, command: Command) -> None:
+    command("apply", vmi=[DB])
+    before, serial = records(primary), primary.serial()
+    done = command("check", "-o", "json", vmi=[DB, WEB])
+    assert done.code == 0, done.out
+    assert not _findings(done, "transfer")
+    (finding,) = _findings(done, "queries")
+    assert finding["text"] == "2 names in the index, with key ksd-ddns."
+    (plan,) = _findings(done, "plan")
+    assert "2 to add, 0 to change, 0 to delete" in plan["text"]
+    assert (records(primary), primary.serial()) == (before, serial)
+
+
+def test_check_tests_the_permission_for_the_index(make_bind: Make, ksd: Ksd) -> None:
+    primary = make_bind(
+        zones={"vm.": ""},
+        zone_options='allow-transfer { none; }; update-policy { grant "ksd-ddns." subdomain prod.vm. A AAAA TXT; };',
+    )
+    done = ksd(primary, READ="queries")("check", "-o", "json", vmi=[DB])
+    (finding,) = _findings(done, "update")
+    assert finding["sign"] == "fail"
+    assert "TXT below _ksd-ddns-" in finding["text"]
