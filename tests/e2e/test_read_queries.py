@@ -1,14 +1,15 @@
 """READ=queries: primaries that transfer the zone to nobody but the test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from harness.hostile import Proxy
-from harness.servers import Server
+from harness.hostile import Proxy, Resigner, unsigned
+from harness.servers import Key, Server
 from harness.vmis import vmi
 from ksd_ddns.wire import codec
+from ksd_ddns.wire.rrset import TXT
 from tests.e2e.command import Command
 from tests.e2e.conftest import Ksd
 from tests.no_transfer import AUDIT, addresses, index, no_transfer, owned, records
@@ -232,34 +233,46 @@ def test_ownership_zone_is_a_wrong_setting(ksd: Ksd, primary: Server) -> None:
 # Fail closed
 
 
-def _unsigned(wire: bytes) -> bytes:
-    """Return a response without its TSIG record."""
-    message = codec.read(wire)
-    assert message.tsig_start is not None
-    return wire[:10] + (0).to_bytes(2, "big") + wire[12 : message.tsig_start]
-
-
 def _is_about_txt(wire: bytes) -> bool:
     question = codec.read(wire).question
-    return question is not None and question[1] == 16 and question[0] != b"\2vm\0"
+    return question is not None and question[1] == TXT and question[0] != b"\2vm\0"
 
 
 BAD: dict[str, Callable[[bytes], bytes]] = {
-    "unsigned": _unsigned,
     "refused": lambda wire: wire[:3] + bytes([wire[3] & 0xF0 | 5]) + wire[4:],
+    "servfail": lambda wire: wire[:3] + bytes([wire[3] & 0xF0 | 2]) + wire[4:],
     "truncated": lambda wire: wire[:2] + bytes([wire[2] | 2]) + wire[3:],
     "not-authoritative": lambda wire: wire[:2] + bytes([wire[2] & ~4]) + wire[3:],
-    "forged-nxdomain": lambda wire: wire[:3] + bytes([wire[3] & 0xF0 | 3]) + wire[4:],
+    "nxdomain": lambda wire: wire[:3] + bytes([wire[3] & 0xF0 | 3]) + wire[4:],
+    "about-another-name": lambda wire: wire[:13] + b"x" + wire[14:],
 }
 
 
-@pytest.mark.parametrize("bad", BAD)
-def test_a_bad_answer_gives_no_plan(primary: Server, ksd: Ksd, bad: str) -> None:
-    good = ksd(primary, READ="queries")
-    assert good("apply", vmi=[DB]).code == 0
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "signature-broken"])
+@pytest.mark.parametrize("bad", [bad for bad in BAD if bad != "nxdomain"])
+def test_a_bad_answer_gives_no_plan(primary: Server, ksd: Ksd, bad: str, signed: bool) -> None:
+    _check_fails_closed(primary, ksd, BAD[bad], signed=signed)
+
+
+def test_an_answer_without_a_signature_gives_no_plan(primary: Server, ksd: Ksd) -> None:
+    _check_fails_closed(primary, ksd, unsigned, signed=False)
+
+
+def test_an_nxdomain_with_a_broken_signature_gives_no_plan(primary: Server, ksd: Ksd) -> None:
+    _check_fails_closed(primary, ksd, BAD["nxdomain"], signed=False)
+
+
+def _check_fails_closed(primary: Server, ksd: Ksd, spoil: Callable[[bytes], bytes], *, signed: bool) -> None:
+    assert ksd(primary, READ="queries")("apply", vmi=[DB]).code == 0
     before = records(primary)
-    with Proxy(primary) as proxy:
-        proxy.response = lambda wire: [BAD[bad](wire) if _is_about_txt(wire) else wire]
+    signer = Resigner(Key(primary.key_name, secret=primary.secret))
+
+    def response(wire: bytes) -> Iterable[bytes]:
+        if not _is_about_txt(wire):
+            return [wire]
+        return signer.response(spoil(wire)) if signed else [spoil(wire)]
+
+    with Proxy(primary, request=signer.request, response=response) as proxy:
         done = ksd(primary, through=proxy.address, READ="queries")("apply", vmi=[WEB])
     assert done.code > 1
     assert "Applied" not in done.out
