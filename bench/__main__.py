@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from bench import controller, read, single, sync
+from bench import controller, queries, read, single, sync
 from bench.timing import Contest, table
 from harness.servers import stop_all
 from ksd_ddns.cli import collect_seldom
@@ -23,7 +23,9 @@ QUICK = 10_000
 def main() -> int:
     """Run the benchmarks, print the tables, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--only", choices=("read", "sync", "single", "controller"), help="run only this benchmark")
+    parser.add_argument(
+        "--only", choices=("read", "sync", "single", "queries", "controller"), help="run only this benchmark"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the records, few runs, no targets")
     options = parser.parse_args()
     quick = options.quick
@@ -32,6 +34,7 @@ def main() -> int:
         "read": lambda: read.contests(records=records, times=3 if quick else 9),
         "sync": lambda: sync.contests(records=records, times=1 if quick else 5),
         "single": lambda: single.contests(sizes=(1_000, records), times=30 if quick else 500),
+        "queries": lambda: queries.contests(times=30 if quick else 300),
         "controller": lambda: controller.contests(
             sizes=(1_000, records), vmis=records // 10, changes=30 if quick else 500, times=1 if quick else 5
         ),

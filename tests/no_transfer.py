@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A primary that refuses our zone transfers, and what its zone holds all the same."""
 
 from collections.abc import Callable, Mapping

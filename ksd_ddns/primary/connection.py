@@ -14,7 +14,7 @@ import sys
 import termios
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -118,13 +118,18 @@ class Connection:
         `may_send` is checked before each part of a message that does not fit the kernel's buffer. If it returns false,
         the rest is not sent and Stopped is raised; the connection is then unusable.
         """
-        size = len(wire) + 2
+        self.send_all((wire,), may_send=may_send)
+
+    def send_all(self, wires: Sequence[bytes], *, may_send: Callable[[], bool] = lambda: True) -> None:
+        """Send several messages together, which costs one system call; otherwise as `send`."""
         now = time.monotonic()
         if not self._requests:
             self._began, self._moved = now, 0
-        self.in_flight += size
-        self._requests.append((size, self.in_flight, now))
-        unsent = memoryview(len(wire).to_bytes(2, "big") + wire)
+        for wire in wires:
+            size = len(wire) + 2
+            self.in_flight += size
+            self._requests.append((size, self.in_flight, now))
+        unsent = memoryview(b"".join([len(wire).to_bytes(2, "big") + wire for wire in wires]))
         limit = self._message_limit()
         while unsent:
             if not may_send():

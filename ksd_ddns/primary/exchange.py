@@ -2,7 +2,7 @@
 """Signed requests on a connection: sign, send, receive and verify, in one place for queries, transfers and updates."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +62,11 @@ class UnsignedExchange:
         """Send `request`; `may_send` is as in Connection. Raises Unreachable."""
         self._in_flight[request.ident] = request
         self.connection.send(request.wire, may_send=may_send)
+
+    def send_all(self, requests: Sequence[Request]) -> None:
+        """Send several requests together. Raises Unreachable."""
+        self._in_flight.update({request.ident: request for request in requests})
+        self.connection.send_all([request.wire for request in requests])
 
     def receive(self, *, large: bool = False) -> Response:
         """Return the next message of any response. Raises Unreachable, or BadResponse if it matches no request.

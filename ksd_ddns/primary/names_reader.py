@@ -154,10 +154,16 @@ class NamesReader:
         waiting = iter(questions)
         in_flight: dict[int, tuple[_Question, Request]] = {}
         while True:
-            for question in islice(waiting, PIPELINED - len(in_flight)):
-                request = exchange.prepare(codec.query(exchange.new_id(), *question))
-                in_flight[request.ident] = question, request
-                exchange.send(request)
+            if len(in_flight) <= PIPELINED // 2:
+                batch: dict[int, tuple[_Question, Request]] = {}
+                for question in islice(waiting, PIPELINED - len(in_flight)):
+                    ident = exchange.new_id()
+                    while ident in batch:
+                        ident = exchange.new_id()
+                    batch[ident] = question, exchange.prepare(codec.query(ident, *question))
+                if batch:
+                    exchange.send_all([request for _, request in batch.values()])
+                    in_flight.update(batch)
             if not in_flight:
                 return
             response = exchange.receive()

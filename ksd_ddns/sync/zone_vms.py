@@ -240,11 +240,11 @@ class ZoneVms:
     def _holds(self, claim: Claim, found: Node | None) -> bool:
         """Return whether the zone holds what the VM wants at a name."""
         node = claim.node
-        if found is None or found == node:
+        if found is None or found.rrsets == node.rrsets:
             return found is not None
         reconciler = self._reconciler
         cap = reconciler.scope.ttl_cap
-        if cap is not None and lowered(node, found, cap) == found:
+        if cap is not None and lowered(node, found, cap).rrsets == found.rrsets:
             return True
         # There are other records next to ours, or records of several VMs: let the planner decide.
         held = self._held_names.get(node.name)

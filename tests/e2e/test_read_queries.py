@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """READ=queries: primaries that transfer the zone to nobody but the test."""
 
 from collections.abc import Callable, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The index: which record lists a name, what a damaged index says, and when it needs more shards."""
 
 import pytest

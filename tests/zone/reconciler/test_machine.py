@@ -324,7 +324,10 @@ class QueriesMachine(Machine):
             for name, _ in INDEX.entries(shard, (nodes.get(shard) or Node(shard)).get(TXT))
         ]
         ours = {name for name, item in nodes.items() if planning.is_owned(item, *self._view())}
-        assert sorted(listed) == sorted(ours)
+        assert len(listed) == len(set(listed))
+        assert ours <= set(listed)
+        # A name in conflict stays listed until it is free.
+        assert set(listed) - ours <= set(self.world.reconciler.desired.names())
         for name, item in self.world.reconciler.live.nodes.items():
             assert item.rrsets == (nodes.get(name) or Node(name)).rrsets
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A zone that is read by queries: which names are asked, when, and what follows from the answers."""
 
 import pytest
