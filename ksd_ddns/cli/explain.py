@@ -21,6 +21,7 @@ from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.one_pass import OnePass
+from ksd_ddns.wire import names
 from ksd_ddns.zone import explain
 from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiView
 from ksd_ddns.zone.render import explained
@@ -87,6 +88,8 @@ def _explain(asked: Options) -> tuple[Document | None, int]:
 
         def answer(base: bytes) -> NameAnswer:
             one, at = make_plan(base)
+            if names.is_below(name, one.reconciler.zone):
+                one.read_name(name)
             return explain.name_view(one.reconciler, name, at, time.monotonic())
 
         if key:

@@ -21,7 +21,7 @@ from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change, Conflict, Plan, Scope
 from ksd_ddns.zone.reconciler import Options, Reconciler
-from ksd_ddns.zone.reconciler.events import Accepted, CheckSerial, Planned, Refused, Wait
+from ksd_ddns.zone.reconciler.events import Accepted, CheckSerial, Planned, ReadNames, Refused, Wait
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.update import Limits
 
@@ -92,6 +92,12 @@ class OnePass:
         while self.reconciler.reads.live is None:
             self._perform()
         return self.reconciler.live
+
+    def read_name(self, name: bytes) -> None:
+        """Read the records at `name`, if a read of the zone does not include it. Raises a PrimaryError."""
+        if not self.reconciler.live.is_known(name):
+            self._sync.perform(ReadNames(frozenset({name})))
+            self._check()
 
     def plan(self) -> Plan:
         """Return the plan for the full zone; nothing is sent. Raises a PrimaryError."""

@@ -306,6 +306,15 @@ def test_a_change_between_read_and_update_is_not_overwritten(primary: Server, ks
     assert index(primary) == {"web.prod.vm.", "net1.web.prod.vm."}
 
 
+def test_explain_reads_the_name_that_it_explains(command: Command) -> None:
+    command("apply", vmi=[DB])
+    assert "192.0.2.1" in command("explain", "www.prod", vmi=[DB]).out
+    done = command("explain", "db.prod", vmi=[DB])
+    assert done.code == 0, done.out
+    assert "10.1.0.9" in done.out
+    assert "10.1.0.9" in command("explain", "prod/db", vmi=[DB]).out
+
+
 # check
 
 
