@@ -100,7 +100,7 @@ def _unfinished(of: NameExplanation, zone: ZoneFact) -> Advice:
     if zone.problem is not None:
         return Advice(str(zone.problem))
     if of.state is State.UNKNOWN:
-        return Advice("the zone has not been read yet")
+        return Advice("the zone has not been read yet, or (READ=queries) not at this name")
     if of.state is State.PENDING:
         return Advice(_pending(of))
     if of.state is State.LEFTOVER:
