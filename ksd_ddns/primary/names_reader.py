@@ -19,11 +19,12 @@ from ksd_ddns.primary.exchange import Exchange, Request
 from ksd_ddns.primary.queries import PIPELINED, poll
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Message, Record
-from ksd_ddns.wire.rrset import ANY, CNAME, DNAME, DNSKEY, NS, SOA, TXT, Node, RRset, rrset
+from ksd_ddns.wire.rrset import ANY, CNAME, DNAME, DNSKEY, NS, SOA, SRV, TXT, Node, RRset, rrset
 from ksd_ddns.wire.text import rdtype_text
 from ksd_ddns.wire.transfer import GENERATED
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.answers import Answers
+from ksd_ddns.zone.desired import is_service
 from ksd_ddns.zone.index import Entry, Index
 
 Progress = Callable[[int], None]
@@ -101,6 +102,8 @@ class NamesReader:
         present = [name for name in wanted if name not in self._absent and name not in self._hidden]
         ours = {name for name in present if self._is_ours(name)}
         self._ask((name, rdtype) for name in present for rdtype in self._types)
+        # The SRV records of a service are ours also when GROUP_SRV has been turned off.
+        self._ask((name, SRV) for name in present if is_service(name) and SRV not in self._types)
         foreign = [name for name in present if name not in ours and name not in self._hidden]
         self._ask((name, rdtype) for name in foreign for rdtype in (CNAME, NS))
         if self._zone in present:

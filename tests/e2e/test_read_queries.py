@@ -306,6 +306,24 @@ def test_a_change_between_read_and_update_is_not_overwritten(primary: Server, ks
     assert index(primary) == {"web.prod.vm.", "net1.web.prod.vm."}
 
 
+def test_services_of_a_group_are_deleted_when_they_are_turned_off(primary: Server, ksd: Ksd) -> None:
+    web = vmi(
+        "web",
+        "prod",
+        {"net1": ["10.1.0.7"]},
+        annotations={"ksd-ddns/group": "all", "ksd-ddns/group-ports": "http=80"},
+    )
+    service = "_http._tcp.all.prod.vm."
+    with_services = ksd(primary, READ="queries", GROUP_SRV="true")
+    assert with_services("apply", vmi=[web]).code == 0
+    assert primary.query(service, "SRV")
+    assert service in index(primary)
+    assert with_services("plan", "--exit-code", vmi=[web]).code == 0
+    assert ksd(primary, READ="queries")("apply", vmi=[web]).code == 0
+    assert primary.query(service, "SRV") == []
+    assert service not in index(primary)
+
+
 def test_explain_reads_the_name_that_it_explains(command: Command) -> None:
     command("apply", vmi=[DB])
     assert "192.0.2.1" in command("explain", "www.prod", vmi=[DB]).out
