@@ -59,7 +59,7 @@ def mixed() -> Site:
     server = Server(node("web.prod.vm.example.", a("10.9.9.9")))
     server.refuses_name = underscores
     site = Site(server, Server(zone=REVERSE))
-    db = vmi("db", "prod", {"net1": ["10.1.0.9", "2001:db8:1::9"], "vlan_12": ["10.1.2.7"]}, hostnames=["web", "*"])
+    db = vmi("db", "prod", {"net1": ["10.1.0.9", "2001:db8:1::9"], "vlan_12": ["10.1.2.7"]}, hostnames=["web", "a b"])
     site.report(db, *(vmi(f"edge-{number}", "ops", {"vlan_12": [f"10.1.64.{number}"]}) for number in range(1, 9)),
                 *fleet(60), seconds=10)  # fmt: skip
     return site

@@ -154,7 +154,7 @@ def test_conflicts_name_what_exists(serve: Serve) -> None:
 
 def test_held_and_skipped_addresses(serve: Serve) -> None:
     site = serve()
-    site.report(vmi("db", "prod", hostnames=["*"]), vmi("web", "prod", {"net1": ["10.1.0.8"]}))
+    site.report(vmi("db", "prod", hostnames=["a b"]), vmi("web", "prod", {"net1": ["10.1.0.8"]}))
     site.main.change(msgspec.structs.replace(vmi("web", "prod"), interfaces=()))
     site.run()
     page = site.get("/")
@@ -197,7 +197,7 @@ def test_a_vm_without_names_has_the_reason(serve: Serve) -> None:
     site.report(DB, vmi("off", ignored=True), msgspec.structs.replace(vmi("new"), interfaces=()))
     page = text_of(site.get("/"))
     assert "its annotation ksd-ddns/ignore is true" in page
-    assert "its status has no address of a secondary network that can be published" in page
+    assert "its status has no address of a network that is published" in page
     assert kind(site.get("/")) == "healthy"
 
 
