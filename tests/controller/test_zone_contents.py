@@ -30,8 +30,8 @@ def test_an_edit_without_a_new_serial_is_found(make_bind: Callable[..., Bind], k
     file = bind.zone_path("vm.")
     file.write_text("".join(line for line in file.read_text().splitlines(True) if "10.1.0.9" not in line))
     bind.rndc("thaw", "vm.")
+    ksd.wait(lambda: bind.serial() > serial, "it is put back")  # right after the thaw, BIND may still have it
     ksd.wait_answer(bind, NAME, "A", "10.1.0.9")
-    assert bind.serial() > serial, "it was put back"
 
 
 @pytest.mark.parametrize("interval", ["1h", "2s"], ids=["spot-check", "full-read"])
