@@ -9,7 +9,6 @@ from harness.servers import Bind, Server
 from harness.vmis import vmi
 from ksd_ddns.cli.timing import Timing
 from tests.controller.conftest import Run
-from tests.controller.running import answer
 
 PARENT, SUB = "2.0.192.in-addr.arpa.", "0-63.2.0.192.in-addr.arpa."
 ZONES = {
