@@ -43,6 +43,7 @@ class Interface(msgspec.Struct, frozen=True, gc=False):
 class Vmi(msgspec.Struct, frozen=True, gc=False):
     """What naming needs of a VMI; two VMIs that differ in nothing else are equal.
 
+    `key` is `namespace/name`, as kubectl and the ownership record write it. It is kept since every table needs it.
     `created` is `metadata.creationTimestamp` in UTC seconds since the epoch, 0 if missing. `live` is false in the
     phases Succeeded and Failed. `interfaces` are in `by_record` order, and have at least one address each. `networks`
     are the published ones of `spec.networks`, each with the NetworkAttachmentDefinition that the VMI refers to (empty
@@ -54,6 +55,7 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     `was_ready` are the owner names of groups at which the zone has records of this VMI.
     """
 
+    key: str
     namespace: str
     name: str
     uid: str
@@ -70,11 +72,6 @@ class Vmi(msgspec.Struct, frozen=True, gc=False):
     ready: bool = True
     was_ready: frozenset[bytes] = frozenset()
     ports: tuple[Port, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """`namespace/name`, as kubectl and the ownership record write it."""
-        return f"{self.namespace}/{self.name}"
 
 
 class _Warnings:
@@ -133,6 +130,7 @@ def parse(obj: VmiObject, choice: NetworkChoice = SECONDARY) -> Vmi:
             groups = _groups(annotations.group, warnings)
             ports = _ports(annotations.group_ports, warnings) if groups else ()
     return Vmi(
+        f"{namespace}/{metadata.name}",
         namespace,
         metadata.name,
         metadata.uid or "",

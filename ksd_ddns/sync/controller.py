@@ -53,6 +53,9 @@ AT_ONCE = 10_000
 PUBLISH_EVERY = 0.1
 """Seconds between two snapshots while busy."""
 
+PAUSE = 0.001
+"""Seconds between two parts of many rows for the status page: the other threads need their turn."""
+
 BEAT_EVERY = 5.0
 """Seconds between two heartbeats while idle."""
 
@@ -175,8 +178,9 @@ class Controller:
                     self._begin(now)
                     now = time.monotonic()
                 wait = self._paused_until - now if self._sync is None else self._turn(self._sync)
-                self._publish(force=self._queue.empty())
-                self._take(wait)
+                idle = wait > 0 and self._queue.empty()
+                more = self._publish(force=self._queue.empty(), idle=idle)
+                self._take(min(wait, PAUSE) if more else wait)
             self._session.close()
 
     def _begin(self, now: float) -> None:
@@ -320,11 +324,12 @@ class Controller:
         if not isinstance(event, SourceFailed):
             self._notifier.warn_about_event(event)
 
-    def _publish(self, *, force: bool) -> None:
+    def _publish(self, *, force: bool, idle: bool = False) -> bool:
+        """Publish what others see of the zone; return whether more remains to be published when idle."""
         now = time.monotonic()
         # Under load, publish rarely: run() forces the last snapshot when the queue is empty.
         if not force and now < self._published + PUBLISH_EVERY:
-            return
+            return False
         self._published = now
         reconciler = self._sync.reconciler if self._sync else None
         if reconciler is not None and reconciler.reads.live is not None and reconciler.live.serial != self._announced:
@@ -338,5 +343,5 @@ class Controller:
             now=now,
             transfers=self._session.transfers,
         )
-        if self._vms is not None:  # last: readiness does not wait for it
-            self._vms.publish(now, busy=not force)
+        # Last: readiness does not wait for it.
+        return self._vms is not None and self._vms.publish(now, idle=idle)

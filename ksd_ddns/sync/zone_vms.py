@@ -6,12 +6,13 @@ made again, all of them only after a plan for the full zone.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 
 from ksd_ddns.sync.vm_index import KEPT_CHANGES, AcceptedChange, NameProblem, VmIndex, ZonePart, ZoneTimes
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, TXT, Node
 from ksd_ddns.zone import plan as planning
-from ksd_ddns.zone.desired import Claim
+from ksd_ddns.zone.desired import Claim, MemberClaim
 from ksd_ddns.zone.explain import State
 from ksd_ddns.zone.ownership_record import owned
 from ksd_ddns.zone.plan import Change, Conflict, lowered
@@ -19,7 +20,7 @@ from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, Fact, Planned, Refused, Released, WarningsChanged
 
 SOME = 500
-"""Maximum number of dirty VMs to publish at once while the controller is busy."""
+"""Maximum number of dirty VMs to publish at once: an event must not wait for the rows of thousands."""
 
 
 class ZoneVms:
@@ -52,8 +53,11 @@ class ZoneVms:
             match fact:
                 case Accepted():
                     accepted.append(fact)
-                    key = vmi_of(fact.change.name)
-                    dirty |= {key, self._leftover.get(fact.change.name, "")}
+                    name = fact.change.name
+                    key = vmi_of(name)
+                    dirty.add(key)
+                    if name in self._leftover:
+                        dirty.add(self._leftover[name])
                     self._changed[key] = now
                 case Refused():
                     dirty.add(vmi_of(fact.refusal.name) or self._left(fact.refusal.name))
@@ -70,16 +74,20 @@ class ZoneVms:
             self._changed_at = now
             self._remember(accepted[-KEPT_CHANGES:], now)
 
-    def publish(self, now: float, *, busy: bool) -> None:
-        """Publish the rows of dirty VMs and the times; while `busy` only if they are few."""
+    def publish(self, now: float, *, idle: bool) -> bool:
+        """Publish the times and the rows of dirty VMs; if they are many, only when `idle`, and some of them at a time.
+
+        Return whether the rows of others remain to be published when idle.
+        """
         reconciler = self._reconciler
         dirty = self._dirty
         dirty |= reconciler.inventory.take_changed()
         dirty.discard("")
-        if dirty and (not busy or len(dirty) <= SOME):
-            self._index.put(self._zone, {key: self._part(key) for key in dirty})
+        if dirty and (idle or len(dirty) <= SOME):
+            some = list(islice(dirty, SOME))
+            dirty.difference_update(some)
+            self._index.put(self._zone, {key: self._part(key) for key in some})
             self._held_names.clear()
-            self._dirty = set()
         if reconciler.synced and reconciler.settled and reconciler.problem is None:
             self._synced_at = now
         times = ZoneTimes(
@@ -89,6 +97,7 @@ class ZoneVms:
             retries={group.cause: group.retry_at for group in reconciler.refusals.groups()},
         )
         self._index.put_times(self._zone, times)
+        return bool(dirty)
 
     def _remember(self, accepted: Sequence[Accepted], now: float) -> None:
         vmi_of, owner = self._reconciler.desired.vmi_of, self._reconciler.scope.owner
@@ -210,7 +219,7 @@ class ZoneVms:
             elif refusals and (refusal := refusals.get(name)) is not None:
                 problems.append(NameProblem(name, State.REFUSED, refusal, refusal.since))
                 refused = True
-            elif unready and claim.is_member and claim not in reconciler.desired.claims_on(name):
+            elif unready and isinstance(claim, MemberClaim) and claim not in reconciler.desired.claims_on(name):
                 problems.append(NameProblem(name, State.SKIPPED))
             elif self._holds(claim, nodes.get(name)):
                 in_dns += 1
@@ -220,8 +229,7 @@ class ZoneVms:
             self._refused.add(key)
         elif self._refused:
             self._refused.discard(key)
-        skipped = sum(problem.state is State.SKIPPED for problem in problems)
-        if unready and skipped < sum(claim.is_member for claim in claims):
+        if unready and _stays(claims, problems):
             self._last_ready.add(key)
         else:
             self._last_ready.discard(key)
@@ -253,3 +261,9 @@ class ZoneVms:
             held = not any(change.name == node.name for change in plan.changes)
             self._held_names[node.name] = held
         return held
+
+
+def _stays(claims: Iterable[Claim], problems: Iterable[NameProblem]) -> bool:
+    """Return whether a VM that is not ready is still published in one of its groups."""
+    skipped = sum(problem.state is State.SKIPPED for problem in problems)
+    return skipped < sum(isinstance(claim, MemberClaim) for claim in claims)

@@ -10,7 +10,7 @@ import msgspec
 from ksd_ddns.kubevirt.networks import by_record
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
 from ksd_ddns.wire.rrset import AAAA, A, Node
-from ksd_ddns.zone.desired import Rules, interface_name, pointed_address, vmi_names
+from ksd_ddns.zone.desired import MemberClaim, Rules, interface_name, pointed_address, vmi_names
 from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Scope, is_recognized
 
@@ -29,12 +29,12 @@ def missing(vmi: Vmi) -> list[Vanished]:
     if not vmi.live or vmi.ignored:
         return []
     addresses = {interface.name: interface.addresses for interface in vmi.interfaces}
-    return [
-        (network, rdtype)
-        for network in vmi.networks
-        for rdtype, octets in _OCTETS.items()
-        if octets not in map(len, addresses.get(network, ()))
-    ]
+    vanished: list[Vanished] = []
+    for network in vmi.networks:
+        lengths = set(map(len, addresses.get(network, ())))
+        if len(lengths) < len(_OCTETS):
+            vanished += [(network, rdtype) for rdtype, octets in _OCTETS.items() if octets not in lengths]
+    return vanished
 
 
 def previous(vmi: Vmi, vanished: Vanished) -> tuple[bytes, ...]:
@@ -82,7 +82,7 @@ def with_groups(vmi: Vmi, live: Live, rules: Rules, scope: Scope) -> Vmi:
     wanted = vmi_names(vmi, rules)
     found = set()
     for claim in wanted.claims(len(wanted), rules):
-        node = live.nodes.get(claim.node.name) if claim.is_member else None
+        node = live.nodes.get(claim.node.name) if isinstance(claim, MemberClaim) else None
         if node is not None and is_recognized(node, live, scope) and _share(node, claim.node, scope):
             found.add(node.name)
     return msgspec.structs.replace(vmi, was_ready=frozenset(found)) if found else vmi

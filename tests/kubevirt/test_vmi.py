@@ -51,6 +51,7 @@ def addresses_of(result: Vmi) -> dict[str, tuple[bytes, ...]]:
 def test_an_api_object_is_parsed() -> None:
     obj = vmi("db", "prod", {"net2": ["10.2.0.1/24", "fd00::2"], "net1": ["10.1.0.1"]}, managed_fields=True)
     assert parsed(obj) == Vmi(
+        key="prod/db",
         namespace="prod",
         name="db",
         uid=uid_of("prod", "db"),
@@ -62,7 +63,7 @@ def test_an_api_object_is_parsed() -> None:
 
 
 def test_an_object_with_only_a_name_is_parsed() -> None:
-    assert parsed({"metadata": {"name": "db"}}) == Vmi("default", "db", "", 0, True, (), {})
+    assert parsed({"metadata": {"name": "db"}}) == Vmi("default/db", "default", "db", "", 0, True, (), {})
 
 
 def test_irrelevant_fields_make_no_difference() -> None:

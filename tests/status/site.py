@@ -51,7 +51,8 @@ class Zone:
                 self.status.count_change(fact, now)
             elif isinstance(fact, Planned):
                 self.status.record_plan(fact)
-        self.vms.publish(now, busy=False)
+        while self.vms.publish(now, idle=True):
+            pass
         zone = names.to_text(self.world.reconciler.zone)
         self.status.publish(self.world.reconciler, server=SERVER, zone=zone, now=now, transfers={})
 

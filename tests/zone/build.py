@@ -119,6 +119,7 @@ def vmi(
     """
     found = {"net1": ["10.1.0.9"]} if interfaces is None else interfaces
     return Vmi(
+        key=f"{namespace}/{name}",
         namespace=namespace,
         name=name,
         uid=uid or f"uid-of-{namespace}-{name}",

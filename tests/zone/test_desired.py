@@ -158,7 +158,7 @@ def test_the_longest_names_are_published() -> None:
 
 def test_warnings_of_the_vmi_are_passed_on() -> None:
     warning = VmiWarning(vmi="prod/db", code=WarningCode.BAD_ADDRESS, interface="x", value="y")
-    warned = Vmi("prod", "db", "", 0, True, (), {}, warnings=(warning,))
+    warned = Vmi("prod/db", "prod", "db", "", 0, True, (), {}, warnings=(warning,))
     assert desired([warned], zone_rules()).warnings() == [warning]
 
 
@@ -849,4 +849,4 @@ def test_a_reverse_zone_has_no_name_server_records() -> None:
 
 def test_interfaces_are_ordered_by_name() -> None:
     interfaces = (Interface("net1", ips("10.1.0.1")), Interface("net2", ips("10.2.0.1")))
-    assert content(desired([Vmi("p", "d", "", 0, True, interfaces, {})], zone_rules()))["d.p"] == ["10.1.0.1"]
+    assert content(desired([Vmi("p/d", "p", "d", "", 0, True, interfaces, {})], zone_rules()))["d.p"] == ["10.1.0.1"]

@@ -145,7 +145,7 @@ def test_a_group_yields_to_interfaces_and_hostnames_whatever_their_age() -> None
 
 
 def test_members_of_other_namespaces_have_names_of_their_own() -> None:
-    other = msgspec.structs.replace(member("a", TWO), namespace="test")
+    other = msgspec.structs.replace(member("a", TWO), key="test/a", namespace="test")
     wanted = desired([member("a", ONE), other], RULES)
     assert (addresses(wanted), addresses(wanted, n("web.test.vm.example."))) == ([ONE], [TWO])
 

@@ -2,7 +2,7 @@
 """What the VMIs want in a zone: rules, names of one VMI, and which VMI gets a name."""
 
 from ksd_ddns.zone.desired.blocks import Network, ReverseZone, before, block, reverse_zone
-from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision
+from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision, MemberClaim
 from ksd_ddns.zone.desired.desired import Desired, Effect, desired
 from ksd_ddns.zone.desired.groups import GroupCounts, is_service
 from ksd_ddns.zone.desired.interface_names import default_name, interface_name, may_have_name
@@ -22,6 +22,7 @@ __all__ = [
     "Effect",
     "GroupCounts",
     "HostnameScope",
+    "MemberClaim",
     "Network",
     "ReverseZone",
     "Rules",

@@ -27,21 +27,18 @@ ClaimRank: TypeAlias = tuple[int, int, str, str, str]
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """The node that one VMI wants at one name. Of several claims on a name the one with the lowest rank wins.
-
-    For a member of a group, `ready` says whether it serves, and `was_ready` whether the zone has its records.
-    """
+    """The node that one VMI wants at one name. Of several claims on a name the one with the lowest rank wins."""
 
     rank: ClaimRank
     vmi: str
     node: Node
-    ready: bool = True
-    was_ready: bool = False
 
-    @property
-    def is_member(self) -> bool:
-        """Whether this is the claim of a group's member."""
-        return self.rank[0] == GROUP
+
+class MemberClaim(Claim, frozen=True, gc=False):
+    """The claim of a group's member: `ready` if it serves, `was_ready` if the zone has its records."""
+
+    ready: bool
+    was_ready: bool
 
 
 class Collision(msgspec.Struct, frozen=True):
@@ -108,11 +105,11 @@ class Claims:
         found: list[Collision] = []
         for name in sorted(self._contested if among is None else self._contested.intersection(among)):
             holder = self.holders[name]
-            if not isinstance(holder, list) or holder[0].is_member:
+            if not isinstance(holder, list) or isinstance(holder[0], MemberClaim):
                 continue
             winner = holder[0]
-            losers = [claim for claim in holder[1:] if not claim.is_member]
-            losers += [claim for claim in holder if claim.is_member][:1]  # a group may have thousands
+            losers = [claim for claim in holder[1:] if not isinstance(claim, MemberClaim)]
+            losers += [claim for claim in holder if isinstance(claim, MemberClaim)][:1]  # a group may have thousands
             found += [
                 Collision(
                     name,
@@ -120,7 +117,7 @@ class Claims:
                     claim.vmi,
                     claim.node,
                     annotation=INTERFACE == winner.rank[0] < claim.rank[0],
-                    group=winner.rank[0] == ANNOTATION and claim.is_member,
+                    group=winner.rank[0] == ANNOTATION and isinstance(claim, MemberClaim),
                 )
                 for claim in losers
                 if loser in {"", claim.vmi}
@@ -129,7 +126,7 @@ class Claims:
 
     def _displaced(self, claims: list[Claim], moving: Claim) -> str:
         """Return the VMI whose record exceeds MAX_RRSET, or no longer does, when `moving` is added or removed."""
-        if len(claims) > self._rules.max_rrset and (self._rules.reverse or claims[0].is_member):
+        if len(claims) > self._rules.max_rrset and (self._rules.reverse or isinstance(claims[0], MemberClaim)):
             at_limit = claims[self._rules.max_rrset]
             if moving.rank < at_limit.rank:
                 return at_limit.vmi

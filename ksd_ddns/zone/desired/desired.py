@@ -9,13 +9,15 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, Node
-from ksd_ddns.zone.desired.claims import ZONE, Claim, Claims, Collision, rank, shared
+from ksd_ddns.zone.desired.claims import ZONE, Claim, Claims, Collision, MemberClaim, rank, shared
 from ksd_ddns.zone.desired.groups import Delta, GroupCounts, Groups, includes, shared_node
 from ksd_ddns.zone.desired.records import own_records
 from ksd_ddns.zone.desired.rules import Rules
 from ksd_ddns.zone.desired.unpublished import Unpublished, unpublished
 from ksd_ddns.zone.desired.vmi_names import VmiNames, vmi_names
 from ksd_ddns.zone.quota import Quota
+
+_NO_NAMES: frozenset[bytes] = frozenset()
 
 
 class Effect(Enum):
@@ -82,8 +84,12 @@ class Desired:
         if after == before:
             return Effect.NONE
         groups = self._groups
-        nodes = {each.node.name: each.node for each in before if not each.is_member or groups.is_published(each)}
-        published = (each.node for each in after if not each.is_member or groups.would_publish(each))
+        nodes = {
+            each.node.name: each.node
+            for each in before
+            if not isinstance(each, MemberClaim) or groups.is_published(each)
+        }
+        published = (each.node for each in after if not isinstance(each, MemberClaim) or groups.would_publish(each))
         if all(_is_part(node, nodes.get(node.name)) for node in published):
             return Effect.REMOVES
         return Effect.CHANGES
@@ -99,7 +105,7 @@ class Desired:
             return node if not rules.reverse or len(node.rrsets[0].rdatas) < 10 else shared([holder], rules)
         if rules.reverse:
             return shared(holder, rules)
-        if not holder[0].is_member:
+        if not isinstance(holder[0], MemberClaim):
             return holder[0].node
         found = self._shared.get(name)
         if found is None:
@@ -120,11 +126,11 @@ class Desired:
             return ()
         return tuple(holder) if isinstance(holder, list) else (holder,)
 
-    def unready_members(self, name: bytes, most: int) -> tuple[int, list[Claim]]:
+    def unready_members(self, name: bytes, most: int) -> tuple[int, list[MemberClaim]]:
         """Return the number of members that the group `name` does not publish, and the first `most` of them."""
         return self._groups.unready_members(name, most)
 
-    def is_published(self, claim: Claim) -> bool:
+    def is_published(self, claim: MemberClaim) -> bool:
         """Return whether a member is one of those that its group publishes; over the limit, it is one of them."""
         return self._groups.is_published(claim)
 
@@ -156,7 +162,8 @@ class Desired:
     def warnings_of(self, key: str) -> tuple[VmiWarning, ...]:
         """Return the warnings about the VMI `namespace/name`."""
         found = self._warnings.get(key, ())
-        found = (*self._full_groups(key), *found)
+        if self._groups:
+            found = (*self._full_groups(key), *found)
         left_out = self._left_out(key) if self._rules.reverse else []
         if not left_out:
             return found
@@ -189,10 +196,10 @@ class Desired:
         """Replace the claims of the VMI `key` by those on the first `most` names of `wanted`."""
         claims = wanted.claims(most, self._rules)
         # A member that stays must not leave first: the group would forget that it was the last one ready.
-        stays = {claim.node.name for claim in claims if claim.is_member} if wanted.groups else frozenset[bytes]()
+        stays = {claim.node.name for claim in claims if isinstance(claim, MemberClaim)} if wanted.groups else _NO_NAMES
         dirty = self._remove_claims(key, stays)
         for claim in claims:
-            if claim.is_member:
+            if isinstance(claim, MemberClaim):
                 self._apply(self._groups.join(claim))
             else:
                 self._add(claim)
@@ -215,13 +222,13 @@ class Desired:
         self._changed_warnings |= others
         return dirty
 
-    def _remove_claims(self, key: str, stays: AbstractSet[bytes] = frozenset()) -> set[bytes]:
+    def _remove_claims(self, key: str, stays: AbstractSet[bytes] = _NO_NAMES) -> set[bytes]:
         """Remove the claims of a VMI, without its memberships of the groups `stays`; return their names."""
         claims = self._by_vmi.pop(key, None)
         if claims is None:
             return set()
         for claim in claims:
-            if not claim.is_member:
+            if not isinstance(claim, MemberClaim):
                 self._remove(claim)
             elif claim.node.name not in stays:
                 self._apply(self._groups.leave(claim.node.name, key))
@@ -230,20 +237,18 @@ class Desired:
     def _apply(self, delta: Delta) -> None:
         gone, new = delta
         for claim in gone:
+            self._shared.pop(claim.node.name, None)
             self._remove(claim)
         for claim in new:
+            self._shared.pop(claim.node.name, None)
             self._add(claim)
 
     def _add(self, claim: Claim) -> None:
-        if claim.is_member:
-            self._shared.pop(claim.node.name, None)
         displaced = self._claims.add(claim)
         if displaced:
             self._changed_warnings.add(displaced)
 
     def _remove(self, claim: Claim) -> None:
-        if claim.is_member:
-            self._shared.pop(claim.node.name, None)
         displaced = self._claims.remove(claim)
         if displaced:
             self._changed_warnings.add(displaced)
@@ -256,8 +261,9 @@ class Desired:
                 vmi=key, code=WarningCode.GROUP_FULL, value=shortened(names.to_text(claim.node.name)), limit=limit
             )
             for claim in self._by_vmi.get(key, ())
-            if claim.is_member and self._groups.is_published(claim)
-            if isinstance(holder := self._claims.holders.get(claim.node.name), list) and holder[0].is_member
+            if isinstance(claim, MemberClaim) and self._groups.is_published(claim)
+            if isinstance(holder := self._claims.holders.get(claim.node.name), list)
+            and isinstance(holder[0], MemberClaim)
             if not includes(self.get(claim.node.name), claim.node)
         ]
 

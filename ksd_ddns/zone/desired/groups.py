@@ -16,7 +16,7 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import STATEMENT_OVERHEAD
 from ksd_ddns.wire.rrset import AAAA, SRV, TXT, A, Node, rrset
-from ksd_ddns.zone.desired.claims import MAX_RRSET_OCTETS, Claim, ClaimRank
+from ksd_ddns.zone.desired.claims import MAX_RRSET_OCTETS, Claim, ClaimRank, MemberClaim
 from ksd_ddns.zone.desired.hostnames import namespace_domain
 from ksd_ddns.zone.desired.records import Families
 from ksd_ddns.zone.desired.rules import Rules
@@ -39,12 +39,12 @@ class _Group:
     __slots__ = ("members", "published", "ready")
 
     def __init__(self) -> None:
-        self.members: dict[str, Claim] = {}
+        self.members: dict[str, MemberClaim] = {}
         self.ready: set[str] = set()
-        self.published: dict[str, Claim] = {}
+        self.published: dict[str, MemberClaim] = {}
 
 
-Delta = tuple[list[Claim], list[Claim]]
+Delta = tuple[list[MemberClaim], list[MemberClaim]]
 """Claims that are no longer published, and those that are now."""
 
 
@@ -55,11 +55,14 @@ class Groups:
         self._groups: dict[bytes, _Group] = {}
         self.counts = GroupCounts()
 
+    def __len__(self) -> int:
+        return len(self._groups)
+
     def keys(self) -> set[str]:
         """Return the VMIs that are members of any group, ready or not."""
         return {key for group in self._groups.values() for key in group.members}
 
-    def unready_members(self, name: bytes, most: int) -> tuple[int, list[Claim]]:
+    def unready_members(self, name: bytes, most: int) -> tuple[int, list[MemberClaim]]:
         """Return the number of members that the group does not publish, and the `most` oldest VMIs of them."""
         group = self._groups.get(name)
         count = len(group.members) - len(group.published) if group is not None else 0
@@ -68,12 +71,12 @@ class Groups:
         found = (claim for key, claim in group.members.items() if key not in group.published)
         return count, nsmallest(most, found, key=_rank_of)
 
-    def is_published(self, claim: Claim) -> bool:
+    def is_published(self, claim: MemberClaim) -> bool:
         """Return whether the member is among those that the group publishes."""
         group = self._groups.get(claim.node.name)
         return group is not None and group.published.get(claim.vmi) is claim
 
-    def would_publish(self, claim: Claim) -> bool:
+    def would_publish(self, claim: MemberClaim) -> bool:
         """Return whether the member is published once it has joined: it is ready, or the last one that was."""
         group = self._groups.get(claim.node.name)
         if claim.ready or group is None:
@@ -84,7 +87,7 @@ class Groups:
         # A successor with the same name was never ready.
         return claim.was_ready or (before is not None and before.rank == claim.rank)
 
-    def join(self, claim: Claim) -> Delta:
+    def join(self, claim: MemberClaim) -> Delta:
         """Add a member, or replace what it wants; return which claims that changes."""
         name, key = claim.node.name, claim.vmi
         published = self.would_publish(claim)

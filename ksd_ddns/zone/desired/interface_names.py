@@ -41,14 +41,14 @@ def interface_name(vmi: Vmi, interface: str, rules: Rules, stem: bytes | None = 
 
     `stem` is the `interface_stem` of the VMI, if the caller has it.
     """
-    if not rules.interface_name.plain:
-        # The pod network has no definition, and is known by its own name.
-        network = vmi.networks.get(interface, "").rpartition("/")[2] or interface
-        text = filled(
-            rules.interface_name.text, vm=vmi.name, namespace=vmi.namespace, interface=interface, network=network
-        )
-        return _absolute(text, rules)
     if stem is None:
+        if not rules.interface_name.plain:
+            # The pod network has no definition, and is known by its own name.
+            network = vmi.networks.get(interface, "").rpartition("/")[2] or interface
+            text = filled(
+                rules.interface_name.text, vm=vmi.name, namespace=vmi.namespace, interface=interface, network=network
+            )
+            return _absolute(text, rules)
         own = default_name(vmi.name, vmi.namespace, rules)
         stem = interface_stem(vmi.name, vmi.namespace, rules, own=own)
     label = _label(interface)

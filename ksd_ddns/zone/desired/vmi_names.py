@@ -6,7 +6,7 @@ from itertools import islice
 from ksd_ddns.kubevirt.vmi import Interface, Vmi
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode, shortened
 from ksd_ddns.wire.rrset import PTR, Node, rrset
-from ksd_ddns.zone.desired.claims import ANNOTATION, GROUP, INTERFACE, Claim, rank
+from ksd_ddns.zone.desired.claims import ANNOTATION, GROUP, INTERFACE, Claim, MemberClaim, rank
 from ksd_ddns.zone.desired.groups import group_name, member_node, service_name, service_node, service_rdata
 from ksd_ddns.zone.desired.hostnames import hostname_name, hostname_problem, namespace_domain
 from ksd_ddns.zone.desired.interface_names import default_name, interface_name, interface_stem
@@ -94,7 +94,7 @@ class VmiNames:
             claims[len(self.names) - len(self.groups) :] = self._memberships(ttl, rules)
         return tuple(claims if most >= len(claims) else claims[:most])
 
-    def _memberships(self, ttl: int, rules: Rules) -> list[Claim]:
+    def _memberships(self, ttl: int, rules: Rules) -> list[MemberClaim]:
         vmi = self._vmi
         last = (GROUP, *rank(vmi))
         nodes = [
@@ -105,7 +105,7 @@ class VmiNames:
             service_node(name, rdatas, ttl, f"{vmi.namespace}/{group}", rules)
             for name, (group, rdatas) in self.services.items()
         ]
-        return [Claim(last, vmi.key, node, vmi.ready, node.name in vmi.was_ready) for node in nodes]
+        return [MemberClaim(last, vmi.key, node, vmi.ready, node.name in vmi.was_ready) for node in nodes]
 
     def _reverse(self, most: int, rules: Rules) -> tuple[Claim, ...]:
         targets: dict[bytes, list[bytes]] = {}

@@ -11,7 +11,7 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import PTR, TXT, Node
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
-from ksd_ddns.zone.desired import ANNOTATION, Claim
+from ksd_ddns.zone.desired import ANNOTATION, Claim, MemberClaim
 from ksd_ddns.zone.explain.model import CLAIMS, ClaimFact, Hold, Member, NameExplanation, RefusalFact, Skip, State
 from ksd_ddns.zone.hold import Vanished
 from ksd_ddns.zone.ownership_record import OwnershipRecord
@@ -46,7 +46,7 @@ class Names:
         desired = self._reconciler.desired
         claims = desired.claims_on(name)
         found = self._explained(name, claims, claims[0] if claims else None, ())
-        if claims and claims[0].is_member:
+        if claims and isinstance(claims[0], MemberClaim):
             return replace(found, wanted=desired.get(name) or found.wanted)
         if found.claims and found.state is State.UNUSED:
             return replace(found, state=State.SKIPPED, skip=Skip.NO_READY_MEMBER)
@@ -88,16 +88,16 @@ class Names:
         )
         if reconciler.reads.live is None or not live.is_known(name):
             return base
-        member = claim is not None and claim.is_member
-        if claim is not None and member and not desired.is_published(claim):
+        member = isinstance(claim, MemberClaim)
+        if isinstance(claim, MemberClaim) and not desired.is_published(claim):
             return replace(base, state=State.SKIPPED, skip=Skip.NOT_READY)
-        shared = claim is not None and (PTR in scope.types or (member and claims[0].is_member))
+        shared = claim is not None and (PTR in scope.types or (member and isinstance(claims[0], MemberClaim)))
         if shared and not _includes(desired.get(name), wanted, scope.types):
             limit = reconciler.rules.max_rrset
             return replace(base, state=State.SKIPPED, skip=Skip.MAX_RRSET, limit=limit)
         if claim is not None and not shared and claims[0] is not claim:
             # Of the members of a group, the conflict names the first one only.
-            key = next(each.vmi for each in claims if each.is_member) if member else claim.vmi
+            key = next(each.vmi for each in claims if isinstance(each, MemberClaim)) if member else claim.vmi
             lost = next(iter(planning.collisions(desired, live, {name}, loser=key)), None)
             conflict = msgspec.structs.replace(lost, vmi=claim.vmi) if lost is not None else None
             return replace(base, state=State.CONFLICT, conflict=conflict)
@@ -111,14 +111,17 @@ class Names:
     def _facts(self, name: bytes, claims: tuple[Claim, ...]) -> tuple[ClaimFact, ...]:
         """Return the claims on `name` as facts, each with whether it gets the name."""
         types = self._reconciler.scope.types
-        if not claims or not (PTR in types or claims[0].is_member):
+        if not claims or not (PTR in types or isinstance(claims[0], MemberClaim)):
             return tuple(_fact(each, served=each is claims[0]) for each in claims)
-        if claims[0].is_member:
-            return tuple(self._member_fact(each) for each in claims)
+        if isinstance(claims[0], MemberClaim):
+            return tuple(self._member_fact(each) for each in claims if isinstance(each, MemberClaim))
         node = self._reconciler.desired.get(name)
         there = {item.type: set(item.rdatas) for item in node.rrsets} if node else {}
         return tuple(
-            _fact(each, served=_all_in(each.node, there, types) and each.is_member == claims[0].is_member)
+            _fact(
+                each,
+                served=_all_in(each.node, there, types) and not isinstance(each, MemberClaim),
+            )
             for each in claims
         )
 
@@ -145,11 +148,11 @@ class Names:
             return replace(base, state=State.PENDING, moves_to=tuple(moves_to))
         return replace(base, state=State.LEFTOVER if base.change is Kind.DELETE else State.MISSING)
 
-    def _member_fact(self, claim: Claim) -> ClaimFact:
+    def _member_fact(self, claim: MemberClaim) -> ClaimFact:
         member = self._member(claim)
         return _fact(claim, served=member in {Member.PUBLISHED, Member.LAST}, member=member)
 
-    def _member(self, claim: Claim) -> Member:
+    def _member(self, claim: MemberClaim) -> Member:
         desired, types = self._reconciler.desired, self._reconciler.scope.types
         if not desired.is_published(claim):
             return Member.NOT_READY
@@ -193,7 +196,7 @@ def _fact(claim: Claim, *, served: bool, member: Member | None = None) -> ClaimF
         vmi=claim.vmi,
         annotation=origin == ANNOTATION,
         created=created,
-        group=claim.is_member,
+        group=isinstance(claim, MemberClaim),
         wanted=claim.node,
         served=served,
         member=member,
