@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ksd_ddns.cluster.lease import Election
 
 END_WITHIN = 1.5
-"""Seconds after a signal to wait for the responses to updates in flight."""
+"""Seconds after a signal, or the loss of leadership, to wait for the responses to updates in flight."""
 
 READ_VMI_WITHIN = 3.0
 """Seconds for the API server to answer with the VMI that is explained."""
@@ -182,19 +182,6 @@ class _About:
         )
 
 
-class _OnLostLeadership:
-    """Stops the controllers when leadership is lost, and ends the process soon after, even if one is stuck."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-
-    def __call__(self) -> None:
-        self._supervisor.stop()
-        last = threading.Timer(END_WITHIN, _exit_now, (1,))
-        last.daemon = True
-        last.start()
-
-
 def _ignore(notification: Notification) -> None:
     """Drop the notification."""
 
@@ -263,8 +250,19 @@ def _options(  # noqa: PLR0913 one value from each part
     )
 
 
+class _OnLostLeadership:
+    """Stops the controllers when leadership is lost, and ends the process with code 1."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def __call__(self) -> None:
+        self._supervisor.stop()
+        _exit_soon(1)
+
+
 class _OnSignal:
-    """Stops the controllers at a signal, and ends the process soon after, even if a primary does not respond."""
+    """Stops the controllers at a signal, and ends the process with code 0."""
 
     def __init__(self, supervisor: Supervisor, stop: threading.Event) -> None:
         self._supervisor = supervisor
@@ -273,12 +271,16 @@ class _OnSignal:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
         self._supervisor.stop()
-        last = threading.Timer(END_WITHIN, _exit_now)
-        last.daemon = True
-        last.start()
+        _exit_soon(0)
 
 
-def _exit_now() -> None:
-    """End the process without waiting for its threads."""
+def _exit_soon(code: int) -> None:
+    """End the process after END_WITHIN without waiting for its threads: a primary may not respond."""
+    last = threading.Timer(END_WITHIN, _exit_now, (code,))
+    last.daemon = True
+    last.start()
+
+
+def _exit_now(code: int) -> None:
     log.flush()
-    os._exit(0)
+    os._exit(code)

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from harness.hostile import Proxy, is_update, pass_on
+from harness.hostile import Proxy, is_update, pass_on, swallow
 from harness.kube import LEASES, Kube
 from harness.servers import Bind
 from harness.vmis import vmi
@@ -71,3 +71,19 @@ def test_a_leader_that_exits_hands_over_at_once(bind: Bind, kube: Kube, run: Run
         b.wait(lambda: kube.objects(LEASES)[0]["spec"]["leaseTransitions"] == 1, "the other one leads")
         assert max(way_a.updates) < min(way_b.updates, default=time.monotonic())
         assert answer(bind, "net1.vm-0.prod.vm.", "A") == ["10.1.0.0"]
+
+
+def test_a_leader_with_a_silent_primary_exits_when_it_loses_the_lease(bind: Bind, kube: Kube, run: Run) -> None:
+    kube.add_namespace("secondary")
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.1"]}))
+    with Proxy(bind) as proxy:
+        settings = {"LEADER_ELECTION": "true", "DNS_TIMEOUT": "60s", "timing": QUICK}
+        ksd = run(bind, kube, through=proxy.address, **settings)
+        ksd.wait_answer(bind, "net1.db.prod.vm.", "A", "10.1.0.1")
+        proxy.request = swallow
+        kube.put(vmi("db", "prod", {"net1": ["10.1.0.2"]}))
+        time.sleep(0.3)
+        (held,) = kube.objects(LEASES)
+        kube.put({**held, "spec": {**held["spec"], "holderIdentity": "other"}})
+        assert ksd.ended() == 1
+        assert "lost leadership to other" in ksd.log()
