@@ -116,9 +116,7 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
     """Yield a failure if names that we would own have the ownership record of another owner."""
     owners: Counter[str] = Counter()
     for name in ours:
-        there = live.get(name).get(TXT)
-        records = map(ownership_record.parse, there.rdatas if there else ())
-        owners.update({record.owner for record in records if record} - scope.take_over)
+        owners.update(_owners(live.get(name)) - scope.take_over)
     if owners:
         types = " and ".join(map(rdtype_text, scope.types))
         shares = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(owners.items()))
@@ -144,8 +142,7 @@ def _take_over(subject: str, plan: Plan, live: Live, scope: Scope) -> Iterator[F
 
 def _owners(node: Node) -> set[str]:
     """Return the owner IDs in the ownership records of a name."""
-    text = node.get(TXT)
-    return {record.owner for record in map(ownership_record.parse, text.rdatas if text else ()) if record}
+    return {record.owner for record in ownership_record.records(node.get(TXT)).values()}
 
 
 def _plan(subject: str, plan: Plan, wanted: Desired, live: Live, scope: Scope) -> Iterator[Finding]:

@@ -145,7 +145,7 @@ class NamesReader:
         """
         text = self._found.get(name, {}).get(TXT)
         listed = name in self._listed or bool(self._known(name))
-        return listed and text is not None and ownership_record.owned(text.rdatas, self._index.owner) is not None
+        return listed and ownership_record.owned(text, self._index.owner) is not None
 
     def _node(self, name: bytes, index: tuple[Entry, ...] = ()) -> Node:
         found = self._found.get(name, {})

@@ -306,8 +306,7 @@ def _reason(problem: NameProblem) -> str:
 
 def _change(of: AcceptedChange) -> dict[str, object]:
     """Return a change: sign, VM, what has changed, and how long it took."""
-    text = of.change.old.get(TXT)
-    record = owned(text.rdatas, of.owner) if text and not of.vmi else None
+    record = None if of.vmi else owned(of.change.old.get(TXT), of.owner)
     vmi = of.vmi or (record.vmi if record else "")
     differing = [pair for pair in of.change.rrsets() if any(each and each.type != TXT for each in pair)]
     lines = []

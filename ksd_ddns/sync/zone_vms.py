@@ -177,8 +177,7 @@ class ZoneVms:
     def _deleted_vmi(self, old: Node) -> str:
         """Return the VMI that a name belonged to, from its ownership record; without one, from the name."""
         scope = self._reconciler.scope
-        text = old.get(TXT)
-        if text and (record := owned(text.rdatas, scope.owner)) and record.vmi:
+        if (record := owned(old.get(TXT), scope.owner)) and record.vmi:
             return record.vmi
         pointers = old.get(PTR)
         base = scope.forward or scope.base

@@ -98,7 +98,6 @@ class Index:
         return any(True for _ in self._values(rrset(TXT, 0, [rdata]), _SHARDS))
 
     def _values(self, text: RRset | None, field: str) -> Iterator[str]:
-        for rdata in text.rdatas if text else ():
-            record = ownership_record.parse(rdata)
-            if record is not None and record.owner == self.owner:
+        for record in ownership_record.records(text).values():
+            if record.owner == self.owner:
                 yield from (extra[len(field) :] for extra in record.extra if extra.startswith(field))

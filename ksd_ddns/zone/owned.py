@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, RRset
+from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.ownership_record import owned, parse
 from ksd_ddns.zone.plan import Scope, owned_names
 
 
@@ -23,8 +23,8 @@ class Owned(NamedTuple):
 
     def other_owners(self) -> list[str]:
         """Return the other owner IDs with ownership records in the zone, sorted."""
-        texts = (text for node in self.live.nodes.values() if (text := node.get(TXT)) is not None)
-        found = {record.owner for text in texts for rdata in text.rdatas if (record := parse(rdata))}
+        records = (ownership_record.records(node.get(TXT)) for node in self.live.nodes.values())
+        found = {record.owner for each in records for record in each.values()}
         return sorted(found - {self.scope.owner})
 
     def records(self, chosen: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, str, RRset]]:
@@ -34,8 +34,7 @@ class Owned(NamedTuple):
         """
         for name in sorted(self.names(), key=names.canonical) if chosen is None else chosen:
             node = self.live.get(name)
-            text = node.get(TXT)
-            record = owned(text.rdatas, self.scope.owner) if text else None
+            record = ownership_record.owned(node.get(TXT), self.scope.owner)
             vmi = record.vmi if record else ""
             for item in node.rrsets:
                 if item.type in self.scope.types:

@@ -6,10 +6,9 @@
 3.3.14) that are read as one text. Unknown fields, which a later version may add, are kept and ignored.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
+from ksd_ddns.wire.rrset import RRset
 from ksd_ddns.wire.txt import join, text_rdata
 
 _HERITAGE = b"heritage=ksd-ddns"
@@ -68,6 +67,11 @@ def is_ownership(rdata: bytes) -> bool:
     return join(rdata).removeprefix(b'"').startswith(b"heritage=")
 
 
-def owned(rdatas: Iterable[bytes], owner: str) -> OwnershipRecord | None:
-    """Return the ownership record of `owner` among TXT `rdatas`, None if there is none."""
-    return next((found for rdata in rdatas if (found := parse(rdata)) and found.owner == owner), None)
+def records(text: RRset | None) -> dict[bytes, OwnershipRecord]:
+    """Return the ownership records in the TXT RRset of a name, by rdata."""
+    return {rdata: found for rdata in (text.rdatas if text else ()) if (found := parse(rdata))}
+
+
+def owned(text: RRset | None, owner: str) -> OwnershipRecord | None:
+    """Return the ownership record of `owner` in the TXT RRset of a name, None if there is none."""
+    return next((found for found in records(text).values() if found.owner == owner), None)

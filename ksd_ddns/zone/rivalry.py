@@ -57,10 +57,9 @@ def is_undone(change: Change, found: Node, scope: Scope) -> bool:
     if scope.ownership is Ownership.ZONE:
         published = any(item.type in scope.types for item in found.rrsets)
         return published is (change.kind is Kind.DELETE)
-    text, ours = found.get(TXT), change.new.get(TXT)
-    records = map(ownership_record.parse, text.rdatas if text else ())
-    there = {record.subject for record in records if record and record.owner == scope.owner}
+    records = ownership_record.records(found.get(TXT)).values()
+    there = {record.subject for record in records if record.owner == scope.owner}
     if change.kind is Kind.DELETE:
         return bool(there)
-    record = ownership_record.owned(ours.rdatas, scope.owner) if ours is not None else None
+    record = ownership_record.owned(change.new.get(TXT), scope.owner)
     return record is not None and record.subject not in there

@@ -196,7 +196,7 @@ def test_ownership_records_contain_the_vmi() -> None:
         n("net1.db.prod.vm.example."),
         (RRset(A, 60, ips("10.1.0.9")), RRset(TXT, 60, (want,)), RRset(AAAA, 60, ips("fd00::1"))),
     )
-    assert ownership_record.owned([want], OWNER) == ownership_record.OwnershipRecord(OWNER, "prod/db")
+    assert ownership_record.owned(RRset(TXT, 60, (want,)), OWNER) == ownership_record.OwnershipRecord(OWNER, "prod/db")
 
 
 def network(text: str) -> Network:
@@ -378,7 +378,7 @@ def test_the_oldest_vmi_gets_the_name(vmis: list[Vmi], name: str, winner: str, l
         node = found.get(owner)
         text = node.get(TXT) if node else None
         assert text is not None
-        record = ownership_record.owned(text.rdatas, OWNER)
+        record = ownership_record.owned(text, OWNER)
         assert record is not None
         assert record.vmi == winner
         lost = [collision for collision in found.collisions() if collision.name == owner]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksd_ddns.wire import txt
+from ksd_ddns.wire.rrset import TXT, rrset
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.ownership_record import OwnershipRecord as Record
 
@@ -107,7 +108,7 @@ def test_texts_are_split_into_strings_of_255_octets(text: bytes) -> None:
     ],
 )
 def test_the_ownership_record_of_an_owner(texts: list[str], want: str) -> None:
-    found = ownership_record.owned([txt.text_rdata(text.encode()) for text in texts], "me")
+    found = ownership_record.owned(rrset(TXT, 60, [txt.text_rdata(text.encode()) for text in texts]), "me")
     assert (found.vmi if found else "") == want
 
 

@@ -14,7 +14,6 @@ from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import ANNOTATION, Claim, MemberClaim
 from ksd_ddns.zone.explain.model import CLAIMS, ClaimFact, Hold, Member, NameExplanation, RefusalFact, Skip, State
 from ksd_ddns.zone.hold import Vanished
-from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import Change, Conflict, Kind
 from ksd_ddns.zone.reconciler import Reconciler
 from ksd_ddns.zone.reconciler.refusals import Refusal
@@ -72,7 +71,6 @@ class Names:
         live, scope, desired = reconciler.live, reconciler.scope, reconciler.desired
         found = live.get(name)
         wanted = claim.node if claim else Node(name)
-        text = found.get(TXT)
         waiting, unready = desired.unready_members(name, CLAIMS)
         base = NameExplanation(
             zone=reconciler.zone,
@@ -82,7 +80,7 @@ class Names:
             found=found,
             claims=self._facts(name, (*claims[:CLAIMS], *unready)),
             claimed=len(claims) + waiting,
-            owners=tuple(_records(text.rdatas if text else ())),
+            owners=tuple(ownership_record.records(found.get(TXT)).values()),
             ours=planning.is_owned(found, live, scope),
             hold=next((hold for hold in holds if _holds(hold, wanted)), None),
         )
@@ -201,10 +199,6 @@ def _fact(claim: Claim, *, served: bool, member: Member | None = None) -> ClaimF
         served=served,
         member=member,
     )
-
-
-def _records(rdatas: tuple[bytes, ...]) -> list[OwnershipRecord]:
-    return [record for rdata in rdatas if (record := ownership_record.parse(rdata)) is not None]
 
 
 def _holds(hold: Hold, wanted: Node) -> bool:

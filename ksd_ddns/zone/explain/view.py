@@ -150,5 +150,5 @@ def _mentions(node: Node, needle: bytes, owner: str, key: str) -> bool:
         return False
     # An ownership record of several strings is rare, and may hide the needle.
     near = any(needle in rdata or len(rdata) > 255 for rdata in text.rdatas)
-    record = ownership_record.owned(text.rdatas, owner) if near else None
+    record = ownership_record.owned(text, owner) if near else None
     return record is not None and record.vmi == key

@@ -53,8 +53,7 @@ def moves(
 
 def vmi_of(node: Node, scope: Scope) -> str:
     """Return the VMI in our ownership record at a name, empty without one."""
-    text = node.get(TXT)
-    record = ownership_record.owned(text.rdatas, scope.owner) if text else None
+    record = ownership_record.owned(node.get(TXT), scope.owner)
     return record.vmi if record else ""
 
 

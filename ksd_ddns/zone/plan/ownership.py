@@ -28,8 +28,7 @@ def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
     if any(names.is_below(node.name, other) for other in scope.excluded):
         return False
     if scope.ownership is Ownership.TXT:
-        text = node.get(TXT)
-        ours = _records_of(text, {scope.owner}) if text else {}
+        ours = _records_of(node.get(TXT), {scope.owner})
         return any(not vmi or record.vmi == vmi for record in ours.values())
     return _published(node, scope) and can_be_owned(node.name, scope) and live.cut_above(node.name) is None
 
@@ -46,8 +45,7 @@ def namespace_of(node: Node, scope: Scope) -> str:
     `<vm>.<namespace>.<base>`: in the name itself, or in the target of a reverse name. Other templates do not show it.
     """
     if scope.ownership is Ownership.TXT:
-        text = node.get(TXT)
-        record = ownership_record.owned(text.rdatas, scope.owner) if text else None
+        record = ownership_record.owned(node.get(TXT), scope.owner)
         return record.subject.partition("/")[0] if record else ""
     if not scope.namespaced:
         return ""
@@ -92,7 +90,7 @@ def is_recognized(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> boo
 
 def _verdict_by_record(want: Node, found: Node, scope: Scope) -> Change | Conflict | None:
     text = found.get(TXT)
-    ours = _records_of(text, {scope.owner, *scope.take_over}) if text else {}
+    ours = _records_of(text, {scope.owner, *scope.take_over})
     if ours and not _others(text, scope):
         return change_between(found, _with_record(want, found, ours, scope), Kind.CHANGE, scope)
     if found.name in scope.protected and _published(found, scope) and _same(want, found, scope):
@@ -109,7 +107,7 @@ def _verdict_by_record(want: Node, found: Node, scope: Scope) -> Change | Confli
 def _conflict(want: Node, found: Node, scope: Scope) -> Conflict:
     text = found.get(TXT)
     if others := _others(text, scope):
-        both = text is not None and _records_of(text, {scope.owner})
+        both = _records_of(text, {scope.owner})
         cause = ConflictCause.SEVERAL_OWNERS if both else ConflictCause.OTHER_OWNER
         return Conflict(found.name, want, found, cause, owner=scope.owner, owners=tuple(others))
     if not _published(found, scope):
@@ -139,14 +137,9 @@ def _rdatas(node: Node, rdtype: int) -> tuple[bytes, ...]:
     return item.rdatas if item else ()
 
 
-def _records_of(text: RRset, owners: AbstractSet[str]) -> dict[bytes, OwnershipRecord]:
+def _records_of(text: RRset | None, owners: AbstractSet[str]) -> dict[bytes, OwnershipRecord]:
     """Return the ownership records of `owners` among the TXT records, by rdata."""
-    found = {}
-    for rdata in text.rdatas:
-        record = ownership_record.parse(rdata)
-        if record is not None and record.owner in owners:
-            found[rdata] = record
-    return found
+    return {rdata: record for rdata, record in ownership_record.records(text).items() if record.owner in owners}
 
 
 def _is_taken(text: RRset | None) -> bool:
@@ -155,8 +148,7 @@ def _is_taken(text: RRset | None) -> bool:
 
 
 def _owners(text: RRset | None) -> list[str]:
-    parsed = [ownership_record.parse(rdata) for rdata in text.rdatas] if text else []
-    return sorted({record.owner for record in parsed if record is not None})
+    return sorted({record.owner for record in ownership_record.records(text).values()})
 
 
 def _others(text: RRset | None, scope: Scope) -> list[str]:
@@ -194,7 +186,7 @@ def _with_record(want: Node, found: Node, ours: dict[bytes, OwnershipRecord], sc
 def _without_records(found: Node, scope: Scope) -> Node:
     """Return `found` without the ownership records of the owners whose names we take over."""
     text = found.get(TXT) if scope.take_over else None
-    theirs = _records_of(text, scope.take_over) if text else {}
+    theirs = _records_of(text, scope.take_over)
     if text is None or not theirs:
         return found
     kept = tuple(rdata for rdata in text.rdatas if rdata not in theirs)
@@ -204,15 +196,16 @@ def _without_records(found: Node, scope: Scope) -> Node:
 def without_ours(found: Node, scope: Scope) -> Node:
     """Return what remains at a deleted name: everything except the published types and our ownership record.
 
-    If another owner has an ownership record there, only ours is deleted: the rest may belong to the other owner.
+    If another owner has an ownership record there, only ours is deleted: the rest may belong to the other owner, also
+    if we take over its wanted names.
     """
     if scope.ownership is Ownership.ZONE:
         return _without_records(found, scope).with_rrsets((), types=scope.types)
     text = found.get(TXT)
-    ours = _records_of(text, {scope.owner}) if text else {}
+    ours = _records_of(text, {scope.owner})
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
-    if _others(text, scope):
+    if any(owner != scope.owner for owner in _owners(text)):
         return found.with_rrsets(kept, types=(TXT,)).with_index(())
     # The SRV records of a group's service are ours also when GROUP_SRV has been turned off.
     service = is_service(found.name) and any(record.group for record in ours.values())
