@@ -11,12 +11,11 @@ for a referral and a DNAME, which show that the name is in another zone.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import diagnosis
-from ksd_ddns.primary.exchange import Exchange, Request
-from ksd_ddns.primary.queries import PIPELINED, poll
+from ksd_ddns.primary.exchange import Exchange
+from ksd_ddns.primary.queries import Question, answers, poll
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Message, Record
 from ksd_ddns.wire.rrset import ANY, CNAME, DNAME, DNSKEY, NS, SOA, SRV, TXT, Node, RRset, rrset
@@ -29,8 +28,6 @@ from ksd_ddns.zone.index import Entry, Index
 
 Progress = Callable[[int], None]
 """Gets the number of answers so far."""
-
-_Question = tuple[bytes, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,33 +148,15 @@ class NamesReader:
         found = self._found.get(name, {})
         return Node(name, tuple(found[rdtype] for rdtype in sorted(found)), tuple(sorted(set(index))))
 
-    def _ask(self, questions: Iterable[_Question], *, optional: bool = False) -> None:
-        """Ask `questions`, several at a time, and keep the answers; with `optional`, an error is no answer."""
-        exchange = self._exchange
-        waiting = iter(questions)
-        in_flight: dict[int, tuple[_Question, Request]] = {}
-        while True:
-            if len(in_flight) <= PIPELINED // 2:
-                batch: dict[int, tuple[_Question, Request]] = {}
-                for question in islice(waiting, PIPELINED - len(in_flight)):
-                    ident = exchange.new_id()
-                    while ident in batch:
-                        ident = exchange.new_id()
-                    batch[ident] = question, exchange.prepare(codec.query(ident, *question))
-                if batch:
-                    exchange.send_all([request for _, request in batch.values()])
-                    in_flight.update(batch)
-            if not in_flight:
-                return
-            response = exchange.receive()
-            question, request = in_flight.pop(response.request.ident)
-            exchange.end(request)
-            self._take(question, response.verified(), optional=optional)
+    def _ask(self, questions: Iterable[Question], *, optional: bool = False) -> None:
+        """Ask `questions`, and keep the answers; with `optional`, an error is no answer."""
+        for question, message in answers(self._exchange, questions):
+            self._take(question, message, optional=optional)
             self._answered += 1
             if self._progress:
                 self._progress(self._answered)
 
-    def _take(self, question: _Question, message: Message, *, optional: bool) -> None:
+    def _take(self, question: Question, message: Message, *, optional: bool) -> None:
         name, rdtype = question
         if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
             if optional:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries: which zone holds a name, a zone's serial, and spot checks of its records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ from ksd_ddns.zone.reverse_search import Placed
 
 PIPELINED = 32
 """Queries that are in flight at the same time."""
+
+Question = tuple[bytes, int]
+"""What a query asks for: an owner name and a record type."""
 
 _EMPTY_ZONE = names.ROOT + bytes(4)
 """The SOA of the empty zones that BIND adds (RFC 6303), after the first name: no mail address, serial 0."""
@@ -93,26 +96,37 @@ def place(exchange: Exchange, name: bytes) -> Placed:
     return Placed(None, reason=f"{exchange.server} does not say which zone holds it")
 
 
+def answers(exchange: Exchange, questions: Iterable[Question]) -> Iterator[tuple[Question, Message]]:
+    """Ask `questions`, PIPELINED at a time; yield each with its verified answer. Raises PrimaryError."""
+    waiting = iter(questions)
+    in_flight: dict[int, tuple[Question, Request]] = {}
+    while True:
+        if len(in_flight) <= PIPELINED // 2:  # several queries take one system call
+            batch: dict[int, tuple[Question, Request]] = {}
+            for question in islice(waiting, PIPELINED - len(in_flight)):
+                while (ident := exchange.new_id()) in batch:
+                    pass
+                batch[ident] = question, exchange.prepare(codec.query(ident, *question))
+            if batch:
+                exchange.send_all([request for _, request in batch.values()])
+                in_flight.update(batch)
+        if not in_flight:
+            return
+        response = exchange.receive()
+        question, request = in_flight.pop(response.request.ident)
+        exchange.end(request)
+        yield question, response.verified()
+
+
 def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server: bool) -> PollResult:
     """Return the serial of `zone`, and the `spots` with another answer."""
-    soa = Spot(zone, RRset(SOA, 0, ()))
-    queries = iter([soa, *spots])
-    in_flight: dict[int, tuple[Spot, Request]] = {}
+    by_question = {(spot.owner, spot.rrset.type): spot for spot in spots}
     serial, primary = 0, b""
     differing: set[bytes] = set()
     unknown: set[bytes] = set()
-    while True:
-        for spot in islice(queries, PIPELINED - len(in_flight)):
-            request = exchange.prepare(codec.query(exchange.new_id(), spot.owner, spot.rrset.type))
-            in_flight[request.ident] = spot, request
-            exchange.send(request)
-        if not in_flight:
-            return PollResult(serial, primary, other_server, differing, unknown)
-        response = exchange.receive()
-        spot, request = in_flight.pop(response.request.ident)
-        exchange.end(request)
-        message = response.verified()
-        if spot is soa:
+    for question, message in answers(exchange, [(zone, SOA), *by_question]):
+        spot = by_question.get(question)
+        if spot is None:
             serial, primary = _soa(exchange, _soa_response(exchange, message, zone), zone)
             continue
         found = _rdatas(exchange, message, spot)
@@ -120,6 +134,7 @@ def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server
             unknown.add(spot.owner)
         elif found != spot.rrset.rdatas:
             differing.add(spot.owner)
+    return PollResult(serial, primary, other_server, differing, unknown)
 
 
 def _rdatas(exchange: Exchange, message: Message, spot: Spot) -> tuple[bytes, ...] | None:
