@@ -170,11 +170,6 @@ class Kube:
         uid: str = namespace["metadata"]["uid"]
         return uid
 
-    def finish_deletion(self, namespace: str, name: str, resource: Resource = VMIS) -> None:
-        """Remove the finalizers of an object being deleted, as controllers do, if they are not simulated."""
-        with self.store.lock:
-            self.api.finish(resource, self.store.collection(resource.storage).versions[resource.key(namespace, name)])
-
     @property
     def revision(self) -> int:
         """The resourceVersion of the last write of all."""

@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -242,10 +242,6 @@ class Store:
             if kind not in self._collections:
                 self._collections[kind] = Collection(self.history, self._compacted)
             return self._collections[kind]
-
-    def collections(self) -> Iterable[tuple[str, Collection]]:
-        with self.lock:
-            return tuple(self._collections.items())
 
     def put(self, kind: str, key: str, obj: Mapping[str, Any]) -> Version:
         """Write `obj`, replacing any previous one."""

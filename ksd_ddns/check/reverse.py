@@ -3,7 +3,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from ksd_ddns.check.finding import Finding, failed, ok, skipped, warning
 from ksd_ddns.check.setup import Found, Setup
@@ -11,6 +10,7 @@ from ksd_ddns.errors import KsdError
 from ksd_ddns.primary.reverse import find
 from ksd_ddns.primary.session import Session
 from ksd_ddns.wire import names
+from ksd_ddns.wire.text import address_text
 from ksd_ddns.zone.reverse_search import MAX_BLOCKS, MAX_ZONES, ReverseSearch
 
 SHOWN = 3
@@ -42,13 +42,10 @@ def findings(setup: Setup, search: ReverseSearch, session: Session, found: Found
 
 def _nowhere(server: str, search: ReverseSearch) -> Finding:
     blocks = search.nowhere
-    reasons = Counter(each.reason for each in blocks)
-    address = {each.reason: each.address for each in reversed(blocks)}
-    listed = [f"{count} as that of {_text(address[reason])}: {reason}" for reason, count in reasons.most_common(SHOWN)]
-    more = f"; and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
-    text = f"{len(blocks)} blocks of addresses have no reverse zone here: {'; '.join(listed)}{more}"
-    return ok("reverse zones", server, f"{text}. Their addresses have no PTR records")
-
-
-def _text(address: bytes) -> str:
-    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
+    counts = Counter(each.reason for each in blocks)
+    example = {each.reason: address_text(each.address) for each in reversed(blocks)}
+    listed = [f"{count} such as that of {example[reason]}: {reason}" for reason, count in counts.most_common(SHOWN)]
+    more = f"; and {len(counts) - SHOWN} more reasons" if len(counts) > SHOWN else ""
+    found = "1 block of addresses has" if len(blocks) == 1 else f"{len(blocks)} blocks of addresses have"
+    text = f"{found} no reverse zone here, and no PTR records: {'; '.join(listed)}{more}"
+    return ok("reverse zones", server, text)

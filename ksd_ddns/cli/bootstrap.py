@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from socket import AF_INET, AF_INET6, SOCK_STREAM, getaddrinfo, inet_ntop
+from socket import SOCK_STREAM, getaddrinfo
 from typing import ClassVar
 
 from ksd_ddns import bootstrap
@@ -19,6 +19,7 @@ from ksd_ddns.primary.connection import Server
 from ksd_ddns.primary.keys import read_key_file
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.wire import names
+from ksd_ddns.wire.text import address_text
 
 _PAUSE = 0.5
 """Seconds between two queries to a primary that does not serve its catalog yet."""
@@ -85,7 +86,7 @@ def _primary(chosen: Settings, asked: Options) -> bootstrap.BundledPrimary:
         directory=asked.directory,
         base=names.to_text(chosen.base),
         reverse_zones=tuple(map(names.to_text, zones.reverse_bases(chosen))),
-        name_server_ips=tuple(_address_text(address) for address in chosen.name_server_ip),
+        name_server_ips=tuple(map(address_text, chosen.name_server_ip)),
         address=asked.address,
         port=asked.port,
         ttl=chosen.record_ttl,
@@ -139,7 +140,3 @@ def _wait_for_catalog(secondary: bootstrap.BundledSecondary, primary: str) -> No
 def _print_written(files: Iterable[bootstrap.Written]) -> None:
     for file in files:
         output.line(f"{file.path}: {file.outcome.value}")
-
-
-def _address_text(address: bytes) -> str:
-    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)

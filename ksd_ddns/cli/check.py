@@ -22,6 +22,7 @@ from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.keys import WEAK_ALGORITHMS
 from ksd_ddns.primary.session import Peer
 from ksd_ddns.printable import printable
+from ksd_ddns.sync.zone_sync import no_progress
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import ReverseZone, Rules
 from ksd_ddns.zone.plan import Scope
@@ -141,14 +142,10 @@ class _Chosen:
 
     def every_vmi(self) -> tuple[Vmi, ...]:
         everything = self._chosen.model_copy(update={"namespaces": frozenset(), "label_selector": selector.EVERYTHING})
-        return sources.vmis(everything, self._paths, _unseen)
+        return sources.vmis(everything, self._paths, no_progress)
 
     def vmis(self) -> tuple[Vmi, ...]:
-        return sources.vmis(self._chosen, self._paths, _unseen)
-
-
-def _unseen(what: str, done: int, total: int | None) -> None:
-    """Show no progress: each line of the result is progress."""
+        return sources.vmis(self._chosen, self._paths, no_progress)
 
 
 def _setup(chosen: Settings, peers: tuple[Peer, ...], paths: Sequence[str]) -> Setup:

@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 from ksd_ddns import __version__
 from ksd_ddns.status import templating, texts
 from ksd_ddns.status.about import About
-from ksd_ddns.status.causes import Group, groups
+from ksd_ddns.status.causes import VMS, Group, groups
 from ksd_ddns.status.query import LIMITS, Link, Query
 from ksd_ddns.status.templating import Clock, count, duration
-from ksd_ddns.status.view import NOTHING, STATES, Views, VmView, address_text
+from ksd_ddns.status.view import NOTHING, STATES, Views, VmView
 from ksd_ddns.sync.snapshot import Part, ProblemCause, Snapshot
 from ksd_ddns.sync.vm_index import AcceptedChange, NameProblem, VmIndex, ZoneTimes
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT
-from ksd_ddns.wire.text import rdtype_text
+from ksd_ddns.wire.text import address_text, rdtype_text
 from ksd_ddns.zone.explain import State
 from ksd_ddns.zone.ownership_record import owned
 from ksd_ddns.zone.plan import Conflict, Kind
@@ -172,7 +172,7 @@ def _zone(now: Snapshot) -> dict[str, object]:
 
 def _cause(group: Group, query: Query) -> dict[str, object]:
     """Return a cause with links to its VMs."""
-    return {"group": group, "vms": list(group.vms)[:12], "link": query.link(cause=group.cause, page=1)}
+    return {"group": group, "vms": list(group.vms)[:VMS], "link": query.link(cause=group.cause, page=1)}
 
 
 def explain_link(vmi: str) -> Link:

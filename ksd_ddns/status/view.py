@@ -3,11 +3,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.sync.vm_index import NameProblem, VmIndex, VmRow
 from ksd_ddns.wire import names
+from ksd_ddns.wire.text import address_text
 from ksd_ddns.zone.explain import State
 from ksd_ddns.zone.plan import Conflict
 from ksd_ddns.zone.reconciler.refusals import Refusal
@@ -99,10 +99,6 @@ class VmView:
         """Return whether this is one of the causes `state/code` of its states."""
         return bool(self.cause) and any(f"{STATES[int(rank)]}/{code}" == cause for rank, code in self._found())
 
-    def has_name(self, text: str) -> bool:
-        """Return whether the VM wants the name `text`, in lower case, with the final dot."""
-        return any(names.to_text(claim.node.name) == text for part in self.row.parts if part for claim in part.claims)
-
     def _found(self) -> Iterator[tuple[str, str]]:
         """Yield the rank of each state of the VM, and the code of its cause."""
         for part in self.row.parts:
@@ -159,8 +155,3 @@ def code_of(problem: NameProblem) -> str:
             return problem.why.cause.value
         case _:
             return _CODES.get(problem.state, "waiting")
-
-
-def address_text(address: bytes) -> str:
-    """Return a packed address as text."""
-    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)

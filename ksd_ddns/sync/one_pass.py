@@ -13,9 +13,8 @@ from ksd_ddns.errors import Unreachable
 from ksd_ddns.kubevirt.events import VmisListed
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.session import Session
-from ksd_ddns.sync import reasons
 from ksd_ddns.sync.snapshot import RefusedNames
-from ksd_ddns.sync.zone_sync import Step, ZoneSync, _no_progress
+from ksd_ddns.sync.zone_sync import Step, ZoneSync, no_progress
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import Rules
 from ksd_ddns.zone.live import Live
@@ -23,6 +22,7 @@ from ksd_ddns.zone.plan import Change, Conflict, Plan, Scope
 from ksd_ddns.zone.reconciler import Options, Reconciler
 from ksd_ddns.zone.reconciler.events import Accepted, CheckSerial, Planned, ReadNames, Refused, Wait
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
+from ksd_ddns.zone.render.refused import refused
 from ksd_ddns.zone.update import Limits
 
 ATTEMPTS = 3
@@ -55,9 +55,7 @@ class Report:
             RefusedNames(
                 cause=found[0].cause.value,
                 count=len(found),
-                reason=reasons.refusal_text(
-                    found[0], zone=zone, server=self.server, accepts=self.accepts, ours=self.ours
-                ),
+                reason=str(refused(found[0], zone=zone, server=self.server, accepts=self.accepts, ours=self.ours)),
                 names=tuple(map(names.to_text, sorted((one.name for one in found), key=names.canonical))),
             )
             for found in sorted(groups.values(), key=len, reverse=True)
@@ -78,7 +76,7 @@ class OnePass:
         limits: Limits,
         max_delete_percent: int = 30,
         hold_down: float = 0.0,
-        step: Step = _no_progress,
+        step: Step = no_progress,
     ) -> None:
         options = Options(max_delete_percent=max_delete_percent, hold_down=hold_down)
         self.reconciler = Reconciler(

@@ -14,11 +14,6 @@ def refusal(found: Refusal, reconciler: Reconciler, server: str) -> str:
     """Return why a name is refused, and the remedy."""
     accepts = not reconciler.acceptance.refuses
     zone, ours = names.to_text(reconciler.zone), reconciler.holds_our_names
-    return refusal_text(found, zone=zone, server=server, accepts=accepts, ours=ours)
-
-
-def refusal_text(found: Refusal, *, zone: str, server: str, accepts: bool, ours: bool) -> str:
-    """Return the same; `accepts` is whether the zone accepts other updates, `ours` whether it has names of ours."""
     return str(refused(found, zone=zone, server=server, accepts=accepts, ours=ours))
 
 
@@ -36,13 +31,9 @@ def primary(reconciler: Reconciler, server: str) -> str:
     zone = names.to_text(reconciler.zone)
     first = next(iter(reconciler.refusals), None)
     if reconciler.holds_our_names:
-        return _zone_refuses(first, zone=zone, server=server)
+        return str(zone_refuses(first, zone=zone, server=server))
     error = first.error if first else None
     return str(error) if error is not None else f"{server} accepts no update of {zone}"
-
-
-def _zone_refuses(found: Refusal | None, *, zone: str, server: str) -> str:
-    return str(zone_refuses(found, zone=zone, server=server))
 
 
 def deletions(reconciler: Reconciler) -> str:

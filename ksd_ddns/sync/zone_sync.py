@@ -40,7 +40,7 @@ _SHOWN_EVERY = 100
 _audit = logging.getLogger("ksd_ddns.audit")
 
 
-def _no_progress(what: str, done: int, total: int | None) -> None:
+def no_progress(what: str, done: int, total: int | None) -> None:
     """Show no progress."""
 
 
@@ -66,9 +66,9 @@ class ZoneSync:
         reconciler: Reconciler,
         limits: Limits,
         *,
-        step: Step = _no_progress,
+        step: Step = no_progress,
         may_send: Callable[[], bool] = lambda: True,
-        observer: "Observer | None" = None,
+        observer: Observer | None = None,
     ) -> None:
         self.session = session
         self.reconciler = reconciler

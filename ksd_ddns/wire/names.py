@@ -167,15 +167,6 @@ def reversed_address(name: bytes) -> bytes | None:
     return address if reverse(address) == name else None
 
 
-def is_reverse_block(name: bytes) -> bool:
-    """Return whether `name` is the reverse name of an address, or of a block of addresses."""
-    for above, count in ((IN_ADDR_ARPA, 4), (IP6_ARPA, 32)):
-        if is_below(name, above):
-            missing = count + len(labels(above)) - len(labels(name))
-            return missing >= 0 and reversed_address(b"\x010" * missing + name) is not None
-    return False
-
-
 def legal_label(text: str) -> bytes | None:
     """Return `text` as a length-prefixed, lower-case label, or None if published names may not contain it.
 

@@ -30,10 +30,8 @@ def is_readable(rdtype: int) -> bool:
 
 def rdata_text(rdtype: int, rdata: bytes) -> str:
     """Return `rdata` in presentation form, in the generic form of RFC 3597 for types not supported here."""
-    if rdtype == A and len(rdata) == 4:
-        return inet_ntop(AF_INET, rdata)
-    if rdtype == AAAA and len(rdata) == 16:
-        return inet_ntop(AF_INET6, rdata)
+    if (rdtype == A and len(rdata) == 4) or (rdtype == AAAA and len(rdata) == 16):
+        return address_text(rdata)
     if rdtype == TXT:
         return " ".join(_quoted(string) for string in txt.strings(rdata))
     if rdtype in {NS, CNAME, PTR, DNAME}:
@@ -42,6 +40,11 @@ def rdata_text(rdtype: int, rdata: bytes) -> str:
         priority, weight, port = (int.from_bytes(rdata[at : at + 2], "big") for at in (0, 2, 4))
         return f"{priority} {weight} {port} {names.to_text(rdata[6:])}"
     return f"\\# {len(rdata)} {rdata.hex()}" if rdata else "\\# 0"
+
+
+def address_text(address: bytes) -> str:
+    """Return a packed IPv4 or IPv6 address as text."""
+    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
 
 
 def _quoted(string: bytes) -> str:

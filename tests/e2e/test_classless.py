@@ -143,7 +143,7 @@ def test_auto_finds_every_reverse_zone_with_an_address(make_primary: Callable[..
     assert check.code == 0, check.out
     assert "auto finds 10.in-addr.arpa., " in check.out.replace("auto finds 1.10.in-addr.arpa., ", "auto finds ")
     assert "2 blocks of addresses have no reverse zone here" in check.out
-    assert "1 as that of 203.0.113.9" in check.out or "2 as that of 192.168.7.9" in check.out
+    assert "1 such as that of 203.0.113.9" in check.out or "2 such as that of 192.168.7.9" in check.out
     script = command("plan", "-o", "nsupdate", vmi=[]).out
     assert script.count("\nzone ") == 1, "without addresses no reverse zone is found"
 

@@ -8,13 +8,13 @@ excluded an address.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from ksd_ddns.kubevirt.addresses import unpublishable
 from ksd_ddns.kubevirt.networks import ABSENT, SECONDARY, NetworkChoice, by_record, networks_of
 from ksd_ddns.kubevirt.vmi import Interface, Vmi, address_of, texts_of
 from ksd_ddns.kubevirt.vmi_object import Spec, VmiObject
 from ksd_ddns.wire.rrset import AAAA, A
+from ksd_ddns.wire.text import address_text
 from ksd_ddns.zone.desired import Rules, VmiNames, interface_name, publishable
 from ksd_ddns.zone.explain.model import (
     AddressExplanation,
@@ -49,7 +49,7 @@ def interfaces(obj: VmiObject | None, of: Published) -> tuple[InterfaceExplanati
     those that only the guest knows.
     """
     if obj is None:
-        texts = {each.name: [_text(address) for address in each.addresses] for each in of.vmi.interfaces}
+        texts = {each.name: [address_text(address) for address in each.addresses] for each in of.vmi.interfaces}
         excluded: Collection[str] = ()
         spec = None
     else:
@@ -132,7 +132,7 @@ class _Rows:
                 seen.add(address)
             elif address is None:
                 found.append(AddressExplanation(address=text, state=State.SKIPPED, skip=Skip.NOT_AN_ADDRESS))
-        found += [self._row(_text(address), address) for address in self._holds if address not in seen]
+        found += [self._row(address_text(address), address) for address in self._holds if address not in seen]
         return found or [AddressExplanation(address="", state=State.SKIPPED, skip=self._of.skip or Skip.NO_ADDRESS)]
 
     def _row(self, text: str, address: bytes) -> AddressExplanation:
@@ -200,7 +200,3 @@ def _state(address: bytes, name: NameExplanation | None, hold: Hold | None) -> S
     if unfinished and name.ours and name.unconfirmed_since is None and item is not None and address in item.rdatas:
         return State.HELD if hold is not None else State.PUBLISHED
     return name.state
-
-
-def _text(address: bytes) -> str:
-    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)

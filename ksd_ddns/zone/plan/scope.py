@@ -38,8 +38,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     `base` is the name under which everything is published. `types` are the record types published there, without the
     ownership record. `owner` is the owner ID, ignored with Ownership.ZONE. Wanted names with an ownership record of an
-    owner in `take_over` become ours. `forward` is the base of the VMIs' names, to
-    which the records of a reverse zone point; empty if it is `base`.
+    owner in `take_over` become ours. `forward` is the base of the VMIs' names, to which the records of a reverse zone
+    point; empty if it is `base`.
 
     With `base_only`, names outside the base are not ours even with our ownership record: the zone holds several bases.
     Names below one of `excluded` are never ours: they belong to another base. Names in `protected` are changed when

@@ -74,14 +74,14 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
             seen=state.deletions.seen,
             incomplete=state.learned.incomplete_namespaces,
         )
-        plan = plan if grown is None else msgspec.structs.replace(plan, changes=(grown, *plan.changes))
+        plan = _with_first(grown, plan)
         state.deletions.note_plan(plan)
         state.facts.append(Planned(plan))
     else:
         state.deletions.release(dirty, lambda name: state.desired.get(name) is not None)
         blocked = state.deletions.blocked
         plan = planning.partial(dirty - blocked.keys() if blocked else dirty, state.desired, state.live, state.scope)
-        plan = plan if grown is None else msgspec.structs.replace(plan, changes=(grown, *plan.changes))
+        plan = _with_first(grown, plan)
         state.facts.append(Planned(plan, frozenset(dirty)))
     changing = {change.name for change in plan.changes}
     outcomes.settle(state, dirty - changing)
@@ -98,6 +98,10 @@ def _plan_dirty(state: State, now: float) -> Plan | None:
         changes = tuple(change for change in plan.changes if change.name not in waits)
         plan = msgspec.structs.replace(plan, changes=changes)
     return plan
+
+
+def _with_first(change: Change | None, plan: Plan) -> Plan:
+    return plan if change is None else msgspec.structs.replace(plan, changes=(change, *plan.changes))
 
 
 def _waiting(state: State, names: set[bytes]) -> set[bytes]:

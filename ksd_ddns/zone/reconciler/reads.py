@@ -34,7 +34,7 @@ class Reads:
     """
 
     def __init__(self) -> None:
-        self._rotation: Iterator[bytes] = iter(())
+        self._next_spots: Iterator[bytes] = iter(())
         self.live: Live | None = None
         self.need = Need.ZONE
         self.reconnected = False
@@ -55,10 +55,10 @@ class Reads:
         wanted = SPOTS_AFTER_RECONNECT if self.reconnected else SPOTS
         found: list[Node] = []
         for _ in range(4 * wanted):  # most names are in sync; if not, there is other work to do
-            name = next(self._rotation, None)
+            name = next(self._next_spots, None)
             if name is None:
-                self._rotation = iter(list(desired.names()))
-                name = next(self._rotation, None)
+                self._next_spots = iter(list(desired.names()))
+                name = next(self._next_spots, None)
             if name is None:
                 break
             node = self.live.nodes.get(name)

@@ -43,9 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class State:
     """The parts of the state, each with a subject of its own.
 
-    `rotation` is None if the zone is read by transfer.
-    `scope` includes the TTL limit that the server was found to apply. `synced`: the zone was in sync at least once.
-    `facts` are those since they were last taken.
+    `rotation` is None if the zone is read by transfer. `scope` includes the TTL limit that the server was found to
+    apply. `synced`: the zone was in sync at least once. `facts` are those since they were last taken.
     """
 
     def __init__(

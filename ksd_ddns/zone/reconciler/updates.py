@@ -82,8 +82,7 @@ class Updates:
 
     `uncertain` names must be read first; each has the last change sent, if it may have been applied. `attempts` counts
     failed attempts at a name in a row, `delayed` is when to try it again. `received` is when the cause of a change was
-    received from a source. `not_read_back_since` is when
-    the first update after the last read was accepted.
+    received from a source. `not_read_back_since` is when the first update after the last read was accepted.
     """
 
     def __init__(self) -> None:

@@ -93,17 +93,8 @@ def values(of: RRset) -> str:
 
 def conflict(of: Conflict) -> str:
     """Return a conflict with its name, its VMI, the reason, and what the zone holds."""
-    return f"{_subject(of)} conflict: {message.conflict(of)}; found {_found(of.found)}"
-
-
-def conflict_brief(of: Conflict) -> str:
-    """Return a conflict with its name, its VMI and the reason."""
-    return f"{_subject(of)}: {message.conflict(of)}"
-
-
-def _subject(of: Conflict) -> str:
     vmi = f" (VMI {of.vmi})" if of.vmi else ""
-    return f"{names.to_text(of.name)}{vmi}"
+    return f"{names.to_text(of.name)}{vmi} conflict: {message.conflict(of)}; found {_found(of.found)}"
 
 
 def _found(node: Node) -> str:
