@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/reference/metrics.md from the table in ksd_ddns/status/metrics.py. With --check, only compare it."""
+"""Write docs/reference/metrics.md from the table in ksd_ddns/status/metrics.py."""
 
-import sys
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric as Family
@@ -102,16 +101,5 @@ def _python_row(family: Family) -> tuple[str, ...]:
     return f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation.rstrip(".")
 
 
-def main() -> int:
-    """Write or compare the page; return the exit code."""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    if PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    print(f"{PAGE} is out of date: run scripts/metrics_reference.py", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    PAGE.write_text(page(), encoding="utf-8")
