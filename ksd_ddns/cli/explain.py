@@ -23,7 +23,7 @@ from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.one_pass import OnePass
 from ksd_ddns.wire import names
 from ksd_ddns.zone import explain
-from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiView
+from ksd_ddns.zone.explain import NameAnswer, Viewpoint, VmiView
 from ksd_ddns.zone.render import explained
 from ksd_ddns.zone.render.explain_text import Text
 from ksd_ddns.zone.render.explained import Document
@@ -96,10 +96,7 @@ def _explain(asked: Options) -> tuple[Document | None, int]:
             views, code = in_each_zone(chosen, view)
             if not views:
                 return None, code
-            selection = Selection(
-                namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks
-            )
-            return explained.vmi(explain.vmi(key, obj, views, selection), Explainer.clock()), code
+            return explained.vmi(explain.vmi(key, obj, views, chosen.selection), Explainer.clock()), code
         answers, code = in_each_zone(chosen, answer)
         return (explained.name(explain.best(answers), Explainer.clock()) if answers else None), code
 
@@ -124,6 +121,6 @@ def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tupl
     found = [(path, vmifile.read_objects(path)) for path in paths]
     vmifile.merged((path, tuple(map(vmi.parse, objects))) for path, objects in found)
     every = [obj for _, objects in found for obj in objects]
-    selection = Selection(namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks)
-    selected = tuple(vmi.parse(obj, chosen.networks) for obj in every if selection.skip(obj) is None)
+    selection = chosen.selection
+    selected = tuple(selection.parse(obj) for obj in every if selection.includes(obj))
     return selected, next((obj for obj in every if obj.key == key), None)

@@ -32,7 +32,6 @@ from ksd_ddns.sync.explain import Explainer
 from ksd_ddns.sync.notifications import Notify
 from ksd_ddns.sync.vm_index import VmIndex
 from ksd_ddns.wire import names
-from ksd_ddns.zone.explain import Selection
 from ksd_ddns.zone.notification import Notification
 from ksd_ddns.zone.reconciler import Options as Keeping
 
@@ -120,7 +119,7 @@ def main(asked: Options, timing: Timing | None = None) -> int:
         explainer=Explainer(
             supervisor,
             sources.vmi_reader(asked.source, timing.cluster, counts, within=READ_VMI_WITHIN),
-            Selection(namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks),
+            chosen.selection,
             hold_down=chosen.hold_down,
             unavailable=lambda: "" if election is None or election.leading() else "this replica is not the leader",
         ),

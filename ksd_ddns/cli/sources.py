@@ -35,18 +35,12 @@ def vmis(chosen: Settings, paths: Sequence[str], step: Step) -> tuple[Vmi, ...]:
         check_paths(paths)
         return vmifile.read_all(
             paths,
-            namespaces=chosen.namespaces,
-            selector=chosen.label_selector,
-            networks=chosen.networks,
+            chosen.selection,
             progress=lambda part: step("reading VMIs", round(100 * part), 100),
         )
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 takes half a second, needed for a cluster only
 
-    return tuple(
-        vmi
-        for watch in watches(namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks)
-        for vmi in watch.vmis()
-    )
+    return tuple(vmi for watch in watches(chosen.selection) for vmi in watch.vmis())
 
 
 def vmi_sources(chosen: Settings, paths: Sequence[str], timing: Timing, counts: Counts) -> tuple[Source, ...]:
@@ -55,18 +49,10 @@ def vmi_sources(chosen: Settings, paths: Sequence[str], timing: Timing, counts: 
         raise SettingsError("run --from -: standard input cannot be followed; name a file")
     if paths:
         check_paths(paths)
-        return (
-            FileSource(*paths, namespaces=chosen.namespaces, selector=chosen.label_selector, networks=chosen.networks),
-        )
+        return (FileSource(*paths, selection=chosen.selection),)
     from ksd_ddns.cluster.watch import watches  # noqa: PLC0415 as above
 
-    return watches(
-        namespaces=chosen.namespaces,
-        selector=chosen.label_selector,
-        networks=chosen.networks,
-        timing=timing,
-        counts=counts,
-    )
+    return watches(chosen.selection, timing=timing, counts=counts)
 
 
 def vmi_reader(

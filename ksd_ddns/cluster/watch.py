@@ -23,7 +23,7 @@ from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
-from ksd_ddns.kubevirt.selector import Selector
+from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.zone.reconciler.backoff import Backoff
@@ -262,18 +262,11 @@ def _end(error: SourceError) -> End:
     return End.INTERRUPTED if isinstance(error, Broken) else End.FAILED
 
 
-def watches(
-    *,
-    namespaces: frozenset[str],
-    selector: Selector,
-    networks: NetworkChoice = SECONDARY,
-    timing: Timing | None = None,
-    counts: Counts | None = None,
-) -> tuple[Watch, ...]:
-    """Return a watch for each of `namespaces`, or one for the full cluster if there are none. Raises SourceError."""
+def watches(selection: Selection, *, timing: Timing | None = None, counts: Counts | None = None) -> tuple[Watch, ...]:
+    """Return a watch for each namespace of `selection`, or one for the full cluster. Raises SourceError."""
     timing = timing or Timing()
     api = Api(timing=timing.api, counts=counts)
     return tuple(
-        Watch(api, namespace=name, selector=str(selector), networks=networks, timing=timing.watch)
-        for name in sorted(namespaces) or ("",)
+        Watch(api, namespace=name, selector=str(selection.selector), networks=selection.networks, timing=timing.watch)
+        for name in sorted(selection.namespaces) or ("",)
     )

@@ -33,6 +33,7 @@ from ksd_ddns.config.fields import (
 )
 from ksd_ddns.kubevirt import selector, vmi
 from ksd_ddns.kubevirt.networks import SECONDARY
+from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.primary.connection import Server
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import DEFAULT_NAME, INTERFACE_NAME, HostnameScope
@@ -307,6 +308,11 @@ class Settings(BaseSettings):
     def owner(self) -> str:
         """The owner ID; `default` if it is neither set nor read from a cluster."""
         return self.owner_id or "default"
+
+    @property
+    def selection(self) -> Selection:
+        """Which VMIs are published, and which of their networks."""
+        return Selection(namespaces=self.namespaces, selector=self.label_selector, networks=self.networks)
 
 
 _VM = b"\2vm"

@@ -13,10 +13,11 @@ from threading import BoundedSemaphore
 from typing import Generic, Protocol, TypeVar
 
 from ksd_ddns.errors import KsdError, SourceError
-from ksd_ddns.kubevirt.vmi_object import VmiObject
+from ksd_ddns.kubevirt.selection import Selection
+from ksd_ddns.kubevirt.vmi_object import Metadata, VmiObject
 from ksd_ddns.sync.snapshot import Part, Snapshot
 from ksd_ddns.zone import explain
-from ksd_ddns.zone.explain import NameAnswer, Selection, Viewpoint, VmiExplanation
+from ksd_ddns.zone.explain import NameAnswer, Viewpoint, VmiExplanation
 from ksd_ddns.zone.reconciler import Reconciler
 
 AT_ONCE = 2
@@ -80,7 +81,9 @@ class Explainer:
         with self._turn():
             obj, unread = None, ""
             try:
-                obj = self._selection.placeholder(key) or self._read(key)
+                namespace, _, name = key.partition("/")
+                outside = not self._selection.includes_namespace(namespace)
+                obj = VmiObject(Metadata(name=name, namespace=namespace)) if outside else self._read(key)
             except SourceError as e:
                 unread = str(e)
             views = self._ask(lambda zone, server, now: explain.vmi_view(zone, key, self._at(server), now))

@@ -15,9 +15,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from ksd_ddns.errors import SourceError
-from ksd_ddns.kubevirt import vmi
-from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
-from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
+from ksd_ddns.kubevirt.selection import EVERYTHING, Selection
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.vmifile.documents import CURE, Document, ListMeta, documents
@@ -31,28 +29,21 @@ MAX_OCTETS: Final = 1 << 30
 
 def read(
     path: str,
+    selection: Selection = EVERYTHING,
     *,
-    namespaces: frozenset[str] = frozenset(),
-    selector: Selector = EVERYTHING,
-    networks: NetworkChoice = SECONDARY,
     progress: Progress | None = None,
     max_octets: int = MAX_OCTETS,
 ) -> tuple[Vmi, ...]:
-    """Return the VMIs in the file at `path` (`-`: standard input) that are in `namespaces` and match `selector`.
+    """Return the VMIs in the file at `path` (`-`: standard input) that `selection` includes.
 
-    `networks` are those that are published. No namespaces means all of them. The file holds YAML documents or
-    consecutive JSON documents, each a VMI, a `List` or a `VirtualMachineInstanceList`. It is in UTF-8 or, with a byte
-    order mark, UTF-16, which a redirection in PowerShell writes. The order is that of the file. `progress` is called
-    with the part read so far, from 0 to 1.
+    The file holds YAML documents or consecutive JSON documents, each a VMI, a `List` or a
+    `VirtualMachineInstanceList`. It is in UTF-8 or, with a byte order mark, UTF-16, which a redirection in PowerShell
+    writes. The order is that of the file. `progress` is called with the part read so far, from 0 to 1.
 
     Raises SourceError if the file cannot be read, is larger than `max_octets`, is malformed, or contains anything but
     VMIs, or one VMI twice. An empty list is valid.
     """
-    return tuple(
-        vmi.parse(obj, networks)
-        for obj in _unique(path, progress, max_octets)
-        if (not namespaces or obj.namespace in namespaces) and selector.matches(obj.labels)
-    )
+    return tuple(selection.parse(obj) for obj in _unique(path, progress, max_octets) if selection.includes(obj))
 
 
 def read_objects(path: str) -> tuple[VmiObject, ...]:
@@ -78,10 +69,8 @@ def _unique(path: str, progress: Progress | None, max_octets: int) -> Iterator[V
 
 def read_all(
     paths: Sequence[str],
+    selection: Selection = EVERYTHING,
     *,
-    namespaces: frozenset[str] = frozenset(),
-    selector: Selector = EVERYTHING,
-    networks: NetworkChoice = SECONDARY,
     progress: Progress | None = None,
     max_octets: int = MAX_OCTETS,
 ) -> tuple[Vmi, ...]:
@@ -89,21 +78,7 @@ def read_all(
 
     Raises SourceError as `read` does, and if two of the files contain the same VMI.
     """
-    found = [
-        (
-            path,
-            read(
-                path,
-                namespaces=namespaces,
-                selector=selector,
-                networks=networks,
-                progress=progress,
-                max_octets=max_octets,
-            ),
-        )
-        for path in paths
-    ]
-    return merged(found)
+    return merged((path, read(path, selection, progress=progress, max_octets=max_octets)) for path in paths)
 
 
 def merged(found: Iterable[tuple[str, tuple[Vmi, ...]]]) -> tuple[Vmi, ...]:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmisListed
-from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
-from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
+from ksd_ddns.kubevirt.selection import EVERYTHING, Selection
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.vmifile.file import merged, read
 
@@ -48,14 +47,9 @@ class FileSource:
     def __init__(
         self,
         *paths: str,
-        namespaces: frozenset[str] = frozenset(),
-        selector: Selector = EVERYTHING,
-        networks: NetworkChoice = SECONDARY,
+        selection: Selection = EVERYTHING,
     ) -> None:
-        self._files = tuple(
-            _File(path, partial(read, path, namespaces=namespaces, selector=selector, networks=networks))
-            for path in paths
-        )
+        self._files = tuple(_File(path, partial(read, path, selection)) for path in paths)
 
     def run(self, publish: Callable[[SourceEvent], None], stop: Event) -> None:
         """Read the files, and each file again when it changes, until `stop` is set; call `publish` with each event."""

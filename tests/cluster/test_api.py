@@ -38,7 +38,7 @@ from ksd_ddns.cluster.namespaces import uid_of_namespace
 from ksd_ddns.cluster.timing import ApiTiming
 from ksd_ddns.cluster.watch import Watch, watches
 from ksd_ddns.errors import SourceError
-from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.selection import Selection
 
 MakeKube = Callable[..., Kube]
 
@@ -93,9 +93,9 @@ def test_the_kubeconfig_variable_selects_the_file(
     # In a pod with a kubeconfig, the kubeconfig takes precedence.
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    (everything,) = watches(namespaces=frozenset(), selector=selector.parse(""))
+    (everything,) = watches(Selection())
     assert [item.key for item in everything.vmis()] == ["prod/db"]
-    first, second = watches(namespaces=frozenset({"b", "a"}), selector=selector.parse(""))
+    first, second = watches(Selection(namespaces=frozenset({"b", "a"})))
     assert (first.namespace, second.namespace) == ("a", "b")
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from ksd_ddns.errors import SourceError
+from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.status import About, StatusServer
@@ -21,7 +22,6 @@ from ksd_ddns.sync.zone_vms import ZoneVms
 from ksd_ddns.wire import names
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.desired import desired
-from ksd_ddns.zone.explain import Selection
 from ksd_ddns.zone.owned import Owned
 from ksd_ddns.zone.reconciler.events import Accepted, Planned, Wait, ZoneRead
 from tests.zone.build import BASE, REVERSE, ZONE, node, ns, records, reverse_rules, soa, txt_rules, vmi

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from harness.vmis import vmi as api_vmi
+from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.kubevirt.vmi import parse
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.status.explanation import wants_html
 from ksd_ddns.sync.explain import Explainer, Look, Unanswered
-from ksd_ddns.zone.explain import Selection
 from tests.status.site import Site, fleet, underscores
 from tests.status.test_page import HOSTILE, kind, sentence, text_of
 from tests.zone.build import REVERSE, a, node

@@ -23,6 +23,7 @@ from harness.vmis import as_json, as_yaml, listing, vmi
 from ksd_ddns import vmifile
 from ksd_ddns.errors import SourceError
 from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.vmifile import read_all
 
@@ -183,7 +184,9 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_namespaces_and_labels_select_vmis(file: File, namespaces: list[str], labels: str, want: list[str]) -> None:
     x = "kind: VirtualMachineInstance\nmetadata: {name: x, labels: {version: 1.10}}\n"
     path = file(as_yaml(DB, WEB) + b"---\n" + x.encode())
-    assert keys(vmifile.read(path, namespaces=frozenset(namespaces), selector=selector.parse(labels))) == want
+    assert (
+        keys(vmifile.read(path, Selection(namespaces=frozenset(namespaces), selector=selector.parse(labels)))) == want
+    )
 
 
 @pytest.mark.usefixtures("loader")
@@ -328,7 +331,7 @@ def test_malformed_input_is_an_error_with_file_place_and_remedy(file: File, cont
 )
 def test_a_duplicate_vmi_is_an_error_with_both_places(file: File, content: bytes, first: str, second: str) -> None:
     with pytest.raises(SourceError) as caught:
-        vmifile.read(file(content), namespaces=frozenset({"elsewhere"}))
+        vmifile.read(file(content), Selection(namespaces=frozenset({"elsewhere"})))
     assert f"in {first} and in {second}:" in str(caught.value)
 
 

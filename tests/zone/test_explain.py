@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness import vmis
 from ksd_ddns.kubevirt import selector
+from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.kubevirt.vmi import MAX_ADDRESSES_OF_INTERFACE, parse
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.kubevirt.warning import AddressKind, VmiWarning, WarningCode
@@ -22,7 +23,6 @@ from ksd_ddns.zone.explain import (
     AddressExplanation,
     NameAnswer,
     NameExplanation,
-    Selection,
     Skip,
     State,
     Viewpoint,
@@ -243,7 +243,7 @@ def test_an_interface_without_a_name_of_its_own_may_be_in_the_default_record() -
 )
 def test_a_vmi_of_which_nothing_is_published(fields: dict[str, Any], selection: Selection, skip: Skip) -> None:
     raw = db(**fields)
-    selected = selection.skip(obj_of(raw)) is None
+    selected = selection.includes(obj_of(raw))
     found = explained(world(*([raw] if selected else [])), raw, selection=selection)
     assert (found.skip, found.complete, found.known, states(found)) == (skip, False, True, {})
     assert rows(found) == [("net1", "10.1.0.9", State.SKIPPED, skip)]

@@ -18,7 +18,7 @@ from ksd_ddns.zone.explain.model import (
 from ksd_ddns.zone.explain.names import Viewpoint
 from ksd_ddns.zone.explain.questions import best, is_vmi, is_vmi_key, name_of
 from ksd_ddns.zone.explain.view import VmiView, name_view, vmi_view
-from ksd_ddns.zone.explain.vmis import Selection, similar_keys, vmi
+from ksd_ddns.zone.explain.vmis import similar_keys, vmi
 
 __all__ = [
     "AddressExplanation",
@@ -29,7 +29,6 @@ __all__ = [
     "NameAnswer",
     "NameExplanation",
     "RefusalFact",
-    "Selection",
     "Skip",
     "State",
     "Viewpoint",

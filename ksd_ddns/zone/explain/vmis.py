@@ -2,13 +2,11 @@
 """The explanation of a VMI, from its API object and what each zone knows of it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ksd_ddns.kubevirt.networks import SECONDARY, NetworkChoice
-from ksd_ddns.kubevirt.selector import EVERYTHING, Selector
-from ksd_ddns.kubevirt.vmi import Vmi, parse
-from ksd_ddns.kubevirt.vmi_object import Metadata, VmiObject
+from ksd_ddns.kubevirt.selection import Selection
+from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.kubevirt.warning import VmiWarning, WarningCode
 from ksd_ddns.wire.rrset import Node
 from ksd_ddns.zone import hold
@@ -38,31 +36,6 @@ _SHOWN_ELSEWHERE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which VMIs are published: those in `namespaces` (all if there are none) that match `selector`.
-
-    `networks` are the networks of each that are published.
-    """
-
-    namespaces: frozenset[str] = frozenset()
-    selector: Selector = EVERYTHING
-    networks: NetworkChoice = SECONDARY
-
-    def placeholder(self, key: str) -> VmiObject | None:
-        """Return an object without addresses for a VMI outside `namespaces`, None for all others."""
-        namespace, _, name = key.partition("/")
-        if not self.namespaces or namespace in self.namespaces:
-            return None
-        return VmiObject(Metadata(name=name, namespace=namespace))
-
-    def skip(self, obj: VmiObject) -> Skip | None:
-        """Return why `obj` is not selected, None if it is."""
-        if self.namespaces and obj.namespace not in self.namespaces:
-            return Skip.NAMESPACES
-        return None if self.selector.matches(obj.labels) else Skip.LABEL_SELECTOR
-
-
 def vmi(
     key: str,
     obj: VmiObject | None,
@@ -79,7 +52,7 @@ def vmi(
     main = views[0]
     names = tuple(name for view in views for name in view.names)
     zones = tuple(view.fact for view in views)
-    latest = parse(obj, selection.networks) if obj is not None else main.latest
+    latest = selection.parse(obj) if obj is not None else main.latest
     gone = obj is None and not unread
     if latest is None or gone:
         similar = similar_keys(key, main.keys)
@@ -96,7 +69,7 @@ def vmi(
         )
     held = hold.with_held(latest, {(each.interface, each.rdtype): each.addresses for each in main.holds})
     wanted = vmi_names(held, main.rules)
-    skip = selection.skip(obj) if obj is not None else None
+    skip = _unselected(obj, selection) if obj is not None else None
     skip = skip or _skip(latest, wanted)
     names = (*names, *(() if skip is not None else _not_received(names, wanted, main)))
     of = Published(
@@ -138,6 +111,13 @@ def similar_keys(key: str, keys: Collection[str]) -> tuple[str, ...]:
     candidates = [each for each in there if abs(len(each) - len(name)) <= _LENGTHS][:_COMPARED]
     near = [prefix + each for each in get_close_matches(name, candidates, n=_SIMILAR, cutoff=0.5)]
     return tuple(dict.fromkeys([*elsewhere, *near]))[:_SIMILAR]
+
+
+def _unselected(obj: VmiObject, selection: Selection) -> Skip | None:
+    """Return why `obj` is not selected, None if it is."""
+    if not selection.includes_namespace(obj.namespace):
+        return Skip.NAMESPACES
+    return None if selection.includes(obj) else Skip.LABEL_SELECTOR
 
 
 def _skip(latest: Vmi, wanted: VmiNames) -> Skip | None:
