@@ -189,7 +189,7 @@ def _notify(trial: Trial, port: int) -> None:
         listener.close()
 
 
-def _whole(trial: Trial, port: int) -> None:
+def _all_steps(trial: Trial, port: int) -> None:
     for step in (_check, _add, _change, _change_ttl, _delete):
         step(trial, port)
 
@@ -210,8 +210,8 @@ _SCRIPT: dict[Shape, dict[Step, _Run]] = {
     },
     Shape.LIMITED: {Step.REFUSED: _refused},
     Shape.NOTIFYING: {Step.NOTIFY: _notify},
-    Shape.KERBEROS: {Step.GSS: _whole},
-    Shape.BUNDLED: {Step.BUNDLED: _whole},
+    Shape.KERBEROS: {Step.GSS: _all_steps},
+    Shape.BUNDLED: {Step.BUNDLED: _all_steps},
 }
 
 

@@ -179,7 +179,9 @@ def _interface_name(value: Any) -> Any:
         return value
     found = template(value)
     if "vm" not in found.fields or not found.fields & {"interface", "network"}:
-        raise ValueError("several VMs or interfaces would have one name: it needs {vm}, and {interface} or {network}")
+        raise ValueError(
+            "several VMs or interfaces would have the same name: it needs {vm}, and {interface} or {network}"
+        )
     return found
 
 
@@ -190,7 +192,7 @@ def _default_name(value: Any) -> Any:
     for field in sorted(found.fields & {"interface", "network"}):
         raise ValueError(f"{{{field}}} is not allowed: the record has addresses of several interfaces")
     if "vm" not in found.fields:
-        raise ValueError("several VMs would have one name: it needs {vm}")
+        raise ValueError("several VMs would have the same name: it needs {vm}")
     return found
 
 

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     )
     networks: Choice = setting(
         SECONDARY,
-        "publish secondary networks, all, or those of these NetworkAttachmentDefinitions (comma list)",
+        "networks to publish: secondary, all, or NetworkAttachmentDefinitions (comma list)",
         group=_NAMES,
         shown="secondary",
     )
@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         HostnameScope.NAMESPACE, "scope of the annotation ksd-ddns/hostname: off, namespace, zone", group=_NAMES
     )
     group_srv: bool = setting(
-        False, "publish SRV records of groups, for the annotation ksd-ddns/group-ports", group=_NAMES
+        False, "publish SRV records for the ports of groups (annotation ksd-ddns/group-ports)", group=_NAMES
     )
     max_addresses: int = setting(
         16, "maximum number of addresses per interface and address family", group=_NAMES, ge=1, le=64
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         "reverse zones to publish PTR records in: names, CIDR blocks or ZONE=CIDR (comma list); auto: those on the "
         "primary that hold a published address",
         group=_NAMES,
-        shown="nowhere",
+        shown="none",
     )
     namespaces: Namespaces = setting(
         frozenset(), "publish only VMIs in these namespaces (comma list)", group=_NAMES, shown="all"
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     update_batch: int | None = setting(
         None,
-        "maximum number of names per UPDATE message; Samba gives an account only the last new name of a message",
+        "maximum number of names per UPDATE message; with Samba, an account owns only the last new name of a message",
         group=_PRIMARY,
         shown="500, with GSS_TSIG 1",
         ge=1,
@@ -242,7 +242,7 @@ class Settings(BaseSettings):
     adopt: bool = setting(False, "take over unowned names whose addresses are exactly the wanted ones", group=_SAFETY)
     take_over_from: OwnerIds = setting(
         frozenset(),
-        "owner IDs (comma list): their names that we want become ours; only while you move",
+        "take over wanted names from these owner IDs (comma list); remove it after the move",
         group=_SAFETY,
         shown="none",
     )

@@ -127,11 +127,11 @@ def test_a_wildcard_answers_for_the_names_below_it(primary: Server, ksd: Ksd, ow
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"INTERFACE_NAME": "{nic}.{vm}"}, "INTERFACE_NAME (--interface-name) = '{nic}.{vm}': {nic} is no field"),
+        ({"INTERFACE_NAME": "{nic}.{vm}"}, "INTERFACE_NAME (--interface-name) = '{nic}.{vm}': {nic} is not a field"),
         ({"INTERFACE_NAME": "{interface}.{namespace}"}, "it needs {vm}, and {interface} or {network}"),
         ({"INTERFACE_NAME": "{vm}.{namespace}"}, "it needs {vm}, and {interface} or {network}"),
         ({"DEFAULT_NAME": "{interface}.{vm}.{namespace}"}, "{interface} is not allowed"),
-        ({"DEFAULT_NAME": "vm.{namespace}"}, "several VMs would have one name: it needs {vm}"),
+        ({"DEFAULT_NAME": "vm.{namespace}"}, "several VMs would have the same name: it needs {vm}"),
         ({"DEFAULT_NAME": "{vm}"}, "VMs of one namespace could take names of another: end it with .{namespace}"),
         ({"INTERFACE_NAME": "{interface}.{namespace}.{vm}", "HOSTNAME_SCOPE": "off"}, "end it with .{namespace}"),
         ({"NETWORKS": "all,net-a"}, "'all' cannot be combined with other values"),

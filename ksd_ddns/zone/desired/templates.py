@@ -43,16 +43,16 @@ def template(text: str) -> Template:
     unknown = [field for field in _FIELD.findall(text) if field not in FIELDS]
     if unknown:
         known = ", ".join(f"{{{field}}}" for field in FIELDS)
-        raise ValueError(f"{{{unknown[0]}}} is no field: use {known}")
+        raise ValueError(f"{{{unknown[0]}}} is not a field: use {known}")
     if text.endswith("."):
-        raise ValueError("it ends in a dot, but names are below the base: leave out the final dot")
+        raise ValueError("it ends with a dot, but names are relative to the base: remove the final dot")
     for label in text.split("."):
         sample = _FIELD.sub("x", label)
         if "{" in sample or "}" in sample:
-            raise ValueError(f"a brace is open in the label {label!r}: write fields as {{vm}}")
+            raise ValueError(f"a brace in the label {label!r} has no partner: write fields as {{vm}}")
         if names.legal_label(sample) is None:
             raise ValueError(
-                f"{label!r} is no label of a name: use 1 to {names.MAX_LABEL} letters, digits, hyphens and underscores"
+                f"{label!r} is not a valid label: use 1 to {names.MAX_LABEL} letters, digits, hyphens and underscores"
             )
     head, _, rest = text.lower().partition(".")
     varies = "{interface}" in rest or "{network}" in rest
