@@ -252,6 +252,29 @@ def renumbered(message: bytes) -> bytes:
     return bytes([message[0] ^ 0xFF]) + message[1:]
 
 
+class Echo:
+    """Two hooks that put the signature of each request of an opcode, TKEY aside, on its response, as Windows does."""
+
+    def __init__(self, opcode: int) -> None:
+        self._opcode = opcode
+        self._records: dict[bytes, bytes] = {}
+
+    def request(self, message: bytes) -> Iterable[bytes]:
+        """Pass on a request, and remember its signature."""
+        start = codec.read(message).tsig_start
+        if start is not None and message[2] >> 3 & 0xF == self._opcode:
+            self._records[message[:2]] = message[start:]
+        return [message]
+
+    def response(self, message: bytes) -> Iterable[bytes]:
+        """Return the response with that signature, in place of its own if it has one."""
+        if message[:2] not in self._records:
+            return [message]
+        bare = unsigned(message) if codec.read(message).tsig else message
+        count = int.from_bytes(bare[10:12], "big") + 1
+        return [bare[:10] + count.to_bytes(2, "big") + bare[12:] + self._records[message[:2]]]
+
+
 class Resigner:
     """Two hooks that sign every response again: with another key, or with a wrong clock."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from ksd_ddns.errors import BadResponse, PrimaryError
 from ksd_ddns.primary.connection import Connection
 from ksd_ddns.primary.keys import Key
@@ -89,8 +91,9 @@ class UnsignedExchange:
             raise BadResponse(f"{self.server} sent a response that matches no request", server=self.server)
         error = None
         try:
-            if request.verifier is not None:
-                request.verifier.verify(message)
+            if request.verifier is not None and not request.verifier.verify(message) and message.tsig is not None:
+                # A signature that is not the server's counts as none.
+                message = msgspec.structs.replace(message, tsig=None, tsig_start=None)
         except PrimaryError as e:
             error = e
         return Response(request, message, error)

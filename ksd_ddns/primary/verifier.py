@@ -39,12 +39,16 @@ class Verifier:
         self._unsigned = 0
         self.verified = b""
 
-    def verify(self, message: Message) -> None:
-        """Raise Denied if the server did not accept our signature, BadResponse if its own is invalid."""
+    def verify(self, message: Message) -> bool:
+        """Return whether `message` has a valid signature.
+
+        Without one, it is part of a transfer, or an error response: its records must not be used. Raises Denied if the
+        server did not accept our signature, BadResponse if its own is invalid.
+        """
         if message.tsig is None or message.tsig_start is None:
             if not message.rcode:
                 self._pass_unsigned(message)
-            return  # an unsigned refusal is only a refusal: its records are not used
+            return False
         owner, _, _, rdata = message.tsig
         signature = None
         try:
@@ -70,13 +74,14 @@ class Verifier:
         except (dns.exception.DNSException, NotImplementedError, ValueError) as e:
             if self._mac and self._mac == getattr(signature, "mac", b""):
                 self._check_echo(message)
-                return
+                return False
             raise self._bad(
                 f"the signature of {self._server} does not verify with key {self._key.name} ({type(e).__name__}): the "
                 "response was changed in transit or comes from another host, and is not used"
             ) from e
         self._unsigned = 0
         self.verified = bytes(getattr(signature, "mac", b""))
+        return True
 
     def finish(self) -> None:
         """Raise BadResponse unless the last message was signed."""

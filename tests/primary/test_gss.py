@@ -5,7 +5,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from unittest import mock
@@ -22,7 +22,7 @@ from ksd_ddns.primary import gss
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.primary.update import Sender
-from ksd_ddns.wire import codec, names
+from ksd_ddns.wire import names
 from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.update import batch
 from tests.controller.running import Running
@@ -268,31 +268,10 @@ def test_a_server_without_proof_of_identity_is_rejected(realm: Realm, bind: Bind
 @pytest.mark.parametrize("verb", ["plan", "apply"])
 def test_an_echoed_signature_is_rejected(bind: Bind, ksd: Command, verb: str) -> None:
     """As Windows does if it ignores signatures."""
-    echo = Echo(OPCODE_UPDATE if verb == "apply" else OPCODE_QUERY)
+    echo = hostile.Echo(OPCODE_UPDATE if verb == "apply" else OPCODE_QUERY)
     with Proxy(bind, request=echo.request, response=echo.response) as proxy:
         done = ksd.but(DNS_SERVER=str(proxy.address))(verb, vmi=[DB])
     failed(done, 5, "sent the signature of our request back", "secure updates only")
-
-
-class Echo:
-    """Puts the signature of each request of an opcode, TKEY aside, on its response."""
-
-    def __init__(self, opcode: int) -> None:
-        self._opcode = opcode
-        self._records: dict[bytes, bytes] = {}
-
-    def request(self, message: bytes) -> Iterable[bytes]:
-        start = codec.read(message).tsig_start
-        if start is not None and message[2] >> 3 & 0xF == self._opcode:
-            self._records[message[:2]] = message[start:]
-        return [message]
-
-    def response(self, message: bytes) -> Iterable[bytes]:
-        if message[:2] not in self._records:
-            return [message]
-        bare = hostile.unsigned(message)
-        count = int.from_bytes(bare[10:12], "big") + 1
-        return [bare[:10] + count.to_bytes(2, "big") + bare[12:] + self._records[message[:2]]]
 
 
 def test_a_new_key_replaces_one_that_the_server_forgot(

@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 
 from harness import hostile
-from harness.hostile import AXFR, Hook, Proxy
+from harness.hostile import AXFR, OPCODE_QUERY, Hook, Proxy
 from harness.servers import Bind, Key, Knot, Port, PowerDns, Server
 from ksd_ddns.errors import BadResponse, PrimaryError, Unreachable
 from ksd_ddns.primary import keys, pool
@@ -326,6 +326,23 @@ def test_a_spot_check_has_the_requested_size(any_primary: Server) -> None:
     nowhere = [Spot(names.from_text(f"x{i}.vm."), RRset(A, 60, (bytes(4),))) for i in range(200)]
     with closing(Session([peer(any_primary)], timeout=5)) as session:
         assert session.poll(VM, nowhere).differing == {spot.owner for spot in nowhere}
+
+
+def test_nxdomain_with_the_signature_of_the_query_is_not_signed(primary: Server) -> None:
+    a, echo = names.from_text("a.vm."), hostile.Echo(OPCODE_QUERY)
+
+    def nxdomain(message: bytes) -> Iterable[bytes]:
+        question = codec.read(message).question
+        if question is None or question[0] != a:
+            return [message]
+        return [echoed for bare in rcode(3)(message) for echoed in echo.response(bare)]
+
+    with (
+        Proxy(primary, request=echo.request, response=nxdomain) as proxy,
+        closing(Session([peer(primary, proxy.address)], timeout=5)) as session,
+        pytest.raises(BadResponse, match="without a signature"),
+    ):
+        session.poll(VM, spots(session))
 
 
 @pytest.mark.parametrize(
