@@ -15,7 +15,6 @@ from ksd_ddns.cli.zones import in_each_zone, one_pass
 from ksd_ddns.config import zones
 from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
-from ksd_ddns.kubevirt import vmi
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.vmi_object import VmiObject
 from ksd_ddns.primary.session import Session
@@ -119,8 +118,8 @@ def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tupl
         return sources.vmis(chosen, paths, step), obj
     sources.check_paths(paths)
     found = [(path, vmifile.read_objects(path)) for path in paths]
-    vmifile.merged((path, tuple(map(vmi.parse, objects))) for path, objects in found)
-    every = [obj for _, objects in found for obj in objects]
     selection = chosen.selection
-    selected = tuple(selection.parse(obj) for obj in every if selection.includes(obj))
+    vmis = vmifile.merged((path, tuple(map(selection.parse, objects))) for path, objects in found)
+    every = [obj for _, objects in found for obj in objects]
+    selected = tuple(vmi for vmi, obj in zip(vmis, every, strict=True) if selection.includes(obj))
     return selected, next((obj for obj in every if obj.key == key), None)

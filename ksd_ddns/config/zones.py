@@ -7,7 +7,15 @@ from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.wire import names
 from ksd_ddns.zone import index
-from ksd_ddns.zone.desired import DEFAULT_NAME, HostnameScope, Network, ReverseZone, Rules, apex_name_server, before
+from ksd_ddns.zone.desired import (
+    DEFAULT_NAME,
+    HostnameScope,
+    Network,
+    ReverseZone,
+    Rules,
+    apex_name_server,
+    is_preferred,
+)
 from ksd_ddns.zone.plan import ADDRESSES, POINTERS, SERVICES, Ownership, Read, Scope
 from ksd_ddns.zone.update import Limits
 
@@ -81,7 +89,7 @@ def _elsewhere(zone: ReverseZone, zones: Sequence[ReverseZone]) -> tuple[Network
     return tuple(
         network
         for other in zones
-        if other != zone and (zone.is_classless or other.is_classless) and before(other, zone)
+        if other != zone and (zone.is_classless or other.is_classless) and is_preferred(other, zone)
         for network in other.networks
         if any(network.address in each or each.address in network for each in zone.networks)
     )

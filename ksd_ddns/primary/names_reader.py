@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ksd_ddns.errors import BadResponse
 from ksd_ddns.primary import diagnosis
 from ksd_ddns.primary.exchange import Exchange
-from ksd_ddns.primary.queries import Question, answers, poll
+from ksd_ddns.primary.queries import Question, ask, poll
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Message, Record
 from ksd_ddns.wire.rrset import ANY, CNAME, DNAME, DNSKEY, NS, SOA, SRV, TXT, Node, RRset, rrset
@@ -150,7 +150,7 @@ class NamesReader:
 
     def _ask(self, questions: Iterable[Question], *, optional: bool = False) -> None:
         """Ask `questions`, and keep the answers; with `optional`, an error is no answer."""
-        for question, message in answers(self._exchange, questions):
+        for question, message in ask(self._exchange, questions):
             self._take(question, message, optional=optional)
             self._answered += 1
             if self._progress:

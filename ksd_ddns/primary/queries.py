@@ -96,7 +96,7 @@ def place(exchange: Exchange, name: bytes) -> Placed:
     return Placed(None, reason=f"{exchange.server} does not say which zone holds it")
 
 
-def answers(exchange: Exchange, questions: Iterable[Question]) -> Iterator[tuple[Question, Message]]:
+def ask(exchange: Exchange, questions: Iterable[Question]) -> Iterator[tuple[Question, Message]]:
     """Ask `questions`, PIPELINED at a time; yield each with its verified answer. Raises PrimaryError."""
     waiting = iter(questions)
     in_flight: dict[int, tuple[Question, Request]] = {}
@@ -124,7 +124,7 @@ def poll(exchange: Exchange, zone: bytes, spots: Sequence[Spot], *, other_server
     serial, primary = 0, b""
     differing: set[bytes] = set()
     unknown: set[bytes] = set()
-    for question, message in answers(exchange, [(zone, SOA), *by_question]):
+    for question, message in ask(exchange, [(zone, SOA), *by_question]):
         spot = by_question.get(question)
         if spot is None:
             serial, primary = _soa(exchange, _soa_response(exchange, message, zone), zone)

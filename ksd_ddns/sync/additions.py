@@ -9,7 +9,7 @@ from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiD
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.primary.session import Session
 from ksd_ddns.sync.controller import Controller
-from ksd_ddns.sync.reverse_zones import ReverseZones
+from ksd_ddns.sync.reverse_zones import ReverseZoneFinder
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired import ReverseZone
 from ksd_ddns.zone.reverse_search import ReverseSearch
@@ -82,7 +82,7 @@ class Additions:
         choose: Choose,
         existing: dict[Wanted, Controller],
     ) -> None:
-        self._finder = ReverseZones(session, search, self._take)
+        self._finder = ReverseZoneFinder(session, search, self._take)
         self._choose = choose
         self._controllers = dict(existing)
         self._replace: Replace | None = None

@@ -23,7 +23,7 @@ Found: TypeAlias = Callable[[tuple[ReverseZone, ...]], None]
 _log = logging.getLogger(__name__)
 
 
-class ReverseZones:
+class ReverseZoneFinder:
     """A thread that looks up the addresses of new VMIs, and all of them again from time to time.
 
     `found` is called on this thread whenever there is a new zone.

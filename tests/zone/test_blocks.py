@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired import Network, ReverseZone, before, block, desired, reverse_zone
+from ksd_ddns.zone.desired import Network, ReverseZone, block, desired, is_preferred, reverse_zone
 from tests.zone.build import ip, n, reverse_rules, vmi
 
 
@@ -123,8 +123,8 @@ def test_names_lead_back_to_their_addresses(address: bytes, prefix: int, base: b
 
 def test_the_smaller_zone_gets_an_address() -> None:
     whole, part = reverse_zone(n("2.0.192.in-addr.arpa")), reverse_zone(n("0-63.2.0.192.in-addr.arpa"))
-    assert before(part, whole)
-    assert not before(whole, part)
+    assert is_preferred(part, whole)
+    assert not is_preferred(whole, part)
 
 
 def test_pointers_are_published_below_a_classless_zone() -> None:

@@ -19,7 +19,7 @@ from ksd_ddns.zone.render import explained as documents
 from ksd_ddns.zone.render import reasons
 from ksd_ddns.zone.render.explain_text import Text
 from ksd_ddns.zone.render.table import table
-from tests.zone.build import a, n, node, reverse_rules, txt_rules
+from tests.zone.build import a, ips, n, node, reverse_rules, txt_rules
 from tests.zone.reconciler.model import REFUSED, Server, World
 from tests.zone.test_explain import db, explained, obj_of, world
 
@@ -199,6 +199,11 @@ def test_a_name_that_two_vmis_want() -> None:
         "            prod/db (annotation, created 2026-03-01T08:00:00Z): does not get it",
         "            order: interfaces, annotations, groups; then older VMIs first",
     ]
+
+
+def test_the_records_of_the_zone_itself_have_no_vmi() -> None:
+    rules = txt_rules(base=n("example."), name_server=ips("10.0.0.53"))
+    assert wanted_by(world(db(), rules=rules), "ns.example.") == ["the zone's own records"]
 
 
 def test_a_name_that_a_group_shares() -> None:

@@ -66,7 +66,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("#vms nav a, #vms thead a, #vms .rest a");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button) return;
-  if (!link.getAttribute("href").startsWith("?")) return; // back to the whole page
+  if (!link.getAttribute("href").startsWith("?")) return; // back to the full page
   event.preventDefault();
   const address = link.href;
   if (!(await show(address, "pushState"))) location.href = address;
@@ -74,7 +74,7 @@ document.addEventListener("click", async (event) => {
 });
 window.addEventListener("popstate", () => location.reload()); // also the sections that only some views have
 
-// Refresh the page while it is left open, but never while somebody uses it.
+// Refresh the page while it is left open, but never while it is in use.
 const asof = document.querySelector(".asof");
 const busy = () =>
   document.hidden ||

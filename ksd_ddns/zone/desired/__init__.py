@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the VMIs want in a zone: rules, names of one VMI, and which VMI gets a name."""
 
-from ksd_ddns.zone.desired.blocks import Network, ReverseZone, before, block, reverse_zone
+from ksd_ddns.zone.desired.blocks import Network, ReverseZone, block, is_preferred, reverse_zone
 from ksd_ddns.zone.desired.claims import ANNOTATION, Claim, Collision, MemberClaim
 from ksd_ddns.zone.desired.desired import Desired, Effect, desired
 from ksd_ddns.zone.desired.groups import GroupCounts, is_service
@@ -30,11 +30,11 @@ __all__ = [
     "Unpublished",
     "VmiNames",
     "apex_name_server",
-    "before",
     "block",
     "default_name",
     "desired",
     "interface_name",
+    "is_preferred",
     "is_service",
     "may_have_name",
     "pointed_address",

@@ -107,7 +107,7 @@ def block(network: Network, base: bytes | None = None) -> ReverseZone:
     return ReverseZone(base, names.reverse(network.address, prefix), (network,))
 
 
-def before(zone: ReverseZone, other: ReverseZone) -> bool:
+def is_preferred(zone: ReverseZone, other: ReverseZone) -> bool:
     """Return whether addresses that belong in both zones are published in `zone`: in the smaller one."""
     return (zone.size, zone.base) < (other.size, other.base)
 

@@ -21,7 +21,7 @@ from ksd_ddns.zone.reconciler.refusals import Refusal
 
 
 class ZoneRead(msgspec.Struct, frozen=True):
-    """A transfer is complete: the full zone, or the changes since the requested serial; or names were answered.
+    """The zone was read: by a complete transfer (the full zone, or the changes since a serial), or names by queries.
 
     `other_server`: another server answered than last time; its zone and serials may differ. `began` is the time of the
     request.

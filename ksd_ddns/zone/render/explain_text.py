@@ -121,13 +121,13 @@ class Text:
         contested = not all(claim.served or claim.member for claim in of.claims)
         for label, claim in zip(["wanted by", *[""] * len(of.claims)], of.claims, strict=False):
             created = f", created {claim.created}" if claim.created else ""
-            vmi = claim.vmi or "the zone's own records"
+            wanting = f"{claim.vmi} ({claim.origin}{created})" if claim.vmi else "the zone's own records"
             result = ": does not get it"
             if claim.member:
                 result = f": {_MEMBERS[claim.member]}"
             elif claim.served:
                 result = ": comes first" if contested and claim is of.claims[0] else ""
-            yield f"{label:<11} {vmi} ({claim.origin}{created}){result}"
+            yield f"{label:<11} {wanting}{result}"
         if of.claimed > len(of.claims):
             yield f"{'':<11} and {of.claimed - len(of.claims):,} more"
         if contested:

@@ -237,7 +237,7 @@ def _name(of: NameExplanation, zone: ZoneFact, clock: Clock) -> Name:
         claims=[_claim(item) for item in of.claims],
         claimed=of.claimed,
         message=advice.problem,
-        fix=advice.fix[:1].lower() + advice.fix[1:],
+        fix=advice.fix,
         cause=cause,
         winner=of.winner,
         server=refusal.server if refusal else "",

@@ -8,13 +8,13 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 
 
 class Advice(NamedTuple):
-    """A problem, and what fixes it (empty if the problem says it all). Each is a clause without its final dot."""
+    """A problem, and what fixes it (empty if the problem says it all): clauses in lower case, without the final dot."""
 
     problem: str
     fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.problem}. {self.fix}" if self.fix else self.problem
+        return f"{self.problem}. {self.fix[0].upper()}{self.fix[1:]}" if self.fix else self.problem
 
 
 def refused(  # noqa: PLR0911 one for each cause
@@ -31,38 +31,38 @@ def refused(  # noqa: PLR0911 one for each cause
         case Cause.HOST_NAME:
             return Advice(
                 f"{server} refuses {name} (REFUSED): the zone checks host names, and this name is not one",
-                'Add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
+                'add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
                 "the interface",
             )
         case Cause.LIMIT:
             return Advice(
                 f"{server} cannot take {name} (SERVFAIL): it has more records of one type than the zone allows (BIND: "
                 "max-records-per-type)",
-                "Raise the limit there, or lower MAX_RRSET",
+                "raise the limit there, or lower MAX_RRSET",
             )
         case Cause.NOT_SHOWN:
             return Advice(
                 f"{server} acknowledged the change of {name}, but it is not in the zone: its update-policy "
                 "ignores it, inline signing is slow, or it is a secondary that forwards updates",
-                "Look at its policy, or set DNS_SERVER to the primary",
+                "look at its policy, or set DNS_SERVER to the primary",
             )
         case Cause.NO_TXT:
             return Advice(
                 f"{server} acknowledged the change of {name}, but left out the ownership record",
-                "Allow TXT in its policy. Until then these addresses are not ours; afterwards ADOPT=true takes them "
+                "allow TXT in its policy. Until then these addresses are not ours; afterwards ADOPT=true takes them "
                 "over",
             )
         case Cause.CHANGING:
             return Advice(
                 f"{name} on {server} always differs from the zone that was just read: another program keeps changing "
                 "it, or the server stores records in another form than it shows, or compares them wrongly",
-                "Run ksd-ddns check, which tests the server; delete the name there, or rename the VM",
+                "run ksd-ddns check, which tests the server; delete the name there, or rename the VM",
             )
         case Cause.PERMISSION | Cause.ZONE if accepts and ours:
             return Advice(
                 f"{server} refuses {name} ({rcode}), but accepts other names of {zone}: the key lacks "
                 "permission for this name or its types",
-                "Look at the update-policy of the zone (BIND), its acl (Knot), or the owner of the name (Active "
+                "look at the update-policy of the zone (BIND), its acl (Knot), or the owner of the name (Active "
                 "Directory)",
             )
     return _of_error(found, server)
