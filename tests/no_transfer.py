@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A primary that refuses our zone transfers, and what its zone holds all the same."""
+"""A primary that refuses our zone transfers, and what its zone holds."""
 
 from collections.abc import Callable, Mapping
 

@@ -82,9 +82,8 @@ class NegotiatedKey:
 
     def _initial_context(self, server: str) -> InitialContext:
         """Start a security context with `server`; wait at most KDC_WITHIN for the KDC."""
-        if (
-            self._pending is None or self._pending.done()
-        ):  # a result after the timeout is old, but its tickets are cached
+        # A result that came after the timeout is old, but its tickets are cached.
+        if self._pending is None or self._pending.done():
             self._pending = request_context(server, self._host)
         if not wait([self._pending], KDC_WITHIN).done:
             raise Unreachable(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups with a real controller and a real server: clients that ask all the time never get a member that has left."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from harness.servers import Bind, Server
 from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import answer
+from tests.e2e.asking import repeating
 
 WEB = "web.prod.vm."
 HTTP = f"_http._tcp.{WEB}"
@@ -36,19 +36,8 @@ def deleting(number: int) -> dict[str, Any]:
 def asking(primary: Server) -> Iterator[list[tuple[float, list[str]]]]:
     """Query the group in a loop; the list gets each answer with the time before its query."""
     answers: list[tuple[float, list[str]]] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            answers.append((time.monotonic(), answer(primary, WEB, "A")))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
+    with repeating(lambda: answers.append((time.monotonic(), answer(primary, WEB, "A")))):
         yield answers
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_a_member_that_leaves_is_not_returned_again(primary: Server, kube: Kube, run: Run) -> None:

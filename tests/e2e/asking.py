@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client that asks all the time, while something else changes the zone."""
+"""A client that queries the primary in a loop, while something else changes the zone."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from harness.servers import Server
@@ -13,25 +13,35 @@ Answers = dict[str, list[tuple[str, ...]]]
 
 
 @contextmanager
-def asking(primary: Server, names: Iterable[str], *, rdtype: str = "A") -> Iterator[Answers]:
-    """Query `names` in a loop until the block ends, and once more then."""
-    answers: Answers = {name: [] for name in names}
+def repeating(ask: Callable[[], object]) -> Iterator[None]:
+    """Call `ask` in a loop on another thread until the block ends, and once more then."""
     stop = threading.Event()
 
-    def ask() -> None:
-        last = False
-        while not last:
-            last = stop.is_set()
-            for name, found in answers.items():
-                found.append(tuple(answer(primary, name, rdtype)))
+    def run() -> None:
+        while not stop.is_set():
+            ask()
+        ask()
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield answers
+        yield
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def asking(primary: Server, names: Iterable[str], *, rdtype: str = "A") -> Iterator[Answers]:
+    """Query `names` in a loop until the block ends, and once more then."""
+    answers: Answers = {name: [] for name in names}
+
+    def ask() -> None:
+        for name, found in answers.items():
+            found.append(tuple(answer(primary, name, rdtype)))
+
+    with repeating(ask):
+        yield answers
 
 
 def missing(answers: Answers) -> list[str]:

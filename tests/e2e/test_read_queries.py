@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""READ=queries: primaries that transfer the zone to nobody but the test."""
+"""READ=queries: primaries that transfer the zone only to the test."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -44,7 +44,7 @@ def command(primary: Server, ksd: Ksd) -> Command:
     return ksd(primary, READ="queries")
 
 
-def test_a_transfer_is_refused_indeed(primary: Server, ksd: Ksd) -> None:
+def test_a_transfer_is_refused(primary: Server, ksd: Ksd) -> None:
     done = ksd(primary)("plan", vmi=[DB])
     assert done.code > 1
     assert "transfer" in done.err

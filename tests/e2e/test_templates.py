@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """INTERFACE_NAME, DEFAULT_NAME, NETWORKS and wildcards, with real servers."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import pytest
 from harness.servers import Server
 from harness.vmis import vmi
 from tests.controller.running import answer
+from tests.e2e.asking import repeating
 from tests.e2e.conftest import Ksd
 from tests.e2e.test_scripts import ours, pipe
 
@@ -31,23 +31,13 @@ def pairs() -> list[tuple[str, str]]:
 def asking(primary: Server) -> Iterator[list[str]]:
     """Query old and new names in a loop; the list gets the names for which neither has an address."""
     lost: list[str] = []
-    rounds = 0
-    stop = threading.Event()
 
     def ask() -> None:
-        nonlocal rounds
-        while not stop.is_set() or rounds < 1:
-            # A name that was not there when the old one was asked for must be there afterwards.
-            lost.extend(old for old, new in pairs() if not answer(primary, old, "A") and not answer(primary, new, "A"))
-            rounds += 1
+        # If the old name is gone, the new one must be there afterwards.
+        lost.extend(old for old, new in pairs() if not answer(primary, old, "A") and not answer(primary, new, "A"))
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
+    with repeating(ask):
         yield lost
-    finally:
-        stop.set()
-        thread.join()
 
 
 def owners(primary: Server) -> set[str]:
