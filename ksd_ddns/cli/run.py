@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from ksd_ddns.primary.files import exposure, in_kubernetes_volume
 from ksd_ddns.primary.notify import Listener
 from ksd_ddns.primary.session import Session
 from ksd_ddns.status import About, Process, StatusServer
-from ksd_ddns.sync import Controller, Supervisor
+from ksd_ddns.sync import Controller, Source, Supervisor
 from ksd_ddns.sync import Options as ControllerOptions
 from ksd_ddns.sync.additions import Additions
 from ksd_ddns.sync.explain import Explainer
@@ -65,65 +65,17 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     sys.setswitchinterval(SWITCH_AFTER)
     timing = timing or Timing()
     chosen = settings.load(asked, report=_log_doubt)
-    counts = Counts()
+    counts, stop = Counts(), threading.Event()
     owner = _Owner(chosen, asked.source, timing, counts)
     vmi_sources = sources.vmi_sources(chosen, asked.source, timing.cluster, counts)
-    namespaces = [source.namespace for source in vmi_sources]
-    stop = threading.Event()
     notify = sources.recorder(asked.source, stop, timing.cluster, counts)
-    # Signed with the key for transfers, if there is one: secondaries have it.
-    announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
-    announcer.start()
-    for file in primary.secret_files(chosen):
-        if (who := exposure(file)) and not in_kubernetes_volume(file):
-            _log.warning(
-                "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
-            )
+    _warn_about_secrets(chosen)
     election = sources.election(chosen, asked.source, timing.cluster, counts)
-    vms = VmIndex()
-    numbers = {chosen.base: 0}
-    may_send = _always if election is None else election.leading
-    first, another = sessions(chosen, timing=timing.primary)
-
-    def controller(session: Session, base: bytes, known: Settings) -> Controller:
-        if base in numbers:
-            vms.clear(numbers[base])  # of the controller before
-        else:
-            numbers[base] = vms.add_zone()
-        options = _options(known, owner, base, notify, announcer.announce, may_send, timing=timing)
-        return Controller(session, namespaces, replace(options, vms=vms, number=numbers[base]))
-
-    reverse = reverse_zones.wanted(chosen, lambda base, known: controller(another(), base, known))
-    existing = {wanted: make() for wanted, make in reverse(()).items()}
-    supervisor = Supervisor(
-        vmi_sources,
-        [controller(first, chosen.base, chosen), *existing.values()],
-        Additions(another(), reverse_zones.search(chosen, again=timing.reverse_again), reverse, existing)
-        if chosen.reverse_zones.auto
-        else None,
+    shared = _Shared(
+        chosen=chosen, paths=asked.source, timing=timing, counts=counts, owner=owner, election=election, vms=VmIndex()
     )
-    status = StatusServer(
-        chosen.status_address.host,
-        chosen.status_address.port,
-        lambda: supervisor.snapshots() if election is None or election.leading() else (),
-        supervisor.owned,
-        healthy=lambda: supervisor.stuck(timing.stuck_after),
-        process=lambda: Process(
-            leading=None if election is None else election.leading(),
-            api_requests=counts.requests,
-            watch_ends=counts.ends,
-        ),
-        vms=vms,
-        about=_About(chosen, owner, election),
-        names=chosen.status_hosts,
-        explainer=Explainer(
-            supervisor,
-            sources.vmi_reader(asked.source, timing.cluster, counts, within=READ_VMI_WITHIN),
-            chosen.selection,
-            hold_down=chosen.hold_down,
-            unavailable=lambda: "" if election is None or election.leading() else "this replica is not the leader",
-        ),
-    )
+    supervisor = _supervisor(shared, vmi_sources, notify)
+    status = _status_server(shared, supervisor)
     status.start()
     if chosen.notify_listen is not None:
         Listener(
@@ -148,6 +100,69 @@ def main(asked: Options, timing: Timing | None = None) -> int:
     return int(lost)
 
 
+def _supervisor(shared: "_Shared", vmi_sources: Collection[Source], notify: Notify) -> Supervisor:
+    """Return the controllers of the zones that the settings name; with REVERSE_ZONES=auto, it adds those found."""
+    chosen, timing, vms = shared.chosen, shared.timing, shared.vms
+    # Signed with the key for transfers, if there is one: secondaries have it.
+    announcer = Announcer(primary.secondaries(chosen), next(iter(primary.shared_keys(chosen)), None))
+    announcer.start()
+    namespaces = [source.namespace for source in vmi_sources]
+    numbers = {chosen.base: 0}
+    first, another = sessions(chosen, timing=timing.primary)
+
+    def controller(session: Session, base: bytes, known: Settings) -> Controller:
+        if base in numbers:
+            vms.clear(numbers[base])  # of the controller before
+        else:
+            numbers[base] = vms.add_zone()
+        options = _options(known, shared, base, notify, announcer.announce)
+        return Controller(session, namespaces, replace(options, vms=vms, number=numbers[base]))
+
+    reverse = reverse_zones.wanted(chosen, lambda base, known: controller(another(), base, known))
+    existing = {wanted: make() for wanted, make in reverse(()).items()}
+    return Supervisor(
+        vmi_sources,
+        [controller(first, chosen.base, chosen), *existing.values()],
+        Additions(another(), reverse_zones.search(chosen, again=timing.reverse_again), reverse, existing)
+        if chosen.reverse_zones.auto
+        else None,
+    )
+
+
+def _status_server(shared: "_Shared", supervisor: Supervisor) -> StatusServer:
+    chosen, counts, election = shared.chosen, shared.counts, shared.election
+    return StatusServer(
+        chosen.status_address.host,
+        chosen.status_address.port,
+        lambda: supervisor.snapshots() if shared.leads() else (),
+        supervisor.owned,
+        healthy=lambda: supervisor.stuck(shared.timing.stuck_after),
+        process=lambda: Process(
+            leading=None if election is None else election.leading(),
+            api_requests=counts.requests,
+            watch_ends=counts.ends,
+        ),
+        vms=shared.vms,
+        about=_About(shared),
+        names=chosen.status_hosts,
+        explainer=Explainer(
+            supervisor,
+            sources.vmi_reader(shared.paths, shared.timing.cluster, counts, within=READ_VMI_WITHIN),
+            chosen.selection,
+            hold_down=chosen.hold_down,
+            unavailable=lambda: "" if shared.leads() else "this replica is not the leader",
+        ),
+    )
+
+
+def _warn_about_secrets(chosen: Settings) -> None:
+    for file in primary.secret_files(chosen):
+        if (who := exposure(file)) and not in_kubernetes_volume(file):
+            _log.warning(
+                "secret file is readable by others, chmod 600 it", extra={"fields": {"file": file, "cause": who}}
+            )
+
+
 def _log_doubt(doubt: Doubt) -> None:
     _log.warning(
         "setting is probably wrong",
@@ -155,16 +170,12 @@ def _log_doubt(doubt: Doubt) -> None:
     )
 
 
-def _always() -> bool:
-    return True
-
-
 class _About:
     """What the status page says about this process."""
 
-    def __init__(self, chosen: Settings, owner: "_Owner", election: "Election | None") -> None:
-        self._owner = owner
-        self._election = election
+    def __init__(self, shared: "_Shared") -> None:
+        chosen = shared.chosen
+        self._shared = shared
         choice = {
             "NAMESPACES": ", ".join(sorted(chosen.namespaces)) or "all namespaces",
             "LABEL_SELECTOR": str(chosen.label_selector) or "no selector: all VMs",
@@ -172,12 +183,12 @@ class _About:
         self._about = About(base=names.to_text(chosen.base), choice=tuple(choice.items()))
 
     def __call__(self) -> About:
-        election = self._election
+        election = self._shared.election
         return replace(
             self._about,
-            owner=self._owner.known,
+            owner=self._shared.owner.known,
             leader=election.leader if election is not None else "",
-            standby=election is not None and not election.leading(),
+            standby=not self._shared.leads(),
         )
 
 
@@ -218,16 +229,28 @@ class _Owner:
             return self._chosen
 
 
-def _options(  # noqa: PLR0913 one value from each part
-    chosen: Settings,
-    owner: _Owner,
-    base: bytes,
-    notify: Notify,
-    announce: Callable[[bytes], None],
-    may_send: Callable[[], bool],
-    *,
-    timing: Timing,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What the parts of the process share. `paths` are files of VMIs; without any, they come from the cluster."""
+
+    chosen: Settings
+    paths: Sequence[str]
+    timing: Timing
+    counts: Counts
+    owner: _Owner
+    election: "Election | None"
+    vms: VmIndex
+
+    def leads(self) -> bool:
+        """Return whether this process may work: it is the leader, or there is no election."""
+        return self.election is None or self.election.leading()
+
+
+def _options(
+    chosen: Settings, shared: _Shared, base: bytes, notify: Notify, announce: Callable[[bytes], None]
 ) -> ControllerOptions:
+    """Return the options of the controller for `base`; `chosen` are the settings with all reverse zones known."""
+    owner = shared.owner
     known = chosen.reverse_zones.zones
     return ControllerOptions(
         zone=chosen.zone if base == chosen.base else None,
@@ -240,12 +263,12 @@ def _options(  # noqa: PLR0913 one value from each part
             hold_down=chosen.hold_down,
             drift_interval=chosen.drift_interval,
             full_read_interval=chosen.full_read_interval,
-            timing=timing.zone,
+            timing=shared.timing.zone,
         ),
         # Only for the main zone: the controllers of reverse zones would repeat the same notifications.
         notify=notify if base == chosen.base else _ignore,
         announce=announce,
-        may_send=may_send,
+        may_send=shared.leads,
     )
 
 
