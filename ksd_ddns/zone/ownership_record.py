@@ -74,4 +74,8 @@ def records(text: RRset | None) -> dict[bytes, OwnershipRecord]:
 
 def owned(text: RRset | None, owner: str) -> OwnershipRecord | None:
     """Return the ownership record of `owner` in the TXT RRset of a name, None if there is none."""
-    return next((found for found in records(text).values() if found.owner == owner), None)
+    for rdata in text.rdatas if text else ():
+        found = parse(rdata)
+        if found is not None and found.owner == owner:
+            return found
+    return None

@@ -28,8 +28,10 @@ def is_owned(node: Node, live: Live, scope: Scope, *, vmi: str = "") -> bool:
     if any(names.is_below(node.name, other) for other in scope.excluded):
         return False
     if scope.ownership is Ownership.TXT:
-        ours = _records_of(node.get(TXT), {scope.owner})
-        return any(not vmi or record.vmi == vmi for record in ours.values())
+        text = node.get(TXT)
+        if not vmi:
+            return ownership_record.owned(text, scope.owner) is not None
+        return any(record.vmi == vmi for record in _records_of(text, {scope.owner}).values())
     return _published(node, scope) and can_be_owned(node.name, scope) and live.cut_above(node.name) is None
 
 
@@ -139,7 +141,12 @@ def _rdatas(node: Node, rdtype: int) -> tuple[bytes, ...]:
 
 def _records_of(text: RRset | None, owners: AbstractSet[str]) -> dict[bytes, OwnershipRecord]:
     """Return the ownership records of `owners` among the TXT records, by rdata."""
-    return {rdata: record for rdata, record in ownership_record.records(text).items() if record.owner in owners}
+    found = {}
+    for rdata in text.rdatas if text else ():  # one loop: this is called for each name that is planned
+        record = ownership_record.parse(rdata)
+        if record is not None and record.owner in owners:
+            found[rdata] = record
+    return found
 
 
 def _is_taken(text: RRset | None) -> bool:
