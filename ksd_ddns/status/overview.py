@@ -68,13 +68,13 @@ class Overview:
         self._views = Views(index)
 
     def page(self, query: Query) -> bytes:
-        """Return the page that `query` asks for."""
+        """Return the page that `query` asks for; on a standby the full page, which says so, instead of a part."""
         snapshots, times, about = self._snapshots(), self._index.times(), self._about()
         views = self._views.all()
         shared = {"clock": Clock(), "query": query, "about": about, "version": __version__}
         counts = Counter(state for view in views for state in view.states)
         vms = _table(views, query, counts)
-        if query.part:
+        if query.part and snapshots and not about.standby:
             return templating.render("vms.html", {**shared, **vms})
         found = groups(views, snapshots, times) if not query.chosen else []
         sentence = _sentence(snapshots, times, about, counts, len(views))

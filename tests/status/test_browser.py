@@ -154,6 +154,42 @@ def test_a_controller_that_does_not_answer(visit: Visit) -> None:
     expect(page.locator(".asof")).to_contain_text("As of")
 
 
+def test_an_explanation_refreshes_when_it_is_left_open(visit: Visit) -> None:
+    site = Site()
+    site.report(vmi("db", "prod", {"net1": ["10.1.0.9"]}))
+    page = visit(site, "explain?vmi=prod/db")
+    page.clock.install()
+    page.reload()
+    site.report(vmi("db", "prod", {"net1": ["10.1.0.9"], "net2": ["10.1.1.9"]}))
+    page.clock.run_for(11_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("prod/db: 3 of 3 names are in DNS")
+    expect(page.locator(".asof")).to_contain_text("As of")
+
+
+def test_the_page_of_a_leader_that_is_now_a_standby(visit: Visit) -> None:
+    site = Site(about=About(leader="pod-a"))
+    site.report(*fleet(2))
+    page = visit(site)
+    site.standby("pod-b")
+    page.get_by_role("searchbox").press_sequentially("vm")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Standby")
+    expect(page.locator("#vms")).to_have_count(0)
+
+
+def test_the_footer_is_refreshed_too(visit: Visit) -> None:
+    site = Site(about=About(leader="pod-a"))
+    site.report(*fleet(2))
+    page = visit(site)
+    page.clock.install()
+    page.reload()
+    expect(page.locator("footer")).to_contain_text("pod-a (this replica)")
+    site.standby("pod-b")
+    page.clock.run_for(11_000)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Standby")
+    expect(page.locator("footer")).to_contain_text("pod-b")
+    expect(page.locator("footer")).not_to_contain_text("this replica")
+
+
 def test_it_can_be_read_without_javascript(visit: Visit) -> None:
     page = visit(mixed(), java_script_enabled=False)
     page.get_by_role("searchbox").fill("vm-00007")

@@ -12,7 +12,7 @@ let typing = 0;
 const table = () => document.getElementById("vms");
 
 const fetched = async (address, signal) => {
-  const answer = await fetch(address, { signal });
+  const answer = await fetch(address, { signal, headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(answer.statusText);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 };
@@ -32,9 +32,14 @@ async function show(address, history) {
     return false;
   }
   if (mine.signal.aborted) return false;
+  const found = next.getElementById("vms");
+  if (!found) { // a standby has no table: show what it says
+    location.href = wanted;
+    return true;
+  }
   const chosen = ["q", "state", "cause"].some((name) => wanted.searchParams.get(name));
   document.body.classList.toggle("searching", chosen);
-  table().replaceWith(document.adoptNode(next.getElementById("vms")));
+  table().replaceWith(document.adoptNode(found));
   if (history) window.history[history](null, "", wanted);
   announce.textContent = table().dataset.found;
   return true;
@@ -98,7 +103,7 @@ async function refresh() {
   if (busy()) return;
   const before = document.getElementById("sentence").textContent;
   const open = [...document.querySelectorAll("details[open]")].map((details) => details.id);
-  for (const part of ["main", ".asof time"]) document.querySelector(part).replaceWith(next.querySelector(part));
+  for (const part of ["main", ".asof time", "footer"]) document.querySelector(part).replaceWith(next.querySelector(part));
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   document.querySelector("link[rel=icon]").href = next.querySelector("link[rel=icon]").href;
   document.documentElement.className = next.documentElement.className;
