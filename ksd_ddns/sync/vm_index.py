@@ -41,7 +41,8 @@ class ZonePart(msgspec.Struct, frozen=True, gc=False):
     """What one zone knows about a VM.
 
     `vmi` is None if the VMI no longer exists, but the deletion of its names is blocked. `claims` are its wanted names,
-    `in_dns` is how many of them the zone holds as wanted. `waits`: its last change waits, because it changes too often.
+    `in_dns` is how many of them the zone holds as wanted, `repeated` how many of those are counted for another VM that
+    shares the name. `waits`: its last change waits, because it changes too often.
     `changed` is when the primary last accepted a change (monotonic), None if it has not since the start. `unpublished`
     is why it wants no name.
     """
@@ -49,6 +50,7 @@ class ZonePart(msgspec.Struct, frozen=True, gc=False):
     vmi: Vmi | None
     claims: tuple[Claim, ...] = ()
     in_dns: int = 0
+    repeated: int = 0
     problems: tuple[NameProblem, ...] = ()
     held: tuple[HeldFamily, ...] = ()
     warnings: tuple[VmiWarning, ...] = ()
@@ -145,9 +147,9 @@ class VmIndex:
                 before = self._none if row is None else row.parts + self._none[len(row.parts) :]
                 replaced = before[zone]
                 if replaced is not None:
-                    names -= replaced.in_dns
+                    names -= replaced.in_dns - replaced.repeated
                 if part is not None:
-                    names += part.in_dns
+                    names += part.in_dns - part.repeated
                 now = (*before[:zone], part, *before[zone + 1 :])
                 if part is None and not any(now):
                     self._rows.pop(key, None)

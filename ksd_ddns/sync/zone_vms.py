@@ -84,7 +84,9 @@ class ZoneVms:
         dirty |= reconciler.inventory.take_changed()
         dirty.discard("")
         if dirty and (idle or len(dirty) <= SOME):
-            some = list(islice(dirty, SOME))
+            some = set(islice(dirty, SOME))
+            if self._shares:
+                some |= self._sharing(some)
             dirty.difference_update(some)
             self._index.put(self._zone, {key: self._part(key) for key in some})
             self._held_names.clear()
@@ -204,13 +206,15 @@ class ZoneVms:
         nodes = reconciler.live.nodes
         unready = vmi is not None and not vmi.ready and bool(vmi.groups)
         careful = bool(conflicts) or len(refusals) > 0 or unready
-        in_dns = 0
+        shares = self._shares
+        in_dns = repeated = 0
         refused = bool(left)
         for claim in claims:
             node = claim.node
             name = node.name
             if not careful and nodes.get(name) == node:  # the fast path
                 in_dns += 1
+                repeated += shares and self._repeats(claim)
                 continue
             if conflicts and name in conflicts:
                 conflict, since = conflicts[name]
@@ -222,6 +226,7 @@ class ZoneVms:
                 problems.append(NameProblem(name, State.SKIPPED))
             elif self._holds(claim, nodes.get(name)):
                 in_dns += 1
+                repeated += shares and self._repeats(claim)
             else:
                 problems.append(NameProblem(name, State.PENDING))
         if refused:
@@ -236,6 +241,7 @@ class ZoneVms:
             vmi,
             claims,
             in_dns,
+            repeated,
             tuple(problems),
             reconciler.inventory.held_families(key),
             reconciler.desired.warnings_of(key),
@@ -243,6 +249,31 @@ class ZoneVms:
             self._changed.get(key),
             reconciler.desired.unpublished(vmi) if vmi is not None and not claims else None,
         )
+
+    @property
+    def _shares(self) -> bool:
+        """Whether VMs may share names in this zone."""
+        return PTR in self._reconciler.scope.types or self._reconciler.desired.groups.groups > 0
+
+    def _is_shared(self, claim: Claim) -> bool:
+        """Return whether several VMs may have the name: that of a group, or of an address."""
+        return isinstance(claim, MemberClaim) or PTR in self._reconciler.scope.types
+
+    def _repeats(self, claim: Claim) -> bool:
+        """Return whether the name is counted for another VM: the first that wants it."""
+        return self._is_shared(claim) and self._reconciler.desired.first_claims(claim.node.name, 1) != (claim,)
+
+    def _sharing(self, keys: Collection[str]) -> set[str]:
+        """Return the VMs that names of the VMs `keys` were or are now counted for."""
+        desired = self._reconciler.desired
+        found: set[str] = set()
+        for key in keys:
+            row = self._index.get(key)
+            part = row.parts[self._zone] if row is not None and self._zone < len(row.parts) else None
+            for claim in (*(part.claims if part is not None else ()), *desired.claims_of(key)):
+                if self._is_shared(claim):
+                    found.update(each.vmi for each in desired.first_claims(claim.node.name, 2))
+        return found
 
     def _holds(self, claim: Claim, found: Node | None) -> bool:
         """Return whether the zone holds what the VM wants at a name."""

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The index of VMs: each row is what the controller knows, after every kind of change."""
 
+from random import Random
+
 import msgspec
 import pytest
 
+from ksd_ddns.kubevirt.groups import Membership
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.status.view import NOTHING, Views, VmView
 from ksd_ddns.zone.explain import State
@@ -40,6 +43,31 @@ def test_a_vm_that_is_published() -> None:
     site.run()
     assert site.index.get("prod/db") is None
     assert site.index.times()[0].names == 0
+
+
+def test_a_name_that_vms_share_counts_once() -> None:
+    """Of VMs that come and go in any order, change their addresses, groups and readiness."""
+    site, random = Site(Server(), Server(zone=REVERSE)), Random(1)
+    most = [0, 0]
+    site.report()
+    for _ in range(150):
+        key, address = f"vm-{random.randrange(5)}", f"10.1.0.{random.randrange(3)}"
+        if random.random() < 0.3:
+            for zone in site.zones:
+                zone.world.delete(f"prod/{key}")
+        else:
+            member = msgspec.structs.replace(
+                vmi(key, "prod", {"net1": [address]}, created=random.randrange(3)),
+                groups=tuple(Membership(group) for group in ("web", "db") if random.random() < 0.5),
+                ready=random.random() < 0.7,
+            )
+            for zone in site.zones:
+                zone.world.change(member)
+        site.run(30)
+        ours = [sum(1 for _ in owned.names()) for owned in site.owned() if owned is not None]
+        assert [times.names for times in site.index.times()] == ours
+        most = [max(seen, now) for seen, now in zip(most, ours, strict=True)]
+    assert min(most) > 2
 
 
 def test_a_change_waits_while_the_primary_is_down() -> None:

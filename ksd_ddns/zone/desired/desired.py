@@ -126,6 +126,13 @@ class Desired:
             return ()
         return tuple(holder) if isinstance(holder, list) else (holder,)
 
+    def first_claims(self, name: bytes, most: int) -> tuple[Claim, ...]:
+        """Return the first `most` claims on `name`: a group may have thousands."""
+        holder = self._claims.holders.get(name)
+        if holder is None:
+            return ()
+        return tuple(holder[:most]) if isinstance(holder, list) else (holder,)
+
     def unready_members(self, name: bytes, most: int) -> tuple[int, list[MemberClaim]]:
         """Return the number of members that the group `name` does not publish, and the first `most` of them."""
         return self._groups.unready_members(name, most)
