@@ -21,7 +21,7 @@ _USAGE = "use /explain?vmi=NAMESPACE/VM or /explain?name=NAME"
 
 def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None, accept: str, pages: Pages) -> Page:
     """Return the explanation as a page if the Accept header asks for HTML, else as JSON; an error as text."""
-    found = answer(query, explainer)
+    found = pages.standby() or answer(query, explainer)
     if isinstance(found, Page):
         return found
     if explanation.wants_html(accept):

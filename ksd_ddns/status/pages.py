@@ -130,6 +130,14 @@ class Pages:
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests, try again", Retry_After="2")
         return Page(HTTPStatus.OK, "text/html", body, _PAGE_HEADERS)
 
+    def standby(self) -> Page | None:
+        """Return what a standby answers to questions about records: where to ask. None for the leader."""
+        about = self._about()
+        if not about.standby:
+            return None
+        where = f"ask the leader, {about.leader}" if about.leader else "the leader is not known yet, try again"
+        return plain(HTTPStatus.SERVICE_UNAVAILABLE, _line(f"this replica is not the leader: {where}"), Retry_After="2")
+
     def explanation(self, document: Document) -> Page:
         """Return an explanation as HTML."""
         headers = (*_PAGE_HEADERS, ("Vary", "Accept, Accept-Encoding"))
@@ -166,7 +174,9 @@ class Pages:
         return plain(status, "\n".join((*_truncated(lines, REASONS), "not ready" if wrong else "ok")))
 
     def _records(self, query: Given) -> Page:
-        """Return the records that match the query, streamed."""
+        """Return the records that match the query, streamed. A standby knows none, so it must not answer with none."""
+        if (standby := self.standby()) is not None:
+            return standby
         choice = self._choice(query)
         if isinstance(choice, Page):
             return choice

@@ -109,6 +109,15 @@ def test_on_standby(serve: Serve) -> None:
     assert sentence(page).startswith("Standby")
     assert "The leader is pod-2 ." in text_of(page)
     assert 'id="vms"' not in page
+    part = site.get("/?part=vms&q=db")
+    assert sentence(part).startswith("Standby"), "a table without VMs would say that there is none"
+    for path in ("/records", "/explain?vmi=prod/db"):
+        status, headers, body = site.request(path)
+        assert (status, body) == (503, b"this replica is not the leader: ask the leader, pod-2\n")
+        assert headers["retry-after"]
+    site.standby("")
+    assert site.request("/records")[2] == b"this replica is not the leader: the leader is not known yet, try again\n"
+    assert "The leader is not known yet: this replica has not read the Lease." in text_of(site.get("/"))
 
 
 def test_the_primary_is_down(serve: Serve) -> None:
