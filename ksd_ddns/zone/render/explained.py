@@ -6,6 +6,7 @@ The text is made from the document, so that a command can show the explanation o
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -28,6 +29,10 @@ from ksd_ddns.zone.render.document import VERSION
 
 Clock = Callable[[float], datetime]
 """Returns the time of day of a time by the monotonic clock."""
+
+_DATE, _CLOCK = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])", r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+Time: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{_DATE}T{_CLOCK}Z)?\Z")]
+"""A time in UTC as RFC 3339 writes it, empty if there is none: the document of another server is decoded, too."""
 
 
 class RRset(msgspec.Struct, frozen=True):
@@ -77,9 +82,9 @@ class Name(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     winner: str = ""
     server: str = ""
     rcode: str = ""
-    since: str = ""
-    until: str = ""
-    retry_at: str = ""
+    since: Time = ""
+    until: Time = ""
+    retry_at: Time = ""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,8 +96,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip: Skip | None = None
     message: str = ""
     fix: str = ""
-    since: str = ""
-    until: str = ""
+    since: Time = ""
+    until: Time = ""
 
 
 class Interface(msgspec.Struct, frozen=True):
@@ -124,7 +129,7 @@ class Vmi(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip: Skip | None = None
     message: str = ""
     fix: str = ""
-    slowed_until: str = ""
+    slowed_until: Time = ""
     known: bool = True
     unread: str = ""
     similar: list[str] = []
@@ -149,7 +154,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     version: int
-    time: str
+    time: Time
     complete: bool
     zones: list[Zone]
     problems: list[str]
