@@ -114,7 +114,7 @@ def _viewpoint(session: Session) -> Viewpoint:
 def _vmis(chosen: Settings, paths: Sequence[str], key: str, step: Steps) -> tuple[tuple[Vmi, ...], VmiObject | None]:
     """Return the VMIs that are published, and the VMI `key` as it is in the API or the files, if there is one."""
     if not paths:
-        obj = sources.vmi_reader((), within=_READ_WITHIN)(key) if key else None
+        obj = sources.vmi_object(key, within=_READ_WITHIN) if key else None
         return sources.vmis(chosen, paths, step), obj
     sources.check_paths(paths)
     found = [(path, vmifile.read_objects(path)) for path in paths]

@@ -76,6 +76,14 @@ def vmi_reader(
     return one
 
 
+def vmi_object(key: str, *, within: float) -> VmiObject | None:
+    """Return the VMI `namespace/name` of the cluster, None if there is none. For commands: a 403 says what to grant."""
+    from ksd_ddns.cluster.http_errors import insist  # noqa: PLC0415 as above
+
+    read = vmi_reader((), within=within)
+    return insist(lambda: read(key))
+
+
 def check_paths(paths: Sequence[str]) -> None:
     """Raise SettingsError if the files at `paths` cannot be read together."""
     for path, count in Counter(paths).items():

@@ -22,8 +22,8 @@ def read(path: Path, settings: Collection[str]) -> dict[str, str]:
     wrong type.
     """
     try:
-        with path.open("rb") as stream:
-            found = tomllib.load(stream)
+        # Editors on Windows write a byte order mark.
+        found = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as e:
         raise SettingsError(f"--config {path}: {e.strerror or 'it cannot be read'}") from e
     except UnicodeDecodeError:

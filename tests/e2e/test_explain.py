@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ksd-ddns explain`, against real primaries."""
 
-from collections.abc import Callable
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.certificates import Authority
+from harness.kube import Kube, service_account
 from harness.servers import Bind, Server
 from harness.vmis import vmi
 from tests.e2e.conftest import Ksd
+from tests.kube_fixtures import kube
+
+__all__ = ["kube"]
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fe80::9"]})
 
@@ -134,6 +144,93 @@ def test_reverse_names(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     assert command("explain", "10.1.0.9", vmi=[DB]).out.splitlines()[0] == "9.0.1.10.in-addr.arpa.: published"
 
 
+def test_a_reverse_name_without_the_final_dot(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
+    bind = make_bind(zones={"vm.": "", "10.in-addr.arpa.": ""})
+    done = ksd(bind, REVERSE_ZONES="10.in-addr.arpa")("explain", "9.0.1.10.IN-ADDR.arpa", vmi=[DB])
+    assert done.out.splitlines()[0] == "9.0.1.10.in-addr.arpa.: missing"
+
+
+def test_a_vm_that_may_not_be_read_says_what_to_grant(primary: Server, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
+    kube.authorize([])
+    config = kube.kubeconfig(tmp_path / "kubeconfig", {"token": kube.token(service_account("prod", "weak"))})
+    done = ksd(primary, KUBECONFIG=config)("explain", "prod/db")
+    assert (done.code, done.out) == (2, "")
+    assert "403" in done.err
+    assert "grant get, list and watch of virtualmachineinstances" in done.err
+    assert "retrying" not in done.err
+
+
+ANSWER = {"version": 1, "time": "2026-03-01T08:00:00Z", "complete": False, "zones": [], "problems": []}
+HELD = {"zone": "vm.", "name": "db.vm.", "state": "held", "wanted": [], "found": [], "ours": True, "owners": [],
+        "claims": [], "claimed": 0}  # fmt: skip
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A server that is not a controller: the path of --url chooses its answer."""
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        if kind == "closed":
+            return
+        self.send_response(421 if kind == "host" else 404 if kind == "none" else 200)
+        if kind == "short":
+            self.send_header("Content-Length", "1000")
+        elif kind == "gzip":
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        wrong = {**ANSWER, "asked": "db.vm.", "name": {**HELD, "since": "2026-03-01T08:00"}}
+        self.wfile.write(json.dumps(wrong).encode() if kind == "time" else b"<p>hello</p>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stranger() -> Iterator[HTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("closed", "sent no complete HTTP response: check --url"),
+        ("short", "sent no complete HTTP response: check --url"),
+        ("gzip", "sent no complete HTTP response: check --url"),
+        ("page", "something that is not an explanation: check --url"),
+        ("time", "something that is not an explanation: check --url"),
+        ("host", ": <p>hello</p>"),
+        ("none", "has no /explain: check --url"),
+    ],
+)
+def test_another_server(primary: Server, ksd: Ksd, stranger: HTTPServer, path: str, text: str) -> None:
+    done = ksd(primary)("explain", "db", "--url", f"http://127.0.0.1:{stranger.server_port}/{path}")
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+
+
+def test_tls(primary: Server, ksd: Ksd, stranger: HTTPServer, tmp_path: Path) -> None:
+    plain = ksd(primary)("explain", "db", "--url", f"https://127.0.0.1:{stranger.server_port}/none")
+    assert (plain.code, plain.out) == (2, "")
+    assert "if the server does not use TLS, write http:// instead" in plain.err
+    authority = Authority(tmp_path)
+    pair = authority.pair("server", "IP:127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_port}/none"
+        unknown = ksd(primary)("explain", "db", "--url", url)
+        assert unknown.code == 2
+        assert "the certificate is not trusted" in unknown.err
+        trusted = ksd(primary, SSL_CERT_FILE=authority.certificate)("explain", "db", "--url", url)
+        assert "has no /explain" in trusted.err
+        server.shutdown()
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -144,7 +241,10 @@ def test_reverse_names(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
         (("prod/db", "--url", "http://127.0.0.1:1"), "cannot connect; check that the controller runs"),
         (("prod/db", "--url", "http://ann:SECRET@127.0.0.1:1"), "**********@127.0.0.1:1: cannot connect"),
         (("prod/db", "--url", "ftp://ann:SECRET@127.0.0.1:1"), "write the URL of the status page"),
+        (("prod/db", "--url", "http://[::1"), "write the URL of the status page"),
+        (("prod/db", "--url", "http://127.0.0.1:http"), "write the URL of the status page"),
         (("prod/db", "prod/web"), "unexpected argument"),
+        (("",), "an empty name"),
     ],
 )
 def test_wrong_arguments(primary: Server, ksd: Ksd, arguments: tuple[str, ...], text: str) -> None:

@@ -73,6 +73,12 @@ def test_every_setting_can_be_in_the_file(bind: Bind, ksd: Ksd, tmp_path: Path) 
     assert f"ok    setting HOLD_DOWN: '1m30s' ({file})" in shown.splitlines()
 
 
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    file = tmp_path / "ksd-ddns.toml"
+    file.write_bytes(b"\xef\xbb\xbfrecord_ttl = 0\r\n")
+    assert "record_ttl = 0: must be" in Command(tmp_path, {})("plan", "--config", file, vmi=[DB]).err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

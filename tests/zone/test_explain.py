@@ -29,6 +29,7 @@ from ksd_ddns.zone.explain import (
     VmiExplanation,
     best,
     name_view,
+    similar_keys,
     vmi,
     vmi_view,
 )
@@ -481,6 +482,10 @@ def test_upsert_only_leaves_names() -> None:
     both = world(db(), server=Server(there), settings={"policy": Policy.UPSERT_ONLY})
     assert states(explained(both, None, "prod/x", at=PLAN)) == {"net1.x.prod": State.LEFTOVER}
     assert asked(both, "net1.x.prod").state is State.LEFTOVER
+
+
+def test_capital_letters_in_the_name_of_a_vm() -> None:
+    assert similar_keys("Prod/DB", ["prod/db", "prod/web"]) == ("prod/db",)
 
 
 def test_there_is_no_such_vmi() -> None:

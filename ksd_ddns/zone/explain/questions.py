@@ -7,18 +7,22 @@ from ksd_ddns.kubevirt.addresses import packed
 from ksd_ddns.wire import names
 from ksd_ddns.zone.explain.model import NameAnswer
 
+_REVERSE = (names.from_text("in-addr.arpa."), names.from_text("ip6.arpa."))
+
 
 def name_of(text: str, base: bytes) -> bytes:
     """Return the owner name that `text` means: absolute with a final dot, else below `base`.
 
-    An IP address means its reverse name, and a name that ends with the labels of the base is absolute without the dot.
-    Raises ValueError with the cause.
+    An IP address means its reverse name. Reverse names, and names that end with the labels of the base, are absolute
+    without the dot. Raises ValueError with the cause.
     """
+    if not text:
+        raise ValueError("an empty name: write a VM (prod/db), a name (web.prod) or an address")
     address = packed(text)
     if address is not None:
         return names.reverse(address)
     name = names.from_text(text)
-    if text.endswith(".") or names.is_below(name, base):
+    if text.endswith(".") or any(names.is_below(name, top) for top in (base, *_REVERSE)):
         return name
     return names.from_labels([*names.labels(name), *names.labels(base)])
 

@@ -104,7 +104,7 @@ def vmi(
 
 def similar_keys(key: str, keys: Collection[str]) -> tuple[str, ...]:
     """Return the VMIs that `key` may have been meant to be: the same name elsewhere, then similar ones."""
-    namespace, _, name = key.rpartition("/")
+    namespace, _, name = key.lower().rpartition("/")
     elsewhere = sorted(each for each in keys if each.endswith(f"/{name}"))[:_SIMILAR]
     prefix = f"{namespace}/"
     there = (each.removeprefix(prefix) for each in keys if each.startswith(prefix))

@@ -106,7 +106,11 @@ def _unfinished(of: NameExplanation, zone: ZoneFact) -> Advice:
     if of.state is State.LEFTOVER:
         return Advice("the name is ours, and no VMI wants it", "ksd-ddns apply deletes it, unless POLICY=upsert-only")
     wrong = "the zone holds something else" if of.change is Kind.CHANGE else "the name is not in the zone"
-    return Advice(wrong, "check that the controller runs and is ready, or run ksd-ddns apply")
+    return Advice(
+        wrong,
+        "check that the controller runs, and ask it with --url whether the primary refuses the name; or run ksd-ddns "
+        "apply",
+    )
 
 
 def _pending(of: NameExplanation) -> str:
