@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks a setup step by step, and yields a finding for each step: what is wrong, and the cure.
+"""Checks a setup step by step, and yields a finding for each step: what is wrong, and the fix.
 
 Nothing is changed: the zone is only read, and permissions are tested with updates that cannot have an effect. If a step
 fails, the steps that depend on it are reported as not checked.
@@ -49,8 +49,8 @@ def _vmis(vmis: tuple[Vmi, ...]) -> Finding:
     text = f"{len(vmis)} can be read, {with_addresses} of them with addresses of secondary interfaces"
     if with_addresses:
         return ok("VMIs", "", text)
-    cure = "install the guest agent (qemu-guest-agent) in the VMs, or use a network where KubeVirt knows the addresses"
-    return warning("VMIs", "", text, cure)
+    fix = "install the guest agent (qemu-guest-agent) in the VMs, or use a network where KubeVirt knows the addresses"
+    return warning("VMIs", "", text, fix)
 
 
 def _no_vmis(setup: Setup) -> Finding:
@@ -60,11 +60,11 @@ def _no_vmis(setup: Setup) -> Finding:
         return ok("VMIs", "", nothing)
     named = (("NAMESPACES", setup.namespaces), ("LABEL_SELECTOR", setup.selector))
     names = " and ".join(name for name, value in named if value)
-    cure = f"correct {names}: apply would delete the published names"
+    fix = f"correct {names}: apply would delete the published names"
     try:
         every = setup.every_vmi()
     except KsdError:  # the account may be limited to some namespaces
-        return warning("VMIs", "", f"no VMI matches {names}", cure)
+        return warning("VMIs", "", f"no VMI matches {names}", fix)
     if not every:
         return ok("VMIs", "", nothing)
     inside = [vmi for vmi in every if not setup.namespaces or vmi.namespace in setup.namespaces]
@@ -74,4 +74,4 @@ def _no_vmis(setup: Setup) -> Finding:
         text = f"0 of {len(every)} VMIs match NAMESPACES; they are in {', '.join(there[:SHOWN])}{more}"
     else:
         text = f"0 of {len(inside)} VMIs match LABEL_SELECTOR ({setup.selector})"
-    return warning("VMIs", "", text, cure)
+    return warning("VMIs", "", text, fix)

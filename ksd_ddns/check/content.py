@@ -55,8 +55,8 @@ def _agreement(subject: str, reads: list[Read]) -> Finding:
     text = (
         f"{first.server} (serial {first.live.serial}) and {_listed(_with_serial(other) for other in different)} differ"
     )
-    cure = "DNS_SERVER must list primaries that serve the same zone, neither secondaries nor independent copies of it"
-    return warning("servers", subject, text, cure)
+    fix = "DNS_SERVER must list primaries that serve the same zone, neither secondaries nor independent copies of it"
+    return warning("servers", subject, text, fix)
 
 
 def _with_serial(read: Read) -> str:
@@ -121,8 +121,8 @@ def _taken(subject: str, live: Live, scope: Scope, ours: set[bytes]) -> Iterator
         types = " and ".join(map(rdtype_text, scope.types))
         shares = ", ".join(f"{count} with a record of owner {owner}" for owner, count in sorted(owners.items()))
         text = f"OWNERSHIP=zone makes every {types} below it ours, including {shares}"
-        cure = "set OWNERSHIP=txt if the zone is shared; otherwise remove these ownership records"
-        yield failure("ownership", subject, text, cure)
+        fix = "set OWNERSHIP=txt if the zone is shared; otherwise remove these ownership records"
+        yield failure("ownership", subject, text, fix)
 
 
 def _take_over(subject: str, plan: Plan, live: Live, scope: Scope) -> Iterator[Finding]:
@@ -156,8 +156,8 @@ def _plan(subject: str, plan: Plan, wanted: Desired, live: Live, scope: Scope) -
     if plan.blocked:
         blocked = _names(change.name for change in plan.blocked)
         text = f"refusing to delete {len(plan.blocked)} of {plan.owned} owned names: {blocked}"
-        cure = "is the list of VMIs complete? apply --force (MAX_DELETE_PERCENT=100) deletes them"
-        yield warning("deletions", subject, text, cure)
+        fix = "is the list of VMIs complete? apply --force (MAX_DELETE_PERCENT=100) deletes them"
+        yield warning("deletions", subject, text, fix)
     doomed = [change.name for change in plan.changes if change.kind is Kind.DELETE]
     if doomed and scope.ownership is Ownership.ZONE:
         yield warning(

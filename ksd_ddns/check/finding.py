@@ -18,13 +18,13 @@ class Sign(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one check: `what` was checked, on which `subject`; `cure` and `stanzas` fix a problem."""
+    """The result of one check: `what` was checked, on which `subject`; `fix` and `stanzas` say what to do."""
 
     sign: Sign
     what: str
     subject: str
     text: str
-    cure: str = ""
+    fix: str = ""
     stanzas: tuple[Stanza, ...] = ()
 
 
@@ -33,18 +33,18 @@ def ok(what: str, subject: str, text: str) -> Finding:
     return Finding(sign=Sign.OK, what=what, subject=subject, text=text)
 
 
-def warning(what: str, subject: str, text: str, cure: str) -> Finding:
+def warning(what: str, subject: str, text: str, fix: str) -> Finding:
     """Return a finding that works, but needs attention."""
-    return Finding(sign=Sign.WARN, what=what, subject=subject, text=text, cure=cure)
+    return Finding(sign=Sign.WARN, what=what, subject=subject, text=text, fix=fix)
 
 
-def failure(what: str, subject: str, text: str, cure: str, stanzas: tuple[Stanza, ...] = ()) -> Finding:
+def failure(what: str, subject: str, text: str, fix: str, stanzas: tuple[Stanza, ...] = ()) -> Finding:
     """Return a failure."""
-    return Finding(sign=Sign.FAIL, what=what, subject=subject, text=text, cure=cure, stanzas=stanzas)
+    return Finding(sign=Sign.FAIL, what=what, subject=subject, text=text, fix=fix, stanzas=stanzas)
 
 
 def failed(what: str, subject: str, error: KsdError) -> Finding:
-    """Return `error` as a failure; its message includes cause and cure."""
+    """Return `error` as a failure; its message includes cause and fix."""
     return Finding(sign=Sign.FAIL, what=what, subject=subject, text=str(error))
 
 

@@ -74,8 +74,8 @@ def _udp(setup: Setup, peer: Peer) -> Finding:
     try:
         rcode = rcode_over_udp(peer.server, setup.zone or setup.bases[0], timeout=min(UDP_TIMEOUT, setup.timeout))
     except Unreachable as e:
-        cure = "allow UDP: ksd-ddns uses only TCP, but resolvers use UDP"
-        return warning("UDP", server, str(e), cure)
+        fix = "allow UDP: ksd-ddns uses only TCP, but resolvers use UDP"
+        return warning("UDP", server, str(e), fix)
     if rcode in {rcodes.NOERROR, rcodes.NXDOMAIN}:
         return ok("UDP", server, "answers")
     text = f"an unsigned query returns {rcodes.text(rcode)}"

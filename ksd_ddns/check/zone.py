@@ -126,11 +126,11 @@ def _soa(subject: str, apex: bytes, ttl: int, rdata: bytes) -> Finding:
     text = f"zone {names.to_text(apex)}, serial {codec.soa_serial(rdata)}, negative answers last {negative} s"
     if negative <= LONG_NEGATIVE:
         return ok("zone", subject, text)
-    cure = (
+    fix = (
         "a resolver that queries a name too early caches that it does not exist: set the last field of the SOA, or its "
         "TTL, to about 30"
     )
-    return warning("zone", subject, text, cure)
+    return warning("zone", subject, text, fix)
 
 
 def _primary(setup: Setup, target: Target, apex: bytes, rdata: bytes, found: Found) -> Iterator[Finding]:
@@ -166,13 +166,13 @@ def _transfer(target: Target, apex: bytes, scope: Scope) -> tuple[Live | None, F
         live = target.session.read(apex)
     except Denied:
         text = f"key {key} may not transfer the zone"
-        cure = (
+        fix = (
             "allow it in addition to the existing permissions: ksd-ddns must read the zone before it changes it; "
             "PowerDNS never transfers a zone with narrow NSEC3, see pdnsutil set-nsec3"
         )
         if scope.ownership is Ownership.TXT:
-            cure = f"{cure}; {_OR_QUERIES}"
-        return None, failure("transfer", subject, text, cure, grants.transfer(zone, key))
+            fix = f"{fix}; {_OR_QUERIES}"
+        return None, failure("transfer", subject, text, fix, grants.transfer(zone, key))
     except Unreachable as e:
         return None, failed("transfer", subject, e)
     except KsdError as e:
@@ -229,12 +229,12 @@ def _update(target: Target, apex: bytes, scope: Scope, subtrees: list[bytes], *,
         unused = unused_below(subtrees[0])
         first = target.probe.any_update(apex, unused)
         if first.key_rejected and key.name != target.probe.read_key().name:
-            cure = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
+            fix = "name, algorithm and secret must be the same on both sides, and the key must be granted the update"
             stanzas = (*grants.key_stanzas(key.name, key.algorithm), *_stanzas(target, permission))
             error = first.error or diagnosis.update_error(
                 rcodes.NOTAUTH, server=target.server, permission=permission, signed=False
             )
-            return failure("update", subject, str(error), cure, stanzas)
+            return failure("update", subject, str(error), fix, stanzas)
         missing = ["anything"]
         if _granted(target, first, rcodes.NXDOMAIN, permission):
             missing = [
@@ -253,11 +253,11 @@ def _update(target: Target, apex: bytes, scope: Scope, subtrees: list[bytes], *,
         return failed("update", subject, e)
     if missing:
         text = f"key {key.name} may not update {', '.join(missing)}"
-        cure = (
+        fix = (
             f"allow it; or {target.server} is not the primary (the SOA names {primary}), or the zone is frozen (BIND: "
             "rndc thaw)"
         )
-        return failure("update", subject, text, cure, _stanzas(target, permission))
+        return failure("update", subject, text, fix, _stanzas(target, permission))
     tested = "one unused name" if len(subtrees) == 1 else f"one unused name in each of {len(subtrees)} namespaces"
     shown = ", ".join(permission.types)
     text = f"key {key.name} may update {shown} (tested with {tested}; servers check each name)"
@@ -293,8 +293,8 @@ def _update_of(target: Target, apex: bytes, scope: Scope, name: bytes) -> Findin
     if not missing:
         return ok("update", subject, f"key {permission.key} may update {', '.join(types)} of this name")
     text = f"key {permission.key} may not update {', '.join(missing)} of this name, which a VMI needs"
-    cure = "grant it in addition to the rest, or limit VMIs to their namespace: HOSTNAME_SCOPE=namespace"
-    return failure("update", subject, text, cure, _stanzas(target, permission))
+    fix = "grant it in addition to the rest, or limit VMIs to their namespace: HOSTNAME_SCOPE=namespace"
+    return failure("update", subject, text, fix, _stanzas(target, permission))
 
 
 def _stanzas(target: Target, permission: Permission) -> tuple[Stanza, ...]:

@@ -99,8 +99,8 @@ def _doubtful(chosen: Settings, raw: Given) -> Iterator[Finding]:
         yield checking.warning("settings", doubt.subject, doubt.problem, doubt.remedy)
     for file in primary.secret_files(chosen):
         if who := exposure(file):
-            cure = "set defaultMode: 0440 in the volume" if in_kubernetes_volume(file) else f"chmod 600 {file}"
-            yield checking.warning("key file", str(file), who, cure)
+            fix = "set defaultMode: 0440 in the volume" if in_kubernetes_volume(file) else f"chmod 600 {file}"
+            yield checking.warning("key file", str(file), who, fix)
 
 
 def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
@@ -112,8 +112,8 @@ def _weak(chosen: Settings, peers: tuple[Peer, ...]) -> Iterator[Finding]:
     )
     for name, algorithm in sorted(keys):
         if algorithm in WEAK_ALGORITHMS:
-            cure = f"make a new key, here and on the server: tsig-keygen -a hmac-sha256 {name}"
-            yield checking.warning("key", name, f"{algorithm} is weak", cure)
+            fix = f"make a new key, here and on the server: tsig-keygen -a hmac-sha256 {name}"
+            yield checking.warning("key", name, f"{algorithm} is weak", fix)
 
 
 class _Chosen:
@@ -187,8 +187,8 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     """Yield the lines of a finding, each with its style."""
     subject = f" {finding.subject}" if finding.subject else ""
     yield f"{_SIGNS[finding.sign]:<4}  {finding.what}{subject}: {finding.text}", ""
-    if finding.cure:
-        yield f"{_INDENT}=> {finding.cure}", ""
+    if finding.fix:
+        yield f"{_INDENT}=> {finding.fix}", ""
     for stanza in finding.stanzas:
         place = f", {stanza.place}" if stanza.place else ""
         yield f"{_INDENT}{stanza.server}{place}:", "dim"

@@ -181,7 +181,7 @@ def test_a_weak_key_is_a_warning(make_bind: Callable[..., Bind], ksd: Ksd) -> No
     bind = make_bind(zones={"vm.": ""}, keys=[Key(algorithm="hmac-sha1")])
     done = check(ksd(bind, OWNER_ID="x"))
     assert (done.code, "key ksd-ddns." in warned(done)) == (0, True)
-    assert finding(done, "key")["cure"].endswith("tsig-keygen -a hmac-sha256 ksd-ddns.")
+    assert finding(done, "key")["fix"].endswith("tsig-keygen -a hmac-sha256 ksd-ddns.")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_missing_cluster_permissions_are_named(
         assert "get of namespaces" in finding(done, "owner")["text"]
         with_id = ksd(bind, OWNER_ID="x")
         done = check(in_cluster(with_id, kube, tmp_path, user={"token": kube.token(account)}), vmis=None)
-        assert "owner" not in bad(done), "the cure"
+        assert "owner" not in bad(done), "the fix"
 
 
 def test_an_unreachable_cluster_is_an_error(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_blocked_udp_is_a_warning(bind: Bind, ksd: Ksd) -> None:
     with Proxy(bind) as proxy:
         done = check(ksd(bind, through=proxy.address))
     assert (done.code, warned(done)) == (0, {"UDP", "name server vm."})
-    assert "allow UDP" in finding(done, "UDP")["cure"]
+    assert "allow UDP" in finding(done, "UDP")["fix"]
 
 
 def test_refused_unsigned_queries_are_a_warning(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
@@ -342,7 +342,7 @@ def test_refused_unsigned_queries_are_a_warning(make_bind: Callable[..., Bind], 
     with Signed(zones={"example.": ""}, options='allow-query { key "ksd-ddns."; };') as bind:
         done = check(ksd(bind, DOMAIN="example"))
     assert (done.code, warned(done)) == (0, {"UDP"})
-    assert "allow-query" in finding(done, "UDP")["cure"]
+    assert "allow-query" in finding(done, "UDP")["fix"]
 
 
 def test_one_server_of_several_being_down_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
@@ -384,10 +384,10 @@ def test_a_wrong_key_is_reported_with_the_key_clause(make_any: Make, ksd: Ksd, w
         done = check(command)
     assert bad(done) == {"key"}
     assert {"clock", "records vm.example.", "plan vm.example."} | ZONE <= skipped(done)
-    cure = finding(done, "key")
-    assert "must be the same on both sides" in cure["cure"]
+    key = finding(done, "key")
+    assert "must be the same on both sides" in key["fix"]
     if wrong == "name":
-        apply(primary, cure["stanzas"], secret=ours.secret)
+        apply(primary, key["stanzas"], secret=ours.secret)
         done = check(command)
         assert signs(done)["key"] == "ok"
         # Knot does not answer keys that no rule of the zone names: the rule came with the key.
@@ -476,7 +476,7 @@ def test_a_secondary_is_reported_with_the_primary_from_its_soa(make_bind: Callab
         primary.nsupdate("update add x.vm. 60 A 192.0.2.1")
         done = check(command)
         assert "primary vm." in warned(done)
-        assert f"set DNS_SERVER to the primary, 127.0.0.1:{primary.port}" in finding(done, "primary")["cure"]
+        assert f"set DNS_SERVER to the primary, 127.0.0.1:{primary.port}" in finding(done, "primary")["fix"]
         done = check(command.but(DNS_SERVER=f"127.0.0.1:{primary.port}"))
         assert "primary vm." not in signs(done)
 
@@ -489,7 +489,7 @@ def test_many_zones_on_one_server_are_reported(make_bind: Callable[..., Bind], k
     done = check(ksd(bind, REVERSE_ZONES=all_zones))
     assert done.code == 0
     assert finding(done, "zones")["text"].startswith("102 zones on one server")
-    assert "transfers-out" in finding(done, "zones")["cure"]
+    assert "transfers-out" in finding(done, "zones")["fix"]
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
@@ -509,7 +509,7 @@ def test_a_clock_that_is_off_by_an_hour_is_an_error(make_any: Make, ksd: Ksd, ho
     assert bad(done) == {"clock"}
     assert {"key", "plan vm.example."} | ZONE <= skipped(done)
     found = finding(done, "clock")
-    assert found["cure"] == "use NTP on both machines"
+    assert found["fix"] == "use NTP on both machines"
     if primary.kind == "bind9":  # the others do not report their time
         assert f"{'behind' if hours > 0 else 'ahead of'} ours (BADTIME)" in found["text"]
 
@@ -575,7 +575,7 @@ def test_a_secondary_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> No
     assert second.axfr("example.", soa=False)
     done = check(command)
     assert bad(done) == {"update vm.example."}
-    assert "is not the primary (the SOA names ns1.example.)" in finding(done, "update")["cure"]
+    assert "is not the primary (the SOA names ns1.example.)" in finding(done, "update")["fix"]
 
 
 def test_a_long_negative_ttl_is_a_warning(make_any: Make, ksd: Ksd) -> None:
@@ -774,7 +774,7 @@ def test_a_frozen_zone_is_reported(make_bind: Callable[..., Bind], ksd: Ksd) -> 
     bind.rndc("freeze", "example")
     done = check(ksd(bind, DOMAIN="example"))
     assert bad(done) == {"update vm.example."}
-    assert "the zone is frozen (BIND: rndc thaw)" in finding(done, "update")["cure"]
+    assert "the zone is frozen (BIND: rndc thaw)" in finding(done, "update")["fix"]
     bind.rndc("thaw", "example")
     assert bad(check(ksd(bind, DOMAIN="example"))) == set()
 
@@ -896,7 +896,7 @@ def test_foreign_names_with_ownership_zone_are_an_error(bind_with: Callable[[str
     assert (bad(done), warned(done)) == ({"ownership vm.example."}, {"deletions vm.example."})
     assert "1 with a record of owner west" in finding(done, "ownership")["text"]
     assert "no VMI has a.vm.example., old.vm.example." in finding(done, "deletions")["text"]
-    assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the cure"
+    assert bad(check(command.but(OWNERSHIP="txt"))) == set(), "the fix"
 
 
 def test_a_wildcard_is_a_warning(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
@@ -931,7 +931,7 @@ def test_invalid_host_names_and_odd_vmis_are_warnings(bind_with: Callable[[str],
 def test_vmis_without_addresses_are_reported(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     done = check(ksd(bind_with(""), DOMAIN="example"), vmis=[vmi("db", "prod", {"net1": []})])
     assert (done.code, warned(done)) == (0, {"VMIs"})
-    assert "qemu-guest-agent" in finding(done, "VMIs")["cure"]
+    assert "qemu-guest-agent" in finding(done, "VMIs")["fix"]
 
 
 def test_a_signed_zone_is_no_problem(make_either: Make, ksd: Ksd) -> None:
@@ -991,7 +991,7 @@ def test_namespaces_and_labels_without_a_match_are_reported(bind: Bind, ksd: Ksd
         found = finding(ksd(bind, **settings)("check", "-o", "json", vmi=some), "VMIs")
         assert found["sign"] == "warn"
         assert words in found["text"]
-        assert "would delete the published names" in found["cure"]
+        assert "would delete the published names" in found["fix"]
     for namespace, vmis in (("prod", some), ("stage", [])):
         assert signs(ksd(bind, NAMESPACES=namespace)("check", "-o", "json", vmi=vmis))["VMIs"] == "ok"
 
@@ -1001,7 +1001,7 @@ def test_a_domain_that_begins_with_vm_is_a_warning(bind: Bind, ksd: Ksd) -> None
     (found,) = [item for item in done.json["findings"] if item["subject"] == "DOMAIN"]
     assert found["sign"] == "warn"
     assert "vm.vm.example.com." in found["text"]
-    assert "DOMAIN=example.com" in found["cure"]
+    assert "DOMAIN=example.com" in found["fix"]
 
 
 @pytest.mark.parametrize(
@@ -1030,7 +1030,7 @@ def test_a_misspelled_variable_is_a_warning_without_its_value(bind: Bind, ksd: K
     done = ksd(bind, TSIG_SECRT="shortsecret")("check", "-o", "json", vmi=[DB])
     (found,) = [item for item in done.json["findings"] if item["subject"] == "TSIG_SECRT"]
     assert (done.code, found["sign"]) == (0, "warn")
-    assert "TSIG_SECRET" in found["cure"]
+    assert "TSIG_SECRET" in found["fix"]
     assert "shortsecret" not in done.out + done.err
 
 

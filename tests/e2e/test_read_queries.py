@@ -344,9 +344,9 @@ def test_check_recommends_queries_if_the_transfer_is_refused(primary: Server, ks
     done = ksd(primary)("check", "-o", "json", vmi=[DB])
     (finding,) = _findings(done, "transfer")
     assert finding["sign"] == "fail"
-    assert "set READ=queries" in finding["cure"]
+    assert "set READ=queries" in finding["fix"]
     (finding,) = _findings(ksd(primary, OWNERSHIP="zone")("check", "-o", "json", vmi=[DB]), "transfer")
-    assert "READ=queries" not in finding["cure"], "it needs ownership records"
+    assert "READ=queries" not in finding["fix"], "it needs ownership records"
 
 
 def test_check_reads_by_queries(primary: Server, command: Command) -> None:
