@@ -19,6 +19,7 @@ def accept(state: State, change: Change) -> None:
     """Note that the primary accepted `change`."""
     name = change.name
     state.updates.finish(name)
+    state.refusals.finish(name)
     state.deletions.seen.discard(name)
     state.facts.append(Accepted(change, state.updates.received.pop(name, None)))
 
@@ -56,6 +57,7 @@ def settle(state: State, names: Iterable[bytes]) -> None:
     for name in names:
         updates.received.pop(name, None)
         updates.finish(name)
+        state.refusals.finish(name)
         seen.discard(name)
         if state.refusals and state.refusals.forget(name):
             state.facts.append(Released(1))

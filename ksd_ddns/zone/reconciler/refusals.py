@@ -102,6 +102,7 @@ class Refusals:
         self._timing = timing
         self._refusals: dict[bytes, Refusal] = {}
         self._waiting: dict[Cause, _Waiting] = {}
+        self._before: dict[bytes, Refusal] = {}  # of names whose records have changed since
 
     def __len__(self) -> int:
         return len(self._refusals)
@@ -146,6 +147,9 @@ class Refusals:
 
     def add(self, refusal: Refusal, now: float) -> bool:
         """Add a refused name; return whether the name or its cause is new."""
+        earlier = self._before.pop(refusal.name, None)
+        if earlier is not None and earlier.cause is refusal.cause:
+            refusal = msgspec.structs.replace(refusal, since=earlier.since)
         before = self._refusals.get(refusal.name)
         if before is not None and before.cause is refusal.cause:
             self._refusals[refusal.name] = msgspec.structs.replace(refusal, since=before.since)
@@ -167,11 +171,23 @@ class Refusals:
             self._leave(name, refusal.cause)
         return refusal
 
+    def reconsider(self, name: bytes) -> None:
+        """Remove `name`, whose wanted records have changed. If the same cause refuses it again, it is still refused."""
+        refusal = self.forget(name)
+        if refusal is not None:
+            self._before[name] = refusal
+
+    def finish(self, name: bytes) -> None:
+        """Note that `name` was accepted, or needs no change."""
+        if self._before:
+            self._before.pop(name, None)
+
     def forget_all(self) -> set[bytes]:
         """Remove and return all names."""
         found = set(self._refusals)
         self._refusals.clear()
         self._waiting.clear()
+        self._before.clear()
         return found
 
     def release(self, cause: Cause) -> set[bytes]:

@@ -34,7 +34,7 @@ def handle(state: State, event: VmiEvent, now: float) -> None:
     report_warnings(state)
     if state.refusals or updates.suspects or updates.delayed:
         for name in dirty:
-            state.refusals.forget(name)
+            state.refusals.reconsider(name)
             updates.delayed.pop(name, None)
         updates.suspects.forget(dirty)
     updates.dirty |= dirty

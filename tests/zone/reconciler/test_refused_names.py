@@ -74,6 +74,31 @@ def test_refused_names_delay_no_other(count: int, restarted: bool) -> None:
     assert len(world.sent()) == sends + 2
 
 
+def test_a_name_is_refused_since_the_first_time_even_if_its_records_change() -> None:
+    world = refusing("net1.bad")
+    world.run(2.0)
+    refusals, server = world.reconciler.refusals, world.server
+    first = refusals.get(BAD_NAME)
+    assert first is not None
+    world.run(5.0)
+    world.change(vmi("bad", interfaces={"net1": ["10.1.0.77"]}))
+    world.run(2.0)
+    again = refusals.get(BAD_NAME)
+    assert again is not None
+    assert again.change.new != first.change.new
+    assert again.since == first.since
+    server.refuses = {}
+    world.change(vmi("bad", interfaces={"net1": ["10.1.0.78"]}))
+    world.run(2.0)
+    assert refusals.get(BAD_NAME) is None
+    server.refuses = {BAD_NAME: REFUSED}
+    world.change(vmi("bad", interfaces={"net1": ["10.1.0.79"]}))
+    world.run(2.0)
+    last = refusals.get(BAD_NAME)
+    assert last is not None
+    assert last.since > first.since, "it was accepted in between"
+
+
 def test_a_change_during_division_is_sent_with_the_next_messages() -> None:
     server = Server()
     server.refuses_name = lambda name: REFUSED if name.startswith(b"\4net1") else 0
