@@ -120,7 +120,9 @@ def _names(now: Snapshot) -> Mapping[str, float]:
     refused = sum(group.count for group in now.refused)
     # A name that two VMIs want is a conflict for one of them, and published for the other.
     unpublished = sum(1 for conflict in now.conflicts if not conflict.winner)
-    rest = max(0, now.names - now.pending - now.unconfirmed - refused - unpublished)
+    # A name that the primary does not delete is refused, and not one of the wanted names.
+    wanted = refused - now.refused_deletions
+    rest = max(0, now.names - now.pending - now.unconfirmed - wanted - unpublished)
     return {
         # Before the first sync it is unknown what the zone lacks.
         "published": rest if now.synced else 0,

@@ -58,8 +58,9 @@ class Snapshot:
     """Counts and problems of one moment.
 
     `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
-    at most one per part. `warned` is the number of VMIs with something that cannot be published. `unserved_groups` are
-    those of the `groups` that have no ready member; a VMI in two groups counts as two members.
+    at most one per part. `refused_deletions` is how many of the refused names no VMI wants. `warned` is the number of
+    VMIs with something that cannot be published. `unserved_groups` are those of the `groups` that have no ready member;
+    a VMI in two groups counts as two members.
 
     Since the start: `updates` counts messages by rcode, `transfers` by kind and result, `errors` by part, and `drift`
     how often foreign changes were found. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last,
@@ -76,6 +77,7 @@ class Snapshot:
     problems: tuple[Problem, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     refused: tuple[RefusedNames, ...] = ()
+    refused_deletions: int = 0
     blocked: int = 0
     held: int = 0
     groups: int = 0

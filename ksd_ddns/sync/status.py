@@ -182,6 +182,7 @@ def _counts(reconciler: Reconciler, now: float) -> dict[str, int]:
         "unserved_groups": groups.unserved,
         "ready_members": groups.ready,
         "unready_members": groups.unready,
+        "refused_deletions": reconciler.refusals.deletions,
         "pending": reconciler.updates.pending,
         "blocked": len(reconciler.deletions.blocked),
         "unconfirmed": len(reconciler.unconfirmed),

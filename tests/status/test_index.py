@@ -133,6 +133,26 @@ def test_a_deletion_is_refused_until_the_name_is_gone(by_us: bool) -> None:
     assert footprint(site) == footprint(Site())
 
 
+def test_a_refused_deletion_is_none_of_the_published_names() -> None:
+    server = Server()
+    site = Site(server)
+    site.report(DB, vmi("web", "prod", {"net1": ["10.1.0.8"]}))
+    server.refuses = {NAME: REFUSED}
+    site.main.delete("prod/db")
+    site.run(10)
+    with site:
+        found = [line for line in site.get("/metrics").splitlines() if "_names{" in line and not line.endswith(" 0.0")]
+        assert found == [
+            'ksd_ddns_names{state="published",zone="example."} 2.0',
+            'ksd_ddns_names{state="refused",zone="example."} 1.0',
+            'ksd_ddns_refused_names{cause="permission",zone="example."} 1.0',
+        ]
+    server.refuses = {}
+    site.run(1_000)
+    assert site.main.reconciler.refusals.deletions == 0
+    assert site.index.times()[0].names == 2
+
+
 def test_the_refused_deletion_of_one_name_of_a_vm() -> None:
     server = Server()
     site = Site(server)

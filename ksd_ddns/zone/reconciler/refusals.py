@@ -16,7 +16,7 @@ from ksd_ddns.errors import PrimaryError
 from ksd_ddns.wire import names, rcodes
 from ksd_ddns.wire.rrset import AAAA, PTR, SRV, TXT, A
 from ksd_ddns.zone.answer import Answer, Result
-from ksd_ddns.zone.plan import Change
+from ksd_ddns.zone.plan import Change, Kind
 from ksd_ddns.zone.reconciler.backoff import Backoff, Jitter
 from ksd_ddns.zone.reconciler.timing import TIMING, Timing
 
@@ -95,7 +95,7 @@ class _Waiting:
 
 
 class Refusals:
-    """The refused names of one zone."""
+    """The refused names of one zone. `deletions` is how many of them should be deleted: no VMI wants them."""
 
     def __init__(self, *, jitter: Jitter, timing: Timing = TIMING) -> None:
         self._jitter = jitter
@@ -103,6 +103,7 @@ class Refusals:
         self._refusals: dict[bytes, Refusal] = {}
         self._waiting: dict[Cause, _Waiting] = {}
         self._before: dict[bytes, Refusal] = {}  # of names whose records have changed since
+        self.deletions = 0
 
     def __len__(self) -> int:
         return len(self._refusals)
@@ -152,11 +153,11 @@ class Refusals:
             refusal = msgspec.structs.replace(refusal, since=earlier.since)
         before = self._refusals.get(refusal.name)
         if before is not None and before.cause is refusal.cause:
-            self._refusals[refusal.name] = msgspec.structs.replace(refusal, since=before.since)
+            self._put(msgspec.structs.replace(refusal, since=before.since))
             return False
         if before is not None:
             self._leave(refusal.name, before.cause)
-        self._refusals[refusal.name] = refusal
+        self._put(refusal)
         waiting = self._waiting.get(refusal.cause)
         if waiting is None:
             backoff = Backoff(self._timing.first_retry, self._timing.longest_retry, jitter=self._jitter)
@@ -166,7 +167,7 @@ class Refusals:
 
     def forget(self, name: bytes) -> Refusal | None:
         """Remove `name`; return its refusal."""
-        refusal = self._refusals.pop(name, None)
+        refusal = self._pop(name)
         if refusal is not None:
             self._leave(name, refusal.cause)
         return refusal
@@ -188,6 +189,7 @@ class Refusals:
         self._refusals.clear()
         self._waiting.clear()
         self._before.clear()
+        self.deletions = 0
         return found
 
     def release(self, cause: Cause) -> set[bytes]:
@@ -195,7 +197,7 @@ class Refusals:
         waiting = self._waiting.pop(cause, None)
         found = set(waiting.names) if waiting else set()
         for name in found:
-            del self._refusals[name]
+            self._pop(name)
         return found
 
     def release_untried(self, cause: Cause) -> list[bytes]:
@@ -225,6 +227,17 @@ class Refusals:
             if cause in self._waiting:
                 self._waiting[cause].backoff.reset()
                 self._waiting[cause].due = now
+
+    def _put(self, refusal: Refusal) -> None:
+        self._pop(refusal.name)
+        self._refusals[refusal.name] = refusal
+        self.deletions += refusal.change.kind is Kind.DELETE
+
+    def _pop(self, name: bytes) -> Refusal | None:
+        refusal = self._refusals.pop(name, None)
+        if refusal is not None:
+            self.deletions -= refusal.change.kind is Kind.DELETE
+        return refusal
 
     def _leave(self, name: bytes, cause: Cause) -> None:
         waiting = self._waiting[cause]
