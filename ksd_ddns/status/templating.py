@@ -4,11 +4,13 @@
 Tenants choose the names of VMs, interfaces, annotations and records.
 """
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
+from itertools import count as count_from
 from typing import Any
 
 LONGEST = 300
@@ -18,6 +20,11 @@ LONGEST_DETAIL = 1_000
 """The same for a problem of a zone, which includes the fix."""
 
 _DAY = 86_400
+
+_PAGES_OF_GARBAGE = 16
+"""Pages between two collections of garbage: each leaves reference cycles, and Python collects them seldom here."""
+
+_rendered = count_from(1)
 
 
 @cache
@@ -35,6 +42,8 @@ def prepare() -> None:
 def render(template: str, values: Mapping[str, Any]) -> bytes:
     """Return the page that `template` makes of `values`."""
     text: str = _environment().get_template(template).render(values)
+    if next(_rendered) % _PAGES_OF_GARBAGE == 0:
+        gc.collect(0)
     return text.encode(errors="backslashreplace")
 
 

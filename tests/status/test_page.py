@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page over HTTP: what it says in each state, how it is searched, and what others cannot do with it."""
 
+import gc
 import gzip
 import html
 import json
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 
 import msgspec
 import pytest
+from jinja2.runtime import Context
 
 from ksd_ddns.kubevirt.groups import Membership
 from ksd_ddns.kubevirt.warning import WarningCode
@@ -118,6 +120,20 @@ def test_on_standby(serve: Serve) -> None:
     site.standby("")
     assert site.request("/records")[2] == b"this replica is not the leader: the leader is not known yet, try again\n"
     assert "The leader is not known yet: this replica has not read the Lease." in text_of(site.get("/"))
+
+
+def test_pages_leave_no_garbage_that_grows(serve: Serve) -> None:
+    site = serve()
+    site.report(DB)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(500_000, 50, 100)  # as in the program
+    try:
+        for number in range(100):
+            site.get(f"/?page={number + 1}")
+        contexts = sum(isinstance(each, Context) for each in gc.get_objects())
+    finally:
+        gc.set_threshold(*thresholds)
+    assert contexts < 50
 
 
 def test_the_primary_is_down(serve: Serve) -> None:
