@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from ksd_ddns.printable import printable_json
-from ksd_ddns.status import explanation
+from ksd_ddns.status import accept
 from ksd_ddns.status.overview import LONGEST_KEY
 from ksd_ddns.status.pages import Page, Pages, plain
 from ksd_ddns.sync.explain import Explainer, Unanswered
@@ -19,12 +19,12 @@ from ksd_ddns.zone.render.explained import Document
 _USAGE = "use /explain?vmi=NAMESPACE/VM or /explain?name=NAME"
 
 
-def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None, accept: str, pages: Pages) -> Page:
+def page(query: Mapping[str, Sequence[str]], explainer: Explainer | None, accepted: str, pages: Pages) -> Page:
     """Return the explanation as a page if the Accept header asks for HTML, else as JSON; an error as text."""
     found = pages.standby() or answer(query, explainer)
     if isinstance(found, Page):
         return found
-    if explanation.wants_html(accept):
+    if accept.wants_html(accepted):
         return pages.explanation(found)
     vary = (("Vary", "Accept, Accept-Encoding"),)
     return Page(HTTPStatus.OK, "application/json", printable_json(explained.encoded(found)) + b"\n", vary)

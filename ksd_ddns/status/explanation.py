@@ -27,11 +27,6 @@ _MARKS = {
 """The marks of states that the table of VMs does not have."""
 
 
-def wants_html(accept: str) -> bool:
-    """Return whether a client with this Accept header is a browser: programs ask for JSON, or for anything."""
-    return any(part.partition(";")[0].strip().lower() == "text/html" for part in accept.split(","))
-
-
 def page(document: Document, about: About) -> bytes:
     """Return the page of an explanation."""
     found = document.vmi.vmi if document.vmi is not None else document.asked

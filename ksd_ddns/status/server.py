@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ksd_ddns.errors import SettingsError
 from ksd_ddns.serving import Bounded, Limits
-from ksd_ddns.status import explain, hosts
+from ksd_ddns.status import accept, explain, hosts
 from ksd_ddns.status.about import About
 from ksd_ddns.status.metrics import Process, Snapshots, registry
 from ksd_ddns.status.pages import Page, Pages, plain
@@ -194,13 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
                 body.close()
 
     def _takes_gzip(self) -> bool:
-        """Return whether the client accepts a compressed body (RFC 9110, 12.5.3)."""
         headers = getattr(self, "headers", None)  # an invalid request has none
-        for each in (headers.get("Accept-Encoding", "") if headers else "").split(","):
-            coding, _, parameters = each.partition(";")
-            if coding.strip().lower() in {"gzip", "*"}:
-                return parameters.replace(" ", "").lower() not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-        return False
+        return headers is not None and accept.takes_gzip(headers.get("Accept-Encoding", ""))
 
     def _drain(self) -> None:
         """Read some of an unread request: closing with unread data resets the connection and loses the response."""

@@ -14,7 +14,7 @@ from harness.vmis import vmi as api_vmi
 from ksd_ddns.kubevirt.selection import Selection
 from ksd_ddns.kubevirt.vmi import parse
 from ksd_ddns.kubevirt.vmi_object import VmiObject
-from ksd_ddns.status.explanation import wants_html
+from ksd_ddns.status.accept import wants_html
 from ksd_ddns.sync.explain import Explainer, Look, Unanswered
 from tests.status.site import Site, fleet, underscores
 from tests.status.test_page import HOSTILE, kind, sentence, text_of
@@ -146,7 +146,8 @@ def test_text_of_others_stays_text(site: Site) -> None:
 @pytest.mark.parametrize(
     ("accept", "is_html"),
     [
-        (BROWSER, True), ("TEXT/HTML", True), ("application/json, text/html;q=0.1", True),
+        (BROWSER, True), ("TEXT/HTML", True), ("application/json;q=0.5, text/html", True),
+        ("application/json, text/html;q=0.1", False), ("text/html;q=0", False), ("text/html; q=0.5", True),
         ("application/json", False), ("*/*", False), ("", False), ("text/htmlx", False),
     ],
 )  # fmt: skip

@@ -376,6 +376,7 @@ def test_a_page_is_cached_while_it_is_new(serve: Serve) -> None:
     ("accepted", "compressed"),
     [
         ("gzip", True), ("deflate, gzip;q=0.5", True), ("*", True), ("GZIP", True),
+        ("*, gzip;q=0", False), ("gzip; Q=0.000", False), ("identity;q=0, *;q=0.1", True), ("gzip;q=x", False),
         ("gzip;q=0", False), ("identity", False), ("br", False), ("", False),
     ],
 )  # fmt: skip
