@@ -77,7 +77,7 @@ def test_the_text_of_a_vmi() -> None:
         "",
         "NAME                         ZONE HOLDS  OWNER           STATE",
         "net1.db.prod.vm.example.     A 10.1.0.9  ours (prod/db)  published",
-        "vlan_12.db.prod.vm.example.  nothing     -               refused since 12:01:00, next try 12:01:04",
+        "vlan_12.db.prod.vm.example.  nothing     -               refused since 12:00:00, next try 12:01:04",
         HOST_NAMES,
         HOST_NAMES_FIX,
         "zz.db.prod.vm.example.       A 10.3.0.4  ours (prod/db)  held since 12:01:00, until 12:06:00",
@@ -113,6 +113,24 @@ def test_a_table_wraps_details_in_its_last_column_or_below_the_row() -> None:
     assert all(len(line) <= 60 for line in narrow)
 
 
+def test_a_table_is_aligned_with_the_escapes_of_control_characters() -> None:
+    rows = [[["net\x1b[31m"], ["published"]], [["net1"], ["skipped"]]]
+    assert list(table(("INTERFACE", "RESULT"), rows, width=None)) == [
+        "INTERFACE    RESULT",
+        r"net\x1b[31m  published",
+        "net1         skipped",
+    ]
+
+
+def test_a_name_with_very_many_records_is_explained_in_brief() -> None:
+    there = node("net1.db.prod.vm.example.", a(*(f"10.9.{number >> 8}.{number & 255}" for number in range(1000))))
+    both = world(db(), server=Server(there))
+    document = documents.name(name_view(both.reconciler, n("net1.db.prod.vm.example."), AT, both.now), clock)
+    lines = list(Text(document, zone=UTC, width=None).lines())
+    (holds,) = [line for line in lines if line.startswith("zone holds")]
+    assert holds.endswith("; A 10.9.0.199; and 800 more")
+
+
 def test_a_time_of_another_day_has_its_date() -> None:
     of, raw = varied()
     document = documents.vmi(explained(of, raw, at=AT), lambda at: clock(at) + timedelta(hours=11.98))
@@ -137,7 +155,7 @@ def test_a_refusal_in_json() -> None:
                 if name["state"] == "refused")  # fmt: skip
     chosen = {key: name[key] for key in ("cause", "rcode", "server", "since", "retry_at", "found", "ours")}
     assert chosen == {
-        "cause": "host-name", "rcode": "REFUSED", "server": "10.0.0.53:53", "since": "2026-11-25T12:01:00Z",
+        "cause": "host-name", "rcode": "REFUSED", "server": "10.0.0.53:53", "since": "2026-11-25T12:00:00Z",
         "retry_at": "2026-11-25T12:01:04Z", "found": [], "ours": False,
     }  # fmt: skip
 

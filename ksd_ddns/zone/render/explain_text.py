@@ -15,6 +15,9 @@ _MEMBERS = {
     Member.OVER_LIMIT: "over the limit MAX_RRSET: older VMIs come first",
 }
 
+_RECORDS = 200
+"""Maximum number of records to show of a name: more than ours can have."""
+
 
 class Text:
     """Makes the text of a document, with times in the time zone `zone` and lines of at most `width` characters."""
@@ -151,7 +154,9 @@ def _holds(of: Name) -> list[str]:
     lines = [f"{item.type} {value}" for item in of.found if item.type != "TXT" for value in item.values]
     other = [f"TXT {value}" for item in of.found if item.type == "TXT" for value in item.values]
     other = [line for line in other if "heritage=ksd-ddns," not in line]
-    return [*lines, *other] or ["nothing"]
+    lines += other
+    more = len(lines) - _RECORDS
+    return [*lines[:_RECORDS], f"and {more:,} more"] if more > 0 else lines or ["nothing"]
 
 
 def _owners(of: Name) -> list[str]:

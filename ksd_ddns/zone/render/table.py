@@ -4,6 +4,8 @@
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
+from ksd_ddns.printable import printable
+
 _GAP = "  "
 _NARROWEST = 60
 _INDENT = " " * 4
@@ -16,6 +18,7 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[Sequence[str]]], *, wi
     60 characters, the details follow their row over the full width. A detail that starts with "fix: " is indented
     when it is wrapped.
     """
+    rows = [[[printable(line) for line in cell] for cell in row] for row in rows]  # escapes are longer
     columns = [
         max([len(text), *(len(line) for row in rows for line in row[index])]) for index, text in enumerate(heading[:-1])
     ]
