@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ksd_ddns import vmifile
 from ksd_ddns.cli import options, output, remote, reverse_zones, settings, sources
@@ -40,7 +40,10 @@ class Options(options.Options):
         metavar="NAMESPACE/VM|NAME",
         help="a VM (prod/db), a name (web.prod), or an address",
     )
-    source: tuple[str, ...] = options.source_flag()
+    namespace: str = options.flag(
+        "-n", "--namespace", default="", metavar="NAME", help="namespace of the VM: explain db -n prod"
+    )
+    source: tuple[str, ...] = options.source_flag("read VMIs from FILE (-: stdin), not the cluster")
     output: str = options.output_flag("text", "json")
     url: str = options.flag(
         "--url",
@@ -52,6 +55,8 @@ class Options(options.Options):
 
 def main(asked: Options) -> int:
     """Print the explanation."""
+    if asked.namespace:
+        asked = replace(asked, what=_in_namespace(asked.namespace, asked.what))
     if explain.is_vmi(asked.what) and not explain.is_vmi_key(asked.what):
         raise SettingsError(f"{asked.what!r} is not a VM: write NAMESPACE/VM, such as prod/db")
     if asked.url and asked.source:
@@ -65,6 +70,14 @@ def main(asked: Options) -> int:
         width = shutil.get_terminal_size().columns if output.is_terminal() else None
         output.lines(Text(found, zone=None, width=width).lines())
     return code or int(not found.complete)
+
+
+def _in_namespace(namespace: str, what: str) -> str:
+    """Return the VM `what` of a namespace, which it may name itself. Raises SettingsError if that is another one."""
+    given, slash, _ = what.partition("/")
+    if slash and given != namespace:
+        raise SettingsError(f"--namespace = {namespace!r}, but {what!r} is in another namespace: give one of the two")
+    return what if slash else f"{namespace}/{what}"
 
 
 def _explain(asked: Options) -> tuple[Document | None, int]:

@@ -42,15 +42,11 @@ class Options(PlainOptions):
     )
 
 
-def source_flag() -> Any:
-    """Return the field for the files that VMIs are read from."""
-    return flag(
-        "--from",
-        default=(),
-        action="append",
-        metavar="FILE",
-        help="read VMIs from FILE (kubectl get vmi -A -o yaml|json), not the cluster; - for stdin; repeatable",
-    )
+def source_flag(
+    text: str = "read VMIs from FILE (kubectl get vmi -A -o yaml|json), not the cluster; - for stdin; repeatable",
+) -> Any:
+    """Return the field for the files that VMIs are read from; `text` is its help."""
+    return flag("--from", default=(), action="append", metavar="FILE", help=text)
 
 
 def output_flag(*formats: str) -> Any:

@@ -144,6 +144,12 @@ def test_reverse_names(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     assert command("explain", "10.1.0.9", vmi=[DB]).out.splitlines()[0] == "9.0.1.10.in-addr.arpa.: published"
 
 
+@pytest.mark.parametrize("arguments", [("db", "-n", "prod"), ("-n", "prod", "prod/db"), ("db", "--namespace=prod")])
+def test_a_vm_with_the_namespace_as_for_kubectl(primary: Server, ksd: Ksd, arguments: tuple[str, ...]) -> None:
+    done = ksd(primary)("explain", *arguments, vmi=[DB])
+    assert done.out.splitlines()[0] == "VM prod/db: Running, 0 of 2 names in DNS"
+
+
 def test_a_reverse_name_without_the_final_dot(make_bind: Callable[..., Bind], ksd: Ksd) -> None:
     bind = make_bind(zones={"vm.": "", "10.in-addr.arpa.": ""})
     done = ksd(bind, REVERSE_ZONES="10.in-addr.arpa")("explain", "9.0.1.10.IN-ADDR.arpa", vmi=[DB])
@@ -245,6 +251,9 @@ def test_tls(primary: Server, ksd: Ksd, stranger: HTTPServer, tmp_path: Path) ->
         (("prod/db", "--url", "http://127.0.0.1:http"), "write the URL of the status page"),
         (("prod/db", "prod/web"), "unexpected argument"),
         (("",), "an empty name"),
+        (("prod/db", "-n", "dev"), "'prod/db' is in another namespace"),
+        (("a/b", "-n", "x/y"), "is in another namespace"),
+        (("db", "-n", "x/y"), "'x/y/db' is not a VM"),
     ],
 )
 def test_wrong_arguments(primary: Server, ksd: Ksd, arguments: tuple[str, ...], text: str) -> None:
