@@ -4,7 +4,7 @@
 The nsupdate script and the messages that are sent are made from the same statements.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,6 +14,10 @@ from ksd_ddns.zone.plan import Change
 
 HEADER_ROOM = 1024
 """Octets reserved in each message for header, zone section and TSIG, with names of up to 255 octets."""
+
+MOST_DELETED = 8_000
+"""Octets of the records that are deleted one by one; of more, the RRset is deleted, so that prerequisites and additions of
+the same size fit into the message."""
 
 INDEX_TTL = 300
 """TTL of the index in seconds. Only its owner reads it, without a cache."""
@@ -61,7 +65,7 @@ def _checked_types(change: Change) -> list[int]:
 
 
 def updates(change: Change) -> list[Statement]:
-    """Return the updates from the old to the new node: RRset by RRset, never all types of a name (RFC 2136, 2.5)."""
+    """Return the updates from the old to the new node: record by record, never all of a name (RFC 2136, 2.5)."""
     name = change.name
     if not change.old.rrsets:
         statements = [(name, item.type, IN, item.ttl, rdata) for item in change.new.rrsets for rdata in item.rdatas]
@@ -82,26 +86,41 @@ def _index_updates(change: Change) -> list[Statement]:
 
 
 def _rrset_updates(name: bytes, old: RRset | None, new: RRset | None) -> list[Statement]:
+    """Return the updates from `old` to `new`. They delete only the records that were read, if these are not too large.
+
+    Deleting the RRset would also delete a record that someone else added after our read. Some servers do not notice it:
+    they accept a prerequisite that lists only some of the records (Samba's internal DNS server).
+    """
     if new is None:
-        return [(name, old.type, CLASS_ANY, 0, b"")] if old is not None else []
+        return [] if old is None else _deletions(name, old, old.rdatas)
     if old is None:
-        return [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas]
+        return _additions(name, new, new.rdatas)
     if old.ttl != new.ttl:
-        # Adding a record again changes its TTL in BIND, but not in Knot, so delete the RRset and add it again.
-        return _replaced(name, new)
-    gone = [(name, new.type, CLASS_NONE, 0, rdata) for rdata in old.rdatas if rdata not in new.rdatas]
-    come = [(name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas if rdata not in old.rdatas]
+        # Adding a record again changes its TTL in BIND, but not in Knot, so delete all records and add them again.
+        gone = [_all_of(name, new)] if new.type == NS else _deletions(name, old, old.rdatas)
+        return [*gone, *_additions(name, new, new.rdatas)]
+    kept = frozenset(old.rdatas).intersection(new.rdatas)
+    gone = _deletions(name, old, [rdata for rdata in old.rdatas if rdata not in kept])
+    come = _additions(name, new, [rdata for rdata in new.rdatas if rdata not in kept])
     if new.type == NS:
         # The last NS of a zone cannot be deleted (RFC 2136, 3.4.2.4): the new one comes first.
         return [*come, *gone]
-    if len(gone) + len(come) > len(new.rdatas) + 1:
-        # Replacing the full RRset is shorter, and fits: the prerequisites have the same size.
-        return _replaced(name, new)
+    if gone and gone[0][2] == CLASS_ANY:
+        come = _additions(name, new, new.rdatas)
     return [*gone, *come]
 
 
-def _replaced(name: bytes, new: RRset) -> list[Statement]:
-    return [(name, new.type, CLASS_ANY, 0, b""), *((name, new.type, IN, new.ttl, rdata) for rdata in new.rdatas)]
+def _deletions(name: bytes, of: RRset, rdatas: Sequence[bytes]) -> list[Statement]:
+    gone = [(name, of.type, CLASS_NONE, 0, rdata) for rdata in rdatas]
+    return gone if _size(gone) <= MOST_DELETED else [_all_of(name, of)]
+
+
+def _all_of(name: bytes, of: RRset) -> Statement:
+    return (name, of.type, CLASS_ANY, 0, b"")
+
+
+def _additions(name: bytes, to: RRset, rdatas: Sequence[bytes]) -> list[Statement]:
+    return [(name, to.type, IN, to.ttl, rdata) for rdata in rdatas]
 
 
 class Batch(msgspec.Struct, frozen=True):

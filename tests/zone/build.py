@@ -241,15 +241,18 @@ class Primary:
 
     The RFC leaves open what becomes of the TTL of an RRset when a record with another TTL is added to it (RFC 2181,
     5.2 wants one TTL): with `last_ttl` the RRset takes the new one, as in BIND, else it keeps its own, as in Knot.
+
+    With `subsets` it breaks a rule: an RRset satisfies a prerequisite that lists some of its records, as in Samba.
     """
 
     _CLASS_IN, _CLASS_NONE, _CLASS_ANY = 1, 254, 255
     _TYPE_SOA, _TYPE_NS, _TYPE_CNAME, _TYPE_ANY = 6, 2, 5, 255
     _META = frozenset(range(249, 256))
 
-    def __init__(self, zone: bytes, nodes: Iterable[Node], *, last_ttl: bool = True) -> None:
+    def __init__(self, zone: bytes, nodes: Iterable[Node], *, last_ttl: bool = True, subsets: bool = False) -> None:
         self._zone = zone
         self._last_ttl = last_ttl
+        self._subsets = subsets
         self._ttls: dict[tuple[bytes, int], int] = {}
         self._rdatas: dict[tuple[bytes, int], set[bytes]] = {}
         for item in nodes:
@@ -300,7 +303,11 @@ class Primary:
                 there = (name, rdtype) in self._rdatas
                 if there != (rdclass == self._CLASS_ANY):
                     return "YXRRSET" if there else "NXRRSET"
-        return "" if all(self._rdatas.get(key) == rdatas for key, rdatas in by_value.items()) else "NXRRSET"
+        for key, rdatas in by_value.items():
+            held = self._rdatas.get(key, set())
+            if not (rdatas <= held if self._subsets else rdatas == held):
+                return "NXRRSET"
+        return ""
 
     def _scanned(self, updates: Sequence[Statement]) -> str:
         """RFC 2136, 3.4.1.3."""
