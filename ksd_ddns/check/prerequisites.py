@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ksd_ddns.check.finding import Finding, failure
-from ksd_ddns.primary.probe import Probe
+from ksd_ddns.check.finding import Finding, failure, warning
+from ksd_ddns.primary.probe import EXAMPLES, Probe
 from ksd_ddns.wire import names, rcodes
 from ksd_ddns.wire.codec import Statement
 from ksd_ddns.wire.rrset import AAAA, IN, TXT, A, RRset
@@ -18,6 +18,10 @@ from ksd_ddns.zone.live import Live
 _TESTED = frozenset({A, AAAA, TXT})
 _MAX_RECORDS = 20
 _CURE = "use another server: with this one ksd-ddns could overwrite changes of others, or would update no name"
+_NOTICED_LATE = (
+    "ksd-ddns deletes only records that it has read, so no records of others are lost; but a record that someone else "
+    "adds to one of its names may stay there until it reads the name again"
+)
 
 
 class Held(NamedTuple):
@@ -28,19 +32,23 @@ class Held(NamedTuple):
 
 
 def finding(probe: Probe, live: Live) -> Finding | None:
-    """Return a failure if the server of `probe` compares wrongly; None if it does not, or if this cannot be tested.
+    """Return a finding if the server of `probe` compares wrongly; None if it does not, or if this cannot be tested.
 
     Raises PrimaryError.
     """
+    subject = f"{names.to_text(live.zone)} on {probe.server}"
     held = list(itertools.islice(_held(live), 2))
+    more = next(filter(None, map(_with_another, held)), None)
     several = next((item for item in _held(live) if len(item.rrset.rdatas) > 1), None)
-    if several is not None and _holds(probe, live, [_part(several)]):
-        text = "accepts a prerequisite that lists one record of an RRset with several"
+    if more is not None and _holds(probe, live, [more]):
+        text = "accepts a prerequisite that lists a record that does not exist"
     elif len(held) > 1 and not _holds(probe, live, held) and all(_holds(probe, live, [item]) for item in held):
         text = "accepts a prerequisite for one RRset, but not the same prerequisites for two RRsets in one message"
+    elif several is not None and _holds(probe, live, [_part(several)]):
+        text = "accepts a prerequisite that lists one record of an RRset with several"
+        return warning("prerequisites", subject, f"the server {text} (RFC 2136, 2.4.2)", _NOTICED_LATE)
     else:
         return None
-    subject = f"{names.to_text(live.zone)} on {probe.server}"
     return failure("prerequisites", subject, f"the server {text} (RFC 2136, 2.4.2)", _CURE)
 
 
@@ -56,6 +64,13 @@ def _held(live: Live) -> Iterator[Held]:
 
 def _part(held: Held) -> Held:
     return Held(held.name, RRset(held.rrset.type, held.rrset.ttl, held.rrset.rdatas[:1]))
+
+
+def _with_another(held: Held) -> Held | None:
+    """Return `held` with one more record; None if it holds that record already."""
+    item = held.rrset
+    another = EXAMPLES[item.type]
+    return None if another in item.rdatas else Held(held.name, RRset(item.type, item.ttl, (*item.rdatas, another)))
 
 
 def _holds(probe: Probe, live: Live, held: Sequence[Held]) -> bool:

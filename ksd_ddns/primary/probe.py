@@ -27,7 +27,7 @@ UDP_TIMEOUT = 1.0
 """Seconds before a UDP query is repeated, once."""
 
 _NOWHERE = names.from_text("ksd-ddns-check.invalid.")
-_RDATA = {
+EXAMPLES = {
     A: bytes((192, 0, 2, 1)),  # RFC 5737: documentation addresses
     AAAA: bytes.fromhex("20010db8") + bytes(12),  # RFC 3849
     TXT: b"\x0eksd-ddns check",
@@ -35,6 +35,7 @@ _RDATA = {
     SRV: bytes(6) + _NOWHERE,
     NS: _NOWHERE,
 }
+"""An rdata of each type that we may publish, as an example."""
 
 
 class ProbeResult(NamedTuple):
@@ -120,11 +121,11 @@ class Probe:
 
     def addition(self, zone: bytes, name: bytes, rdtype: int, owner: bytes | None = None) -> ProbeResult:
         """Send the addition of a record at `owner` (default: `name`) with the same failing prerequisite."""
-        return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [(owner or name, rdtype, IN, 60, _RDATA[rdtype])])
+        return self._update(zone, [(name, ANY, CLASS_ANY, 0, b"")], [(owner or name, rdtype, IN, 60, EXAMPLES[rdtype])])
 
     def deletion(self, zone: bytes, name: bytes, rdtype: int) -> ProbeResult:
         """Send the deletion of one record at `name` with the prerequisite that the name does not exist."""
-        return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, _RDATA[rdtype])])
+        return self._update(zone, [(name, ANY, CLASS_NONE, 0, b"")], [(name, rdtype, CLASS_NONE, 0, EXAMPLES[rdtype])])
 
     def _update(self, zone: bytes, prerequisites: list[Statement], updates: list[Statement]) -> ProbeResult:
         return self._ask(self.update_key(), codec.update(new_id(), zone, prerequisites, updates))

@@ -16,8 +16,8 @@ HEADER_ROOM = 1024
 """Octets reserved in each message for header, zone section and TSIG, with names of up to 255 octets."""
 
 MOST_DELETED = 8_000
-"""Octets of the records that are deleted one by one; of more, the RRset is deleted, so that prerequisites and additions of
-the same size fit into the message."""
+"""Octets of the records that are deleted one by one. If there are more, the RRset is deleted, so that the message has
+room for prerequisites and additions of the same size."""
 
 INDEX_TTL = 300
 """TTL of the index in seconds. Only its owner reads it, without a cache."""

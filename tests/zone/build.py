@@ -303,11 +303,11 @@ class Primary:
                 there = (name, rdtype) in self._rdatas
                 if there != (rdclass == self._CLASS_ANY):
                     return "YXRRSET" if there else "NXRRSET"
-        for key, rdatas in by_value.items():
-            held = self._rdatas.get(key, set())
-            if not (rdatas <= held if self._subsets else rdatas == held):
-                return "NXRRSET"
-        return ""
+        return "" if all(self._holds(key, rdatas) for key, rdatas in by_value.items()) else "NXRRSET"
+
+    def _holds(self, key: tuple[bytes, int], rdatas: set[bytes]) -> bool:
+        held = self._rdatas.get(key, set())
+        return rdatas <= held if self._subsets else rdatas == held
 
     def _scanned(self, updates: Sequence[Statement]) -> str:
         """RFC 2136, 3.4.1.3."""
