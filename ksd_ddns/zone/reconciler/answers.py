@@ -134,7 +134,10 @@ def _handle_refused(state: State, answer: Answer, now: float) -> None:
 
 
 def _handle_failed(state: State, answer: Answer, now: float) -> None:
-    """Handle SERVFAIL: nothing was applied, but read the zone before these names are sent again."""
+    """Handle SERVFAIL: read the zone before these names are sent again.
+
+    Nothing should have been applied. Samba's internal DNS server also answers so if it has applied a large message.
+    """
     names = [change.name for change in answer.changes]
     if len(names) > 1:
         state.updates.suspects.divide(names)
@@ -145,7 +148,7 @@ def _handle_failed(state: State, answer: Answer, now: float) -> None:
         state.updates.attempts[names[0]] = 1
         state.updates.suspects.divide(names)
     for change in answer.changes:
-        state.updates.uncertain[change.name] = None
+        state.updates.uncertain[change.name] = change
 
 
 def _handle_stale(state: State, answer: Answer, now: float) -> None:

@@ -70,6 +70,7 @@ class Server:
         self.down = False
         self.loses = 0  # messages that are not answered, and not applied
         self.loses_answers = 0  # messages that are applied, and not answered
+        self.fails_answers = 0  # messages that are applied, and answered with SERVFAIL
 
     @property
     def nodes(self) -> dict[bytes, Node]:
@@ -181,6 +182,9 @@ class Server:
         if self.loses_answers:
             self.loses_answers -= 1
             return Result.UNKNOWN, None
+        if self.fails_answers:
+            self.fails_answers -= 1
+            return Result.FAILED, SERVFAIL
         return Result.ACCEPTED, 0
 
     def _refusal(self, batch: Batch) -> int:

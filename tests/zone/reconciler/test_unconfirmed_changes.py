@@ -6,10 +6,10 @@ import pytest
 from ksd_ddns.wire.rrset import TXT
 from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.reconciler.composing import NUDGE_AFTER
-from ksd_ddns.zone.reconciler.events import Accepted, ReadChanges, ReadZone, RivalFound, TtlLowered, Unanswered
+from ksd_ddns.zone.reconciler.events import Accepted, ReadChanges, ReadZone, Refused, RivalFound, TtlLowered, Unanswered
 from ksd_ddns.zone.reconciler.refusals import Cause
 from tests.zone.build import a, mark, n, node, sshfp, txt, vmi
-from tests.zone.reconciler.model import Server, World, address
+from tests.zone.reconciler.model import Server, World, address, changes_of
 
 DB, NET1 = n("db.prod.vm.example."), n("net1.db.prod.vm.example.")
 
@@ -151,6 +151,18 @@ def test_an_update_without_an_answer_is_looked_up(applied: bool) -> None:
     assert sum(isinstance(fact, Unanswered) for fact in world.facts) == 1
     assert sum(isinstance(fact, Accepted) for fact in world.facts) == 4
     assert world.reconciler.problem is None
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_change_that_is_applied_in_spite_of_servfail_counts_as_accepted(count: int) -> None:
+    world = World(Server())
+    world.server.fails_answers = 1
+    world.report(*(vmi(f"v{number}", interfaces={"net1": ["10.1.0.5"]}) for number in range(count)))
+    world.run(5.0)
+    assert not world.wrong()
+    assert sum(isinstance(fact, Accepted) for fact in world.facts) == 2 * count
+    assert not any(isinstance(fact, Refused) for fact in world.facts)
+    assert sum(len(changes_of(send)) for send in world.sent()) == 2 * count, "nothing is sent again"
 
 
 def test_unsent_updates_are_retried_with_pauses_while_the_primary_is_down() -> None:
