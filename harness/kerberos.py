@@ -13,7 +13,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -21,25 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.servers import Answer, NotServing, Port, program, programs, scratch
+from harness.servers import Answer, NotServing, Port, krb5, program, programs, scratch
 
 NAME = "KSD.TEST"
-START_SECONDS = 20.0
-COMMAND_SECONDS = 30.0
 
-_CLIENT = """\
-[libdefaults]
-    default_realm = {realm}
-    dns_lookup_kdc = false
-    dns_lookup_realm = false
-    dns_canonicalize_hostname = false
-    rdns = false
-    udp_preference_limit = 1
-[realms]
-    {realm} = {{
-        kdc = 127.0.0.1:{port}
-    }}
-"""
 _KDC = """\
 [kdcdefaults]
     kdc_listen = 127.0.0.1:{port}
@@ -69,7 +53,7 @@ class Realm:
     def __enter__(self) -> Self:
         try:
             text = {"realm": self.name, "port": self._port.number, "directory": self.directory}
-            self.config.write_text(_CLIENT.format(**text))
+            self.config.write_text(krb5.config(self.name, self._port.number))
             (self.directory / "kdc.conf").write_text(_KDC.format(**text))
             (self.directory / "acl").touch()
             self._run("kdb5_util", "create", "-s", "-r", self.name, "-P", "of-no-matter")
@@ -84,18 +68,13 @@ class Realm:
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start the KDC; return when it accepts connections."""
-        command = [_program("krb5kdc"), "-n", "-r", self.name]
-        with (self.directory / "kdc.out").open("ab") as log:
+        command = [program("krb5kdc"), "-n", "-r", self.name]
+        output = self.directory / "kdc.out"
+        with output.open("ab") as log:
             self._process = programs.start(
                 command, log=log, environment={**os.environ, **self.environment, **(environment or {})}
             )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port.number), 1):
-                return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise NotServing(f"krb5kdc did not start\n{(self.directory / 'kdc.out').read_text()}")
-            time.sleep(0.01)
+        programs.wait_for_port(self._process, "127.0.0.1", self._port.number, log=output)
 
     def stop(self) -> None:
         """Stop the KDC if it runs."""
@@ -179,20 +158,8 @@ class Realm:
         keytab = self.keytab(principal)
         self._run("kinit", *arguments, "-k", "-t", str(keytab), principal, environment=environment)
 
-    def _run(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> Answer:
-        command = [_program(name), *arguments]
-        done = subprocess.run(
-            command,
-            env={**os.environ, **self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0 or "\nkadmin.local: " in done.stderr or done.stderr.startswith(f"{name}: "):
-            raise NotServing(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        return Answer(done.returncode, done.stdout, done.stderr)
+    def _run(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
+        return programs.succeed(name, *arguments, environment={**self.environment, **(environment or {})})
 
     @property
     def port(self) -> int:
@@ -211,10 +178,3 @@ def faketime(offset: str) -> dict[str, str]:
     if not found:
         raise NotServing("libfaketime is not installed: `apt-get install faketime`")
     return {"LD_PRELOAD": str(found[0]), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
-
-
-def _program(name: str) -> str:
-    try:
-        return program(name)
-    except NotServing:
-        raise NotServing(f"{name} is not installed: `apt-get install krb5-kdc krb5-admin-server krb5-user`") from None

@@ -2,10 +2,13 @@
 """The programs of the name servers: paths and processes."""
 
 import concurrent.futures
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +21,13 @@ PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/l
 """Where servers and their tools are looked up; Debian does not put /usr/sbin into every user's PATH."""
 
 COMMAND_SECONDS = 60.0
+START_SECONDS = 20.0
+
+_PACKAGES = {
+    **dict.fromkeys(("krb5kdc", "kdb5_util", "kadmin.local", "kinit"), "krb5-kdc krb5-admin-server krb5-user"),
+    **dict.fromkeys(("samba", "samba-tool"), "samba-ad-dc samba-ad-provision"),
+}
+_OTHERS = "bind9 bind9-dnsutils knot knot-dnsutils pdns-backend-sqlite3 prometheus"
 
 _copies: list[Path] = []
 # Linux sends the parent-death signal when the *thread* that started the child exits: this one exits with the process.
@@ -38,10 +48,7 @@ def program(name: str) -> str:
     """Return the path of a server or client, or fail the test that needs it."""
     binary = shutil.which(name, path=PATH)
     if binary is None:
-        raise NotServing(
-            f"{name} is not installed: `apt-get install bind9 bind9-dnsutils knot knot-dnsutils pdns-backend-sqlite3 "
-            "prometheus`"
-        )
+        raise NotServing(f"{name} is not installed: `apt-get install {_PACKAGES.get(name, _OTHERS)}`")
     return binary
 
 
@@ -90,7 +97,50 @@ def start(
     ).result()
 
 
-def run(command: Sequence[str], script: str | None = None, *, seconds: float = COMMAND_SECONDS) -> Answer:
-    """Run a command line client with `script` as its standard input, at most for `seconds`; return its answer."""
-    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=seconds, check=False)
+def wait_for_port(process: subprocess.Popen[bytes], address: str, port: int, *, log: Path) -> None:
+    """Return when the server `process` accepts TCP connections; raise NotServing with its log if it does not."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise NotServing(f"{process.args!r} did not start\n{log.read_text(errors='replace')}")
+        time.sleep(0.01)
+
+
+def run(
+    command: Sequence[str],
+    script: str | None = None,
+    *,
+    seconds: float = COMMAND_SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
+    """Run a command line client with `script` as its standard input, at most for `seconds`; return its answer.
+
+    `environment` are further environment variables.
+    """
+    done = subprocess.run(
+        command,
+        input=script,
+        stdin=subprocess.DEVNULL if script is None else None,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def succeed(
+    name: str, *arguments: str, seconds: float = COMMAND_SECONDS, environment: Mapping[str, str] | None = None
+) -> Answer:
+    """Run the program `name` and return its answer; raise NotServing with its output if it fails.
+
+    kadmin.local also exits with 0 after an error; then it starts a line with its name.
+    """
+    command = [program(name), *arguments]
+    answer = run(command, seconds=seconds, environment=environment)
+    if answer.returncode != 0 or any(line.startswith(f"{name}: ") for line in answer.stderr.splitlines()):
+        raise NotServing(f"{' '.join(command)}\n{answer.stdout}{answer.stderr}")
+    return answer

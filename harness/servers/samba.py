@@ -8,20 +8,17 @@
 Only DNS and the KDC run, on free loopback ports. It must be root: Samba sets the owners of its files.
 """
 
-import contextlib
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.servers import programs
-from harness.servers.errors import NotServing
+from harness.servers import krb5, programs
 from harness.servers.port import Port
-from harness.servers.programs import Answer, program, run
-from harness.servers.server import START_SECONDS, Server
+from harness.servers.programs import Answer, program
+from harness.servers.server import Server
 
 REALM = "AD.KSD.TEST"
 ZONE = "ad.ksd.test."
@@ -31,22 +28,6 @@ HOST = "dc.ad.ksd.test"
 PROVISION_SECONDS = 300.0
 
 _PASSWORD = "Aa1-only-on-loopback"
-_KRB5 = """\
-[libdefaults]
-    default_realm = {realm}
-    dns_lookup_kdc = false
-    dns_lookup_realm = false
-    dns_canonicalize_hostname = false
-    rdns = false
-    udp_preference_limit = 1
-[realms]
-    {realm} = {{
-        kdc = 127.0.0.1:{port}
-    }}
-[domain_realm]
-    .{domain} = {realm}
-    {domain} = {realm}
-"""
 
 
 class Samba(Server):
@@ -79,30 +60,16 @@ class Samba(Server):
 
     def tool(self, *arguments: str) -> str:
         """Run samba-tool on the files of this server, for example `tool("dsacl", "get", "--objectdn=...")`."""
-        command = [program("samba-tool"), *arguments, f"--configfile={self._smb_conf}"]
-        answer = run(command)
-        if answer.returncode != 0:
-            raise NotServing(f"{' '.join(command)}\n{answer.stdout}{answer.stderr}")
-        return answer.stdout
+        return programs.succeed("samba-tool", *arguments, f"--configfile={self._smb_conf}").stdout
 
     def nsupdate_as(self, environment: dict[str, str], script: str, *, check: bool = True) -> Answer:
         """Send an nsupdate script with GSS-TSIG, over TCP."""
         keytab = environment["KRB5_CLIENT_KTNAME"]
         account = Path(keytab).name.removesuffix(".keytab")
-        merged = {**os.environ, **environment}
-        kinit = [program("kinit"), "-k", "-t", keytab, f"{account}@{REALM}"]
-        subprocess.run(kinit, env=merged, check=True, capture_output=True, timeout=START_SECONDS)
+        programs.succeed("kinit", "-k", "-t", keytab, f"{account}@{REALM}", environment=environment)
+        variables = (f"{key}={value}" for key, value in environment.items())
         return self._update(
-            [
-                program("env"),
-                *(f"{key}={value}" for key, value in environment.items()),
-                program("nsupdate"),
-                "-g",
-                "-v",
-            ],
-            script,
-            zone=ZONE,
-            check=check,
+            [program("env"), *variables, program("nsupdate"), "-g", "-v"], script, zone=ZONE, check=check
         )
 
     def close(self) -> None:
@@ -157,14 +124,11 @@ class Samba(Server):
             f"pid directory = {self.directory}",
             *filter(None, map(str.strip, self.options.splitlines())),
         )
-        command = [program("samba-tool"), "domain", "provision"]
-        command += [f"--{key}={value}" for key, value in arguments.items()]
-        command += [f"--option={option}" for option in options]
-        answer = run(command, seconds=PROVISION_SECONDS)
-        if answer.returncode != 0:
-            raise NotServing(f"{' '.join(command)}\n{answer.stdout}{answer.stderr}")
-        domain = ZONE.removesuffix(".")
-        self.krb5_config.write_text(_KRB5.format(realm=REALM, domain=domain, port=self._kdc_port.number))
+        settings = [f"--{key}={value}" for key, value in arguments.items()]
+        settings += [f"--option={option}" for option in options]
+        programs.succeed("samba-tool", "domain", "provision", *settings, seconds=PROVISION_SECONDS)
+        config = krb5.config(REALM, self._kdc_port.number, domain=ZONE.removesuffix("."))
+        self.krb5_config.write_text(config)
         for account in self._accounts:
             self.tool("user", "create", account, "--random-password")
         if self.dlz:
@@ -214,15 +178,10 @@ dlz "AD DNS Zone" {{ database "{newest}"; }};
             "KRB5_CONFIG": str(self.krb5_config),
             "KRB5RCACHENAME": "none:",
         }
-        with (self.directory / "kdc.log").open("ab") as log:
+        output = self.directory / "kdc.log"
+        with output.open("ab") as log:
             self._samba = programs.start(self._samba_command(), log=log, environment=os.environ)
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection((self.address, self._kdc_port.number), 1):
-                return
-            if self._samba.poll() is not None or time.monotonic() > deadline:
-                raise NotServing(f"samba did not start\n{(self.directory / 'kdc.log').read_text()}")
-            time.sleep(0.02)
+        programs.wait_for_port(self._samba, self.address, self._kdc_port.number, log=output)
 
     def _kill_samba(self) -> None:
         if self._samba is not None:

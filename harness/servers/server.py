@@ -23,10 +23,9 @@ from harness.servers.client import Client
 from harness.servers.errors import NotServing, PortTaken
 from harness.servers.key import Key
 from harness.servers.port import Port
+from harness.servers.programs import START_SECONDS
 from harness.servers.scratch import scratch
 from ksd_ddns import bootstrap
-
-START_SECONDS = 20.0
 
 _PORT_ATTEMPTS = 5
 _CONFIGURATIONS = {
