@@ -32,6 +32,11 @@ class Response(NamedTuple):
     message: Message
     error: PrimaryError | None
 
+    @property
+    def proven(self) -> bool:
+        """Whether the server signed the message. An error response is valid without that."""
+        return bool(self.request.verifier and self.request.verifier.verified)
+
     def verified(self) -> Message:
         """Return the message. Raises `error` if there is one."""
         if self.error is not None:

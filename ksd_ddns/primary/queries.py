@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ksd_ddns.errors import BadResponse, Denied
 from ksd_ddns.primary import diagnosis
 from ksd_ddns.primary.exchange import Exchange, Request
+from ksd_ddns.primary.keys import GSS_ALGORITHM
 from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.wire.codec import Malformed, Message
 from ksd_ddns.wire.rrset import CNAME, SOA, RRset
@@ -75,7 +76,13 @@ def place(exchange: Exchange, name: bytes) -> Placed:
 
     An error response for this name alone is an answer, too: the server does not serve it, or not to us.
     """
-    message = exchange.ask(codec.query(exchange.new_id(), name, SOA)).verified()
+    response = exchange.ask(codec.query(exchange.new_id(), name, SOA))
+    message = response.verified()
+    if message.rcode == rcodes.REFUSED and exchange.key.algorithm == GSS_ALGORITHM and not response.proven:
+        # The server may only have lost the key that it negotiated.
+        raise diagnosis.query_error(
+            message.rcode, server=exchange.server, name=names.to_text(name), key=exchange.key.name
+        )
     if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
         # A server that has just started has not loaded all its zones.
         unsure = message.rcode == rcodes.SERVFAIL

@@ -13,7 +13,7 @@ from ksd_ddns.errors import Denied, PrimaryError, Unreachable, ZoneChanged
 from ksd_ddns.primary import queries, transfers
 from ksd_ddns.primary.connection import Connection, Server
 from ksd_ddns.primary.exchange import Exchange
-from ksd_ddns.primary.keys import Key, KeySource
+from ksd_ddns.primary.keys import GSS_ALGORITHM, Key, KeySource
 from ksd_ddns.primary.link import Lost, Silent
 from ksd_ddns.primary.names_reader import NamesReader, NamesRequest
 from ksd_ddns.primary.pool import Pool, PooledConnection
@@ -22,7 +22,7 @@ from ksd_ddns.primary.timing import Timing
 from ksd_ddns.primary.tls import Tls
 from ksd_ddns.primary.transfers import IxfrFailed, IxfrPauses, Limits, Progress
 from ksd_ddns.primary.verifier import KeyRejected
-from ksd_ddns.wire import names
+from ksd_ddns.wire import names, rcodes
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.live import Live
@@ -218,6 +218,10 @@ class Session:
             return ask(Exchange(connection, key))
         except KeyRejected:
             if not source.reject(key):
+                raise
+        except Denied as e:
+            # After a restart, Samba's internal DNS server answers so to a key that it negotiated before.
+            if e.rcode != rcodes.REFUSED or key.algorithm != GSS_ALGORITHM or not source.reject(key):
                 raise
         return ask(Exchange(connection, source.current(connection)))
 

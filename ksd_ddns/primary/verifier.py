@@ -17,6 +17,11 @@ from ksd_ddns.wire.codec import Message
 MAX_UNSIGNED = 99
 """Messages in a row that a transfer may leave unsigned (RFC 8945, 5.3.1)."""
 
+_OLD_SAMBA = (
+    "if the server is Samba's internal DNS server, update Samba (4.17 signs its responses wrongly, 4.22 does not), or "
+    "use BIND with Samba's module"
+)
+
 
 class KeyRejected(Denied):
     """The server does not know the key (BADKEY). Knot also returns this if the key lacks permission for the name."""
@@ -77,7 +82,8 @@ class Verifier:
                 return False
             raise self._bad(
                 f"the signature of {self._server} does not verify with key {self._key.name} ({type(e).__name__}): the "
-                "response was changed in transit or comes from another host, and is not used"
+                "response was changed in transit or comes from another host, and is not used",
+                _OLD_SAMBA if self._negotiated else "",
             ) from e
         self._unsigned = 0
         self.verified = bytes(getattr(signature, "mac", b""))

@@ -1,53 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Active Directory on Samba: BIND with Samba's module (BIND9_DLZ), and Samba's internal DNS server.
+"""Active Directory on Samba: BIND with Samba's module (BIND9_DLZ). `make servers` runs more."""
 
-They need Samba and root, which provisioning a domain needs; without them they are skipped. `make servers` runs more.
-"""
-
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from harness.kube import Kube
-from harness.servers import PATH, Samba
-from harness.servers.samba import HOST, ZONE
+from harness.servers import Samba
+from harness.servers.samba import ZONE
 from harness.vmis import vmi
 from tests.controller.conftest import run
 from tests.controller.running import Running
-from tests.e2e.command import Command, settings_of
+from tests.e2e.command import Command
 from tests.kube_fixtures import kube
+from tests.samba import BASE, dlz, needs_samba, settings
 
-__all__ = ["kube", "run"]
+__all__ = ["dlz", "kube", "run"]
 
 Run = Callable[..., Running]
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("samba-tool", path=PATH) is None, reason="Samba is not installed"),
-    pytest.mark.skipif(os.getuid() != 0, reason="only root can provision a domain"),
-]
+pytestmark = needs_samba
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "active-directory.md"
-BASE = f"vm.{ZONE}"
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"], "net2": ["10.2.0.9"]})
 MOVED = vmi("db", "prod", {"net1": ["10.1.0.12", "fd00::9"], "net2": ["10.2.0.12"]})
-
-
-@pytest.fixture(scope="module")
-def dlz() -> Iterator[Samba]:
-    """Yield a domain controller whose DNS server is BIND with Samba's module."""
-    with Samba(dlz=True, options="dns zone transfer clients allow = 127.0.0.1") as server:
-        yield server
-
-
-def settings(server: Samba) -> dict[str, str]:
-    """Return the settings for the account ksd-ddns."""
-    given = settings_of(server)
-    del given["TSIG_KEY_FILE"]
-    return given | {"DOMAIN": ZONE, "GSS_TSIG": "true", "GSS_TSIG_HOSTNAME": HOST} | server.client("ksd-ddns")
 
 
 def addresses(server: Samba, interface: str) -> list[str]:
@@ -94,12 +70,3 @@ def test_a_permission_for_all_names_makes_refused_names_changeable(dlz: Samba, t
     for wanted in ([moved], [web], [], [moved], []):
         done = ksd("apply", vmi=wanted)
         assert (done.code, done.err) == (0, ""), done.out
-
-
-def test_the_internal_dns_server_is_refused_by_check(tmp_path: Path) -> None:
-    with Samba() as server:
-        done = Command(tmp_path, settings(server))("check", vmi=[DB])
-    assert done.code == 1
-    failures = [line for line in done.out.splitlines() if line.startswith("FAIL")]
-    assert failures
-    assert "does not verify with key" in failures[0] or "a transfer without a record" in failures[0]
