@@ -10,6 +10,8 @@ servers := named rndc dig nsupdate knotd knotc knsupdate pdns_server ip
 resolvers := unbound dnsmasq
 monitoring := promtool prometheus
 kerberos := krb5kdc kadmin.local kinit faketime
+# Debian and Ubuntu only: elsewhere Samba's domain controller has another KDC, and its tests are skipped without it.
+samba := $(if $(wildcard /usr/bin/apt-get),samba samba-tool)
 shells := bash zsh fish
 # Alpine has no systemd.
 systemd := $(if $(wildcard /etc/alpine-release),,systemd-analyze)
@@ -41,7 +43,7 @@ demo: ## start BIND (PRIMARY=knot: Knot) on 127.0.0.1:5353 (PORT=...), publish e
 	@scripts/setup $(demo-$(PRIMARY)) && python scripts/demo.py --primary $(PRIMARY) --port $(PORT)
 
 test: ## run all tests, with real name servers on free loopback ports (ARGS="-n 0 -x -k transfer")
-	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(monitoring) $(shells) $(systemd) $(browser) $(node) openssl && \
+	@scripts/setup --gss $(servers) $(resolvers) $(kerberos) $(samba) $(monitoring) $(shells) $(systemd) $(browser) $(node) openssl && \
 	    scripts/workflows --install && pytest -n $(JOBS) $(ARGS)
 
 unit: ## run the tests of the core, without servers, in seconds (ARGS="-x -k plan"; all examples: UNIT=)
