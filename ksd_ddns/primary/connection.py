@@ -121,7 +121,7 @@ class Connection:
         self.send_all((wire,), may_send=may_send)
 
     def send_all(self, wires: Sequence[bytes], *, may_send: Callable[[], bool] = lambda: True) -> None:
-        """Send several messages together, which costs one system call; otherwise as `send`."""
+        """Send several messages together, which costs one system call without TLS; otherwise as `send`."""
         now = time.monotonic()
         if not self._requests:
             self._began, self._moved = now, 0
@@ -129,8 +129,13 @@ class Connection:
             size = len(wire) + 2
             self.in_flight += size
             self._requests.append((size, self.in_flight, now))
-        unsent = memoryview(b"".join([len(wire).to_bytes(2, "big") + wire for wire in wires]))
+        framed = [len(wire).to_bytes(2, "big") + wire for wire in wires]
         limit = self._message_limit()
+        # Over TLS, Knot 3.4 and 3.5 process only the first message of a record.
+        for octets in framed if self._secure else [b"".join(framed)]:
+            self._send(memoryview(octets), limit, now + limit, may_send)
+
+    def _send(self, unsent: memoryview, limit: float, deadline: float, may_send: Callable[[], bool]) -> None:
         while unsent:
             if not may_send():
                 raise Stopped("updates are no longer sent: shutting down, or lost leadership", server=self.server)
@@ -140,8 +145,8 @@ class Connection:
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as e:
                 event = select.POLLIN if isinstance(e, ssl.SSLWantReadError) else select.POLLOUT
                 allowed = self._allowed(0)
-                if not self._await(event, allowed, now + limit):
-                    if time.monotonic() >= now + limit:
+                if not self._await(event, allowed, deadline):
+                    if time.monotonic() >= deadline:
                         raise self._silent(f"took no complete message within {limit:.3g} s") from None
                     raise self._silent(f"takes no data for {allowed:.3g} s") from None
             except OSError as e:

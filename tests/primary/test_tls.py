@@ -3,8 +3,10 @@
 
 import re
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -162,11 +164,15 @@ def test_many_messages_can_be_in_flight(secured: Secured, ksd: Callable[..., Com
     assert ksd()("apply", "--force", vmi=[]).code == 0
 
 
-def test_updates_and_transfers_use_tls_with_knot(authority: Authority, tmp_path: Path) -> None:
-    """Knot 3.4 and 3.5 close the connection when an update arrives while they process another one."""
+def need_knot_with_tls() -> None:
     version = subprocess.run([program("knotd"), "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < (3, 4):
         pytest.skip("this Knot has no TLS")
+
+
+def test_updates_and_transfers_use_tls_with_knot(authority: Authority, tmp_path: Path) -> None:
+    """Knot 3.4 and 3.5 close the connection when an update arrives while they process another one."""
+    need_knot_with_tls()
     port = Port.reserve()
     pair = authority.pair("knot", f"DNS:{HOST}")
     options = f"listen-tls: 127.0.0.1@{port.number}\ncert-file: {pair.certificate}\nkey-file: {pair.key}"
@@ -191,6 +197,57 @@ def test_tls_only_transfers_work(authority: Authority, tmp_path: Path) -> None:
         failed(plain("apply", vmi=[DB]), 4, "refused the transfer of vm.", "allow-transfer")
         assert hidden("apply", vmi=[DB]).code == 0
     port.release()
+
+
+@pytest.mark.parametrize("kind", [Bind, Knot], ids=["bind9", "knot"])
+def test_a_zone_that_is_not_transferred_is_read_by_queries(
+    authority: Authority, tmp_path: Path, kind: type[Bind] | type[Knot]
+) -> None:
+    port = Port.reserve()
+    pair = authority.pair("queries", f"DNS:{HOST}")
+    if kind is Knot:
+        need_knot_with_tls()
+        rights = "  - id: ours\n    key: ksd-ddns.\n    action: [query, update]\n"
+        listen = f"listen-tls: 127.0.0.1@{port.number}\ncert-file: {pair.certificate}\nkey-file: {pair.key}"
+        server: Bind | Knot = Knot(zones={"vm.": ""}, options=listen, extra=rights, zone_options="acl: ours")
+    else:
+        rights = 'allow-transfer { none; }; update-policy { grant "ksd-ddns." zonesub ANY; };'
+        listen = f"listen-on port {port.number} tls queries {{ 127.0.0.1; }};"
+        statement = _statement("queries", pair)
+        server = Bind(zones={"vm.": ""}, extra=statement, options=listen, zone_options=rights)
+    many = [vmi(f"vm{i}", "prod", {"net1": [f"10.2.0.{i}"]}) for i in range(100)]
+    with server:
+        ksd = Command(tmp_path, Secured(server, authority, {"right": port.number}).settings(READ="queries"))
+        assert ksd.but("READ")("plan", vmi=many).code == 4, "a transfer is refused"
+        assert ksd("apply", vmi=many).code == 0
+        assert ksd("plan", "--exit-code", vmi=many).code == 0
+        assert server.query("net1.vm99.prod.vm", "A") == ["10.2.0.99"]
+        assert ksd("apply", "--force", vmi=[]).code == 0, "the index lists the names"
+        assert server.query("net1.vm99.prod.vm", "A") == []
+    port.release()
+
+
+def test_each_message_is_a_record_of_its_own(authority: Authority) -> None:
+    """Knot 3.4 and 3.5 answer only the first message of a record."""
+    pair = authority.pair("records", f"DNS:{HOST}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    sizes: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+                sizes.extend(len(peer.recv(65_535)) for _ in range(3))  # at most one record each
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with Connection(
+            Address(*listener.getsockname()), timeout=5, tls=tls(HOST, ca=authority.certificate)
+        ) as connection:
+            connection.send_all([bytes(20), bytes(30)])
+            connection.send(bytes(40))
+            server.join(10)
+    assert sizes == [22, 32, 42]
 
 
 def test_session_tickets_do_not_end_a_connection(secured: Secured) -> None:
