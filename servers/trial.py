@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from harness.kerberos import Realm
@@ -199,9 +199,11 @@ def _samba(*, dlz: bool) -> Callable[[Shape, int], AbstractContextManager[Trial]
         options = "dns zone transfer clients allow = 127.0.0.1"
         with Samba(dlz=dlz, accounts=("ksd-ddns", "other"), options=options) as server:
             environment, other = server.client("ksd-ddns"), server.client("other")
-            yield _negotiating(
+            trial = _negotiating(
                 server, ZONE, HOST, environment, lambda script: server.nsupdate_as(other, script, check=False)
             )
+            # The internal DNS server transfers no zone.
+            yield trial if dlz else replace(trial, settings={**trial.settings, "READ": "queries"})
 
     return opened
 
@@ -214,7 +216,7 @@ CANDIDATES = {
     "yadifad": [Candidate(kind="YADIFA", shapes=frozenset({Shape.PLAIN}), open=_yadifa)],
     "samba": [
         Candidate(
-            kind="Samba internal DNS",
+            kind="Samba internal DNS (READ=queries)",
             shapes=frozenset({Shape.PLAIN, Shape.LIMITED}),
             open=_samba(dlz=False),
             negotiates=True,

@@ -18,8 +18,8 @@ MAX_UNSIGNED = 99
 """Messages in a row that a transfer may leave unsigned (RFC 8945, 5.3.1)."""
 
 _OLD_SAMBA = (
-    "if the server is Samba's internal DNS server, update Samba (4.17 signs its responses wrongly, 4.22 does not), or "
-    "use BIND with Samba's module"
+    "Samba's internal DNS server signs wrongly in version 4.17, but not in 4.22: update Samba, or use BIND with its "
+    "module BIND9_DLZ"
 )
 
 

@@ -109,6 +109,19 @@ def test_a_separate_transfer_key_works(realm: Realm, tmp_path: Path) -> None:
         assert done.code == 0, done.err
 
 
+def test_a_zone_that_is_not_transferred_is_read_by_signed_queries(realm: Realm, tmp_path: Path) -> None:
+    with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, POLICY, transfer="none;")) as bind:
+        ksd = Command(tmp_path, settings(bind) | realm.client("ksd") | {"READ": "queries"})
+        failed(ksd.but("READ")("plan", vmi=[DB]), 4, "refused the transfer")
+        for wanted, found in (([DB], ["10.1.0.9"]), ([vmi("db", "prod", {"net1": ["10.1.0.10"]})], ["10.1.0.10"])):
+            done = ksd("apply", vmi=wanted)
+            assert done.code == 0, done.err
+            assert bind.query("net1.db.prod.vm", "A") == found
+            assert ksd("plan", "--exit-code", vmi=wanted).code == 0
+        assert ksd("apply", vmi=[]).code == 0, "the index lists the names"
+        assert bind.query("net1.db.prod.vm", "A") == []
+
+
 def test_a_principal_without_permission_is_refused(realm: Realm, bind: Bind, tmp_path: Path) -> None:
     stranger = Command(tmp_path, settings(bind) | realm.client("stranger"))
     failed(stranger("plan", vmi=[DB]), 4, f"127.0.0.1:{bind.port} refused the transfer of vm. to key stranger@{NAME}")
