@@ -5,7 +5,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from unittest import mock
@@ -17,13 +17,14 @@ from harness.hostile import OPCODE_QUERY, OPCODE_UPDATE, Proxy
 from harness.kerberos import NAME, Realm, faketime
 from harness.servers import Bind, Key, Knot
 from harness.vmis import vmi
-from ksd_ddns.errors import SettingsError
+from ksd_ddns.errors import Denied, SettingsError
 from ksd_ddns.primary import gss
 from ksd_ddns.primary.connection import Server as Address
 from ksd_ddns.primary.session import Peer, Session
 from ksd_ddns.primary.update import Sender
-from ksd_ddns.wire import names
+from ksd_ddns.wire import codec, names, rcodes
 from ksd_ddns.zone.answer import Result
+from ksd_ddns.zone.reverse_search import Placed
 from ksd_ddns.zone.update import batch
 from tests.controller.running import Running
 from tests.e2e.command import Command, Done
@@ -447,3 +448,55 @@ def test_a_key_that_is_refused_on_a_later_connection_is_negotiated_again_once(
     assert results == [Result.REFUSED, Result.UNSENT, Result.REFUSED]
     assert keys[0] is not keys[1]
     assert keys[1] is keys[2]
+
+
+class Forgetful:
+    """Two hooks that make a server forget its first `count` keys: it refuses as Samba's internal DNS server does."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.keys: list[bytes] = []
+        self._refused: dict[bytes, bytes] = {}
+
+    def request(self, message: bytes) -> Iterable[bytes]:
+        """Note the key of a request."""
+        signature = codec.read(message).tsig
+        if signature is not None:
+            if signature[0] not in self.keys:
+                self.keys.append(signature[0])
+            if self.keys.index(signature[0]) < self._count:
+                self._refused[message[:2]] = message
+        return [message]
+
+    def response(self, message: bytes) -> Iterable[bytes]:
+        """Return REFUSED with the signature of the request if the key is forgotten."""
+        request = self._refused.pop(message[:2], None)
+        return [message if request is None else request[:2] + bytes([request[2] | 0x80, rcodes.REFUSED]) + request[4:]]
+
+
+@pytest.mark.parametrize("ask", [Session.serial, Session.place, Session.transfer], ids=["serial", "place", "transfer"])
+def test_a_query_whose_key_the_server_forgot_is_sent_again_once(
+    realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Session, bytes], object]
+) -> None:
+    for name, value in realm.client("ksd").items():
+        monkeypatch.setenv(name, value)
+    hooks = Forgetful(1)
+    with Proxy(bind, request=hooks.request, response=hooks.response) as proxy:
+        peer = Peer(proxy.address, gss.NegotiatedKey(HOST))
+        with closing(Session([peer], timeout=5)) as session:
+            answer = ask(session, VM)
+    assert not isinstance(answer, Placed) or answer.zone == VM
+    assert len(hooks.keys) == 2
+
+
+def test_a_query_that_is_refused_with_a_new_key_too_is_an_error(
+    realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in realm.client("ksd").items():
+        monkeypatch.setenv(name, value)
+    hooks = Forgetful(9)
+    with Proxy(bind, request=hooks.request, response=hooks.response) as proxy:
+        peer = Peer(proxy.address, gss.NegotiatedKey(HOST))
+        with closing(Session([peer], timeout=5)) as session, pytest.raises(Denied, match="REFUSED"):
+            session.serial(VM)
+    assert len(hooks.keys) == 2
