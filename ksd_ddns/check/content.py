@@ -13,7 +13,7 @@ from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Desired, desired
 from ksd_ddns.zone.live import Live
-from ksd_ddns.zone.plan import Change, Kind, Ownership, Plan, Scope
+from ksd_ddns.zone.plan import ADDRESSES, Change, Kind, Ownership, Plan, Scope
 from ksd_ddns.zone.render import message
 from ksd_ddns.zone.render import text as render
 
@@ -181,7 +181,9 @@ def _plan(subject: str, plan: Plan, wanted: Desired, live: Live, scope: Scope) -
 
 
 def _is_odd(change: Change) -> bool:
-    return change.kind is Kind.ADD and not names.is_host_name(change.name)
+    # Servers check names with addresses only: the underscores of an SRV record are right.
+    added = change.kind is Kind.ADD and any(item.type in ADDRESSES for item in change.new.rrsets)
+    return added and not names.is_host_name(change.name)
 
 
 def _names(found: Iterable[bytes]) -> str:
