@@ -19,6 +19,7 @@ from ksd_ddns.errors import PrimaryError, SourceError
 from ksd_ddns.heartbeat import Heartbeat
 from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed, VmiChanged, VmiDeleted, VmisListed
 from ksd_ddns.primary.session import Session
+from ksd_ddns.sync import reasons
 from ksd_ddns.sync.explain import Look, Question, ZoneT
 from ksd_ddns.sync.facts import FactLog
 from ksd_ddns.sync.notifications import Notifier
@@ -264,7 +265,8 @@ class Controller:
                     self._status.count_change(fact, now)
                     self._notifier.notify_published(fact.change)
                 case Refused():
-                    self._notifier.warn_about_refusal(fact.refusal)
+                    why = reasons.refusal(fact.refusal, reconciler, str(self._session.server))
+                    self._notifier.warn_about_refusal(fact.refusal, why)
                 case WarningsChanged():
                     self._notifier.warn_about_vmis(fact.vmis)
                 case Planned():

@@ -57,10 +57,9 @@ class Notifier:
         if vmi is not None:
             self._notify(Published(key, vmi.uid, change.new, change.types))
 
-    def warn_about_refusal(self, refusal: Refusal) -> None:
-        """Warn about a name that the primary refuses."""
-        error = f": {refusal.error}" if refusal.error else ""
-        text = f"{names.to_text(refusal.name)} is refused by the DNS server ({refusal.cause.value}){error}"
+    def warn_about_refusal(self, refusal: Refusal, why: str) -> None:
+        """Warn about a name that the primary refuses; `why` is the cause and the remedy."""
+        text = f"{names.to_text(refusal.name)} is refused by the DNS server ({refusal.cause.value}): {why}"
         self._warn(self._inventory.vmi_of(refusal.name), "UpdateRefused", text)
 
     def _warn(self, key: str, reason: str, text: str) -> None:

@@ -73,6 +73,23 @@ def test_refused_names_delay_no_other_name_after_a_restart(
     assert ksd.ready
 
 
+def test_the_event_on_the_vmi_has_the_fix_for_its_cause(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    """The other names are accepted, so another permission would not help."""
+    bind = make_bind(zones={"vm.": ""})
+    kube.put(good(0))
+    ksd = run(bind, kube)
+    ksd.wait_ready()
+    kube.put(with_underscore(1)[0])
+
+    def refused() -> list[str]:
+        return [event["message"] for event in kube.events if event["reason"] == "UpdateRefused"]
+
+    (note,) = ksd.wait(refused, "the VMI has an Event")
+    assert "vlan_12.app0000.apps.vm." in note
+    assert "check-names ignore;" in note
+    assert "grant" not in note
+
+
 @pytest.mark.parametrize(
     ("options", "odd"),
     [
