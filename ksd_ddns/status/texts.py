@@ -62,8 +62,8 @@ CONFLICT = {
     ),
     ConflictCause.OTHER_OWNER: Words(
         "Names belong to another owner ID",
-        "If they are those of this cluster, set OWNER_ID to that owner ID. If not, delete them with the other owner's "
-        "controller, or rename the VMs.",
+        "If that owner is gone, set TAKE_OVER_FROM to its ID. If it is another cluster, delete the names there, or "
+        "rename the VMs.",
     ),
     ConflictCause.SEVERAL_OWNERS: Words(
         "Names have ownership records of several owners", "Delete one of the ownership records at each name."

@@ -60,7 +60,8 @@ def test_a_name_that_the_primary_refuses_is_missing_and_a_conflict_says_why(
     done = command("explain", "prod/db", "-o", "json", vmi=[raw])
     assert done.code == 1
     assert states(done.json) == {"vlan_12.db.prod.vm.": "missing", "web.prod.vm.": "conflict"}
-    (name,) = [name for name in done.json["vmi"]["names"] if name["name"] == "web.prod.vm."]
+    name, refused = sorted(done.json["vmi"]["names"], key=lambda name: name["name"] != "web.prod.vm.")
+    assert "--url" in refused["fix"]  # only the controller knows
     assert (name["cause"], name["ours"], name["found"]) == (
         "unowned", False, [{"type": "A", "ttl": 60, "values": ["10.9.9.9"]}],
     )  # fmt: skip
@@ -101,6 +102,7 @@ def test_a_name_and_its_owner(primary: Server, ksd: Ksd) -> None:
     # Of another owner.
     other = command.but(OWNER_ID="other")("explain", "web.prod", "-o", "json", vmi=[old])
     assert (other.code, other.json["name"]["cause"]) == (1, "other-owner")
+    assert "TAKE_OVER_FROM" in other.json["name"]["fix"]
     assert other.json["name"]["owners"] == [{"owner": "default", "vmi": "prod/old"}]
     unused = command("explain", "no.such", vmi=[old])
     assert (unused.code, unused.out.splitlines()[0]) == (1, "no.such.vm.: unused")

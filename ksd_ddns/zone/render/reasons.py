@@ -42,8 +42,8 @@ _FREE = "a free name is published within DRIFT_INTERVAL"
 
 _CONFLICT_FIXES = {
     ConflictCause.UNOWNED: f"delete the record, or choose another name: {_FREE}",
-    ConflictCause.OTHER_OWNER: "set OWNER_ID to that owner ID, if the names are those of this cluster; "
-    "if not, use another name in one of the clusters, or delete the records there",
+    ConflictCause.OTHER_OWNER: "set TAKE_OVER_FROM to that owner ID, if that owner is gone; if it is another cluster, "
+    "use another name in one of the clusters, or delete the records there",
     ConflictCause.OTHER_PROGRAM: f"delete the name in that program, or choose another name: {_FREE}",
     ConflictCause.OLDER_VMI: "choose another name for one of the two",
     ConflictCause.INTERFACE_FIRST: "choose another hostname",
