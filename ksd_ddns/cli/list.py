@@ -14,6 +14,7 @@ from ksd_ddns.config.settings import Settings
 from ksd_ddns.errors import KsdError
 from ksd_ddns.wire import names
 from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import ADDRESSES, Ownership
 from ksd_ddns.zone.render import document, text
 
@@ -48,13 +49,20 @@ def main(asked: Options) -> int:
     for zone in zones:
         print_heading(chosen, zone.live.zone)
         found = False
-        for name, vmi, item in zone.records():
+        for name, ownership, item in zone.records():
             found = True
-            output.line(f"{names.to_text(name)} {text.rrset(item)} {vmi or '-'}")
+            output.line(f"{names.to_text(name)} {text.rrset(item)} {_subject(ownership)}")
         if not found:
             output.flush()  # the heading must come first if both streams are the same
             output.say(f"no records{_ours(chosen)} in zone {names.to_text(zone.live.zone)}{_others(chosen, zone)}")
     return code
+
+
+def _subject(of: OwnershipRecord | None) -> str:
+    """Return the VMI or the group that a name is for."""
+    if of is not None and of.group:
+        return f"group {of.group}"
+    return of.vmi or "-" if of is not None else "-"
 
 
 def _others(chosen: Settings, zone: Owned) -> str:

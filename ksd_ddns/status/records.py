@@ -103,9 +103,9 @@ def _as_json(zones: Iterable[tuple[Snapshot, Owned | None]], choice: Choice) -> 
 
 def _records(owned: Owned, choice: Choice, holds: Holds) -> Iterator[dict[str, object]]:
     chosen = None if choice.name is None else [name for name in owned.names() if name == choice.name]
-    for name, vmi, item in owned.records(chosen):
-        if choice.includes(vmi, name) and holds(name):
-            yield document.record(name, vmi, item)
+    for name, ownership, item in owned.records(chosen):
+        if choice.includes(ownership.vmi if ownership else "", name) and holds(name):
+            yield document.record(name, ownership, item)
 
 
 def _refused(of: RefusedNames) -> dict[str, object]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our records in a zone, with the VMI of each."""
+"""Our records in a zone, with the ownership record of each."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import TXT, RRset
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import Scope, owned_names
 
 
@@ -27,15 +28,14 @@ class Owned(NamedTuple):
         found = {record.owner for each in records for record in each.values()}
         return sorted(found - {self.scope.owner})
 
-    def records(self, chosen: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, str, RRset]]:
-        """Yield owner name, VMI (empty without an ownership record) and RRset of our records, in the order of names.
+    def records(self, chosen: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, OwnershipRecord | None, RRset]]:
+        """Yield owner name, ownership record (if there is one) and RRset of our records, in the order of names.
 
         With `chosen` only the records of these names, in their order.
         """
         for name in sorted(self.names(), key=names.canonical) if chosen is None else chosen:
             node = self.live.get(name)
             record = ownership_record.owned(node.get(TXT), self.scope.owner)
-            vmi = record.vmi if record else ""
             for item in node.rrsets:
                 if item.type in self.scope.types:
-                    yield name, vmi, item
+                    yield name, record, item

@@ -10,6 +10,7 @@ from ksd_ddns.wire.rrset import Node, RRset
 from ksd_ddns.wire.text import rdata_text, rdtype_text
 from ksd_ddns.zone.desired import Unpublished
 from ksd_ddns.zone.owned import Owned
+from ksd_ddns.zone.ownership_record import OwnershipRecord
 from ksd_ddns.zone.plan import Change, Conflict, Kind, Plan
 from ksd_ddns.zone.render import message
 
@@ -66,13 +67,14 @@ def owned(of: Owned) -> dict[str, object]:
 
 def records(of: Owned) -> Iterator[dict[str, object]]:
     """Yield our records in a zone, one object for each RRset."""
-    for name, vmi, item in of.records():
-        yield record(name, vmi, item)
+    for name, ownership, item in of.records():
+        yield record(name, ownership, item)
 
 
-def record(name: bytes, vmi: str, item: RRset) -> dict[str, object]:
-    """Return one RRset of ours as an object."""
-    return {"name": names.to_text(name), "vmi": vmi, **rrset(item)}
+def record(name: bytes, ownership: OwnershipRecord | None, item: RRset) -> dict[str, object]:
+    """Return one RRset of ours, and the VMI or group that it is for, as an object."""
+    group = {"group": ownership.group} if ownership and ownership.group else {}
+    return {"name": names.to_text(name), "vmi": ownership.vmi if ownership else "", **group, **rrset(item)}
 
 
 def conflict(of: Conflict) -> dict[str, object]:
