@@ -55,6 +55,8 @@ def main(asked: Options) -> int:
 
         plans, code = in_each_zone(chosen, make_plan)
     _print(chosen, asked, plans)
+    if not vmis:
+        _say_no_vmis(chosen)
     for item in plans:
         _say_unpublished(item.unpublished, of=len(vmis), verbose=asked.verbose)
     return code or unfound or int(asked.exit_code and any(item.plan.changes for item in plans))
@@ -88,6 +90,20 @@ def _print(chosen: Settings, asked: Options, plans: Iterable[_Planned]) -> None:
             print_heading(chosen, found.zone)
             print_diff(text.plan(found))
             print_bold(text.summary(found))
+
+
+def _say_no_vmis(chosen: Settings) -> None:
+    """Print to standard error that no VMI was read: a wrong setting looks the same as an empty cluster."""
+    output.flush()  # as below
+    selecting = [
+        name
+        for name, value in (("NAMESPACES", chosen.namespaces), ("LABEL_SELECTOR", str(chosen.label_selector)))
+        if value
+    ]
+    where = (
+        f" that match {' and '.join(selecting)} (ksd-ddns check shows whether there are others)" if selecting else ""
+    )
+    output.say(f"there are no VMIs{where}")
 
 
 def _say_unpublished(found: Mapping[str, Unpublished], *, of: int, verbose: bool) -> None:

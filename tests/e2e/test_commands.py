@@ -16,11 +16,15 @@ import pytest
 
 from harness import hostile
 from harness.hostile import Proxy
+from harness.kube import Kube
 from harness.servers import Bind, Port, Server
 from harness.vmis import as_yaml, vmi
 from ksd_ddns.config.settings import Settings, flag_of
 from tests.e2e.command import PROGRAM, Command
 from tests.e2e.conftest import Ksd
+from tests.kube_fixtures import kube
+
+__all__ = ["kube"]
 
 DB = vmi("db", "prod", {"net1": ["10.1.0.9", "fd00::9"]})
 WEB = vmi("web", "prod", {"net1": ["10.1.0.7"]})
@@ -121,6 +125,16 @@ def test_plan_says_how_many_vmis_have_nothing_to_publish_and_why(bind: Bind, ksd
     assert {item["vmi"]: item["cause"] for item in listed} == {
         name: cause for name, (_, cause, _) in UNPUBLISHED.items()
     }
+
+
+def test_plan_says_that_there_are_no_vmis(bind: Bind, ksd: Ksd, kube: Kube, tmp_path: Path) -> None:
+    kube.put(DB)
+    command = ksd(bind, KUBECONFIG=kube.kubeconfig(tmp_path / "kubeconfig"))
+    assert "there are no VMIs" not in command("plan").err
+    assert "there are no VMIs that match NAMESPACES (" in command("plan", "--namespaces", "pord").err
+    assert "there are no VMIs that match LABEL_SELECTOR (" in command("plan", "--label-selector", "a=b").err
+    kube.delete("prod", "db")
+    assert "there are no VMIs\n" in command("plan").err
 
 
 def test_plan_shows_changes_in_its_exit_code(bind: Bind, ksd: Ksd) -> None:
@@ -261,6 +275,18 @@ def test_list_shows_owned_names_with_their_vmi(primary: Server, ksd: Ksd) -> Non
         {"name": name, "vmi": "stage/z", "type": "A", "ttl": 60, "values": ["10.9.0.1"]}
         for name in ("z.stage.vm.", "net1.z.stage.vm.")
     ]
+
+
+def test_list_shows_the_group_of_a_shared_name(bind: Bind, ksd: Ksd) -> None:
+    command = ksd(bind, DEFAULT_RECORD="false")
+    command("apply", vmi=[vmi("web-1", "prod", {"net1": ["10.1.0.9"]}, annotations={"ksd-ddns/group": "web"})])
+    assert command("list").out.splitlines() == [
+        "web.prod.vm. 60 A 10.1.0.9 group prod/web",
+        "net1.web-1.prod.vm. 60 A 10.1.0.9 prod/web-1",
+    ]
+    shared, own = command("list", "-o", "json").zone["records"]
+    assert (shared["vmi"], shared["group"]) == ("", "prod/web")
+    assert (own["vmi"], "group" in own) == ("prod/web-1", False)
 
 
 def test_list_works_without_ownership_records(bind: Bind, ksd: Ksd) -> None:
