@@ -17,7 +17,7 @@ _HEAD = """\
 
 Every setting is an environment variable, a flag, and a key of the [settings file](#the-settings-file): `DNS_SERVER` is
 `--dns-server` and `dns_server`. A flag overrides the environment variable, and that overrides the file. `ksd-ddns plan
---help-all` prints the same list.
+--help-all` prints the same list, and `ksd-ddns help reverse` the settings with the word `reverse`.
 
 A wrong setting ends the command with exit code 2, before the primary is contacted. The message shows the setting, its
 value and the allowed values. Secrets are never shown. Put keys into files: a secret in a flag is visible in the process
@@ -50,6 +50,7 @@ adopt = true
 - A value is a string, a number, `true` or `false`. A comma list can also be a list of strings.
 - Refer to secrets by the path of a file (`tsig_key_file`). A secret in the settings file itself is allowed; the
   commands warn if other users can read the file.
+- A relative path in the file is relative to the directory in which the command runs. Write absolute paths.
 - The file is read when the command starts.
 
 [examples/ksd-ddns.toml](../../examples/ksd-ddns.toml) is a file to start from, and

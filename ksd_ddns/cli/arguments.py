@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, cast
 from pydantic.fields import FieldInfo
 
 from ksd_ddns import __version__
-from ksd_ddns.cli import output, usage
+from ksd_ddns.cli import output, setting_help, usage
 from ksd_ddns.cli.options import Options, PlainOptions
 from ksd_ddns.config.settings import Settings, flag_of
 from ksd_ddns.printable import masked
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> Asked:
     Only the module of the command asked for is imported.
     """
     if argv[:1] == [_HELP]:
-        argv = [*argv[1:2], *(argv[2:] or ["--help"])]
+        argv = _help(argv[1:])
     name = argv[0] if argv and argv[0] in COMMANDS else ""
     command = _module(name) if name else None
     parser, commands = _parsers({} if command is None else {name: command.Options})
@@ -99,6 +99,19 @@ def parse(argv: Sequence[str]) -> Asked:
         values["flags"] = {field: given.pop(field) for field in Settings.model_fields if field in given}
     values |= {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
     return Asked(name, command, command.Options(**values))
+
+
+def _help(about: Sequence[str]) -> Sequence[str]:
+    """Return the arguments that print help about a command. Raises SystemExit after help about settings."""
+    if not about or about[0] == _HELP:
+        return ["--help"]
+    if about[0] in COMMANDS or _near_command(about[0]):
+        return [about[0], *(about[1:] or ["--help"])]
+    found = setting_help.lines(about)
+    if not found:
+        _Parser(prog="ksd-ddns").error("no command and no setting has this word")
+    output.lines(found)
+    raise SystemExit(0)
 
 
 def full_parser() -> argparse.ArgumentParser:
@@ -137,10 +150,15 @@ def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None
         parser.error(f"a command is needed: {', '.join(COMMANDS)}")
     if first.startswith("-"):
         parser.error("the command comes first, then its flags: ksd-ddns COMMAND --flag")
-    near = difflib.get_close_matches(first, [*COMMANDS, _HELP], n=1)
+    near = _near_command(first)
     parser.error(
-        f"unknown command: did you mean {near[0]}?" if near else f"unknown command; there are {', '.join(COMMANDS)}"
+        f"unknown command: did you mean {near}?" if near else f"unknown command; there are {', '.join(COMMANDS)}"
     )
+
+
+def _near_command(word: str) -> str:
+    """Return the command that `word` was probably meant to be, empty if there is none."""
+    return next(iter(difflib.get_close_matches(word, [*COMMANDS, _HELP], n=1)), "")
 
 
 def _unknown(command: argparse.ArgumentParser, unknown: Sequence[str], argv: Sequence[str]) -> str:
@@ -180,7 +198,7 @@ def _parsers(
         prog="ksd-ddns",
         usage="ksd-ddns COMMAND [OPTIONS]",
         description="DNS for the secondary networks of KubeVirt VMs, by dynamic update (RFC 2136).",
-        epilog=f"ksd-ddns help COMMAND describes a command.\n\n{_EXIT_CODES}",
+        epilog=f"ksd-ddns help COMMAND describes a command, ksd-ddns help WORD... settings.\n\n{_EXIT_CODES}",
         formatter_class=usage.Formatter,
         allow_abbrev=False,
         add_help=False,
@@ -203,7 +221,7 @@ def _parsers(
             _add_flags(command, options[name])
             command.usage = usage.line(command)
             command.epilog = _EPILOG if issubclass(options[name], Options) else _EXIT_CODES
-    command = subparsers.add_parser(_HELP, help="describe a command", add_help=False)
+    command = subparsers.add_parser(_HELP, help="describe a command, or settings", add_help=False)
     command.add_argument("command", choices=list(COMMANDS), help="the command")
     return parser, commands
 

@@ -51,6 +51,41 @@ def test_help_of_a_command_in_both_spellings(verb: str, tmp_path: Path) -> None:
     assert help_of("help", verb, "--help-all", tmp_path=tmp_path) == help_of(verb, "--help-all", tmp_path=tmp_path)
 
 
+@pytest.mark.parametrize("word", ["MAX_DELETE_PERCENT", "max_delete_percent", "--max-delete-percent"])
+def test_help_of_a_setting_in_all_spellings(word: str, tmp_path: Path) -> None:
+    first, description, default = help_of("help", word, tmp_path=tmp_path).splitlines()
+    assert first == "MAX_DELETE_PERCENT, --max-delete-percent, max_delete_percent in the settings file"
+    assert "percentage of the owned names" in description
+    assert default == "  default: 30"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_help(name: str, tmp_path: Path) -> None:
+    assert help_of("help", name, tmp_path=tmp_path).startswith(f"{name.upper()}, ")
+
+
+def test_help_finds_settings_by_words(tmp_path: Path) -> None:
+    def found(*words: str) -> list[str]:
+        lines = help_of("help", *words, tmp_path=tmp_path).splitlines()
+        return [line.partition(",")[0] for line in lines if not line.startswith(" ")]
+
+    assert found("delete") == ["POLICY", "MAX_DELETE_PERCENT"]
+    assert found("Reverse", "auto") == ["REVERSE_ZONES"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["xyzzy"], "no command and no setting has this word"),
+        (["--xyzzy"], "no command and no setting has this word"),
+        (["plann"], "unknown command: did you mean plan?"),
+    ],
+)
+def test_help_of_an_unknown_word(words: list[str], error: str, tmp_path: Path) -> None:
+    done = Command(tmp_path, {})("help", *words)
+    assert (done.code, done.out, done.err) == (2, "", f"error: {error} (see ksd-ddns --help)\n")
+
+
 def test_help_of_the_program(tmp_path: Path) -> None:
     shown = help_of("help", tmp_path=tmp_path)
     assert shown == help_of("--help", tmp_path=tmp_path) == help_of("--help-all", tmp_path=tmp_path)
