@@ -55,7 +55,7 @@ def main(asked: Options) -> int:
 
         plans, code = in_each_zone(chosen, make_plan)
     _print(chosen, asked, plans)
-    if not vmis:
+    if not vmis and not asked.source:
         _say_no_vmis(chosen)
     for item in plans:
         _say_unpublished(item.unpublished, of=len(vmis), verbose=asked.verbose)
@@ -93,7 +93,7 @@ def _print(chosen: Settings, asked: Options, plans: Iterable[_Planned]) -> None:
 
 
 def _say_no_vmis(chosen: Settings) -> None:
-    """Print to standard error that no VMI was read: a wrong setting looks the same as an empty cluster."""
+    """Print to standard error that the cluster has no VMIs: a wrong setting looks the same as an empty cluster."""
     output.flush()  # as below
     selecting = [
         name

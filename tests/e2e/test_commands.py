@@ -135,6 +135,7 @@ def test_plan_says_that_there_are_no_vmis(bind: Bind, ksd: Ksd, kube: Kube, tmp_
     assert "there are no VMIs that match LABEL_SELECTOR (" in command("plan", "--label-selector", "a=b").err
     kube.delete("prod", "db")
     assert "there are no VMIs\n" in command("plan").err
+    assert command("plan", vmi=[]).err == ""  # a file without VMIs is on purpose
 
 
 def test_plan_shows_changes_in_its_exit_code(bind: Bind, ksd: Ksd) -> None:
