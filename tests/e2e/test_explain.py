@@ -104,6 +104,10 @@ def test_a_name_and_its_owner(primary: Server, ksd: Ksd) -> None:
     assert (other.code, other.json["name"]["cause"]) == (1, "other-owner")
     assert "TAKE_OVER_FROM" in other.json["name"]["fix"]
     assert other.json["name"]["owners"] == [{"owner": "default", "vmi": "prod/old"}]
+    wildcard = vmi("proxy", "prod", annotations={"ksd-ddns/hostname": "*.apps"})
+    command.but(OWNER_ID="apps")("apply", vmi=[wildcard])
+    covered = command("explain", "shop.apps.prod", vmi=[old]).out.splitlines()
+    assert covered[:2] == ["shop.apps.prod.vm.: unused", "  the wildcard *.apps.prod.vm. answers queries for it"]
     unused = command("explain", "no.such", vmi=[old])
     assert (unused.code, unused.out.splitlines()[0]) == (1, "no.such.vm.: unused")
     elsewhere = command("explain", "www.example.org.", vmi=[old])

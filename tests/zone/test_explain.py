@@ -536,6 +536,26 @@ def test_an_unused_name_may_mean_a_vm(name: str, meant: tuple[str, ...]) -> None
     assert best([answer]).similar == meant
 
 
+@pytest.mark.parametrize(
+    ("name", "wildcard"),
+    [
+        pytest.param("shop.apps.prod.vm.example.", "*.apps.prod.vm.example.", id="below"),
+        pytest.param("a.b.apps.prod.vm.example.", "*.apps.prod.vm.example.", id="two-labels-below"),
+        pytest.param("apps.prod.vm.example.", "", id="the-parent"),
+        pytest.param("other.prod.vm.example.", "", id="elsewhere"),
+        pytest.param("b.mail.apps.prod.vm.example.", "", id="below-another-name"),
+        pytest.param("deep.apps.prod.vm.example.", "", id="a-name-exists-below"),
+        pytest.param("b.deep.apps.prod.vm.example.", "", id="below-a-name-without-records"),
+        pytest.param("db.prod.vm.example.", "", id="published"),
+    ],
+)
+def test_the_wildcard_that_answers_for_an_unused_name(name: str, wildcard: str) -> None:
+    apps = vmis.vmi("db", "prod", {"net1": ["10.1.0.9"]}, annotations={"ksd-ddns/hostname": "*.apps"})
+    below = [node(f"{label}.apps.prod.vm.example.", a("10.9.9.9")) for label in ("mail", "a.deep")]
+    answer = name_view(world(apps, server=Server(*below)).reconciler, n(name), RUN, 0.0)
+    assert answer.wildcard == best([answer]).wildcard == (n(wildcard) if wildcard else b"")
+
+
 def test_before_the_zone_is_read_nothing_is_known() -> None:
     empty = World(Server())
     assert asked(empty, "net1.db.prod").state is State.UNKNOWN

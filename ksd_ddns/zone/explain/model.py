@@ -319,7 +319,8 @@ _HARMLESS = frozenset({WarningCode.BAD_ANNOTATION, WarningCode.EMPTY_HOSTNAME})
 class NameAnswer:
     """What is known about one name: in one zone, or in none of ours (`explanation` is None).
 
-    `similar` are VMIs that an unused name may have been meant to be.
+    `similar` are VMIs that an unused name may have been meant to be, `wildcard` is the name whose records answer
+    queries for an unused name.
     """
 
     name: bytes
@@ -328,6 +329,7 @@ class NameAnswer:
     zones: tuple[ZoneFact, ...] = ()
     source_problems: tuple[str, ...] = ()
     similar: tuple[str, ...] = ()
+    wildcard: bytes = b""
 
     @property
     def complete(self) -> bool:

@@ -55,6 +55,7 @@ def best(answers: Sequence[NameAnswer]) -> NameAnswer:
         zones=shown,
         source_problems=problems,
         similar=first.similar,
+        wildcard=first.wildcard,
     )
 
 

@@ -12,6 +12,7 @@ from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.desired import Rules, may_have_name, vmi_names
 from ksd_ddns.zone.explain.model import Hold, NameAnswer, NameExplanation, State, ZoneFact
 from ksd_ddns.zone.explain.names import Names, Viewpoint, holds_of
+from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Ownership
 from ksd_ddns.zone.reconciler import Reconciler
 
@@ -94,6 +95,7 @@ def name_view(reconciler: Reconciler, name: bytes, at: Viewpoint, now: float) ->
         zones=(zone_fact(reconciler, at),),
         source_problems=tuple(reconciler.sources.failing.values()),
         similar=_meant(reconciler, name) if unused else (),
+        wildcard=_wildcard(reconciler.live, name) if unused else b"",
     )
 
 
@@ -124,6 +126,22 @@ def _meant(reconciler: Reconciler, name: bytes) -> tuple[str, ...]:
         return tuple(sorted(key for key in keys if key.endswith(f"/{labels[0]}"))[:_MEANT])
     key = f"{labels[0]}/{labels[1]}"
     return (key,) if key in keys else ()
+
+
+def _wildcard(live: Live, name: bytes) -> bytes:
+    """Return the wildcard that answers queries for `name` (RFC 4592), which has no records; empty if there is none."""
+    below = name
+    while below != live.zone:
+        above = names.parent(below)
+        wildcard = b"\1*" + above
+        if live.get(wildcard).rrsets:
+            # A name at or below `below`, even one without records, is nearer than the wildcard.
+            exists = any(names.is_below(each, below) for each, node in live.nodes.items() if node.rrsets)
+            return b"" if exists else wildcard
+        if live.get(above).rrsets:
+            return b""
+        below = above
+    return b""
 
 
 def _remaining(reconciler: Reconciler, key: str, *, full_zone: bool) -> Iterator[bytes]:

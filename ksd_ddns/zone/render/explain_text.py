@@ -113,6 +113,8 @@ class Text:
         yield f"{of.name}: {', '.join(self._state(of)[:1])}"
         if self._of.similar:
             yield f"  did you mean the VM {' or '.join(self._of.similar)}?"
+        if self._of.wildcard:
+            yield f"  the wildcard {self._of.wildcard} answers queries for it"
         for line in self._state(of)[1:]:
             yield f"  {line}"
         yield ""

@@ -150,7 +150,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An explanation of a `vmi` or a `name`, at `time`; `complete`: nothing is missing in DNS.
 
     `asked` is the name in question; `name` is left out if it is in no zone of ours. `similar` are VMIs that an unused
-    name may have been meant to be.
+    name may have been meant to be, `wildcard` is the name whose records answer queries for an unused name.
     """
 
     version: int
@@ -162,6 +162,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked: str = ""
     name: Name | None = None
     similar: list[str] = []
+    wildcard: str = ""
 
 
 def names_alike(of: Address, vmi: Vmi) -> list[str]:
@@ -222,6 +223,7 @@ def name(of: NameAnswer, clock: Clock) -> Document:
         asked=names.to_text(of.name),
         name=_name(found, zones[found.zone], clock) if found is not None else None,
         similar=list(of.similar),
+        wildcard=names.to_text(of.wildcard) if of.wildcard else "",
     )
 
 
