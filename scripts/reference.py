@@ -30,23 +30,55 @@ showing it, except in the path of a file.
 - A **switch** is `true` or `false` in the environment. As a flag it is `--adopt` or `--no-adopt`, without a value.
 - A **CIDR block** is a prefix such as `10.0.0.0/8` or `2001:db8::/32`, or a single address.
 - A **name** may end with a dot or not. Upper case is folded.
-
-## Find a setting
-
-| you want to | setting |
-| --- | --- |
-| change the names of VMs and interfaces, for example to `web-prod` | [`INTERFACE_NAME`, `DEFAULT_NAME`](../how-to/names.md#change-the-names) |
-| publish only some namespaces or VMs | [`NAMESPACES`, `LABEL_SELECTOR`](../how-to/names.md#publish-some-vms) |
-| publish only some networks, or the pod network, too | [`NETWORKS`](../how-to/names.md#publish-some-networks), `PUBLISH_CIDRS`, `EXCLUDE_CIDRS` |
-| publish PTR records, in all reverse zones of the primary | [`REVERSE_ZONES=auto`](../how-to/reverse-zones.md#all-zones-of-the-primary-auto) |
-| not delete more than some names at once, or none | [`MAX_DELETE_PERCENT`](../explanation/safety.md#the-deletion-limit), `POLICY=upsert-only` |
-| share a zone between several clusters | [`OWNER_ID`](../how-to/several-clusters.md) |
-| take over names that exist | [`ADOPT`, `TAKE_OVER_FROM`](../how-to/move.md) |
-| change the TTL | `RECORD_TTL`, or the [annotation `ksd-ddns/ttl`](records.md#annotations) |
-| keep the addresses of a VM whose guest agent stops | `HOLD_DOWN` |
-| publish in a zone that cannot be transferred | [`READ=queries`](../how-to/zones-without-transfer.md) |
-| run several controllers | [`LEADER_ELECTION`](../explanation/safety.md#several-controllers) |
 """
+
+_NEEDS = (
+    (
+        "change the names of VMs and interfaces, for example to `web-prod`",
+        "[`INTERFACE_NAME`, `DEFAULT_NAME`](../how-to/names.md#change-the-names)",
+    ),
+    (
+        "publish only some namespaces or VMs",
+        "[`NAMESPACES`, `LABEL_SELECTOR`](../how-to/names.md#publish-some-vms)",
+    ),
+    (
+        "publish only some networks, or the pod network, too",
+        "[`NETWORKS`](../how-to/names.md#publish-some-networks), `PUBLISH_CIDRS`, `EXCLUDE_CIDRS`",
+    ),
+    (
+        "publish PTR records, in all reverse zones of the primary",
+        "[`REVERSE_ZONES=auto`](../how-to/reverse-zones.md#all-zones-of-the-primary-auto)",
+    ),
+    (
+        "not delete more than some names at once, or none",
+        "[`MAX_DELETE_PERCENT`](../explanation/safety.md#the-deletion-limit), `POLICY=upsert-only`",
+    ),
+    (
+        "share a zone between several clusters",
+        "[`OWNER_ID`](../how-to/several-clusters.md)",
+    ),
+    (
+        "take over names that exist",
+        "[`ADOPT`, `TAKE_OVER_FROM`](../how-to/move.md)",
+    ),
+    (
+        "change the TTL",
+        "`RECORD_TTL`, or the [annotation `ksd-ddns/ttl`](records.md#annotations)",
+    ),
+    (
+        "keep the addresses of a VM whose guest agent stops",
+        "`HOLD_DOWN`",
+    ),
+    (
+        "publish in a zone that cannot be transferred",
+        "[`READ=queries`](../how-to/zones-without-transfer.md)",
+    ),
+    (
+        "run several controllers",
+        "[`LEADER_ELECTION`](../explanation/safety.md#several-controllers)",
+    ),
+)
+"""What people look for, and the settings for it."""
 
 _FILE = """
 ## The settings file
@@ -85,6 +117,8 @@ def page() -> str:
         groups.setdefault(str(about.get("group")), []).append(f"| {' | '.join(cells)} |")
     return (
         _HEAD
+        + "\n## Find a setting\n\n| you want to | setting |\n| --- | --- |\n"
+        + "".join(f"| {need} | {found} |\n" for need, found in _NEEDS)
         + "".join(
             f"\n## {title[0].upper()}{title[1:]}\n\n| setting | default | meaning |\n| --- | --- | --- |\n"
             + "".join(f"{row}\n" for row in rows)
