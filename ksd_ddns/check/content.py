@@ -172,7 +172,7 @@ def _plan(subject: str, plan: Plan, wanted: Desired, live: Live, scope: Scope) -
             "host names",
             subject,
             f"not valid host names: {_names(odd)}; BIND refuses them if it checks names",
-            "add check-names ignore; to the zone, or rename the interfaces",
+            "add check-names ignore; to the zone, or rename the interfaces or hostnames",
         )
     warnings = wanted.warnings()
     if warnings:

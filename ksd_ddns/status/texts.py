@@ -20,7 +20,7 @@ REFUSED = {
     Cause.HOST_NAME: Words(
         "The zone checks host names, and {name} is not one",
         'Add "check-names ignore;" to the zone, or "check-names primary ignore;" to the options of the server. Or '
-        "rename the interface.",
+        "rename the interface or hostname.",
     ),
     Cause.PERMISSION: Words(
         "The key lacks permission for these names or their types",

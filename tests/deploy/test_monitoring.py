@@ -241,7 +241,7 @@ def test_the_annotations_are_filled_in(tmp_path: Path) -> None:
         "exp_labels": {**SERIES, "state": "refused", "severity": "warning"},
         "exp_annotations": {
             "summary": "The primary refuses names in zone vm.",
-            "description": "The primary refuses 2 names in zone vm. and accepts all others.",
+            "description": "The primary accepts all names in zone vm. except 2.",
             "runbook_url": rule["annotations"]["runbook_url"],
         },
     }

@@ -32,7 +32,7 @@ HOST_NAMES = (
 )
 HOST_NAMES_FIX = (
     f'{"":57}fix: add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
-    "the interface"
+    "the interface or hostname"
 )
 
 

@@ -32,7 +32,7 @@ def refused(  # noqa: PLR0911 one for each cause
             return Advice(
                 f"{server} refuses {name} (REFUSED): the zone checks host names, and this name is not one",
                 'add "check-names ignore;" to the zone (or "check-names primary ignore;" to its options), or rename '
-                "the interface",
+                "the interface or hostname",
             )
         case Cause.LIMIT:
             return Advice(
