@@ -59,7 +59,9 @@ def blocked_in(plan: Plan) -> str:
 def _deletions(count: int, owned: int, limits: Collection[Blocked]) -> str:
     if not count:
         return ""
-    where = ", ".join(f"{one.count} of {one.owned} in namespace {one.namespace}" for one in limits if one.namespace)
+    # The limits are those of the last full plan: if names are no longer blocked since then, their counts are wrong.
+    current = limits if sum(one.count for one in limits) == count else ()
+    where = ", ".join(f"{one.count} of {one.owned} in namespace {one.namespace}" for one in current if one.namespace)
     return (
         f"refusing to delete {count} of {owned} owned names{f' ({where})' if where else ''}: is the list of VMIs "
         "complete? ksd-ddns apply --force or MAX_DELETE_PERCENT=100 deletes them"

@@ -473,7 +473,9 @@ def test_a_list_that_lost_most_vmis_deletes_nothing(bind: Bind, kube: Kube, run:
     kube.compact()
     kube.start()
     ksd.wait_answer(bind, "new.prod.vm.", "A", "10.0.0.1")  # additions are sent all the same
-    ksd.wait_problem("deletions", "refusing to delete 30 of 40 owned names", "apply --force")
+    ksd.wait_problem(
+        "deletions", "refusing to delete 30 of 40 owned names (30 of 40 in namespace prod)", "apply --force"
+    )
     assert ksd.metrics()["names{blocked}"] == 30
     assert len(addresses(bind)) == 42
     kube.delete("prod", "vm-0")  # seen by the watch
@@ -481,6 +483,7 @@ def test_a_list_that_lost_most_vmis_deletes_nothing(bind: Bind, kube: Kube, run:
     kube.put(vmi("vm-10", "prod", {"net1": ["10.1.0.2"]}))  # it is there again
     ksd.wait_answer(bind, "net1.vm-10.prod.vm.", "A", "10.1.0.2")
     ksd.wait(lambda: ksd.metrics()["names{blocked}"] == 28, "two names less are blocked")
+    assert "refusing to delete 28 of 40 owned names:" in ksd.wait_problem("deletions", "refusing to delete 28")
     kube.delete("prod", "vm-10")
     ksd.wait_answer(bind, "vm-10.prod.vm.", "A")
     assert len(addresses(bind)) == 38
