@@ -222,7 +222,8 @@ def _parsers(
             command.usage = usage.line(command)
             command.epilog = _EPILOG if issubclass(options[name], Options) else _EXIT_CODES
     command = subparsers.add_parser(_HELP, help="describe a command, or settings", add_help=False)
-    command.add_argument("command", choices=list(COMMANDS), help="the command")
+    words = [*COMMANDS, *(name.upper() for name in Settings.model_fields)]
+    command.add_argument("word", choices=words, metavar="WORD", nargs="+", help="a command, or words about settings")
     return parser, commands
 
 

@@ -138,6 +138,7 @@ CASES = [
     pytest.param("apply --policy upsert", ["apply", "--policy", "upsert-only"], id="value-of-a-setting"),
     pytest.param("plan --from vmis-of", ["plan", "--from", "vmis-of-prod.yaml"], id="file"),
     pytest.param("completion zs", ["completion", "zsh"], id="shell"),
+    pytest.param("help MAX_D", ["help", "MAX_DELETE_PERCENT"], id="setting-of-help"),
 ]
 
 _START = {
