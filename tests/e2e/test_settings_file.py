@@ -92,7 +92,7 @@ def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
         pytest.param("record_ttl = 0", ("record_ttl = 0: must be 1 to 86400",), id="range"),
         pytest.param("namespaces = [1]", ("namespaces:", "list of strings"), id="list"),
         pytest.param("domain = 2026-01-01", ("domain:", "a string"), id="date"),
-        pytest.param("domain = x", ("not TOML", "line 1"), id="no-toml"),
+        pytest.param("domain = x", ("not TOML", "line 1", "text needs quotes"), id="no-toml"),
         pytest.param("domain = '\udcff'", ("UTF-8",), id="no-utf-8"),
     ],
 )
