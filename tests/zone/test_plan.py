@@ -784,7 +784,8 @@ def test_the_plan_for_dirty_names_equals_the_full_plan(world: World, gone: str, 
             zone.put(node(name, *rrsets))
     whole = full(world.wanted, zone, world.scope)
     part = partial(touched, world.wanted, zone, world.scope)
-    assert part.changes == whole.changes
+    # The order may differ: moves come last, and a conflict at a name that is not dirty can make a deletion a move.
+    assert {change.name: change for change in part.changes} == {change.name: change for change in whole.changes}
     assert set(part.conflicts) <= set(whole.conflicts)
 
 
