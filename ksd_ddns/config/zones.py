@@ -78,6 +78,7 @@ def rules(chosen: Settings, zone: bytes, base: bytes) -> Rules:
         excluded=tuple(other for other in reverse_bases(chosen) if other != base and names.is_below(other, base)),
         classless=reverse if reverse and reverse.is_classless else None,
         elsewhere=_elsewhere(reverse, chosen.reverse_zones.zones) if reverse else (),
+        index=_index(chosen.base, chosen.owner) if chosen.read is Read.QUERIES and not reverse else b"",
     )
 
 

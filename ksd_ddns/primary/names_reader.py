@@ -30,6 +30,10 @@ Progress = Callable[[int], None]
 """Gets the number of answers so far."""
 
 
+_CHILD = b"\6_child"
+"""The label of a name below one that may come from a wildcard."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamesRequest:
     """What to read: the nodes at `names`, and at the names that `shards` of the index list and that are not known.
@@ -64,6 +68,8 @@ class NamesReader:
         self._absent: set[bytes] = set()
         self._cuts: set[bytes] = set()
         self._hidden: set[bytes] = set()
+        self._unreadable: set[bytes] = set()
+        self._strict = True
         self._listed: dict[bytes, list[Entry]] = {}
 
     def read(self) -> Answers:
@@ -83,20 +89,24 @@ class NamesReader:
                     listed.setdefault(name, []).append(entry)
         wanted |= {name for name, entries in listed.items() if full or not set(entries) <= set(self._known(name))}
         self._read(wanted - parts)
+        unreadable = self._unreadable & (wanted - parts)
         nodes = {}
-        for name in (wanted | self._cuts) - parts:
+        for name in (wanted | self._cuts) - parts - unreadable:
             others = () if full else tuple(entry for entry in self._known(name) if entry[0] not in parts)
             node = self._node(name, (*listed.get(name, ()), *others))
             if node.rrsets or node.index:
                 nodes[name] = node
         if full and not nodes.get(self._zone, Node(self._zone)).get(NS):
             raise self._bad(self._zone, "it has no NS records at the zone's apex")
-        return Answers(serial, (wanted | self._cuts) - parts, nodes, self._cuts, full)
+        return Answers(serial, (wanted | self._cuts) - parts, nodes, self._cuts, full, unreadable)
 
     def _read(self, wanted: set[bytes]) -> None:
         """Ask for all that is needed of the names `wanted`."""
-        self._ask((name, TXT) for name in wanted)
-        present = [name for name in wanted if name not in self._absent and name not in self._hidden]
+        strict = wanted & {self._zone, self._index.head}
+        self._ask((name, TXT) for name in strict)
+        self._strict = False
+        self._ask((name, TXT) for name in wanted - strict)
+        present = [name for name in wanted if name not in self._absent | self._hidden | self._unreadable]
         ours = {name for name in present if self._is_ours(name)}
         self._ask((name, rdtype) for name in present for rdtype in self._types)
         # The SRV records of a service are ours also when GROUP_SRV has been turned off.
@@ -108,21 +118,38 @@ class NamesReader:
         foreign = [name for name in foreign if name not in self._hidden and name != self._zone]
         # The name may hold other types, or only be an ancestor of an existing name.
         self._ask(((name, ANY) for name in foreign if not self._found.get(name)), optional=True)
-        self._discard_synthesized([name for name in foreign if self._found.get(name)])
+        sources = {name: list(self._wildcards(name)) for name in foreign if self._found.get(name)}
+        for name in ours:  # only a wildcard of ours has our ownership record
+            known = [source for source in self._wildcards(name) if source in wanted or self._is_listed(source)]
+            if known and self._found.get(name):
+                sources[name] = known
+        self._discard_synthesized(sources)
+        self._ask((cut, NS) for cut in self._cuts if not self._found.get(cut))
 
-    def _discard_synthesized(self, found: list[bytes]) -> None:
-        """Discard the records of `found` that come from a wildcard: in the sense of a prerequisite, there are none.
+    def _discard_synthesized(self, sources: dict[bytes, list[bytes]]) -> None:
+        """Discard the records that come from a wildcard: in the sense of a prerequisite, there are none.
 
-        If a name holds exactly the records of the wildcard, it looks the same. Then its prerequisite fails.
+        `sources` are the wildcards that may be the source of the records of each name. If a name has the records of one
+        of them, a name below it shows whether it exists: then no wildcard above it applies there (RFC 4592, 3.3.1).
         """
-        sources = {name: [b"\1*" + above for above in self._above(name)] for name in found}
         wildcards = {source for each in sources.values() for source in each} - self._found.keys()
         self._ask((source, TXT) for source in wildcards)
         exist = [source for source in wildcards if source not in self._absent and source not in self._hidden]
         self._ask((source, rdtype) for source in exist for rdtype in (*self._types, CNAME))
-        for name in found:
-            if any(source != name and self._records(source) == self._records(name) for source in sources[name]):
+        alike = [
+            name
+            for name, each in sources.items()
+            if any(self._records(source) == self._records(name) for source in each)
+        ]
+        children = {name: _CHILD + name for name in alike if len(_CHILD + name) <= names.MAX_NAME}
+        self._ask((child, rdtype) for name, child in children.items() for rdtype in self._found[name])
+        for name in alike:
+            if name not in children or self._records(children[name]) == self._records(name):
                 del self._found[name]
+
+    def _wildcards(self, name: bytes) -> Iterator[bytes]:
+        """Yield the names of the wildcards that may answer for `name`."""
+        return (source for above in self._above(name) if (source := b"\1*" + above) != name)
 
     def _above(self, name: bytes) -> Iterator[bytes]:
         """Yield the names above `name` that are in the zone, if a wildcard below them can be asked for."""
@@ -141,8 +168,10 @@ class NamesReader:
         Without the index, the record may come from a wildcard.
         """
         text = self._found.get(name, {}).get(TXT)
-        listed = name in self._listed or bool(self._known(name))
-        return listed and ownership_record.owned(text, self._index.owner) is not None
+        return ownership_record.owned(text, self._index.owner) is not None and self._is_listed(name)
+
+    def _is_listed(self, name: bytes) -> bool:
+        return name in self._listed or bool(self._known(name))
 
     def _node(self, name: bytes, index: tuple[Entry, ...] = ()) -> Node:
         found = self._found.get(name, {})
@@ -161,6 +190,8 @@ class NamesReader:
         if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
             if optional:
                 return
+            if self._is_only_unreadable(name, message):
+                return
             text = names.to_text(name)
             raise diagnosis.query_error(
                 message.rcode,
@@ -171,14 +202,18 @@ class NamesReader:
             )
         if message.tsig is None:
             raise self._bad(name, "it is not signed")
-        if message.flags & codec.FLAG_TC:
-            raise self._bad(name, "it is truncated")
         if message.question != question:
             raise self._bad(name, "it is about another name or type")
+        if message.flags & codec.FLAG_TC:
+            if self._is_only_unreadable(name, message):
+                return
+            raise self._bad(name, "it is truncated")
         if self._is_cut(name, message):
             self._hidden.add(name)
             return
         if not message.flags & codec.FLAG_AA:
+            if self._is_only_unreadable(name, message):
+                return
             raise self._bad(name, "it is not authoritative")
         found = [
             record
@@ -192,7 +227,14 @@ class NamesReader:
             self._absent.add(name)
 
     def _is_cut(self, name: bytes, message: Message) -> bool:
-        """Return whether a delegation or a DNAME hides `name`; keep it."""
+        """Return whether a delegation or a DNAME hides `name`; keep it.
+
+        A server that has the delegated zone, too, answers from there: its SOA is in the answer that nothing exists.
+        """
+        for owner, kind, _, _ in () if message.answer else message.authority:
+            if kind == SOA and owner != self._zone and names.is_below(owner, self._zone) and names.is_below(name, owner):
+                self._cuts.add(owner)
+                return True
         dnames = [record for record in message.answer if record[1] == DNAME and record[0] != name]
         referral = not message.flags & codec.FLAG_AA and not message.answer
         delegations = [record for record in message.authority if record[1] == NS] if referral else []
@@ -204,6 +246,13 @@ class NamesReader:
                 self._cuts.add(owner)
                 return True
         return False
+
+    def _is_only_unreadable(self, name: bytes, message: Message) -> bool:
+        """Return whether a bad answer says nothing about other names, as one from a zone that is broken or closed."""
+        if self._strict or message.tsig is None or name in {self._zone, self._index.head}:
+            return False
+        self._unreadable.add(name)
+        return True
 
     def _bad(self, name: bytes, problem: str) -> BadResponse:
         text = names.to_text(name)

@@ -84,6 +84,9 @@ CONFLICT = {
         "Names are in a delegated part of the zone", "Delete the delegation, or publish in that zone instead."
     ),
     ConflictCause.DNAME: Words("Names are hidden by a DNAME record", "Delete the DNAME record."),
+    ConflictCause.UNREADABLE: Words(
+        "Names cannot be read", "Query the primary for one of them, and correct the zone that it answers from."
+    ),
     ConflictCause.OUTSIDE_BASE: Words(
         "Names are outside the base", "Set OWNERSHIP=txt, or change the annotation ksd-ddns/hostname."
     ),

@@ -10,7 +10,7 @@ class Answers(msgspec.Struct, frozen=True):
     """The nodes at `names` as of `serial`: a name that is not in `nodes` does not exist.
 
     `cuts` are the delegations and DNAMEs among them. With `full`, the index was read in full, and `names` includes
-    every name in it.
+    every name in it. About the `unreadable` names the server gave no usable answer.
     """
 
     serial: int
@@ -18,3 +18,4 @@ class Answers(msgspec.Struct, frozen=True):
     nodes: dict[bytes, Node]
     cuts: set[bytes]
     full: bool
+    unreadable: frozenset[bytes] | set[bytes] = frozenset()

@@ -14,10 +14,11 @@ class Live:
 
     `nodes` has the names that exist in the sense of an RFC 2136 prerequisite, without the SOA, which is only in
     `serial`, and without the records that a signing server generates (RRSIG, NSEC, NSEC3). If the zone is read by
-    queries, only the names in `asked` are known; None: all names are known.
+    queries, only the names in `asked` are known; None: all names are known. About the `unreadable` names among them
+    the server gave no usable answer, and their nodes are those read before.
     """
 
-    __slots__ = ("_confirmed", "_pointers", "asked", "cuts", "nodes", "serial", "zone")
+    __slots__ = ("_confirmed", "_pointers", "asked", "cuts", "nodes", "serial", "unreadable", "zone")
 
     def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node], cuts: set[bytes] | None = None) -> None:
         self.zone = zone
@@ -26,6 +27,7 @@ class Live:
         self._confirmed: dict[bytes, Node] = {}
         self._pointers: dict[bytes, set[bytes]] | None = None
         self.asked: set[bytes] | None = None
+        self.unreadable: set[bytes] = set()
         # Delegations and DNAMEs; found here unless the caller knows them.
         self.cuts = {name for name, node in nodes.items() if self._is_cut(node)} if cuts is None else cuts
 
@@ -34,8 +36,10 @@ class Live:
         """Return the zone from a complete transfer of the full zone (AXFR), or from the answers for all our names."""
         if transfer.nodes is None:
             raise Malformed("the server answered a request for the full zone with changes")
-        live = cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
-        live.asked = transfer.names if isinstance(transfer, Answers) else None
+        if not isinstance(transfer, Answers):
+            return cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
+        live = cls(zone, transfer.serial, {})
+        live._take_answers(transfer)
         return live
 
     def get(self, name: bytes) -> Node:
@@ -97,16 +101,11 @@ class Live:
     def apply(self, transfer: Transfer | Answers) -> set[bytes]:
         """Apply a complete transfer, full or incremental; return the names that differ from the nodes before it.
 
-        Afterwards no node is tentative. Raises Malformed, and applies nothing, if the deltas do not fit the zone.
-        The answers to some names include all tentative ones.
+        They include names that can be read again. Afterwards no node is tentative. Raises Malformed, and applies
+        nothing, if the deltas do not fit the zone. The answers to some names include all tentative ones.
         """
         if isinstance(transfer, Answers):
-            self.asked = transfer.names if transfer.full else (self.asked or set()) | transfer.names
-        if isinstance(transfer, Answers) and not transfer.full:
-            found = {name: transfer.nodes.get(name) or Node(name) for name in transfer.names}
-            changed = {name for name, node in found.items() if self.get(name) != node}
-            for name in changed:
-                self.put(found[name])
+            changed = self._take_answers(transfer)
         elif transfer.nodes is not None:
             before, after = self.nodes, transfer.nodes
             changed = {name for name, node in after.items() if before.get(name) != node}
@@ -122,6 +121,22 @@ class Live:
         self._confirmed = {}
         self.serial = transfer.serial
         return changed
+
+    def _take_answers(self, answers: Answers) -> set[bytes]:
+        unreadable = set(answers.unreadable)
+        found = {name: answers.nodes.get(name) or Node(name) for name in answers.names - unreadable}
+        if answers.full:
+            found.update((name, Node(name)) for name in self.nodes.keys() - found.keys() - unreadable)
+        changed = {name for name, node in found.items() if self.get(name) != node}
+        for name in changed:
+            self.put(found[name])
+        # A delegation may be known only from answers about the names below it.
+        self.cuts -= {name for name in self.cuts & found.keys() if not self._is_cut(self.get(name))}
+        self.cuts |= answers.cuts
+        before = self.unreadable
+        self.unreadable = unreadable if answers.full else before - answers.names | unreadable
+        self.asked = answers.names if answers.full else (self.asked or set()) | answers.names
+        return changed | (before ^ self.unreadable)
 
     def _moved(self, transfer: Transfer) -> dict[bytes, Node]:
         """Return the nodes after the deltas, starting from the confirmed nodes."""

@@ -127,6 +127,7 @@ DETAILS: dict[ConflictCause, tuple[dict[str, Any], str]] = {
     ConflictCause.CNAME: ({}, "a CNAME that is not ours exists there"),
     ConflictCause.DELEGATION: ({"ancestor": BASE}, "vm.example. is delegated to other name servers"),
     ConflictCause.DNAME: ({"ancestor": BASE}, "vm.example. is a DNAME, which hides all names below it"),
+    ConflictCause.UNREADABLE: ({}, "the primary gives no usable answer about it"),
     ConflictCause.OUTSIDE_BASE: (
         {"ancestor": BASE}, "it is not below vm.example.: OWNERSHIP=zone owns nothing else, OWNERSHIP=txt does",
     ),

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from ksd_ddns.kubevirt.warning import WarningCode
 from ksd_ddns.wire import names
-from ksd_ddns.zone.desired.rules import HostnameScope, Rules
+from ksd_ddns.zone.desired.rules import HostnameScope, Rules, is_reserved
 
 _WILDCARD = b"\1*"
 
@@ -38,7 +38,7 @@ def hostname_name(hostname: str, domain: bytes, rules: Rules) -> bytes | None:
     if not absolute:
         return relative + domain if len(relative) + len(domain) <= names.MAX_NAME else None
     name = relative + names.ROOT
-    if len(name) > names.MAX_NAME or not names.is_below(name, rules.zone) or _is_reserved(name, rules):
+    if len(name) > names.MAX_NAME or not names.is_below(name, rules.zone) or is_reserved(name, rules):
         return None
     if rules.hostname_scope is HostnameScope.ZONE or (names.is_below(name, domain) and name != domain):
         return name
@@ -63,11 +63,6 @@ def hostname_problem(hostname: str, rules: Rules) -> WarningCode:
         return WarningCode.ILLEGAL_HOSTNAME
     if hostname.endswith(".") and rules.hostname_scope is HostnameScope.NAMESPACE:
         return WarningCode.FOREIGN_HOSTNAME
-    if _is_reserved(relative + names.ROOT, rules):
+    if is_reserved(relative + names.ROOT, rules):
         return WarningCode.RESERVED_HOSTNAME
     return WarningCode.OUTSIDE_HOSTNAME
-
-
-def _is_reserved(name: bytes, rules: Rules) -> bool:
-    """Return whether `name` belongs to the zone itself."""
-    return name in {rules.zone, rules.base, rules.name_server_name}

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.zone.desired.hostnames import namespace_domain, relative_name
-from ksd_ddns.zone.desired.rules import Rules
+from ksd_ddns.zone.desired.rules import Rules, is_reserved
 from ksd_ddns.zone.desired.templates import DEFAULT_NAME, filled, pattern
 
 _label = lru_cache(maxsize=1024)(names.legal_label)
@@ -83,4 +83,4 @@ def _absolute(text: str, rules: Rules) -> bytes | None:
     if relative is None or len(relative) + len(rules.base) > names.MAX_NAME:
         return None
     name = relative + rules.base
-    return None if name == rules.name_server_name else name
+    return None if is_reserved(name, rules) else name

@@ -32,7 +32,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
     `base`; several VMIs may share one. Names below one of `excluded`, and addresses in `elsewhere`, are published in
-    another zone. `classless` is set if the names below `reverse` are not the reverse names of the addresses (RFC 2317).
+    another zone. At and below `index`, if it is set, are the names of the index. `classless` is set if the names below `reverse` are not the reverse names of the addresses (RFC 2317).
     """
 
     base: bytes
@@ -55,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[bytes, ...] = ()
     classless: ReverseZone | None = None
     elsewhere: tuple[Network, ...] = ()
+    index: bytes = b""
 
     @property
     def max_family(self) -> int:
@@ -65,6 +66,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     def name_server_name(self) -> bytes:
         """The owner name of the zone's own name server: `ns.<base>`."""
         return b"\2ns" + self.base
+
+
+def is_reserved(name: bytes, rules: Rules) -> bool:
+    """Return whether `name` belongs to the zone itself, or to the index."""
+    return name in {rules.zone, rules.base, rules.name_server_name} or (
+        bool(rules.index) and names.is_below(name, rules.index)
+    )
 
 
 def reverse_name(address: bytes, rules: Rules) -> bytes | None:

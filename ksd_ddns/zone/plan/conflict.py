@@ -35,6 +35,8 @@ class ConflictCause(StrEnum):
     """The name is at or below a delegation (`ancestor`)."""
     DNAME = "dname"
     """The name is below a DNAME (`ancestor`)."""
+    UNREADABLE = "unreadable"
+    """READ=queries, and the primary gives no usable answer about the name."""
     OUTSIDE_BASE = "outside-base"
     """OWNERSHIP=zone, and the name is not below the base (`ancestor`)."""
 

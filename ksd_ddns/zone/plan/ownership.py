@@ -58,6 +58,8 @@ def namespace_of(node: Node, scope: Scope) -> str:
 
 def obstacle(want: Node, found: Node, live: Live, scope: Scope) -> Conflict | None:
     """Return the conflict if nothing can be published at the name, regardless of its owner; None if there is none."""
+    if found.name in live.unreadable:
+        return Conflict(found.name, want, found, ConflictCause.UNREADABLE)
     cut = live.cut_above(found.name)
     if cut is not None:
         cause = ConflictCause.DNAME if live.get(cut).get(DNAME) and cut != found.name else ConflictCause.DELEGATION

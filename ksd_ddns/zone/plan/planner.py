@@ -9,8 +9,10 @@
     yes      not ours                             conflict (with `adopt` and equal records: change)
     yes      of an owner in `take_over`           change, and ours from then on
     yes      a CNAME, a delegation or DNAME       conflict
+    yes      unreadable                           conflict
     no       ours                                 delete, unless the deletion limit blocks it; last, if it moves
     no       not ours                             nothing (the index forgets the name, if it lists it)
+    no       unreadable                           nothing
 
 A change carries what was seen and what is wanted: what was seen becomes the prerequisites of the update, so a zone that
 changed in the meantime refuses it. The plan does not know how it is shown or sent.
@@ -114,7 +116,7 @@ def _partial(
     conflicts: list[Conflict] = []
     nodes = live.nodes
     wanted = desired.get
-    free = not live.cuts
+    free = not live.cuts and not live.unreadable
     # If the base is the apex, all wanted names in the zone are below it.
     anywhere = scope.ownership is Ownership.TXT or scope.base == live.zone
     for name in dirty:
@@ -164,6 +166,8 @@ def verdict(want: Node | None, found: Node, live: Live, scope: Scope) -> Change 
 
 def _unwanted(found: Node, live: Live, scope: Scope) -> Change | None:
     """Return what to do with a name that is not wanted."""
+    if found.name in live.unreadable:
+        return None
     if not is_owned(found, live, scope):
         # The index may list a name that is not ours.
         return change_between(found, found.with_index(()), Kind.CHANGE, scope)

@@ -25,6 +25,7 @@ _CONFLICTS = {
     ConflictCause.CNAME: "a CNAME that is not ours exists there",
     ConflictCause.DELEGATION: "{ancestor} is delegated to other name servers",
     ConflictCause.DNAME: "{ancestor} is a DNAME, which hides all names below it",
+    ConflictCause.UNREADABLE: "the primary gives no usable answer about it",
     ConflictCause.OUTSIDE_BASE: "it is not below {ancestor}: OWNERSHIP=zone owns nothing else, OWNERSHIP=txt does",
 }
 

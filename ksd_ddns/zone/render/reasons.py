@@ -50,6 +50,7 @@ _CONFLICT_FIXES = {
     ConflictCause.HOSTNAME_FIRST: "choose another name for the group",
     ConflictCause.ZONE_RECORD: "choose another name",
     ConflictCause.CNAME: f"delete the CNAME, or choose another name: {_FREE}",
+    ConflictCause.UNREADABLE: f"query the primary for the name, and correct the zone that it answers from: {_FREE}",
     ConflictCause.DELEGATION: "set ZONE and DNS_SERVER to the delegated zone",
     ConflictCause.DNAME: "delete the DNAME, or choose another DOMAIN",
 }
