@@ -18,7 +18,7 @@ class Live:
     the server gave no usable answer, and their nodes are those read before.
     """
 
-    __slots__ = ("_confirmed", "_pointers", "asked", "cuts", "nodes", "serial", "unreadable", "zone")
+    __slots__ = ("_changed_cuts", "_confirmed", "_pointers", "asked", "cuts", "nodes", "serial", "unreadable", "zone")
 
     def __init__(self, zone: bytes, serial: int, nodes: dict[bytes, Node], cuts: set[bytes] | None = None) -> None:
         self.zone = zone
@@ -26,6 +26,7 @@ class Live:
         self.nodes = nodes
         self._confirmed: dict[bytes, Node] = {}
         self._pointers: dict[bytes, set[bytes]] | None = None
+        self._changed_cuts: set[bytes] = set()
         self.asked: set[bytes] | None = None
         self.unreadable: set[bytes] = set()
         # Delegations and DNAMEs; found here unless the caller knows them.
@@ -61,9 +62,17 @@ class Live:
         else:
             self.nodes.pop(name, None)
         if self._is_cut(node):
-            self.cuts.add(name)
-        elif self.cuts:
+            if name not in self.cuts:
+                self.cuts.add(name)
+                self._changed_cuts.add(name)
+        elif self.cuts and name in self.cuts:
             self.cuts.discard(name)
+            self._changed_cuts.add(name)
+
+    def take_changed_cuts(self) -> set[bytes]:
+        """Return the delegations and DNAMEs that appeared or went since the last call."""
+        found, self._changed_cuts = self._changed_cuts, set()
+        return found
 
     def pointers(self, target: bytes) -> set[bytes]:
         """Return the owner names with a PTR record to `target`."""
@@ -112,6 +121,7 @@ class Live:
             changed.update(before.keys() - after.keys())
             self.nodes = after
             self._pointers = None
+            self._changed_cuts |= self.cuts ^ transfer.cuts
             self.cuts = transfer.cuts
         else:
             confirmed = self._confirmed | self._moved(transfer)
@@ -131,8 +141,9 @@ class Live:
         for name in changed:
             self.put(found[name])
         # A delegation may be known only from answers about the names below it.
-        self.cuts -= {name for name in self.cuts & found.keys() if not self._is_cut(self.get(name))}
-        self.cuts |= answers.cuts
+        gone = {name for name in self.cuts & found.keys() - answers.cuts if not self._is_cut(self.get(name))}
+        self._changed_cuts |= gone | (answers.cuts - self.cuts)
+        self.cuts = self.cuts - gone | answers.cuts
         before = self.unreadable
         self.unreadable = unreadable if answers.full else before - answers.names | unreadable
         self.asked = answers.names if answers.full else (self.asked or set()) | answers.names

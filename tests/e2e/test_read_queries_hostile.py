@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.servers import Bind, Key, Server
+from harness.servers import Bind, Server
 from harness.vmis import vmi
 from ksd_ddns.wire import names
 from ksd_ddns.zone import index as zone_index
 from tests.e2e.conftest import Ksd
-from tests.no_transfer import addresses, index, no_transfer, owned, records
+from tests.no_transfer import AUDIT, OURS, addresses, index, no_transfer, owned, records
 
 Make = Callable[..., Server]
 
@@ -120,11 +120,10 @@ CHILDREN = {
 
 @pytest.mark.parametrize("child", CHILDREN.values(), ids=CHILDREN)
 def test_a_name_that_cannot_be_read_stops_no_other(make_bind: Callable[..., Bind], ksd: Ksd, child: str) -> None:
-    key = Key("ksd-ddns.")
     primary = make_bind(
         zones={"vm.": ""},
-        keys=[key],
-        zone_options='allow-transfer { key "ksd-ddns."; }; update-policy { grant "ksd-ddns." zonesub ANY; };',
+        keys=[OURS, AUDIT],
+        zone_options='allow-transfer { key "audit."; }; update-policy { grant "ksd-ddns." zonesub ANY; };',
     )
     command = ksd(primary, READ="queries")
     dev = vmi("db", "dev", {"net1": ["10.1.0.8"]})

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import Malformed
 from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone import plan as planning
@@ -53,6 +54,9 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
         reads.require(Need.ZONE)
         return
     _note_read(state, event, now)
+    base = state.scope.base
+    if any(names.is_below(cut, base) or names.is_below(base, cut) for cut in reads.live.take_changed_cuts()):
+        state.updates.replan_all = True  # names below may be hidden now, or no longer
     expected = state.unconfirmed.names() | state.updates.uncertain.keys()
     changed -= _confirm(state, changed, now)
     _watch_rivals(state, changed - expected, now)

@@ -6,6 +6,7 @@ from math import isfinite
 import pytest
 
 from ksd_ddns.kubevirt.vmi import Vmi
+from ksd_ddns.wire.rrset import RRset
 from ksd_ddns.zone.reconciler import Options
 from ksd_ddns.zone.reconciler.events import (
     CheckSerial,
@@ -17,7 +18,7 @@ from ksd_ddns.zone.reconciler.events import (
     Wait,
     WarningsChanged,
 )
-from tests.zone.build import a, n, node, txt_rules, vmi
+from tests.zone.build import a, dname, n, node, ns, txt_rules, vmi
 from tests.zone.reconciler.model import ROUND_TRIP, Server, World, address
 
 NET1 = n("net1.db.prod.vm.example.")
@@ -179,3 +180,16 @@ def test_a_limit_reached_because_of_another_vmi_is_reported() -> None:
     world.run(1.0)
     assert {key for fact in world.facts if isinstance(fact, WarningsChanged) for key in fact.vmis} == {"prod/c"}
     assert world.reconciler.inventory.warnings("prod/c")
+
+
+@pytest.mark.parametrize("cut", [ns("ns.elsewhere."), dname("elsewhere.")], ids=["delegation", "dname"])
+@pytest.mark.parametrize("whole_only", [False, True], ids=["ixfr", "axfr"])
+def test_names_below_a_delegation_are_published_when_it_goes(cut: RRset, whole_only: bool) -> None:
+    of = World(Server(node("prod.vm.example.", cut)))
+    of.server.whole_only = whole_only
+    of.report(vmi("db", interfaces={"net1": ["10.0.0.1"]}))
+    of.run(1.0)
+    assert n("db.prod.vm.example.") not in of.server.nodes
+    of.server.put(node("prod.vm.example."))
+    of.run(7200.0)
+    assert n("db.prod.vm.example.") in of.server.nodes
