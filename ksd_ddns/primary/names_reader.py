@@ -232,7 +232,12 @@ class NamesReader:
         A server that has the delegated zone, too, answers from there: its SOA is in the answer that nothing exists.
         """
         for owner, kind, _, _ in () if message.answer else message.authority:
-            if kind == SOA and owner != self._zone and names.is_below(owner, self._zone) and names.is_below(name, owner):
+            if (
+                kind == SOA
+                and owner != self._zone
+                and names.is_below(owner, self._zone)
+                and names.is_below(name, owner)
+            ):
                 self._cuts.add(owner)
                 return True
         dnames = [record for record in message.answer if record[1] == DNAME and record[0] != name]

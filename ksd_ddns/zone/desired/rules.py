@@ -32,7 +32,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     With `reverse`, an owner name in `zone`, the records are PTR records of the addresses below it, to the names below
     `base`; several VMIs may share one. Names below one of `excluded`, and addresses in `elsewhere`, are published in
-    another zone. At and below `index`, if it is set, are the names of the index. `classless` is set if the names below `reverse` are not the reverse names of the addresses (RFC 2317).
+    another zone. `classless` is set if the names below `reverse` are not the reverse names of the addresses (RFC 2317).
+    At and below `index`, if it is set, are the names of the index.
     """
 
     base: bytes

@@ -4,14 +4,19 @@
 A VMI gets new names when INTERFACE_NAME, DEFAULT_NAME or its annotations change. The old name goes only when a new one
 is in DNS, so that the VMI has a name all the time. Without ownership records, as many new names with an address as old
 ones show that names move.
+
+After a restart in the middle, the new names are in DNS already. Then the zone shows that an old name has moved.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, TXT, A, Node
 from ksd_ddns.zone import ownership_record
 from ksd_ddns.zone.desired import Desired
+from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan.change import Change, Kind
 from ksd_ddns.zone.plan.conflict import Conflict
 from ksd_ddns.zone.plan.scope import Ownership, Scope
@@ -49,6 +54,49 @@ def moves(
         if all((vmi, address) in new and len(new[vmi, address]) >= old.get(address, 0) for address in gone):
             found[change.name] = frozenset().union(*(new[vmi, address] for address in gone))
     return found
+
+
+def moved(deletions: Iterable[Change], desired: Desired, live: Live, scope: Scope) -> set[bytes]:
+    """Return the names of `deletions` whose VMI exists, and has their addresses at other names that are in sync.
+
+    Without ownership records, the VMI of a name is one whose name and namespace are in it.
+    """
+    by_vmi = scope.ownership is Ownership.TXT
+    vmis: defaultdict[bytes, set[str]] = defaultdict(set)
+    if not by_vmi:
+        for name in desired.names():
+            node = live.nodes.get(name)
+            if node is not None and node == desired.get(name):
+                for address in addresses(node):
+                    vmis[address].add(desired.vmi_of(name))
+    found: set[bytes] = set()
+    for change in deletions:
+        gone = addresses(change.old)
+        if not gone:
+            continue
+        if by_vmi:
+            is_moved = gone <= _published(vmi_of(change.old, scope), desired, live)
+        else:
+            text = names.to_text(change.name)
+            is_moved = any(_is_in(vmi, text) for vmi in set.intersection(*(vmis[address] for address in gone)))
+        if is_moved:
+            found.add(change.name)
+    return found
+
+
+def _published(vmi: str, desired: Desired, live: Live) -> set[bytes]:
+    """Return the addresses of a VMI at its names that are in sync."""
+    claims = desired.claims_of(vmi) if vmi else ()
+    nodes = (live.get(claim.node.name) for claim in claims if desired.vmi_of(claim.node.name) == vmi)
+    return {address for node in nodes if node == desired.get(node.name) for address in addresses(node)}
+
+
+def _is_in(vmi: str, text: str) -> bool:
+    """Return whether the name and the namespace of a VMI are parts of the owner name `text`."""
+    namespace, _, vm = vmi.lower().partition("/")
+    return bool(vm) and all(
+        re.search(rf"(?:^|[._-]){re.escape(part)}(?:$|[._-])", text) is not None for part in (vm, namespace)
+    )
 
 
 def vmi_of(node: Node, scope: Scope) -> str:

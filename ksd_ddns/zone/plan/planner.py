@@ -30,7 +30,7 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan.change import Blocked, Change, Kind, Plan
 from ksd_ddns.zone.plan.conflict import Conflict, ConflictCause
 from ksd_ddns.zone.plan.deletion_limit import over_limit
-from ksd_ddns.zone.plan.moves import moves
+from ksd_ddns.zone.plan.moves import moved, moves
 from ksd_ddns.zone.plan.ownership import (
     can_be_owned,
     change_between,
@@ -59,9 +59,10 @@ def full(
     """Return the plan for the full zone: every wanted name, and every name of ours that is no longer wanted.
 
     The deletion limit applies to deletions that follow only from absence in a list, so not to the names in `seen`,
-    whose deletion was seen, and not to moves. It blocks those that exceed `max_delete_percent` of the owned names, if
-    at least LIMIT_FLOOR are owned: first in each namespace, then in all remaining ones together. It blocks all such
-    deletions in the `incomplete` namespaces, of which not all VMIs are known. The rest of the plan is not affected.
+    whose deletion was seen, and not to moves, also those that a restart interrupted. It blocks those that exceed
+    `max_delete_percent` of the owned names, if at least LIMIT_FLOOR are owned: first in each namespace, then in all
+    remaining ones together. It blocks all such deletions in the `incomplete` namespaces, of which not all VMIs are
+    known. The rest of the plan is not affected.
     """
     owned = 0
     differing: list[bytes] = []
@@ -93,6 +94,9 @@ def full(
         uncertain = {*incomplete, ""}  # a name that does not show its namespace may be in one of them
         waiting = [change for change in absent if namespace_of(change.old, scope) in uncertain]
         absent = [change for change in absent if namespace_of(change.old, scope) not in uncertain]
+    if absent and max_delete_percent < 100:
+        arrived = moved(absent, desired, live, scope)
+        absent = [change for change in absent if change.name not in arrived]
     if absent:
         absent, limits = over_limit(absent, owned, desired, live, scope, percent=max_delete_percent)
     absent += waiting
@@ -137,10 +141,10 @@ def _partial(
     changes.sort(key=_by_subtree)
     conflicts.sort(key=_by_subtree)
     conflicts += lost
-    moved = moves(changes, conflicts, desired, scope)
-    if moved:
-        changes.sort(key=lambda change: change.name in moved)  # stable
-    return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts), moves=moved)
+    moving = moves(changes, conflicts, desired, scope)
+    if moving:
+        changes.sort(key=lambda change: change.name in moving)  # stable
+    return Plan(live.zone, live.serial, tuple(changes), tuple(conflicts), moves=moving)
 
 
 def _by_subtree(item: Change | Conflict) -> bytes:

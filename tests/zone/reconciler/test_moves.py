@@ -144,8 +144,9 @@ def test_a_new_name_in_conflict_keeps_the_old_one_until_it_is_free() -> None:
     assert names_of(3, new=True) <= of.server.nodes.keys()
 
 
-def test_a_restart_in_the_middle_moves_on() -> None:
-    of = world(txt_rules())
+@pytest.mark.parametrize("rules", [txt_rules(), zone_rules()], ids=["txt", "zone"])
+def test_a_restart_in_the_middle_moves_on(rules: Rules) -> None:
+    of = world(rules)
     lost = watched(of)
     of.report(*OLD_VMS)
     of.step()  # reads the zone
@@ -155,8 +156,25 @@ def test_a_restart_in_the_middle_moves_on() -> None:
     of.report(*OLD_VMS)
     of.run(1.0)
     assert not lost
-    # What is left are deletions as any others: the limit applies.
-    assert len(of.reconciler.deletions.blocked) == 24
+    assert not of.reconciler.deletions.blocked
+    new = {name for index in range(12) for name in names_of(index, new=True)}
+    assert of.server.nodes.keys() - {of.server.zone} == new
+
+
+@pytest.mark.parametrize("rules", [txt_rules(), zone_rules()], ids=["txt", "zone"])
+def test_after_a_restart_in_the_middle_missing_vms_keep_all_their_names(rules: Rules) -> None:
+    of = world(rules)
+    of.report(*OLD_VMS)
+    of.step()
+    of.step()
+    of.start()
+    # Another VM, also one that has its address, says nothing about a VM that is missing in the list.
+    double = vmi("vm", interfaces={"net1": [f"10.1.0.{index}" for index in range(12)]})
+    of.report(double)
+    of.run(1.0)
+    kept = {name for index in range(12) for new in (True, False) for name in names_of(index, new=new)}
+    assert kept <= of.server.nodes.keys()
+    assert of.reconciler.deletions.blocked.keys() == kept
 
 
 def test_a_hostname_that_changes_moves_too() -> None:
