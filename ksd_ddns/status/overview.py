@@ -105,7 +105,7 @@ def _sentence(  # noqa: PLR0911 one for each state
     """Return the overall state in one sentence."""
     if about.standby or not snapshots:
         return Sentence("empty", "none", "Standby", "Standby: this replica does nothing until it becomes the leader")
-    problems = [problem for now in snapshots for problem in now.problems]
+    problems = [problem for now in snapshots if not now.optional for problem in now.problems]
     wrong = dict.fromkeys(problem.part for problem in problems if problem.cause is not ProblemCause.FIRST_SYNC)
     if wrong:
         reasons = " and ".join(texts.NOT_READY[part] for part in Part if part in wrong)
@@ -118,6 +118,8 @@ def _sentence(  # noqa: PLR0911 one for each state
     refused = sum(each.count for now in snapshots for each in now.refused)
     conflicts = sum(len(now.conflicts) for now in snapshots)
     found = [count(refused, "name") + " refused"] if refused else []
+    unsynced = sum(now.optional and not now.ready for now in snapshots)
+    found += [count(unsynced, "reverse zone") + " not in sync"] if unsynced else []
     found += [count(conflicts, "conflict")] if conflicts else []
     if found:
         return Sentence("degraded", "warn", "Degraded", ", ".join(found))

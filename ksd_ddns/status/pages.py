@@ -154,19 +154,20 @@ class Pages:
     def _readiness(self, excluded: frozenset[str]) -> Page:
         """Return one line per problem, like the Kubernetes API server; `?exclude=source` ignores a check.
 
-        Zones with the same problem share a line.
+        Zones with the same problem share a line. Those of optional zones do not count.
         """
-        zones: dict[tuple[str, str], list[str]] = {}
+        zones: dict[tuple[bool, str, str], list[str]] = {}
         for now in self._snapshots():
             for problem in now.problems:
-                zones.setdefault((problem.part, problem.text), []).append(now.zone)
-        # Excluded problems come last, so truncation hits them first.
-        found = sorted(zones.items(), key=lambda item: item[0][0] in excluded)
+                counts = not now.optional and problem.part not in excluded
+                zones.setdefault((counts, problem.part, problem.text), []).append(now.zone)
+        # Problems that do not count come last, so truncation hits them first.
+        found = sorted(zones.items(), key=lambda item: not item[0][0])
         lines = (
-            _line(f"[{' ' if part in excluded else '-'}] {part}{_of(where)}: {problem}")
-            for (part, problem), where in found
+            _line(f"[{'-' if counts else ' '}] {part}{_of(where)}: {problem}")
+            for (counts, part, problem), where in found
         )
-        wrong = any(part not in excluded for part, _ in zones)
+        wrong = any(counts for counts, _, _ in zones)
         if not wrong and not self._prepared:  # until then the controller needs the processor
             self._prepared = True
             Thread(target=templating.prepare, name="templates", daemon=True).start()

@@ -85,8 +85,18 @@ class Additions:
         self._finder = ReverseZoneFinder(session, search, self._take)
         self._choose = choose
         self._controllers = dict(existing)
+        self._named = frozenset(wanted.base for wanted in existing)
         self._replace: Replace | None = None
         self.history = History()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all addresses have been looked up, as far as the primary answered; thread-safe."""
+        return self._finder.idle
+
+    def is_found(self, base: bytes) -> bool:
+        """Return whether the zone was found, and not named by the settings; thread-safe."""
+        return base not in self._named
 
     def put(self, event: SourceEvent) -> None:
         """Take an event of a source, under the lock of the supervisor."""

@@ -34,6 +34,9 @@ class ReverseZoneFinder:
         self._search = search
         self._found = found
         self._queue: SimpleQueue[SourceEvent | None] = SimpleQueue()
+        self._received = 0
+        self._taken = 0
+        self._looked_at = 0
         self._stop = Event()
         self._backoff = Backoff(0.25, 30.0, jitter=random.random, spread=0.5)
         self._retry_at = 0.0
@@ -41,8 +44,14 @@ class ReverseZoneFinder:
         self._reported: tuple[int, int, bool] = (0, 0, False)
 
     def put(self, event: SourceEvent) -> None:
-        """Queue an event of a source; thread-safe."""
+        """Queue an event of a source; events come one after the other, from any thread."""
+        self._received += 1
         self._queue.put(event)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the addresses of all events have been looked up, as far as the primary answered; thread-safe."""
+        return self._looked_at == self._received
 
     def stop(self) -> None:
         """End `run`; safe to call from a signal handler."""
@@ -56,6 +65,7 @@ class ReverseZoneFinder:
             now = time.monotonic()
             due = self._search.due
             if due is None or due > now or self._retry_at > now or self._stop.is_set():
+                self._looked_at = self._taken
                 continue
             try:
                 look_up(self._session, self._search, stopped=self._stop.is_set)
@@ -65,6 +75,7 @@ class ReverseZoneFinder:
                 self._failing = ""
                 self._backoff.reset()
             self._report()
+            self._looked_at = self._taken
         self._session.close()
 
     def _take(self) -> None:
@@ -80,6 +91,7 @@ class ReverseZoneFinder:
             return
 
     def _note(self, event: SourceEvent | None) -> None:
+        self._taken += event is not None
         match event:
             case VmisListed():
                 for vmi in event.vmis:

@@ -58,9 +58,9 @@ class Snapshot:
     """Counts and problems of one moment.
 
     `synced`: the zone has been in sync at least once. `refused` and `conflicts` do not make it unready, `problems` do,
-    at most one per part. `refused_deletions` is how many of the refused names no VMI wants. `warned` is the number of
-    VMIs with something that cannot be published. `unserved_groups` are those of the `groups` that have no ready member;
-    a VMI in two groups counts as two members.
+    at most one per part; those of an `optional` zone do not make the process unready. `refused_deletions` is how many
+    of the refused names no VMI wants. `warned` is the number of VMIs with something that cannot be published.
+    `unserved_groups` are those of the `groups` that have no ready member; a VMI in two groups counts as two members.
 
     Since the start: `updates` counts messages by rcode, `transfers` by kind and result, `errors` by part, and `drift`
     how often foreign changes were found. `latencies` are the counts per bucket of LATENCY_BUCKETS and, last,
@@ -75,6 +75,7 @@ class Snapshot:
     warned: int = 0
     synced: bool = False
     problems: tuple[Problem, ...] = ()
+    optional: bool = False
     conflicts: tuple[Conflict, ...] = ()
     refused: tuple[RefusedNames, ...] = ()
     refused_deletions: int = 0

@@ -128,6 +128,7 @@ class Status:
             serial=reconciler.live.serial if reconciler else 0,
             synced=reconciler is not None and reconciler.synced,
             problems=tuple(self._problems(reconciler, server)),
+            optional=False,
             conflicts=self._published_conflicts,
             refused=() if reconciler is None else _refused(reconciler, server),
             applied=dict(self._applied),

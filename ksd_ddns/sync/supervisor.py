@@ -7,6 +7,7 @@ A broken or slow primary of one zone does not delay the others.
 import logging
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from typing import Protocol
 
@@ -16,13 +17,16 @@ from ksd_ddns.kubevirt.events import SourceEvent, SourceFailed
 from ksd_ddns.sync.additions import Additions
 from ksd_ddns.sync.controller import Controller
 from ksd_ddns.sync.explain import Look, ZoneT
-from ksd_ddns.sync.snapshot import Snapshot
+from ksd_ddns.sync.snapshot import Part, Problem, ProblemCause, Snapshot
 from ksd_ddns.zone.owned import Owned
 
 RESTART_AFTER = 10.0
 """Seconds until a source that crashed is restarted."""
 
 _log = logging.getLogger(__name__)
+
+
+_SEARCHING = Problem(Part.SYNC, ProblemCause.FIRST_SYNC, "the reverse zones of REVERSE_ZONES=auto are not in sync yet")
 
 
 class Source(Protocol):
@@ -50,10 +54,25 @@ class Supervisor:
         self._threads: dict[Controller, Thread] = {}
         self._lock = Lock()
         self._stop = Event()
+        self._searched = False
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return the state of each zone; thread-safe."""
-        return tuple(controller.snapshot for controller in (self._first, *self._others))
+        """Return the state of each zone; thread-safe.
+
+        The zones of REVERSE_ZONES=auto follow from the addresses of the VMs, which their users choose. So they are
+        optional, except at the start: the main zone is not ready until they are in sync or have a problem.
+        """
+        first = self._first.snapshot
+        additions = self._additions
+        if additions is None:
+            return (first, *(other.snapshot for other in self._others))
+        idle = additions.idle  # before the zones that were found until then
+        others = [replace(other.snapshot, optional=additions.is_found(other.base)) for other in self._others]
+        if first.synced and not self._searched:
+            self._searched = idle and not any(other.optional and _is_starting(other) for other in others)
+            if not self._searched:
+                first = replace(first, problems=(_SEARCHING, *first.problems))
+        return (first, *others)
 
     def owned(self) -> tuple[Owned | None, ...]:
         """Return what we own in each zone, in the same order; thread-safe."""
@@ -148,6 +167,11 @@ class Supervisor:
                 self._additions.put(event)
             for controller in (self._first, *self._others):
                 controller.put(event)
+
+
+def _is_starting(zone: Snapshot) -> bool:
+    """Return whether nothing but time is missing until the zone is in sync."""
+    return not zone.synced and all(problem.cause is ProblemCause.FIRST_SYNC for problem in zone.problems)
 
 
 def _run_controller(controller: Controller) -> None:

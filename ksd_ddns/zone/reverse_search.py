@@ -3,8 +3,12 @@
 
 The primary is asked for one address of each block: a /24 of IPv4, a /64 of IPv6. Zones rarely end inside one. If an
 answer shows that one does, by an alias (RFC 2317), each address of that block is looked up.
+
+Anyone who can write to a guest can make it report any address. So the number of blocks is limited, and a namespace with
+fewer blocks takes the place of one with more.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -60,6 +64,8 @@ class ReverseSearch:
         self._again = again
         self._blocks: dict[bytes, dict[bytes, None]] = {}
         self._due: dict[bytes, float] = {}
+        self._namespaces: dict[bytes, str] = {}  # that of the VMI with the first address of a block
+        self._counts: Counter[str] = Counter()
         self._divided: set[bytes] = set()
         self._nowhere: dict[bytes, Nowhere] = {}
         self._zones: dict[bytes, ReverseZone] = {}
@@ -82,10 +88,10 @@ class ReverseSearch:
         for interface in vmi.interfaces:
             for family in publishable(interface, self._rules, self._rules.max_family)[0]:
                 for address in family:
-                    self.add_address(address)
+                    self.add_address(address, vmi.namespace)
 
-    def add_address(self, address: bytes) -> None:
-        """Note a published address."""
+    def add_address(self, address: bytes, namespace: str = "") -> None:
+        """Note a published address of a VMI in `namespace`."""
         key = self._key(address)
         known = self._blocks.get(key)
         if known is not None:
@@ -93,11 +99,11 @@ class ReverseSearch:
                 known[address] = None
         elif any(address in network for network in self._networks):
             return
-        elif len(self._blocks) >= MAX_BLOCKS:
-            self.full = True
-        else:
+        elif self._has_room(namespace):
             self._blocks[key] = {address: None}
             self._due[key] = 0.0
+            self._namespaces[key] = namespace
+            self._counts[namespace] += 1
 
     @property
     def due(self) -> float | None:
@@ -107,6 +113,12 @@ class ReverseSearch:
     def take(self, now: float) -> bytes | None:
         """Return an address of a block that is due, None if there is none."""
         return next((next(iter(self._blocks[key])) for key, due in self._due.items() if due <= now), None)
+
+    def postpone(self, address: bytes, now: float) -> None:
+        """Look up the block of `address` later, after all others that are due: it was not answered."""
+        key = self._key(address)
+        self._due.pop(key, None)
+        self._due[key] = now + min(SOON, self._again)
 
     def note(self, address: bytes, placed: Placed, target: Placed | None, now: float) -> None:
         """Take the answer for `address`: where its reverse name is, and where the target is if that is an alias."""
@@ -127,6 +139,24 @@ class ReverseSearch:
         else:
             self.full = True
 
+    def _has_room(self, namespace: str) -> bool:
+        """Return whether there is room for a block of `namespace`, and make it at the cost of one with more blocks."""
+        if len(self._blocks) < MAX_BLOCKS:
+            return True
+        self.full = True
+        largest, count = self._counts.most_common(1)[0]
+        if self._counts[namespace] + 1 >= count:
+            return False
+        self._forget(next(key for key in reversed(self._blocks) if self._namespaces[key] == largest))
+        return True
+
+    def _forget(self, key: bytes) -> dict[bytes, None]:
+        """Forget a block; return its addresses."""
+        self._counts[self._namespaces.pop(key)] -= 1
+        self._due.pop(key, None)
+        self._nowhere.pop(key, None)
+        return self._blocks.pop(key)
+
     def _key(self, address: bytes) -> bytes:
         block = address[:3] if len(address) == 4 else address[:8]
         return address if block in self._divided else block
@@ -134,10 +164,9 @@ class ReverseSearch:
     def _divide(self, block: bytes) -> None:
         """Look up each address of `block`."""
         self._divided.add(block)
-        self._due.pop(block, None)
-        self._nowhere.pop(block, None)
-        for address in self._blocks.pop(block, {}):
-            self.add_address(address)
+        namespace = self._namespaces[block]
+        for address in self._forget(block):
+            self.add_address(address, namespace)
 
 
 def _zone(address: bytes, placed: Placed, target: Placed | None) -> tuple[ReverseZone | None, str]:

@@ -191,12 +191,12 @@ class Running:
         return self.get("/readyz")[0] == 200
 
     def problems(self) -> dict[str, str]:
-        """Return the problems that /readyz reports, by part. Raises AssertionError if there is no answer."""
+        """Return the problems that make it unready, by part. Raises AssertionError if there is no answer."""
         code, text = self.get("/readyz")
         assert code in (200, 503), self.log()
         found = {}
         for line in text.splitlines():
-            if line.startswith("["):
+            if line.startswith("[-]"):
                 part, _, words = line[4:].partition(": ")
                 found[part.split(" of ")[0]] = words
         assert (code == 503) == bool(found), text

@@ -89,3 +89,51 @@ def test_an_outage_of_the_primary_is_waited_out(make_bind: Callable[..., Bind], 
     ksd.wait_answer(primary, name_of("10.1.0.9"), "PTR", "net1.db.prod.vm.")
     ksd.wait_answer(primary, "net1.db.prod.vm.", "A", "10.1.0.9")
     assert ksd.stop() == 0
+
+
+def test_ready_is_after_the_zones_of_the_first_list(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    primary = make_bind(zones=ZONES)
+    for octet in range(1, 200):
+        kube.put(vmi(f"db-{octet}", "prod", {"net1": [f"10.{octet}.0.9", "192.0.2.5"]}))
+    ksd = run(primary, kube, REVERSE_ZONES="auto")
+    ksd.wait_ready()
+    pointers = [item for item in primary.axfr("10.in-addr.arpa.") if item.type == "PTR"]
+    assert len(pointers) == 199
+    assert len([item for item in primary.axfr(SUB) if item.type == "PTR"]) == 90
+
+
+def test_a_zone_without_permission_does_not_make_it_unready(
+    make_bind: Callable[..., Bind], kube: Kube, run: Run
+) -> None:
+    primary = make_bind(zones={"vm.": "", "10.in-addr.arpa.": ""})
+    foreign = 'zone "16.172.in-addr.arpa" { type primary; file "foreign"; allow-transfer { none; }; };'
+    (primary.directory / "foreign").write_text("$TTL 60\n@ SOA localhost. root 1 1 1 1 1\n@ NS localhost.\n")
+    with primary.configuration.open("a") as file:
+        file.write(foreign)
+    primary.reload()
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"]}))
+    kube.put(vmi("bad", "other", {"net1": ["172.16.0.9"]}))
+    ksd = run(primary, kube, REVERSE_ZONES="auto")
+    ksd.wait_ready()
+    ksd.wait_answer(primary, name_of("10.1.0.9"), "PTR", "net1.db.prod.vm.")
+    ksd.wait(lambda: "[ ] primary of 16.172.in-addr.arpa.: " in ksd.get("/readyz")[1], "the problem is shown")
+    assert ksd.ready
+    assert "1 reverse zone not in sync" in ksd.get("/")[1]
+
+
+def test_a_zone_that_is_removed_does_not_make_it_unready(make_bind: Callable[..., Bind], kube: Kube, run: Run) -> None:
+    primary = make_bind(zones={"vm.": ""})
+    configuration = primary.configuration.read_text()
+    add_zone(primary, "10.in-addr.arpa")
+    kube.put(vmi("db", "prod", {"net1": ["10.1.0.9"]}))
+    ksd = run(primary, kube, REVERSE_ZONES="auto", timing=OFTEN)
+    ksd.wait_ready()
+    assert ksd.metrics()
+    primary.configuration.write_text(configuration)
+    primary.reload()
+    ksd.wait(lambda: "[ ] primary of 10.in-addr.arpa.: " in ksd.get("/readyz")[1], "the problem is shown")
+    assert ksd.ready
+    add_zone(primary, "10.in-addr.arpa")
+    kube.put(vmi("web", "prod", {"net1": ["10.1.0.10"]}))
+    ksd.wait_answer(primary, name_of("10.1.0.10"), "PTR", "net1.web.prod.vm.")
+    ksd.wait(lambda: "[" not in ksd.get("/readyz")[1], "the zone is in sync again")

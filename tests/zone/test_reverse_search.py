@@ -146,3 +146,27 @@ def test_the_number_of_blocks_and_zones_is_limited(monkeypatch: pytest.MonkeyPat
     assert (before, search.full) == (False, True)
     asked(search, {f"1.0.{i}.10.in-addr.arpa.": Placed(n(f"{i}.10.in-addr.arpa.")) for i in (1, 2, 3)})
     assert len(search.zones) == 1
+
+
+def test_a_namespace_with_many_blocks_gives_place_to_one_with_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reverse_search, "MAX_BLOCKS", 8)
+    search = ReverseSearch(txt_rules())
+    for octet in range(20):
+        search.add(vmi(f"many-{octet}", "greedy", interfaces={"net1": [f"10.{octet}.0.1"]}))
+    search.add(vmi("db", "prod", interfaces={"net1": ["172.16.0.1", "172.16.1.1"]}))
+    found = asked(search, {"1.1.16.172.in-addr.arpa.": Placed(n("16.172.in-addr.arpa."))})
+    assert [name for name in found if "172" in name] == ["1.0.16.172.in-addr.arpa.", "1.1.16.172.in-addr.arpa."]
+    assert len(found) == 8
+    assert [zone.base for zone in search.zones] == [n("16.172.in-addr.arpa.")]
+    search.add(vmi("more", "greedy", interfaces={"net1": ["10.99.0.1"]}))
+    assert asked(search, {}, now=1.0) == [], "it takes no place of others"
+
+
+def test_a_block_that_fails_is_looked_up_after_the_others() -> None:
+    search = searching("10.1.0.9", "10.2.0.9", "10.3.0.9")
+    first = search.take(0.0)
+    assert first == ip("10.1.0.9")
+    search.postpone(first, 0.0)
+    assert asked(search, {}) == ["9.0.2.10.in-addr.arpa.", "9.0.3.10.in-addr.arpa."]
+    assert search.due == reverse_search.SOON
+    assert asked(search, {}, now=reverse_search.SOON) == ["9.0.1.10.in-addr.arpa."]
