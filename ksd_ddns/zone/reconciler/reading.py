@@ -11,6 +11,7 @@ from ksd_ddns.wire.transfer import Transfer
 from ksd_ddns.zone import plan as planning
 from ksd_ddns.zone.answers import Answers
 from ksd_ddns.zone.live import Live
+from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler import outcomes, vmis
 from ksd_ddns.zone.reconciler.events import DriftFound, RivalFound, SerialChecked, ServerChanged, TtlLowered, ZoneRead
 from ksd_ddns.zone.reconciler.reads import Need
@@ -18,6 +19,9 @@ from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.reconciler.state import State
 from ksd_ddns.zone.reconciler.unconfirmed import Verdict
 from ksd_ddns.zone.rivalry import is_undone
+
+RIVAL_PAUSE = 30.0
+"""Seconds until changes of another controller are undone, once it is known that it undoes ours again and again."""
 
 READ_SIGNED_EVERY = 15.0
 """Seconds between two full reads of a signed zone whose serial stays the same although it accepted changes."""
@@ -59,8 +63,10 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
         state.updates.replan_all = True  # names below may be hidden now, or no longer
     expected = state.unconfirmed.names() | state.updates.uncertain.keys()
     changed -= _confirm(state, changed, now)
-    _watch_rivals(state, changed - expected, now)
-    drift = sum(1 for name in changed - expected - first if state.desired.get(name) is not None)
+    drifted = changed - expected
+    _watch_rivals(state, drifted, now)
+    _slow_down(state, changed, now)
+    drift = sum(1 for name in drifted - first if state.desired.get(name) is not None)
     if drift and state.synced:
         state.facts.append(DriftFound(drift))
     if answers and not full and 2 * drift > len(answers.names):
@@ -165,6 +171,8 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
                 if cap is not None and cap != state.scope.ttl_cap:
                     state.scope = msgspec.structs.replace(state.scope, ttl_cap=cap)
                     state.facts.append(TtlLowered(cap))
+                elif cap is None:
+                    _watch_rival(state, accepted[name], now)
     for name in nudged:
         del state.unconfirmed.nudged[name]
         state.updates.dirty.add(name)
@@ -179,10 +187,23 @@ def _watch_rivals(state: State, changed: Iterable[bytes], now: float) -> None:
     """Look for another controller with our owner ID and other VMIs, which undoes our changes."""
     for name in changed:
         before = state.learned.confirmed.pop(name, None)
-        if before is not None and is_undone(before, state.live.get(name), state.scope):
-            known = state.rivalry.names(now)
-            if state.rivalry.note_undone(name, now) and not known:
-                state.facts.append(RivalFound(name))
+        if before is not None:
+            _watch_rival(state, before, now)
+
+
+def _slow_down(state: State, changed: Iterable[bytes], now: float) -> None:
+    """While another controller undoes our changes, wait before undoing its: both could react to each other's NOTIFY."""
+    if state.rivalry.names(now):
+        for name in changed:
+            state.updates.delayed.setdefault(name, now + RIVAL_PAUSE)
+
+
+def _watch_rival(state: State, before: Change, now: float) -> None:
+    name = before.name
+    if is_undone(before, state.live.get(name), state.scope):
+        known = state.rivalry.names(now)
+        if state.rivalry.note_undone(name, now) and not known:
+            state.facts.append(RivalFound(name))
 
 
 def _recover(state: State, now: float) -> None:

@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accepted is not published: changes that the zone does not show yet, and updates without an answer."""
 
+from itertools import cycle
+
 import pytest
 
 from ksd_ddns.wire.rrset import TXT
 from ksd_ddns.zone.answer import Result
 from ksd_ddns.zone.reconciler.composing import NUDGE_AFTER
-from ksd_ddns.zone.reconciler.events import Accepted, ReadChanges, ReadZone, Refused, RivalFound, TtlLowered, Unanswered
+from ksd_ddns.zone.reconciler.events import (
+    Accepted,
+    NotifyReceived,
+    ReadChanges,
+    ReadZone,
+    Refused,
+    RivalFound,
+    TtlLowered,
+    Unanswered,
+)
 from ksd_ddns.zone.reconciler.refusals import Cause
+from ksd_ddns.zone.update import Batch
 from tests.zone.build import a, mark, n, node, sshfp, txt, vmi
 from tests.zone.reconciler.model import Server, World, address, changes_of
 
@@ -217,6 +229,30 @@ def test_two_controllers_with_one_owner_id_are_detected() -> None:
         world.run(60.0)
     assert [fact.name for fact in world.facts if isinstance(fact, RivalFound)] == [NET1]
     assert world.reconciler.rivalry.names(world.now) == (NET1,)
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["after-reading-back", "before-reading-back"])
+def test_two_controllers_that_undo_each_other_at_once_do_not_loop(at_once: bool) -> None:
+    world = settled_world()
+    before = len(world.messages)
+    octets = cycle(range(1, 255))
+
+    def undo(_: Batch | None = None) -> None:
+        world.server.put(node(NET1, a(f"10.9.9.{next(octets)}"), txt(mark("prod/other"))))
+
+    undo()
+    world.after_update = undo if at_once else None
+    for _ in range(600):
+        if not at_once:
+            undo()
+        world.handle(NotifyReceived())
+        world.run(0.1)
+    assert len(world.messages) - before < 10
+    assert [fact.name for fact in world.facts if isinstance(fact, RivalFound)] == [NET1]
+    world.after_update = None
+    world.server.put(node(NET1))
+    world.run(1200.0)
+    assert not world.wrong()
 
 
 def test_a_name_with_foreign_types_is_published_again_after_a_restart_of_the_vm() -> None:
