@@ -55,6 +55,25 @@ def ours(primary: PowerDns, before: frozenset[Record]) -> dict[tuple[str, str], 
     return found
 
 
+@pytest.mark.parametrize("read", ["axfr", "queries"])
+def test_the_services_of_a_group_follow_its_members(make_powerdns: Make, ksd: Ksd, read: str) -> None:
+    primary = make_powerdns(zones={"vm.": ""})
+    command = ksd(primary, GROUP_SRV="true", READ=read, MAX_DELETE_PERCENT=100)
+    service = "_http._tcp.web.prod.vm"
+
+    def members(count: int, port: int) -> list[dict[str, Any]]:
+        given = {"ksd-ddns/group": "web", "ksd-ddns/group-ports": f"http={port}"}
+        return [vmi(f"web-{i}", "prod", {"net1": [f"10.1.0.{i}"]}, annotations=given) for i in range(count)]
+
+    for wanted in (members(5, 80), members(2, 8080)):
+        assert command("apply", vmi=wanted).code == 0
+        assert len(primary.query(service, "SRV")) == len(wanted)
+        assert command("plan", "--exit-code", vmi=wanted).code == 0
+    assert {text.split()[2] for text in primary.query(service, "SRV")} == {"8080"}
+    assert command("apply", vmi=[]).code == 0
+    assert (primary.query(service, "SRV"), primary.query("web.prod.vm", "A")) == ([], [])
+
+
 @pytest.mark.parametrize("ownership", ["txt", "zone"])
 def test_a_name_is_added_changed_and_deleted(make_powerdns: Make, ksd: Ksd, ownership: str) -> None:
     primary = make_powerdns(zones={"example.": FOREIGN.replace("x.vm", "x.other")})

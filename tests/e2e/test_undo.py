@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`plan -o nsupdate --undo`: plan, script and undo script leave the zone exactly as it was."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from harness.servers import Server
@@ -59,6 +62,33 @@ def test_the_undo_script_overwrites_no_later_change(primary: Server, ksd: Ksd) -
     answer = primary.nsupdate(undo, check=False)
     assert "NXRRSET" in answer.stdout + answer.stderr
     assert ours(primary) == before
+
+
+def web(count: int, octet: int, **annotations: str) -> list[dict[str, Any]]:
+    """Return the members of a group with these annotations."""
+    given = {f"ksd-ddns/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    return [vmi(f"web-{i}", "prod", {"net1": [f"10.1.{octet}.{i}"]}, annotations=given) for i in range(count)]
+
+
+@pytest.mark.parametrize("read", ["axfr", "queries"])
+def test_groups_services_wildcards_and_pointers_are_restored(
+    make_primary: Callable[..., Server], ksd: Ksd, read: str
+) -> None:
+    zones = ("vm.", "1.10.in-addr.arpa.")
+    primary = make_primary(zones=dict.fromkeys(zones, ""))
+    command = ksd(primary, GROUP_SRV="true", REVERSE_ZONES=zones[1], READ=read, MAX_DELETE_PERCENT=100)
+    first = web(5, 0, group="web", group_ports="http=80", ttl="60")
+    first[0]["metadata"]["annotations"]["ksd-ddns/hostname"] = "*.apps"
+    assert command("apply", vmi=first).code == 0
+    before = {zone: primary.axfr(zone, soa=False) for zone in zones}
+    later = web(3, 9, group="web, new", group_ports="http=8080, dns=53/udp", ttl="120")
+    later[1]["metadata"]["annotations"]["ksd-ddns/hostname"] = "*.apps, *.new"
+    script, undo = (command("plan", "-o", "nsupdate", *more, vmi=later).out for more in ((), ("--undo",)))
+    primary.nsupdate(script)
+    assert primary.query("_dns._udp.new.prod.vm", "SRV")
+    assert command("plan", "--exit-code", vmi=later).code == 0
+    primary.nsupdate(undo)
+    assert {zone: primary.axfr(zone, soa=False) for zone in zones} == before
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
