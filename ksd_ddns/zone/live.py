@@ -41,6 +41,7 @@ class Live:
             return cls(zone, transfer.serial, transfer.nodes, transfer.cuts)
         live = cls(zone, transfer.serial, {})
         live._take_answers(transfer)
+        live.take_changed_cuts()
         return live
 
     def get(self, name: bytes) -> Node:

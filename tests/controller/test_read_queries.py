@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.kube import Kube
-from harness.servers import PowerDns, Server
+from harness.servers import Bind, PowerDns, Server
 from harness.vmis import vmi
 from tests.controller.conftest import Run
 from tests.controller.running import Running, answer
@@ -131,6 +131,35 @@ def test_a_member_that_leaves_its_group_is_removed(primary: Server, kube: Kube, 
     ksd.start()
     ksd.wait_ready()
     assert answer(primary, "web.prod.vm.", "A") == ["10.1.0.2"], "the last member stays, also after a restart"
+
+
+@pytest.mark.parametrize("child", ["refused", "delegated"])
+def test_a_name_is_published_when_its_child_zone_goes(
+    make_bind: Callable[..., Bind], kube: Kube, run: Run, child: str
+) -> None:
+    primary = no_transfer(
+        lambda *, bind, knot, **more: make_bind(**bind, **more),
+        {"vm.": "prod NS localhost." if child == "delegated" else ""},
+    )
+    assert isinstance(primary, Bind)
+    configuration = primary.configuration.read_text()
+    (primary.directory / "child").write_text("$TTL 60\n@ SOA localhost. root 1 1 1 1 1\n@ NS localhost.\n")
+    query = "none" if child == "refused" else "any"
+    with primary.configuration.open("a") as file:
+        file.write(f'zone "prod.vm." {{ type primary; file "child"; allow-query {{ {query}; }}; }};\n')
+    primary.reload()
+    kube.put(db(["10.1.0.9"]))
+    kube.put(vmi("db", "dev", {"net1": ["10.1.0.8"]}))
+    ksd = start(run, primary, kube)
+    assert answer(primary, "db.dev.vm.", "A") == ["10.1.0.8"]
+    assert ksd.metrics()["names{conflict}"] == 2
+    primary.configuration.write_text(configuration)
+    primary.reload()
+    if child == "delegated":
+        primary.nsupdate("update delete prod.vm. NS")
+    ksd.wait_answer(primary, NAME, "A", "10.1.0.9")
+    assert index(primary) == owned(primary)
+    ksd.wait(lambda: ksd.metrics()["names{conflict}"] == 0, "the conflicts are over")
 
 
 def test_powerdns(make_powerdns: Callable[..., PowerDns], kube: Kube, run: Run) -> None:
