@@ -29,7 +29,6 @@ from ksd_ddns.zone.index import Entry, Index
 Progress = Callable[[int], None]
 """Gets the number of answers so far."""
 
-
 _CHILD = b"\6_child"
 """The label of a name below one that may come from a wildcard."""
 
@@ -39,7 +38,8 @@ class NamesRequest:
     """What to read: the nodes at `names`, and at the names that `shards` of the index list and that are not known.
 
     With `full`, all shards are read, and all names that they list. `types` are the types that we publish, `known`
-    returns the records of the index that are known of a name.
+    returns the records of the index that are known of a name. `cuts` are the known delegations and DNAMEs: next to our
+    records, only a query for it shows a DNAME.
     """
 
     names: Collection[bytes]
@@ -48,6 +48,7 @@ class NamesRequest:
     index: Index
     types: tuple[int, ...]
     known: Callable[[bytes], tuple[Entry, ...]]
+    cuts: Collection[bytes] = ()
 
 
 class NamesReader:
@@ -111,6 +112,7 @@ class NamesReader:
         self._ask((name, rdtype) for name in present for rdtype in self._types)
         # The SRV records of a service are ours also when GROUP_SRV has been turned off.
         self._ask((name, SRV) for name in present if is_service(name) and SRV not in self._types)
+        self._ask((name, rdtype) for name in present if name in self._request.cuts for rdtype in (DNAME, NS))
         foreign = [name for name in present if name not in ours and name not in self._hidden]
         self._ask((name, rdtype) for name in foreign for rdtype in (CNAME, NS))
         if self._zone in present:
@@ -119,7 +121,9 @@ class NamesReader:
         # The name may hold other types, or only be an ancestor of an existing name.
         self._ask(((name, ANY) for name in foreign if not self._found.get(name)), optional=True)
         sources = {name: list(self._wildcards(name)) for name in foreign if self._found.get(name)}
-        for name in ours:  # only a wildcard of ours has our ownership record
+        # Only a wildcard of ours has our ownership record. A full read includes them all.
+        any_of_ours = not self._request.full or any(name.startswith(b"\1*") for name in wanted)
+        for name in ours if any_of_ours else ():
             known = [source for source in self._wildcards(name) if source in wanted or self._is_listed(source)]
             if known and self._found.get(name):
                 sources[name] = known

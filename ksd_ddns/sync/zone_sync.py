@@ -121,6 +121,7 @@ class ZoneSync:
             index=index,
             types=reconciler.scope.types,
             known=lambda name: live.get(name).index,
+            cuts=live.cuts,
         )
         answers = self.session.read_names(reconciler.zone, request, lambda count: self._step(what, count, None))
         self._handle_read(answers, before, began)

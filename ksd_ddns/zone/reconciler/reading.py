@@ -14,6 +14,7 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan import Change
 from ksd_ddns.zone.reconciler import outcomes, vmis
 from ksd_ddns.zone.reconciler.events import DriftFound, RivalFound, SerialChecked, ServerChanged, TtlLowered, ZoneRead
+from ksd_ddns.zone.reconciler.learned import CUT_PAUSE
 from ksd_ddns.zone.reconciler.reads import Need
 from ksd_ddns.zone.reconciler.refusals import Cause, Refusal
 from ksd_ddns.zone.reconciler.state import State
@@ -58,14 +59,11 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
         reads.require(Need.ZONE)
         return
     _note_read(state, event, now)
-    base = state.scope.base
-    if any(names.is_below(cut, base) or names.is_below(base, cut) for cut in reads.live.take_changed_cuts()):
-        state.updates.replan_all = True  # names below may be hidden now, or no longer
     expected = state.unconfirmed.names() | state.updates.uncertain.keys()
     changed -= _confirm(state, changed, now)
     drifted = changed - expected
     _watch_rivals(state, drifted, now)
-    _slow_down(state, changed, now)
+    _slow_down(state, changed - first, now)
     drift = sum(1 for name in drifted - first if state.desired.get(name) is not None)
     if drift and state.synced:
         state.facts.append(DriftFound(drift))
@@ -75,7 +73,7 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
     for name, change in uncertain.items():
         if change is not None and reads.live.get(name) == change.new:
             outcomes.accept(state, change)
-    again = changed | uncertain.keys()
+    again = changed | uncertain.keys() | _below_changed_cuts(state, now)
     if state.updates.suspects or state.updates.delayed:
         again = {name for name in again if name not in state.updates.suspects and name not in state.updates.delayed}
     state.updates.dirty |= again
@@ -181,6 +179,19 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
     else:
         state.pauses.poll.reset()
     return settled
+
+
+def _below_changed_cuts(state: State, now: float) -> set[bytes]:
+    """Return the wanted names that a delegation or DNAME hides now, or no longer; they wait if it keeps changing."""
+    found: set[bytes] = set()
+    for cut in state.live.take_changed_cuts():
+        below = {name for name in state.desired.names() if names.is_below(name, cut)}
+        if state.learned.note_cut_changed(cut, now):
+            found |= below
+        else:
+            for name in below:
+                state.updates.delayed.setdefault(name, now + CUT_PAUSE)
+    return found
 
 
 def _watch_rivals(state: State, changed: Iterable[bytes], now: float) -> None:

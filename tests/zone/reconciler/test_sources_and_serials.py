@@ -193,3 +193,16 @@ def test_names_below_a_delegation_are_published_when_it_goes(cut: RRset, whole_o
     of.server.put(node("prod.vm.example."))
     of.run(7200.0)
     assert n("db.prod.vm.example.") in of.server.nodes
+
+
+def test_a_delegation_that_comes_and_goes_all_the_time_causes_no_loop() -> None:
+    of = settled_world(vmi("db", interfaces={"net1": ["10.0.0.1"]}))
+    before = len(of.messages)
+    for number in range(400):
+        of.server.put(node("prod.vm.example.", *([ns("ns.elsewhere.")] if number % 2 else [])))
+        of.handle(NotifyReceived())
+        of.run(0.1)
+    assert len(of.messages) - before < 10
+    of.server.put(node("prod.vm.example."))
+    of.run(7200.0)
+    assert not of.wrong()
