@@ -4,10 +4,10 @@
 import sys
 from threading import Lock, Timer
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _AFTER = 1.0
 """Seconds until progress is shown: most commands end earlier."""
@@ -53,6 +53,10 @@ class Steps:
         with self._lock:
             if self._timer is None:  # just ended
                 return
+            # Imported only here: `run` shows no progress, and needs the memory and the time for other things.
+            from rich.console import Console  # noqa: PLC0415
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

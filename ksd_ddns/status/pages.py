@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
-from threading import Lock, Semaphore, Thread
+from threading import Lock, Semaphore
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, exposition
@@ -104,7 +104,6 @@ class Pages:
         self._overview = Overview(snapshots, vms, about)
         self._made = _Made()
         self._streams = Records()
-        self._prepared = False
 
     def page(self, path: str, query: Given) -> Page:  # noqa: PLR0911 one for each path
         """Return the page at `path`."""
@@ -168,9 +167,6 @@ class Pages:
             for (counts, part, problem), where in found
         )
         wrong = any(counts for counts, _, _ in zones)
-        if not wrong and not self._prepared:  # until then the controller needs the processor
-            self._prepared = True
-            Thread(target=templating.prepare, name="templates", daemon=True).start()
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
         return plain(status, "\n".join((*_truncated(lines, REASONS), "not ready" if wrong else "ok")))
 

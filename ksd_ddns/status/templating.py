@@ -33,12 +33,6 @@ def asset(name: str) -> bytes:
     return (files("ksd_ddns.status") / "assets" / name).read_bytes()
 
 
-def prepare() -> None:
-    """Load the templates, so that the first page takes no longer than others."""
-    for template in ("index.html", "explain.html"):
-        _environment().get_template(template)
-
-
 def render(template: str, values: Mapping[str, Any]) -> bytes:
     """Return the page that `template` makes of `values`."""
     text: str = _environment().get_template(template).render(values)
@@ -65,7 +59,7 @@ def _escaped(char: str) -> str:
 
 @cache
 def _environment() -> Any:
-    # Imported by `prepare` or for the first page: it must not delay the start of the controller.
+    # Imported for the first page: it takes 6 MiB, and most controllers are asked for metrics only.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(

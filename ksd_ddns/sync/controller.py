@@ -5,6 +5,7 @@ Sources and the NOTIFY listener run on their own threads, and only put events in
 at once; while it waits for responses, more events gather.
 """
 
+import contextlib
 import logging
 import random
 import time
@@ -172,6 +173,7 @@ class Controller:
 
     def run(self) -> None:
         """Keep the zone in sync until `stop`. Raises SettingsError if the settings do not fit the zone."""
+        rested = False
         with self.heartbeat:
             while not self._stop.is_set():
                 now = time.monotonic()
@@ -179,9 +181,8 @@ class Controller:
                     self._begin(now)
                     now = time.monotonic()
                 wait = self._paused_until - now if self._sync is None else self._turn(self._sync)
-                idle = wait > 0 and self._queue.empty()
-                more = self._publish(force=self._queue.empty(), idle=idle)
-                self._take(min(wait, PAUSE) if more else wait)
+                more = self._publish(force=self._queue.empty(), idle=rested and wait > 0)
+                rested = not self._take(min(wait, PAUSE) if more else wait)
             self._session.close()
 
     def _begin(self, now: float) -> None:
@@ -278,14 +279,16 @@ class Controller:
                     pass
         self._facts.log(facts, reconciler)
 
-    def _take(self, seconds: float) -> None:
-        """Take all queued events; wait at most `seconds` for the first one."""
+    def _take(self, seconds: float) -> bool:
+        """Take all queued events; wait at most `seconds` for the first one. Return whether there was one."""
         try:
             self._take_one(self._first(seconds))
+        except Empty:
+            return False
+        with contextlib.suppress(Empty):
             for _ in range(AT_ONCE):
                 self._take_one(self._queue.get_nowait())
-        except Empty:
-            return
+        return True
 
     def _first(self, seconds: float) -> _Queued:
         """Return the next event, waiting at most `seconds`. Raises Empty."""
