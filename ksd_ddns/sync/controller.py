@@ -68,12 +68,8 @@ _KINDS: dict[type[SourceEvent], str] = {VmisListed: "listed", VmiChanged: "chang
 _log = logging.getLogger(__name__)
 
 
-def _ignore(notification: Notification) -> None:
-    """Drop the notification."""
-
-
-def _no_announcement(zone: bytes) -> None:
-    """Notify no secondary."""
+def _ignore(_: object) -> None:
+    """Notify nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +89,7 @@ class Options:
     limits: Limits
     reconciler: ReconcilerOptions = field(default_factory=ReconcilerOptions)
     notify: Callable[[Notification], None] = _ignore
-    announce: Callable[[bytes], None] = _no_announcement
+    announce: Callable[[bytes], None] = _ignore
     may_send: Callable[[], bool] = lambda: True
     vms: VmIndex = field(default_factory=VmIndex)
     number: int = 0
