@@ -44,12 +44,12 @@ def main() -> int:
             stop_all()
         sys.stdout.buffer.write(msgspec.json.encode(found))
         return 0
-    found = []
+    tested: dict[str, Report] = {}
     for directory in options.directory or [""]:
-        found += _in_process(directory, options.only or "")
-    if options.add:
-        tested = {item.name for item in found}
-        found += [item for item in page.results(PAGE.read_text(encoding="utf-8")) if item.name not in tested]
+        # Two directories may have the same server: one for Samba has the named that Samba needs.
+        tested |= {item.name: item for item in _in_process(directory, options.only or "")}
+    before = page.results(PAGE.read_text(encoding="utf-8")) if options.add else []
+    found = [*tested.values(), *(item for item in before if item.name not in tested)]
     if not found:
         print("no server found: put their directories in SERVERS, or on PATH", file=sys.stderr)
         return 2
