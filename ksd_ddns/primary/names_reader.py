@@ -5,8 +5,9 @@ A name is asked for TXT first. If it does not exist, that is all. If it holds ou
 we publish are asked. Every other name is asked for what may stand in our way: CNAME, NS, other types, and a wildcard
 that only makes it look as if the name existed.
 
-Fails closed: an error, a missing signature, a truncated answer or one that is not authoritative gives no result, except
-for a referral and a DNAME, which show that the name is in another zone.
+Fails closed: without a signature, or if the answer about the zone's apex or its index is an error, truncated or not
+authoritative, there is no result. If such an answer is about another name, that name is unreadable. A referral and a
+DNAME show that the name is in another zone.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -107,7 +108,7 @@ class NamesReader:
         self._ask((name, TXT) for name in strict)
         self._strict = False
         self._ask((name, TXT) for name in wanted - strict)
-        present = [name for name in wanted if name not in self._absent | self._hidden | self._unreadable]
+        present = wanted - self._absent - self._hidden - self._unreadable
         ours = {name for name in present if self._is_ours(name)}
         self._ask((name, rdtype) for name in present for rdtype in self._types)
         # The SRV records of a service are ours also when GROUP_SRV has been turned off.
@@ -192,9 +193,7 @@ class NamesReader:
     def _take(self, question: Question, message: Message, *, optional: bool) -> None:
         name, rdtype = question
         if message.rcode not in {rcodes.NOERROR, rcodes.NXDOMAIN}:
-            if optional:
-                return
-            if self._is_only_unreadable(name, message):
+            if optional or self._note_unreadable(name, message):
                 return
             text = names.to_text(name)
             raise diagnosis.query_error(
@@ -209,14 +208,14 @@ class NamesReader:
         if message.question != question:
             raise self._bad(name, "it is about another name or type")
         if message.flags & codec.FLAG_TC:
-            if self._is_only_unreadable(name, message):
+            if self._note_unreadable(name, message):
                 return
             raise self._bad(name, "it is truncated")
         if self._is_cut(name, message):
             self._hidden.add(name)
             return
         if not message.flags & codec.FLAG_AA:
-            if self._is_only_unreadable(name, message):
+            if self._note_unreadable(name, message):
                 return
             raise self._bad(name, "it is not authoritative")
         found = [
@@ -256,8 +255,11 @@ class NamesReader:
                 return True
         return False
 
-    def _is_only_unreadable(self, name: bytes, message: Message) -> bool:
-        """Return whether a bad answer says nothing about other names, as one from a zone that is broken or closed."""
+    def _note_unreadable(self, name: bytes, message: Message) -> bool:
+        """Note that the name is unreadable; return False if the bad answer may concern other names, too.
+
+        A signed error is about this name only, as one from a child zone that is broken or closed.
+        """
         if self._strict or message.tsig is None or name in {self._zone, self._index.head}:
             return False
         self._unreadable.add(name)
