@@ -183,14 +183,19 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
 
 def _below_changed_cuts(state: State, now: float) -> set[bytes]:
     """Return the wanted names that a delegation or DNAME hides now, or no longer; they wait if it keeps changing."""
+    changed = state.live.take_changed_cuts()
+    if not changed:
+        return set()
+    unstable = {cut for cut in changed if not state.learned.note_cut_changed(cut, now)}
+    lengths = {len(cut) for cut in changed}  # of thousands of cuts, few
     found: set[bytes] = set()
-    for cut in state.live.take_changed_cuts():
-        below = {name for name in state.desired.names() if names.is_below(name, cut)}
-        if state.learned.note_cut_changed(cut, now):
-            found |= below
-        else:
-            for name in below:
-                state.updates.delayed.setdefault(name, now + CUT_PAUSE)
+    for name in state.desired.names():
+        ends = (name[-length:] for length in lengths)
+        cuts = {cut for cut in ends if cut in changed and names.is_below(name, cut)}
+        if cuts & unstable:
+            state.updates.delayed.setdefault(name, now + CUT_PAUSE)
+        elif cuts:
+            found.add(name)
     return found
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads and their timing, changes of the server, and events from the sources of VMIs."""
 
+import sys
 from math import isfinite
+from types import FrameType
 
 import pytest
 
@@ -206,3 +208,23 @@ def test_a_delegation_that_comes_and_goes_all_the_time_causes_no_loop() -> None:
     of.server.put(node("prod.vm.example."))
     of.run(7200.0)
     assert not of.wrong()
+
+
+def test_many_new_delegations_cost_one_look_at_each_name() -> None:
+    of = settled_world(*fleet("prod", 100))
+    for number in range(200):
+        of.server.put(node(f"customer{number}.example.", ns("ns.elsewhere.")))
+    of.handle(NotifyReceived())
+    calls = 0
+
+    def count(_: FrameType, event: str, __: object) -> None:  # calls, not time: what counts is how the cost grows
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        of.run(0.1)
+    finally:
+        sys.setprofile(None)
+    assert len(of.reconciler.live.cuts) == 200
+    assert calls < 20_000, "not one for each name and delegation"
