@@ -105,13 +105,14 @@ def _help(about: Sequence[str]) -> Sequence[str]:
     """Return the arguments that print help about a command. Raises SystemExit after help about settings."""
     if not about or about[0] == _HELP:
         return ["--help"]
-    if about[0] in COMMANDS or _near_command(about[0]):
-        return [about[0], *(about[1:] or ["--help"])]
-    found = setting_help.lines(about)
-    if not found:
-        _Parser(prog="ksd-ddns").error("no command and no setting has this word")
-    output.lines(found)
-    raise SystemExit(0)
+    if about[0] not in COMMANDS:
+        found = setting_help.lines(about)
+        if found:
+            output.lines(found)
+            raise SystemExit(0)
+        if not _near_command(about[0]):
+            _Parser(prog="ksd-ddns").error("no command and no setting has this word")
+    return [about[0], *(about[1:] or ["--help"])]
 
 
 def full_parser() -> argparse.ArgumentParser:

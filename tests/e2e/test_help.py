@@ -71,6 +71,7 @@ def test_help_finds_settings_by_words(tmp_path: Path) -> None:
 
     assert found("delete") == ["POLICY", "MAX_DELETE_PERCENT"]
     assert found("Reverse", "auto") == ["REVERSE_ZONES"]
+    assert found("deletions") == ["MAX_DELETE_PERCENT"], "although it resembles the command completion"
 
 
 @pytest.mark.parametrize(
