@@ -8,9 +8,8 @@ ones show that names move.
 After a restart in the middle, the new names are in DNS already. Then the zone shows that an old name has moved.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ksd_ddns.wire import names
 from ksd_ddns.wire.rrset import AAAA, TXT, A, Node
@@ -20,6 +19,9 @@ from ksd_ddns.zone.live import Live
 from ksd_ddns.zone.plan.change import Change, Kind
 from ksd_ddns.zone.plan.conflict import Conflict
 from ksd_ddns.zone.plan.scope import Ownership, Scope
+
+_SEPARATORS = ".-_"
+"""What a template can have between the name and the namespace of a VMI."""
 
 
 def moves(
@@ -56,31 +58,36 @@ def moves(
     return found
 
 
-def moved(deletions: Iterable[Change], desired: Desired, live: Live, scope: Scope) -> set[bytes]:
+def moved(deletions: Collection[Change], desired: Desired, live: Live, scope: Scope) -> set[bytes]:
     """Return the names of `deletions` whose VMI exists, and has their addresses at other names that are in sync.
 
-    Without ownership records, the VMI of a name is one whose name and namespace are in it.
+    Without ownership records, the VMI of a name is one whose name and namespace are in it, before the base.
     """
-    by_vmi = scope.ownership is Ownership.TXT
-    vmis: defaultdict[bytes, set[str]] = defaultdict(set)
-    if not by_vmi:
-        for name in desired.names():
-            node = live.nodes.get(name)
-            if node is not None and node == desired.get(name):
-                for address in addresses(node):
-                    vmis[address].add(desired.vmi_of(name))
+    by_record = scope.ownership is Ownership.TXT
     found: set[bytes] = set()
+    vmis = {} if by_record else _vmis({each for change in deletions for each in addresses(change.old)}, desired, live)
     for change in deletions:
         gone = addresses(change.old)
         if not gone:
             continue
-        if by_vmi:
+        if by_record:
             is_moved = gone <= _published(vmi_of(change.old, scope), desired, live)
         else:
-            text = names.to_text(change.name)
+            text = names.to_text(change.name.removesuffix(scope.base) + names.ROOT)
             is_moved = any(_is_in(vmi, text) for vmi in set.intersection(*(vmis[address] for address in gone)))
         if is_moved:
             found.add(change.name)
+    return found
+
+
+def _vmis(gone: Collection[bytes], desired: Desired, live: Live) -> dict[bytes, set[str]]:
+    """Return the VMIs that have each address of `gone` at a name that is in sync."""
+    found: dict[bytes, set[str]] = {address: set() for address in gone}
+    for name in desired.names():
+        node = live.nodes.get(name)
+        if node is not None and node == desired.get(name):
+            for address in addresses(node) & found.keys():
+                found[address].add(desired.vmi_of(name))
     return found
 
 
@@ -94,9 +101,11 @@ def _published(vmi: str, desired: Desired, live: Live) -> set[bytes]:
 def _is_in(vmi: str, text: str) -> bool:
     """Return whether the name and the namespace of a VMI are parts of the owner name `text`."""
     namespace, _, vm = vmi.lower().partition("/")
-    return bool(vm) and all(
-        re.search(rf"(?:^|[._-]){re.escape(part)}(?:$|[._-])", text) is not None for part in (vm, namespace)
-    )
+    return bool(vm) and _has_part(f".{text}", vm) and _has_part(f".{text}", namespace)
+
+
+def _has_part(text: str, part: str) -> bool:
+    return any(f"{before}{part}{after}" in text for before in _SEPARATORS for after in _SEPARATORS)
 
 
 def vmi_of(node: Node, scope: Scope) -> str:

@@ -162,14 +162,17 @@ def test_a_restart_in_the_middle_moves_on(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize("rules", [txt_rules(), zone_rules()], ids=["txt", "zone"])
-def test_after_a_restart_in_the_middle_missing_vms_keep_all_their_names(rules: Rules) -> None:
+@pytest.mark.parametrize(("name", "namespace"), [("vm", "prod"), ("vm3", "example")], ids=["name", "namespace-in-base"])
+def test_after_a_restart_in_the_middle_missing_vms_keep_all_their_names(
+    name: str, namespace: str, rules: Rules
+) -> None:
+    # Another VM, also one that has its address, says nothing about a VM that is missing in the list.
+    double = vmi(name, namespace, interfaces={"net1": [f"10.1.0.{index}" for index in range(12)]})
     of = world(rules)
-    of.report(*OLD_VMS)
+    of.report(*OLD_VMS, double)
     of.step()
     of.step()
     of.start()
-    # Another VM, also one that has its address, says nothing about a VM that is missing in the list.
-    double = vmi("vm", interfaces={"net1": [f"10.1.0.{index}" for index in range(12)]})
     of.report(double)
     of.run(1.0)
     kept = {name for index in range(12) for new in (True, False) for name in names_of(index, new=new)}
