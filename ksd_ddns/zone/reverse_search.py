@@ -64,7 +64,7 @@ class ReverseSearch:
         self._again = again
         self._blocks: dict[bytes, dict[bytes, None]] = {}
         self._due: dict[bytes, float] = {}
-        self._namespaces: dict[bytes, str] = {}  # that of the VMI with the first address of a block
+        self._namespaces: dict[bytes, str] = {}  # of those with addresses in a block, one with few blocks
         self._counts: Counter[str] = Counter()
         self._divided: set[bytes] = set()
         self._nowhere: dict[bytes, Nowhere] = {}
@@ -97,13 +97,14 @@ class ReverseSearch:
         if known is not None:
             if len(known) < MAX_ADDRESSES:
                 known[address] = None
+            if self._counts[namespace] + 1 < self._counts[self._namespaces[key]]:
+                self._count(key, namespace)
         elif any(address in network for network in self._networks):
             return
         elif self._has_room(namespace):
             self._blocks[key] = {address: None}
             self._due[key] = 0.0
-            self._namespaces[key] = namespace
-            self._counts[namespace] += 1
+            self._count(key, namespace)
 
     @property
     def due(self) -> float | None:
@@ -150,9 +151,18 @@ class ReverseSearch:
         self._forget(next(key for key in reversed(self._blocks) if self._namespaces[key] == largest))
         return True
 
+    def _count(self, key: bytes, namespace: str | None) -> None:
+        """Count a block for `namespace`, and no longer for the one before; None: for no other."""
+        before = self._namespaces.pop(key, None)
+        if before is not None:
+            self._counts[before] -= 1
+        if namespace is not None:
+            self._namespaces[key] = namespace
+            self._counts[namespace] += 1
+
     def _forget(self, key: bytes) -> dict[bytes, None]:
         """Forget a block; return its addresses."""
-        self._counts[self._namespaces.pop(key)] -= 1
+        self._count(key, None)
         self._due.pop(key, None)
         self._nowhere.pop(key, None)
         return self._blocks.pop(key)

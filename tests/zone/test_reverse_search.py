@@ -162,6 +162,18 @@ def test_a_namespace_with_many_blocks_gives_place_to_one_with_few(monkeypatch: p
     assert asked(search, {}, now=1.0) == [], "it takes no place of others"
 
 
+def test_a_block_with_addresses_of_two_namespaces_is_not_lost_to_the_greedy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reverse_search, "MAX_BLOCKS", 8)
+    search = ReverseSearch(txt_rules())
+    for octet in range(8):
+        search.add(vmi(f"many-{octet}", "greedy", interfaces={"net1": [f"10.{octet}.0.1"]}))
+    search.add(vmi("db", "prod", interfaces={"net1": ["10.7.0.9"]}))
+    search.add(vmi("db", "dev", interfaces={"net1": ["172.16.0.1"]}))
+    found = asked(search, {})
+    assert "1.0.7.10.in-addr.arpa." in found
+    assert "1.0.6.10.in-addr.arpa." not in found
+
+
 def test_a_block_that_fails_is_looked_up_after_the_others() -> None:
     search = searching("10.1.0.9", "10.2.0.9", "10.3.0.9")
     first = search.take(0.0)
