@@ -194,42 +194,18 @@ class ZoneVms:
         vmi = reconciler.inventory.get(key)
         claims = reconciler.desired.claims_of(key)
         problems = [NameProblem(change.name, State.BLOCKED, change) for change in self._blocked.get(key, ())]
-        left = self._refused_leftovers(key) if key in self._leftovers else []
-        problems += left
+        if key in self._leftovers:
+            problems += self._refused_leftovers(key)
         if vmi is None and not problems:
             self._known.discard(key)
             self._refused.discard(key)
             self._changed.pop(key, None)
             return None
         self._known.add(key)
-        conflicts, refusals = self._conflicts.get(key, {}), reconciler.refusals
-        nodes = reconciler.live.nodes
         unready = vmi is not None and not vmi.ready and bool(vmi.groups)
-        careful = bool(conflicts) or len(refusals) > 0 or unready
-        shares = self._shares
-        in_dns = repeated = 0
-        refused = bool(left)
-        for claim in claims:
-            node = claim.node
-            name = node.name
-            if not careful and nodes.get(name) == node:  # the fast path
-                in_dns += 1
-                repeated += shares and self._repeats(claim)
-                continue
-            if conflicts and name in conflicts:
-                conflict, since = conflicts[name]
-                problems.append(NameProblem(name, State.CONFLICT, conflict, since))
-            elif refusals and (refusal := refusals.get(name)) is not None:
-                problems.append(NameProblem(name, State.REFUSED, refusal, refusal.since))
-                refused = True
-            elif unready and isinstance(claim, MemberClaim) and claim not in reconciler.desired.claims_on(name):
-                problems.append(NameProblem(name, State.SKIPPED))
-            elif self._holds(claim, nodes.get(name)):
-                in_dns += 1
-                repeated += shares and self._repeats(claim)
-            else:
-                problems.append(NameProblem(name, State.PENDING))
-        if refused:
+        in_dns, repeated, waiting = self._look_at(key, claims, unready=unready)
+        problems += waiting
+        if any(problem.state is State.REFUSED for problem in problems):
             self._refused.add(key)
         elif self._refused:
             self._refused.discard(key)
@@ -249,6 +225,36 @@ class ZoneVms:
             self._changed.get(key),
             reconciler.desired.unpublished(vmi) if vmi is not None and not claims else None,
         )
+
+    def _look_at(self, key: str, claims: Collection[Claim], *, unready: bool) -> tuple[int, int, list[NameProblem]]:
+        """Return how many names of a VM are in DNS, how many of these are counted for others, and the other names."""
+        reconciler = self._reconciler
+        conflicts, refusals = self._conflicts.get(key, {}), reconciler.refusals
+        nodes = reconciler.live.nodes
+        careful = bool(conflicts) or len(refusals) > 0 or unready
+        shares = self._shares
+        in_dns = repeated = 0
+        problems: list[NameProblem] = []
+        for claim in claims:
+            node = claim.node
+            name = node.name
+            if not careful and nodes.get(name) == node:  # the fast path
+                in_dns += 1
+                repeated += shares and self._repeats(claim)
+                continue
+            if conflicts and name in conflicts:
+                conflict, since = conflicts[name]
+                problems.append(NameProblem(name, State.CONFLICT, conflict, since))
+            elif refusals and (refusal := refusals.get(name)) is not None:
+                problems.append(NameProblem(name, State.REFUSED, refusal, refusal.since))
+            elif unready and isinstance(claim, MemberClaim) and not reconciler.desired.is_published(claim):
+                problems.append(NameProblem(name, State.SKIPPED))
+            elif self._holds(claim, nodes.get(name)):
+                in_dns += 1
+                repeated += shares and self._repeats(claim)
+            else:
+                problems.append(NameProblem(name, State.PENDING))
+        return in_dns, repeated, problems
 
     @property
     def _shares(self) -> bool:
