@@ -64,18 +64,7 @@ def full(
     remaining ones together. It blocks all such deletions in the `incomplete` namespaces, of which not all VMIs are
     known. The rest of the plan is not affected.
     """
-    owned = 0
-    differing: list[bytes] = []
-    for name, found in live.nodes.items():
-        want = desired.get(name)
-        if want == found:  # then it is ours: the fast path through a zone that is in sync
-            owned += name not in scope.protected
-        elif is_owned(found, live, scope):
-            owned += 1
-            differing.append(name)
-        elif want is not None or found.index:
-            differing.append(name)
-    differing += [name for name in desired.names() if name not in live.nodes]
+    differing, owned = _differing(desired, live, scope)
     plan = _partial(differing, desired, live, scope, collisions(desired, live))
     absent = [
         change
@@ -105,6 +94,23 @@ def full(
         blocked = {change.name for change in absent}
         changes = tuple(change for change in changes if change.name not in blocked)
     return Plan(plan.zone, plan.serial, changes, plan.conflicts, tuple(absent), owned, limits, plan.moves)
+
+
+def _differing(desired: Desired, live: Live, scope: Scope) -> tuple[list[bytes], int]:
+    """Return the names that may need a change, and the number of names in the zone that are ours."""
+    owned = 0
+    differing: list[bytes] = []
+    for name, found in live.nodes.items():
+        want = desired.get(name)
+        if want == found:  # then it is ours: the fast path through a zone that is in sync
+            owned += name not in scope.protected
+        elif is_owned(found, live, scope):
+            owned += 1
+            differing.append(name)
+        elif want is not None or found.index:
+            differing.append(name)
+    differing += [name for name in desired.names() if name not in live.nodes]
+    return differing, owned
 
 
 def partial(dirty: Collection[bytes], desired: Desired, live: Live, scope: Scope) -> Plan:

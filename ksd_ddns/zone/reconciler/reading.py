@@ -69,11 +69,7 @@ def handle_zone(state: State, event: ZoneRead, now: float) -> None:
         state.facts.append(DriftFound(drift))
     if answers and not full and 2 * drift > len(answers.names):
         reads.require(Need.ZONE)  # a mass loss: the other names may be affected, too
-    uncertain, state.updates.uncertain = state.updates.uncertain, {}
-    for name, change in uncertain.items():
-        if change is not None and reads.live.get(name) == change.new:
-            outcomes.accept(state, change)
-    again = changed | uncertain.keys() | _below_changed_cuts(state, now)
+    again = changed | _resolve_uncertain(state) | _below_changed_cuts(state, now)
     if state.updates.suspects or state.updates.delayed:
         again = {name for name in again if name not in state.updates.suspects and name not in state.updates.delayed}
     state.updates.dirty |= again
@@ -179,6 +175,15 @@ def _confirm(state: State, changed: set[bytes], now: float) -> set[bytes]:
     else:
         state.pauses.poll.reset()
     return settled
+
+
+def _resolve_uncertain(state: State) -> set[bytes]:
+    """Accept the changes without an answer that the zone shows; return the names of all of them."""
+    uncertain, state.updates.uncertain = state.updates.uncertain, {}
+    for name, change in uncertain.items():
+        if change is not None and state.live.get(name) == change.new:
+            outcomes.accept(state, change)
+    return set(uncertain)
 
 
 def _below_changed_cuts(state: State, now: float) -> set[bytes]:
