@@ -142,7 +142,7 @@ def _take_over(subject: str, plan: Plan, live: Live, scope: Scope) -> Iterator[F
 
 def _owners(node: Node) -> set[str]:
     """Return the owner IDs in the ownership records of a name."""
-    return {record.owner for record in ownership_record.records(node.get(TXT)).values()}
+    return ownership_record.owners(node.get(TXT))
 
 
 def _plan(subject: str, plan: Plan, wanted: Desired, live: Live, scope: Scope) -> Iterator[Finding]:

@@ -24,8 +24,9 @@ class Owned(NamedTuple):
 
     def other_owners(self) -> list[str]:
         """Return the other owner IDs with ownership records in the zone, sorted."""
-        records = (ownership_record.records(node.get(TXT)) for node in self.live.nodes.values())
-        found = {record.owner for each in records for record in each.values()}
+        found: set[str] = set()
+        for node in self.live.nodes.values():
+            found |= ownership_record.owners(node.get(TXT))
         return sorted(found - {self.scope.owner})
 
     def records(self, chosen: Iterable[bytes] | None = None) -> Iterator[tuple[bytes, OwnershipRecord | None, RRset]]:

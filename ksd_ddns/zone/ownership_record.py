@@ -72,6 +72,11 @@ def records(text: RRset | None) -> dict[bytes, OwnershipRecord]:
     return {rdata: found for rdata in (text.rdatas if text else ()) if (found := parse(rdata))}
 
 
+def owners(text: RRset | None) -> set[str]:
+    """Return the owner IDs in the TXT RRset of a name."""
+    return {record.owner for record in records(text).values()}
+
+
 def owned(text: RRset | None, owner: str) -> OwnershipRecord | None:
     """Return the ownership record of `owner` in the TXT RRset of a name, None if there is none."""
     for rdata in text.rdatas if text else ():

@@ -102,7 +102,7 @@ def _verdict_by_record(want: Node, found: Node, scope: Scope) -> Change | Confli
     if not _published(found, scope) and not _is_taken(text):
         # Only types that we do not manage: an admin's SSHFP, a text. They stay next to ours.
         return change_between(found, _with_record(want, found, {}, scope), Kind.ADD, scope)
-    if scope.adopt and _same(want, found, scope) and not _owners(text):
+    if scope.adopt and _same(want, found, scope) and not ownership_record.owners(text):
         # With the wanted TTL at once: the name is ours then, and the next plan must find nothing to change.
         return change_between(found, _with_record(want, found, {}, scope), Kind.CHANGE, scope)
     return _conflict(want, found, scope)
@@ -156,13 +156,9 @@ def _is_taken(text: RRset | None) -> bool:
     return text is not None and any(ownership_record.is_ownership(rdata) for rdata in text.rdatas)
 
 
-def _owners(text: RRset | None) -> list[str]:
-    return sorted({record.owner for record in ownership_record.records(text).values()})
-
-
 def _others(text: RRset | None, scope: Scope) -> list[str]:
     """Return the other owners with ownership records among the TXT records, whose names we may not take over."""
-    return [owner for owner in _owners(text) if owner != scope.owner and owner not in scope.take_over]
+    return sorted(ownership_record.owners(text) - {scope.owner, *scope.take_over})
 
 
 def _with_record(want: Node, found: Node, ours: dict[bytes, OwnershipRecord], scope: Scope) -> Node:
@@ -214,7 +210,7 @@ def without_ours(found: Node, scope: Scope) -> Node:
     ours = _records_of(text, {scope.owner})
     foreign = [rdata for rdata in text.rdatas if rdata not in ours] if text else []
     kept = [RRset(TXT, text.ttl, tuple(foreign))] if text and foreign else []
-    if any(owner != scope.owner for owner in _owners(text)):
+    if ownership_record.owners(text) - {scope.owner}:
         return found.with_rrsets(kept, types=(TXT,)).with_index(())
     # The SRV records of a group's service are ours also when GROUP_SRV has been turned off.
     service = is_service(found.name) and any(record.group for record in ours.values())
