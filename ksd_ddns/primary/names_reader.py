@@ -129,7 +129,7 @@ class NamesReader:
             if known and self._found.get(name):
                 sources[name] = known
         self._discard_synthesized(sources)
-        self._ask((cut, NS) for cut in self._cuts if not self._found.get(cut))
+        self._ask([(cut, NS) for cut in self._cuts if not self._found.get(cut)])  # an answer may show another cut
 
     def _discard_synthesized(self, sources: dict[bytes, list[bytes]]) -> None:
         """Discard the records that come from a wildcard: in the sense of a prerequisite, there are none.
