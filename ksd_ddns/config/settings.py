@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     update_batch: int | None = setting(
         None,
-        "maximum number of names per UPDATE message; with Samba, an account owns only the last new name of a message",
+        "maximum number of names per UPDATE message; with Samba's BIND module an account owns only the last new one",
         group=_PRIMARY,
         shown="500, with GSS_TSIG 1",
         ge=1,

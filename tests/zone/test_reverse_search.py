@@ -162,7 +162,7 @@ def test_a_namespace_with_many_blocks_gives_place_to_one_with_few(monkeypatch: p
     assert asked(search, {}, now=1.0) == [], "it takes no place of others"
 
 
-def test_a_block_with_addresses_of_two_namespaces_is_not_lost_to_the_greedy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_of_two_namespaces_is_not_lost_to_the_greedy_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reverse_search, "MAX_BLOCKS", 8)
     search = ReverseSearch(txt_rules())
     for octet in range(8):

@@ -11,7 +11,7 @@ _Group = tuple[Change, ...]
 
 
 def in_two_messages(plan: Plan, groups: list[_Group], sending: Sending) -> tuple[Plan, list[_Group]]:
-    """Return the plan and groups with two messages for each TTL change: one deletes the RRset, one adds it again.
+    """Return the plan and groups with two messages for each TTL change: one deletes the records, one adds them.
 
     Notes the split names in `sending`, with their nodes after the first message.
     """
