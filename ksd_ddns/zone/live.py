@@ -147,7 +147,10 @@ class Live:
         self.cuts = self.cuts - gone | answers.cuts
         before = self.unreadable
         self.unreadable = unreadable if answers.full else before - answers.names | unreadable
-        self.asked = answers.names if answers.full else (self.asked or set()) | answers.names
+        if answers.full or self.asked is None:
+            self.asked = set(answers.names)
+        else:
+            self.asked |= answers.names
         return changed | (before ^ self.unreadable)
 
     def _moved(self, transfer: Transfer) -> dict[bytes, Node]:
