@@ -17,7 +17,7 @@ from ksd_ddns.zone.live import Live
 
 _TESTED = frozenset({A, AAAA, TXT})
 _MAX_RECORDS = 20
-_CURE = "use another server: with this one ksd-ddns could overwrite changes of others, or would update no name"
+_FIX = "use another server: with this one ksd-ddns could overwrite changes of others, or would update no name"
 _NOTICED_LATE = (
     "ksd-ddns deletes only records that it has read, so no records of others are lost; but a record that someone else "
     "adds to one of its names may stay there until it reads the name again"
@@ -49,7 +49,7 @@ def finding(probe: Probe, live: Live) -> Finding | None:
         return warning("prerequisites", subject, f"the server {text} (RFC 2136, 2.4.2)", _NOTICED_LATE)
     else:
         return None
-    return failure("prerequisites", subject, f"the server {text} (RFC 2136, 2.4.2)", _CURE)
+    return failure("prerequisites", subject, f"the server {text} (RFC 2136, 2.4.2)", _FIX)
 
 
 def _held(live: Live) -> Iterator[Held]:

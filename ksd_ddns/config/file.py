@@ -29,8 +29,8 @@ def read(path: Path, settings: Collection[str]) -> dict[str, str]:
     except UnicodeDecodeError:
         raise SettingsError(f"--config {path}: it is not text in UTF-8") from None
     except tomllib.TOMLDecodeError as e:
-        cure = 'text needs quotes, as in domain = "example.com"'
-        raise SettingsError(f"--config {path}: it is not TOML: {masked(str(e))}; {cure}") from None
+        fix = 'text needs quotes, as in domain = "example.com"'
+        raise SettingsError(f"--config {path}: it is not TOML: {masked(str(e))}; {fix}") from None
     except RecursionError:
         raise SettingsError(f"--config {path}: its values are nested too deeply") from None
     errors = [

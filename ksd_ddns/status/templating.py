@@ -22,7 +22,7 @@ LONGEST_DETAIL = 1_000
 _DAY = 86_400
 
 _PAGES_OF_GARBAGE = 16
-"""Pages between two collections of garbage: each leaves reference cycles, and Python collects them seldom here."""
+"""Pages between two collections of garbage: each leaves reference cycles, which Python rarely collects here."""
 
 _rendered = count_from(1)
 

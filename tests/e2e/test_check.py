@@ -928,7 +928,7 @@ def test_invalid_host_names_and_odd_vmis_are_warnings(bind_with: Callable[[str],
     assert "'no.name' cannot be a DNS name" in finding(done, "VMIs")["text"]
 
 
-def test_srv_records_of_groups_are_no_invalid_host_names(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
+def test_srv_records_of_groups_are_not_invalid_host_names(bind_with: Callable[[str], Bind], ksd: Ksd) -> None:
     web = vmi("web-1", "prod", annotations={"ksd-ddns/group": "web", "ksd-ddns/group-ports": "http=80"})
     done = check(ksd(bind_with(""), DOMAIN="example", GROUP_SRV=True), vmis=[web])
     assert (done.code, warned(done)) == (0, set())

@@ -58,7 +58,7 @@ def ksd(server: Samba, tmp_path: Path) -> Iterator[Command]:
     assert [line for line in command("list").out.splitlines() if BASE in line] == []
 
 
-def test_wrong_signatures_are_refused_with_the_cure(internal: Samba, signs: bool, tmp_path: Path) -> None:
+def test_wrong_signatures_are_refused_with_the_fix(internal: Samba, signs: bool, tmp_path: Path) -> None:
     if signs:
         pytest.skip("this version of Samba signs its responses rightly")
     ksd = Command(tmp_path, settings(internal) | {"READ": "queries"})

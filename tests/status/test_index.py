@@ -133,7 +133,7 @@ def test_a_deletion_is_refused_until_the_name_is_gone(by_us: bool) -> None:
     assert footprint(site) == footprint(Site())
 
 
-def test_a_refused_deletion_is_none_of_the_published_names() -> None:
+def test_a_refused_deletion_does_not_count_as_a_published_name() -> None:
     server = Server()
     site = Site(server)
     site.report(DB, vmi("web", "prod", {"net1": ["10.1.0.8"]}))

@@ -83,7 +83,7 @@ def test_names_of_theirs_that_are_not_wanted_are_left_alone() -> None:
     assert planned(WANTED, txt(OLD), wanted=False) == planned(sshfp(), wanted=False)
 
 
-def test_of_a_name_with_two_owners_that_is_not_wanted_only_our_record_is_deleted() -> None:
+def test_only_our_record_of_an_unwanted_name_with_two_owners_is_deleted() -> None:
     (change,) = planned(WANTED, txt(OURS, OLD), wanted=False).changes
     assert change.new == node(NAME, WANTED, txt(OLD))
 
