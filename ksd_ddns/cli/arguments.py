@@ -103,15 +103,16 @@ def parse(argv: Sequence[str]) -> Asked:
 
 def _help(about: Sequence[str]) -> Sequence[str]:
     """Return the arguments that print help about a command. Raises SystemExit after help about settings."""
-    if not about or about[0] == _HELP:
+    if not about or about[0] in {_HELP, "-h"}:
         return ["--help"]
     if about[0] not in COMMANDS:
         found = setting_help.lines(about)
         if found:
             output.lines(found)
             raise SystemExit(0)
-        if not _near_command(about[0]):
-            _Parser(prog="ksd-ddns").error("no command and no setting has this word")
+        if setting_help.lines(about[:1]) or not _near_command(about[0]):
+            words = "this word" if len(about) == 1 else "these words"
+            _Parser(prog="ksd-ddns").error(f"no command and no setting has {words}")
     return [about[0], *(about[1:] or ["--help"])]
 
 

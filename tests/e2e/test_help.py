@@ -79,6 +79,7 @@ def test_help_finds_settings_by_words(tmp_path: Path) -> None:
     [
         (["xyzzy"], "no command and no setting has this word"),
         (["--xyzzy"], "no command and no setting has this word"),
+        (["limit", "xyzzy"], "no command and no setting has these words"),
         (["plann"], "unknown command: did you mean plan?"),
     ],
 )
@@ -90,6 +91,7 @@ def test_help_of_an_unknown_word(words: list[str], error: str, tmp_path: Path) -
 def test_help_of_the_program(tmp_path: Path) -> None:
     shown = help_of("help", tmp_path=tmp_path)
     assert shown == help_of("--help", tmp_path=tmp_path) == help_of("--help-all", tmp_path=tmp_path)
+    assert shown == help_of("help", "-h", tmp_path=tmp_path)
     for verb, summary in COMMANDS.items():
         assert f"  {verb} " in shown
         assert summary in " ".join(shown.split())
