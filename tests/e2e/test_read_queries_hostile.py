@@ -77,6 +77,16 @@ def test_a_foreign_wildcard_takes_no_name(make_either: Make, ksd: Ksd, records_o
     assert records(primary) >= before
 
 
+def test_a_foreign_name_with_the_records_of_a_wildcard_is_a_conflict(make_either: Make, ksd: Ksd) -> None:
+    primary = no_transfer(make_either, {"vm.": "* A 192.0.2.7\ndb.prod A 192.0.2.7"})
+    before = records(primary)
+    done = ksd(primary, READ="queries")("apply", vmi=[DB])
+    assert done.code == 1, done
+    assert "! db.prod.vm. (VMI prod/db) conflict: it exists without our ownership record" in done.out
+    assert owned(primary) == {"net1.db.prod.vm."}
+    assert records(primary) > {record for record in before if record.type == "A"}
+
+
 def test_names_in_a_child_zone_on_the_same_server_are_conflicts(make_either: Make, ksd: Ksd) -> None:
     primary = no_transfer(make_either, {"vm.": "prod NS localhost.\ntest NS localhost.", "prod.vm.": ""})
     before = {zone: records(primary, zone) for zone in ("vm.", "prod.vm.")}
