@@ -215,8 +215,10 @@ def _watch_rivals(state: State, changed: Iterable[bytes], now: float) -> None:
 def _slow_down(state: State, changed: Iterable[bytes], now: float) -> None:
     """While another controller undoes our changes, wait before undoing its: both could react to each other's NOTIFY."""
     if state.rivalry.names(now):
+        live = state.live
         for name in changed:
-            state.updates.delayed.setdefault(name, now + RIVAL_PAUSE)
+            if state.desired.get(name) is not None or planning.is_owned(live.get(name), live, state.scope):
+                state.updates.delayed.setdefault(name, now + RIVAL_PAUSE)
 
 
 def _watch_rival(state: State, before: Change, now: float) -> None:

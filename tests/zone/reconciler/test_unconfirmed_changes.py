@@ -229,6 +229,11 @@ def test_two_controllers_with_one_owner_id_are_detected() -> None:
         world.run(60.0)
     assert [fact.name for fact in world.facts if isinstance(fact, RivalFound)] == [NET1]
     assert world.reconciler.rivalry.names(world.now) == (NET1,)
+    world.run(60.0)
+    world.server.put(node("www.example.", a("192.0.2.1")))
+    world.handle(NotifyReceived())
+    world.run(1.0)
+    assert world.reconciler.settled, "names of others wait for nothing"
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["after-reading-back", "before-reading-back"])
