@@ -54,8 +54,8 @@ class Steps:
             if self._timer is None:  # just ended
                 return
             # Imported only here: `run` shows no progress, and needs the memory and the time for other things.
-            from rich.console import Console  # noqa: PLC0415
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+            from rich.console import Console  # noqa: PLC0415 see above
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 as above
 
             self._progress = Progress(
                 TextColumn("{task.description}"),

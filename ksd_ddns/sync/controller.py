@@ -69,7 +69,7 @@ _log = logging.getLogger(__name__)
 
 
 def _ignore(_: object) -> None:
-    """Notify nobody."""
+    """Drop the notification."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
