@@ -26,7 +26,7 @@ from ksd_ddns.zone.desired import (
     apex_name_server,
     desired,
 )
-from ksd_ddns.zone.desired.claims import MAX_RRSET_OCTETS
+from ksd_ddns.zone.desired.claims import MAX_OCTETS
 from ksd_ddns.zone.render import message
 from tests.zone.build import (
     BASE,
@@ -580,7 +580,7 @@ def test_old_and_new_pointers_fit_into_one_message() -> None:
     node = found.get(SHARED)
     item = node.get(PTR) if node else None
     assert item is not None
-    assert sum(len(SHARED) + 10 + len(rdata) for rdata in item.rdatas) <= MAX_RRSET_OCTETS
+    assert sum(len(SHARED) + 10 + len(rdata) for rdata in item.rdatas) <= MAX_OCTETS
     assert len(item.rdatas) > 80
     assert targets(found) == [f"{'v' * 60}{index:03}" for index in range(len(item.rdatas))]
 

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from ksd_ddns.kubevirt.groups import Membership, Port
 from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.kubevirt.warning import WarningCode
-from ksd_ddns.wire import names
+from ksd_ddns.wire import codec, names
 from ksd_ddns.wire.rrset import AAAA, TXT, A
 from ksd_ddns.zone.desired import Desired, Effect, GroupCounts, desired
 from ksd_ddns.zone.explain import Member, NameExplanation, Skip, State, Viewpoint, name_view, vmi_view
 from ksd_ddns.zone.hold import with_groups
-from ksd_ddns.zone.plan import full
+from ksd_ddns.zone.plan import Change, Kind, full
 from ksd_ddns.zone.reconciler import Options
 from ksd_ddns.zone.render.explain_text import Text
 from ksd_ddns.zone.render.explained import name as explained_name
+from ksd_ddns.zone.update import prerequisites, updates
 from tests.zone.build import OWNER, a, aaaa, ip, live, mark, n, node, scope, txt, txt_rules, vmi
 from tests.zone.reconciler.model import Server, World
 
@@ -362,6 +363,23 @@ def test_the_ttl_is_that_of_published_members() -> None:
     found = desired([*members, young], txt_rules(max_rrset=3)).get(WEB)
     assert found is not None
     assert {item.ttl for item in found.rrsets} == {30}
+
+
+def test_all_addresses_of_a_large_group_change_in_one_message() -> None:
+    rules = txt_rules(max_rrset=1000)
+
+    def crowd(net: int) -> list[Vmi]:
+        return [
+            member(f"m{i}", [f"10.{net}.{i // 250}.{i % 250 + 1}", f"fd00:{net}::{i:x}"], created=i) for i in range(600)
+        ]
+
+    before, after = (desired(crowd(net), rules).get(WEB) for net in (1, 2))
+    assert before is not None
+    assert after is not None
+    assert {item.type: len(item.rdatas) > 200 for item in after.rrsets} == {A: True, TXT: False, AAAA: True}
+    change = Change(before, after, Kind.CHANGE)
+    message = codec.update(1, n("example."), [*prerequisites(change)], [*updates(change)])
+    assert len(message) < codec.MAX_MESSAGE
 
 
 @pytest.mark.parametrize(("older", "published"), [(19, True), (20, False)])

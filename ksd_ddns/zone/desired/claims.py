@@ -20,8 +20,9 @@ from ksd_ddns.zone.quota import Rank
 ZONE, INTERFACE, ANNOTATION, GROUP = -1, 0, 1, 2
 """The origins of a claim, the strongest first."""
 
-MAX_RRSET_OCTETS = 30_000
-"""Octets of an RRset without name compression: one UPDATE message must hold what was seen and what is wanted."""
+MAX_OCTETS = 30_000
+"""Octets of the records of VMIs at one name, without name compression: one UPDATE message must hold those that were
+read and those that are wanted."""
 
 ClaimRank: TypeAlias = tuple[int, int, str, str, str]
 
@@ -145,7 +146,7 @@ def shared(claims: list[Claim], rules: Rules) -> Node:
     first = claims[0].node
     ttl = claims[0].node.rrsets[0].ttl
     found: dict[bytes, None] = {}
-    room = MAX_RRSET_OCTETS
+    room = MAX_OCTETS
     for claim in claims:
         item = claim.node.get(PTR)
         if item is None:

@@ -16,7 +16,7 @@ from ksd_ddns.kubevirt.vmi import Vmi
 from ksd_ddns.wire import names
 from ksd_ddns.wire.codec import STATEMENT_OVERHEAD
 from ksd_ddns.wire.rrset import AAAA, SRV, TXT, A, Node, rrset
-from ksd_ddns.zone.desired.claims import MAX_RRSET_OCTETS, Claim, ClaimRank, MemberClaim
+from ksd_ddns.zone.desired.claims import MAX_OCTETS, Claim, ClaimRank, MemberClaim
 from ksd_ddns.zone.desired.hostnames import namespace_domain
 from ksd_ddns.zone.desired.records import Families
 from ksd_ddns.zone.desired.rules import Rules
@@ -183,7 +183,7 @@ def shared_node(claims: list[Claim], rules: Rules) -> Node:
     most = rules.max_rrset
     overhead = len(first.name) + STATEMENT_OVERHEAD
     found: dict[int, dict[bytes, None]] = {A: {}, AAAA: {}, SRV: {}}
-    room = dict.fromkeys(found, MAX_RRSET_OCTETS)
+    room = MAX_OCTETS
     ttl = first.rrsets[0].ttl
     for claim in claims[: EXAMINED * most]:
         for item in claim.node.rrsets:
@@ -192,8 +192,8 @@ def shared_node(claims: list[Claim], rules: Rules) -> Node:
                 continue  # the ownership record
             for rdata in item.rdatas:
                 size = overhead + len(rdata)
-                if rdata in there or (len(there) < most and room[item.type] >= size):
-                    room[item.type] -= 0 if rdata in there else size
+                if rdata in there or (len(there) < most and room >= size):
+                    room -= 0 if rdata in there else size
                     there[rdata] = None
                     ttl = min(ttl, item.ttl)
     text = first.get(TXT)
