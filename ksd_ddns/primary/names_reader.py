@@ -10,6 +10,7 @@ authoritative, there is no result. If such an answer is about another name, that
 DNAME show that the name is in another zone.
 """
 
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -29,9 +30,6 @@ from ksd_ddns.zone.index import Entry, Index
 
 Progress = Callable[[int], None]
 """Gets the number of answers so far."""
-
-_CHILD = b"\6_child"
-"""The label of a name below one that may come from a wildcard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +144,9 @@ class NamesReader:
             for name, each in sources.items()
             if any(self._records(source) == self._records(name) for source in each)
         ]
-        children = {name: _CHILD + name for name in alike if len(_CHILD + name) <= names.MAX_NAME}
+        # A name below one that may come from a wildcard; its label cannot be guessed, so it has no records of its own.
+        label = b"\10" + secrets.token_hex(4).encode()
+        children = {name: label + name for name in alike if len(label + name) <= names.MAX_NAME}
         self._ask((child, rdtype) for name, child in children.items() for rdtype in self._found[name])
         for name in alike:
             if name not in children or self._records(children[name]) == self._records(name):
