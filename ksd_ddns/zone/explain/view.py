@@ -135,8 +135,10 @@ def _wildcard(live: Live, name: bytes) -> bytes:
         above = names.parent(below)
         wildcard = b"\1*" + above
         if live.get(wildcard).rrsets:
-            # A name at or below `below`, even one without records, is nearer than the wildcard.
-            exists = any(names.is_below(each, below) for each, node in live.nodes.items() if node.rrsets)
+            # A name at or below `below`, even one without records, is nearer than the wildcard. Most names of the zone
+            # have another ending, which is found out faster than whether they are below.
+            ending = (node for each, node in live.nodes.items() if each.endswith(below))
+            exists = any(node.rrsets and names.is_below(node.name, below) for node in ending)
             return b"" if exists else wildcard
         if live.get(above).rrsets:
             return b""
