@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from ksd_ddns.kubevirt.vmi_object import Multus, Spec
+from ksd_ddns.kubevirt.vmi_object import Spec
 
 MAX_INTERFACES = 1000
 
@@ -61,8 +61,8 @@ def networks_of(
         if network is None or not network.name:
             continue
         multus = network.multus
+        definition = (multus.network_name or "") if multus is not None else ""
         if choice.definitions:
-            definition = _definition(multus)
             if choice.takes(definition, namespace):
                 found[network.name] = definition
             else:
@@ -70,7 +70,7 @@ def networks_of(
         elif (network.pod is not None or (multus is not None and multus.default)) and not choice.default:
             excluded.append(network.name)
         else:
-            found[network.name] = _definition(multus)
+            found[network.name] = definition
     if excluded:
         for name in excluded:
             found.pop(name, None)
@@ -78,7 +78,3 @@ def networks_of(
         found = {name: found[name] for name in sorted(found, key=by_record)[:MAX_INTERFACES]}
     # A set only if there are many: anyone who can write a VMI can unplug thousands of interfaces.
     return found, excluded if len(excluded) < 8 else frozenset(excluded)
-
-
-def _definition(multus: Multus | None) -> str:
-    return (multus.network_name or "") if multus is not None else ""

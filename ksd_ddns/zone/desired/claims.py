@@ -64,39 +64,42 @@ def rank(vmi: Vmi) -> Rank:
 
 
 class Claims:
-    """All claims, by name. `holders` has one claim for each name, or several in the order of their ranks."""
+    """All claims, by name. `holders` has one claim for each name, or several in the order of their ranks.
+
+    `displaced` gathers the VMIs whose record exceeds MAX_RRSET, or no longer does, because of a claim of another VMI.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._contested: set[bytes] = set()
         self.holders: dict[bytes, Claim | list[Claim]] = {}
+        self.displaced: set[str] = set()
 
-    def add(self, claim: Claim) -> str:
-        """Add a claim; return the VMI whose warnings that changes, empty for none."""
+    def add(self, claim: Claim) -> None:
+        """Add a claim."""
         name = claim.node.name
         holder = self.holders.get(name)
         if holder is None:
             self.holders[name] = claim
-            return ""
+            return
         if not isinstance(holder, list):
             self.holders[name] = holder = [holder]
             self._contested.add(name)
         insort(holder, claim, key=_rank_of)
-        return self._displaced(holder, claim)
+        self._displace(holder, claim)
 
-    def remove(self, claim: Claim) -> str:
-        """Remove a claim; return the VMI whose warnings that changes, empty for none."""
+    def remove(self, claim: Claim) -> None:
+        """Remove a claim."""
         name = claim.node.name
         holder = self.holders[name]
         if not isinstance(holder, list):
             del self.holders[name]
-            return ""
-        displaced = self._displaced(holder, claim)
+            return
+        self._displace(holder, claim)
         del holder[bisect_left(holder, claim.rank, key=_rank_of)]
         if len(holder) == 1:
             self.holders[name] = holder[0]
             self._contested.discard(name)
-        return displaced
 
     def collisions(self, among: Collection[bytes] | None, *, loser: str = "") -> list[Collision]:
         """Return every claim that lost its name (one of `among`, or any) to another claim, in the order of names.
@@ -125,13 +128,12 @@ class Claims:
             ]
         return found
 
-    def _displaced(self, claims: list[Claim], moving: Claim) -> str:
-        """Return the VMI whose record exceeds MAX_RRSET, or no longer does, when `moving` is added or removed."""
+    def _displace(self, claims: list[Claim], moving: Claim) -> None:
+        """Note the VMI whose record exceeds MAX_RRSET, or no longer does, when `moving` is added or removed."""
         if len(claims) > self._rules.max_rrset and (self._rules.reverse or isinstance(claims[0], MemberClaim)):
             at_limit = claims[self._rules.max_rrset]
             if moving.rank < at_limit.rank:
-                return at_limit.vmi
-        return ""
+                self.displaced.add(at_limit.vmi)
 
 
 def _rank_of(claim: Claim) -> ClaimRank:

@@ -184,7 +184,9 @@ class Desired:
 
     def take_changed_warnings(self) -> set[str]:
         """Return the VMIs whose warnings may have changed, since the last call, because of other VMIs."""
-        found, self._changed_warnings = self._changed_warnings, set()
+        found = self._changed_warnings | self._claims.displaced
+        self._changed_warnings.clear()
+        self._claims.displaced.clear()
         return found
 
     def collisions(self, among: Collection[bytes] | None = None, *, loser: str = "") -> list[Collision]:
@@ -209,7 +211,7 @@ class Desired:
             if isinstance(claim, MemberClaim):
                 self._apply(self._groups.join(claim))
             else:
-                self._add(claim)
+                self._claims.add(claim)
         if claims:
             self._by_vmi[key] = claims
             dirty.update([claim.node.name for claim in claims])
@@ -236,7 +238,7 @@ class Desired:
             return set()
         for claim in claims:
             if not isinstance(claim, MemberClaim):
-                self._remove(claim)
+                self._claims.remove(claim)
             elif claim.node.name not in stays:
                 self._apply(self._groups.leave(claim.node.name, key))
         return {claim.node.name for claim in claims}
@@ -245,20 +247,10 @@ class Desired:
         gone, new = delta
         for claim in gone:
             self._shared.pop(claim.node.name, None)
-            self._remove(claim)
+            self._claims.remove(claim)
         for claim in new:
             self._shared.pop(claim.node.name, None)
-            self._add(claim)
-
-    def _add(self, claim: Claim) -> None:
-        displaced = self._claims.add(claim)
-        if displaced:
-            self._changed_warnings.add(displaced)
-
-    def _remove(self, claim: Claim) -> None:
-        displaced = self._claims.remove(claim)
-        if displaced:
-            self._changed_warnings.add(displaced)
+            self._claims.add(claim)
 
     def _full_groups(self, key: str) -> list[VmiWarning]:
         """Return the warnings about the groups that have no room for all addresses of the VMI `key`."""
