@@ -18,8 +18,8 @@ MAX_UNSIGNED = 99
 """Messages in a row that a transfer may leave unsigned (RFC 8945, 5.3.1)."""
 
 _OLD_SAMBA = (
-    "Samba's internal DNS server signs wrongly in version 4.17, but not in 4.22: update Samba, or use BIND with its "
-    "module BIND9_DLZ"
+    "if it is Samba's internal DNS server: version 4.17 signs wrongly, 4.22 does not, so update Samba, or use BIND "
+    "with its module BIND9_DLZ"
 )
 
 

@@ -47,6 +47,13 @@ def realm() -> Iterator[Realm]:
 
 
 @pytest.fixture
+def as_ksd(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be the Kerberos client ksd."""
+    for name, value in realm.client("ksd").items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
 def bind(realm: Realm) -> Iterator[Bind]:
     """Yield a BIND that lets only ksd update and transfer vm."""
     with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, POLICY, transfer=f'key "{KSD}";')) as bind:
@@ -288,12 +295,9 @@ def test_an_echoed_signature_is_rejected(bind: Bind, ksd: Command, verb: str) ->
     failed(done, 5, "sent the signature of our request back", "secure updates only")
 
 
-def test_a_new_key_replaces_one_that_the_server_forgot(
-    realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("as_ksd")
+def test_a_new_key_replaces_one_that_the_server_forgot(bind: Bind) -> None:
     """A read is repeated with a new key; a plan is not sent before another read."""
-    for name, value in realm.client("ksd").items():
-        monkeypatch.setenv(name, value)
     source = gss.NegotiatedKey(HOST)
     with closing(Session([Peer(Address("127.0.0.1", bind.port), source)], timeout=5)) as session:
         client = ZoneClient(session)
@@ -427,11 +431,8 @@ def test_each_server_can_have_its_own_service_name(realm: Realm, tmp_path: Path)
         assert second.query("db.prod.vm", "A") == ["10.1.0.9"]
 
 
-def test_a_key_that_is_refused_on_a_later_connection_is_negotiated_again_once(
-    realm: Realm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in realm.client("ksd").items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("as_ksd")
+def test_a_key_that_is_refused_on_a_later_connection_is_negotiated_again_once(realm: Realm) -> None:
     with Bind(zones={"vm.": ""}, **realm.bind(SERVICE, 'grant "stranger@KSD.TEST" zonesub ANY;')) as bind:
         peer = Peer(Address(bind.address, bind.port), gss.NegotiatedKey(HOST))
         with closing(Session([peer], timeout=5)) as session:
@@ -475,11 +476,10 @@ class Forgetful:
 
 
 @pytest.mark.parametrize("ask", [Session.serial, Session.place, Session.transfer], ids=["serial", "place", "transfer"])
+@pytest.mark.usefixtures("as_ksd")
 def test_a_query_whose_key_the_server_forgot_is_sent_again_once(
-    realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Session, bytes], object]
+    bind: Bind, ask: Callable[[Session, bytes], object]
 ) -> None:
-    for name, value in realm.client("ksd").items():
-        monkeypatch.setenv(name, value)
     hooks = Forgetful(1)
     with Proxy(bind, request=hooks.request, response=hooks.response) as proxy:
         peer = Peer(proxy.address, gss.NegotiatedKey(HOST))
@@ -489,11 +489,8 @@ def test_a_query_whose_key_the_server_forgot_is_sent_again_once(
     assert len(hooks.keys) == 2
 
 
-def test_a_query_that_is_refused_with_a_new_key_too_is_an_error(
-    realm: Realm, bind: Bind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in realm.client("ksd").items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("as_ksd")
+def test_a_query_that_is_refused_with_a_new_key_too_is_an_error(bind: Bind) -> None:
     hooks = Forgetful(9)
     with Proxy(bind, request=hooks.request, response=hooks.response) as proxy:
         peer = Peer(proxy.address, gss.NegotiatedKey(HOST))
